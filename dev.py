@@ -1,0 +1,103 @@
+"""The developer's one door: sets up an environment in .venv when needed, and runs things in it.
+
+python3 dev.py demo [DIR]     see what narration-cleanup does, on a sandbox that it makes
+python3 dev.py test [ARGS]    run the tests (ARGS go to pytest)
+python3 dev.py check          formatting, lint and types
+python3 dev.py fix            put formatting and simple lint right
+python3 dev.py bench [ARGS]   measure, side by side with other tools
+python3 dev.py run ARGS       run narration-cleanup itself with ARGS
+
+Needs Python 3.11 or newer with pip (Debian: python3-pip), or uv. $VENV names another folder than
+.venv.
+"""
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+VENV = Path(os.environ.get("VENV") or HERE / ".venv").absolute()
+PYTHON = VENV / "bin" / "python"
+CHECKS = (
+    ("ruff", "format", "--check", "."),
+    ("ruff", "check", "."),
+    ("mypy", "--strict"),
+)
+FIXES = (("ruff", "check", "--fix", "."), ("ruff", "format", "."))
+
+
+def set_up(extra: str) -> None:
+    """Make the environment hold this checkout with `extra` ("" or "[test]"), unless it does.
+
+    The stamp in it says what it was made from: the two files that list the dependencies, this
+    Python, and the extra. The larger extra serves for the smaller one too.
+    """
+    made_from = hashlib.sha256(f"{HERE} {sys.version_info[:2]}".encode())
+    for name in ("pyproject.toml", "constraints.txt"):
+        made_from.update((HERE / name).read_bytes())
+    stamp = VENV / "made-from"
+    found = stamp.read_text().split() if stamp.exists() else []
+    if found[:1] == [made_from.hexdigest()] and extra in ("", *found[1:]):
+        return
+    print(f"Setting up {VENV} (about half a minute, only now) ...", file=sys.stderr, flush=True)
+    # By its parts: an environment made elsewhere, or half made, is not to be mended.
+    shutil.rmtree(VENV, ignore_errors=True)
+    if shutil.which("uv"):
+        run("uv", "venv", "--quiet", "--python", ">=3.11", str(VENV))
+        install = ["uv", "pip", "install", "--quiet", "--python", str(PYTHON)]
+    else:
+        if sys.version_info < (3, 11):  # noqa: UP036 (the one place that says so in words)
+            sys.exit(f"dev.py needs Python 3.11 or newer, or uv; this is {sys.version.split()[0]}")
+        if importlib.util.find_spec("pip") is None:
+            sys.exit("dev.py needs pip or uv; on Debian: apt install python3-pip")
+        # A fresh Debian's venv cannot bring a pip of its own; the one outside installs into it.
+        run(sys.executable, "-m", "venv", "--without-pip", str(VENV))
+        install = [sys.executable, "-m", "pip", "--python", str(PYTHON), "install", "-qq"]
+    run(*install, "-c", str(HERE / "constraints.txt"), "-e", f"{HERE}{extra}")
+    stamp.write_text(f"{made_from.hexdigest()}\n{extra}\n")
+
+
+def run(*command: str) -> None:
+    """Run a step of the set-up; end with its exit code when it fails."""
+    code = subprocess.call(command)
+    if code:
+        sys.exit(f"dev.py: exit {code} from: {' '.join(command)}")
+
+
+def inside(*command: str) -> int:
+    """Run `python -m COMMAND` in the environment; its exit code."""
+    path = os.pathsep.join((str(PYTHON.parent), os.environ.get("PATH", os.defpath)))
+    return subprocess.call((str(PYTHON), "-m", *command), env={**os.environ, "PATH": path})
+
+
+def each(commands: tuple[tuple[str, ...], ...]) -> int:
+    """Run all of them, also after one failed; the worst exit code."""
+    return max(inside(*command) for command in commands)
+
+
+def main(arguments: list[str]) -> int:
+    """Do what the first argument names; the exit code."""
+    task, *rest = arguments or ["help"]
+    if task not in ("demo", "test", "check", "fix", "bench", "run"):
+        print(__doc__, file=sys.stdout if task in ("help", "-h", "--help") else sys.stderr)
+        return 0 if task in ("help", "-h", "--help") else 2
+    set_up("" if task in ("demo", "run") else "[test]")
+    if task in ("demo", "run"):  # where the caller stands: the arguments may be relative paths
+        return inside("narration_cleanup", *(["demo"] if task == "demo" else []), *rest)
+    os.chdir(HERE)
+    if task == "test":
+        return inside("pytest", *rest)
+    if task == "bench":
+        return inside("benchmarks", *rest)
+    return each(CHECKS if task == "check" else FIXES)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

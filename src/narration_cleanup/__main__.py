@@ -1,0 +1,12 @@
+"""The program's door: `narration-cleanup` and `python -m narration_cleanup`."""
+
+from narration_cleanup import cli
+
+
+def main() -> None:
+    """Run the command line with the process's own arguments; ends by raising SystemExit."""
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""The repository's promises about itself: who imports whom, how large rooms are, what is unsaid."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "src" / "narration_cleanup"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# Data flows one way: survey -> plan -> apply -> report. For each room, those that it may import
+# (itself always). Rooms not named here are free, but nobody imports `cli`.
+MAY_IMPORT: dict[str, frozenset[str]] = {
+    "errors": frozenset(),
+    "escape": frozenset(),
+    "timestamps": frozenset({"errors"}),
+    "model": frozenset({"errors", "timestamps"}),
+    "plan": frozenset({"errors", "model", "timestamps"}),
+    "result": frozenset({"errors", "model", "plan", "timestamps"}),
+    "cache": frozenset({"errors", "escape", "model", "timestamps"}),
+    "requests": frozenset({"errors", "escape", "model", "timestamps"}),
+}
+# The rooms that decide: no files, no clock, nothing from outside the standard library.
+PURE = ("model", "plan", "result")
+# What a start must not pay for: brought in by the commands that need it.
+HEAVY = ("rich", "prometheus_client", "apprise", "psycopg", "obstore", "jsonschema", "asyncio")
+
+
+def room_of(path: Path) -> str:
+    """The room that a module of the package lies in: cache/index.py -> cache, plan.py -> plan."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imported_names(source: str, package: str) -> set[str]:
+    """Every module or module.name that `source`, in `package`, imports anywhere, made absolute."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: -(node.level - 1) or None] if node.level else []
+            base = ".".join([*parents, *filter(None, [node.module])])
+            names.update(f"{base}.{alias.name}" for alias in node.names)
+    return names
+
+
+def rooms_imported(names: set[str]) -> set[str]:
+    """Of imported names, the rooms of this package (its own __init__ holds only the version)."""
+    own = (name.split(".") for name in names)
+    return {parts[1] for parts in own if parts[0] == "narration_cleanup" and len(parts) > 1} - {
+        "__version__"
+    }
+
+
+def imports_of(module: Path) -> set[str]:
+    package = ".".join(["narration_cleanup", *module.relative_to(PACKAGE).parent.parts])
+    return imported_names(module.read_text(), package)
+
+
+def test_imports_are_read_in_every_form() -> None:
+    """The rules below stand on this reader: absolute, relative, within functions, several at once."""
+    source = (
+        "import os.path, narration_cleanup.apply\n"
+        "from narration_cleanup import plan as p, __version__\n"
+        "def f():\n"
+        "    from . import index\n"
+        "    from ..result import Result\n"
+        "    from .. import safety\n"
+    )
+    names = imported_names(source, "narration_cleanup.cache")
+    assert names >= {"os.path", "narration_cleanup.cache.index", "narration_cleanup.safety"}
+    assert rooms_imported(names) == {"apply", "plan", "cache", "result", "safety"}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_rooms_import_only_what_they_may(module: Path) -> None:
+    room = room_of(module)
+    rooms = rooms_imported(imports_of(module)) - {room}
+    assert rooms <= MAY_IMPORT.get(room, rooms)
+    assert "cli" not in rooms or room == "__main__"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_deciding_rooms_use_the_standard_library_only(module: Path) -> None:
+    if room_of(module) in PURE:
+        outside = {name.split(".")[0] for name in imports_of(module)} - {"narration_cleanup"}
+        assert outside <= sys.stdlib_module_names
+        assert not outside & {"io", "os", "pathlib", "shutil", "sqlite3", "subprocess", "time"}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_rooms_stay_small(module: Path) -> None:
+    assert len(module.read_text().splitlines()) <= 330
+
+
+def test_start_up_brings_in_nothing_heavy() -> None:
+    """The command line is loaded whole, and none of what only some commands need comes with it."""
+    program = "import sys, narration_cleanup.cli; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.split())
+    assert "narration_cleanup.cli" in loaded
+    assert not loaded & set(HEAVY)
+
+
+def tracked_texts() -> dict[str, str]:
+    """The tracked files that are text, by name; what is being added counts too."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout
+    texts = {}
+    for name in filter(None, listing.decode().split("\0")):
+        data = (ROOT / name).read_bytes() if (ROOT / name).is_file() else b"\0"
+        if b"\0" not in data:
+            texts[name] = data.decode()
+    return texts
+
+
+# Written in pieces, so that this file does not hold them itself.
+UNSAID = {
+    "a package registry's host": r"pypi\." r"org|pythonhosted\." r"org|registry\.npmjs",
+    "a package mirror's host": r"deb\.debian\." r"org|index-url\s*[=\s]\s*\w+:",
+    "one machine's own folders": r"(?<![\w.}])/wor" r"k/|/tmp/(sample|v)\b|/ro" r"ot/",
+    "a secret": r"AKIA[0-9A-Z]{16}|-----BEGIN [A-Z ]*PRIVATE KEY",
+    "a conflict left in": r"^(<{7}|>{7}) ",
+}
+
+
+@pytest.mark.parametrize("what", UNSAID)
+def test_no_file_holds(what: str) -> None:
+    found = {
+        f"{name}: {match.group()}"
+        for name, text in tracked_texts().items()
+        for match in re.finditer(UNSAID[what], text, re.MULTILINE)
+    }
+    assert not found
+
+
+def test_constraints_pin_each_dependency_and_name_no_place() -> None:
+    lines = [
+        line
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if line and not line.startswith("#")
+    ]
+    assert lines
+    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
