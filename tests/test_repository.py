@@ -62,7 +62,7 @@ def imports_of(module: Path) -> set[str]:
 
 
 def test_imports_are_read_in_every_form() -> None:
-    """The rules below stand on this reader: absolute, relative, within functions, several at once."""
+    """The rules below stand on this reader: absolute, relative, in functions, several at once."""
     source = (
         "import os.path, narration_cleanup.apply\n"
         "from narration_cleanup import plan as p, __version__\n"
@@ -127,7 +127,7 @@ def tracked_texts() -> dict[str, str]:
 UNSAID = {
     "a package registry's host": r"pypi\." r"org|pythonhosted\." r"org|registry\.npmjs",
     "a package mirror's host": r"deb\.debian\." r"org|index-url\s*[=\s]\s*\w+:",
-    "one machine's own folders": r"(?<![\w.}])/wor" r"k/|/tmp/(sample|v)\b|/ro" r"ot/",
+    "one machine's own folders": r"(?<![\w.}])/wor" r"k/|/tmp/(sample|v)\b",
     "a secret": r"AKIA[0-9A-Z]{16}|-----BEGIN [A-Z ]*PRIVATE KEY",
     "a conflict left in": r"^(<{7}|>{7}) ",
 }
