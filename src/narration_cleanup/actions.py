@@ -1,0 +1,123 @@
+"""What can be done: one small value for each thing that a run would do, with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from types import UnionType
+from typing import Generic, TypeVar
+
+import msgspec
+
+from narration_cleanup.model import Ref, RequestStatus, Scalar
+
+
+class Reason(StrEnum):
+    """Why something goes; the same words in plan, output, metrics and history."""
+
+    EXPIRED = "expired"
+    EVICTED = "evicted"
+    EMPTY = "empty"
+    ORPHAN = "orphan"
+    PARTIAL = "partial"
+    DANGLING = "dangling"
+    ABANDONED = "abandoned"
+    FINISHED = "finished"
+
+
+CACHE_REASONS = (
+    Reason.EXPIRED,
+    Reason.EVICTED,
+    Reason.EMPTY,
+    Reason.ORPHAN,
+    Reason.PARTIAL,
+    Reason.DANGLING,
+)
+
+
+class RemoveEntry(msgspec.Struct, frozen=True, array_like=True, tag="remove_entry", gc=False):
+    """An entry goes, with its file and sidecars; ``size_bytes`` is what the survey stated."""
+
+    key: str
+    file: str
+    size_bytes: int
+    reason: Reason
+    detail: str
+    ref: Ref
+    sidecars: tuple[str, ...] = ()
+
+
+class RemoveFile(msgspec.Struct, frozen=True, array_like=True, tag="remove_file", gc=False):
+    """A file that belongs to no entry goes."""
+
+    file: str
+    size_bytes: int
+    reason: Reason
+    detail: str
+    ref: Ref
+
+
+class DropEntry(msgspec.Struct, frozen=True, array_like=True, tag="drop_entry", gc=False):
+    """An entry whose file is gone leaves the index; no file is touched."""
+
+    key: str
+    file: str
+    reason: Reason
+    detail: str
+    ref: Ref
+
+
+class CancelRequest(msgspec.Struct, frozen=True, array_like=True, tag="cancel_request", gc=False):
+    """A request is set to cancelled while it is still what ``guard`` says (see the model)."""
+
+    id: str | int
+    status: RequestStatus
+    age_seconds: float
+    reason: Reason
+    detail: str
+    guard: tuple[Scalar, Scalar, Scalar, Scalar]
+
+
+class DeleteRequest(msgspec.Struct, frozen=True, array_like=True, tag="delete_request", gc=False):
+    """A finished row is deleted while it is still what ``guard`` says."""
+
+    id: str | int
+    status: RequestStatus
+    age_seconds: float
+    reason: Reason
+    detail: str
+    guard: tuple[Scalar, Scalar, Scalar, Scalar]
+
+
+CacheAction = RemoveEntry | RemoveFile | DropEntry
+RequestAction = CancelRequest | DeleteRequest
+Action = CacheAction | RequestAction
+
+
+ActionT = TypeVar("ActionT", CacheAction, RequestAction)
+
+
+class Actions(Generic[ActionT]):
+    """Actions in the order they are to be done, held small: about 250 bytes for each.
+
+    Each is kept as its MessagePack bytes and made anew when iterated, so that planning to remove
+    a hundred thousand entries does not cost a hundred megabytes.
+    """
+
+    def __init__(self, kind: type[ActionT] | UnionType) -> None:
+        self._packed: list[bytes] = []
+        self._pack = msgspec.msgpack.Encoder().encode
+        self._unpack: Callable[[bytes], ActionT] = msgspec.msgpack.Decoder(kind).decode
+
+    def append(self, action: ActionT) -> None:
+        """Add one at the end."""
+        self._packed.append(self._pack(action))
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    def __iter__(self) -> Iterator[ActionT]:
+        return map(self._unpack, self._packed)
+
+    def __getitem__(self, position: int) -> ActionT:
+        return self._unpack(self._packed[position])

@@ -1,0 +1,62 @@
+"""One family of errors: each is one line for the operator and knows its exit code."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the process tells its caller; also listed in ``--help`` and the README."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    PARTLY_DONE = 3
+    REFUSED = 4
+    BUSY = 75
+    BAD_CONFIGURATION = 78
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class CleanupError(Exception):
+    """Anything foreseeable that stops a command. ``str()`` is one line: what, where, what to do."""
+
+    exit_code: ExitCode = ExitCode.FAILED
+
+
+class ConfigError(CleanupError):
+    """Settings, or the place they point to, are wrong; every fault found is one line."""
+
+    exit_code = ExitCode.BAD_CONFIGURATION
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class RefusedError(CleanupError):
+    """It could be done, but it would not be safe; nothing was touched."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class BusyError(CleanupError):
+    """Another run holds the lock; nothing was touched."""
+
+    exit_code = ExitCode.BUSY
+
+
+class HalfError(CleanupError):
+    """One half (cache or requests) cannot be worked on; the other half goes on.
+
+    ``code`` is the machine-readable name that the report's problem gets.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class IndexChangedError(CleanupError):
+    """The index was rewritten while it was being read; reading it again may succeed."""

@@ -1,0 +1,165 @@
+"""What exists: entries, files, requests, and the problems met while looking at them.
+
+Instants are Unix seconds (UTC) as ``float`` everywhere inside the program: comparing a million
+of them must be cheap, and a float holds microseconds exactly enough until long after 2100.
+Sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+Ref = tuple[int, int, int]
+"""A store's own handle on what it surveyed, so that it can tell later whether it is still that.
+
+In an index: (start, end, digest) of the member, offsets in bytes. Of a file: (inode, size,
+mtime in ns). Valid within one process, and meaningful to the store that gave it alone.
+"""
+
+
+class Severity(StrEnum):
+    """``problem`` makes a run partly done; ``warning`` is only told."""
+
+    PROBLEM = "problem"
+    WARNING = "warning"
+
+
+class Half(StrEnum):
+    """The two halves of the work, and what belongs to neither."""
+
+    CACHE = "cache"
+    REQUESTS = "requests"
+    PROGRAM = "program"
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Something that needs the operator: which half, a stable code, the subject, and one line."""
+
+    half: Half
+    code: str
+    message: str
+    subject: str | None = None
+    severity: Severity = Severity.PROBLEM
+
+
+class CacheEntry(msgspec.Struct, frozen=True, gc=False):
+    """One narration in the cache.
+
+    ``file`` is a name inside the cache (a relative path without ``..`` where subfolders are
+    allowed); ``size_bytes`` is what the index or the listing states; ``created_at`` and
+    ``last_used_at`` are instants, ``last_used_at`` being ``None`` unless it was asked for.
+    ``sidecars`` are the files that go with the audio (caches without an index).
+    """
+
+    key: str
+    file: str
+    size_bytes: int
+    created_at: float | None
+    last_used_at: float | None
+    voice_style: str
+    variant_id: str
+    sidecars: tuple[str, ...] = ()
+
+
+class EntryBatch(Protocol):
+    """Some entries in index order; ``ref`` makes the handle of one, only when it is needed."""
+
+    @property
+    def entries(self) -> Sequence[CacheEntry]: ...
+
+    def ref(self, position: int) -> Ref: ...
+
+
+class StoredFile(msgspec.Struct, frozen=True, gc=False):
+    """A file as found: name inside the cache, size, mtime (instant), and the handle on it."""
+
+    name: str
+    size_bytes: int
+    modified_at: float
+    ref: Ref
+
+
+class Unmatched(msgspec.Struct, frozen=True):
+    """Where index and directory disagree.
+
+    ``files`` have no entry; ``dangling`` are entries, each with its ref, that have no file;
+    ``shared`` are the files that more than one entry names.
+    """
+
+    files: Iterable[StoredFile] = ()
+    dangling: Iterable[tuple[CacheEntry, Ref]] = ()
+    shared: frozenset[str] = frozenset()
+
+
+class CacheSurvey(Protocol):
+    """One look at a cache. Passes may be repeated and give the same answer.
+
+    ``problems`` grows while ``batches`` is first consumed. ``unmatched`` needs one whole pass of
+    ``batches`` before it. ``empty_files`` maps the names of zero-byte audio to their mtime.
+    """
+
+    @property
+    def problems(self) -> Iterable[Problem]: ...
+
+    @property
+    def empty_files(self) -> Mapping[str, float]: ...
+
+    def batches(self, *, last_used: bool = False) -> Iterator[EntryBatch]: ...
+
+    def unmatched(self) -> Unmatched: ...
+
+    def free_bytes(self) -> int | None: ...
+
+
+class RequestStatus(StrEnum):
+    """The states of a request in the service's words; foreign words are mapped by settings."""
+
+    QUEUED = "queued"
+    GENERATING = "generating"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+ACTIVE = (RequestStatus.QUEUED, RequestStatus.GENERATING)
+FINISHED = (RequestStatus.COMPLETED, RequestStatus.FAILED, RequestStatus.CANCELLED)
+
+Scalar = str | int | float | None
+"""A column's value exactly as the database gave it; guards compare with it."""
+
+
+class GenerationRequest(msgspec.Struct, frozen=True):
+    """One row: its id, status, instants, and the raw values that a guarded update compares with.
+
+    ``guard`` holds the raw (status, created_at, started_at, heartbeat_at) as read; a column that
+    is not mapped is ``None``.
+    """
+
+    id: str | int
+    status: RequestStatus
+    created_at: float
+    started_at: float | None
+    heartbeat_at: float | None
+    finished_at: float | None
+    guard: tuple[Scalar, Scalar, Scalar, Scalar]
+
+
+class RequestSurvey(Protocol):
+    """One look at the request table.
+
+    ``by_status`` counts every row by the service's words (unknown ones as they stand);
+    ``active`` and ``finished`` stream the rows that a policy may act on, in pages.
+    """
+
+    @property
+    def problems(self) -> Iterable[Problem]: ...
+
+    def by_status(self) -> dict[str, int]: ...
+
+    def active(self) -> Iterator[Sequence[GenerationRequest]]: ...
+
+    def finished(self, before: float) -> Iterator[Sequence[GenerationRequest]]: ...

@@ -1,0 +1,19 @@
+"""The decisions: what should go, and why. Pure: no I/O, no clock, the same answer every time.
+
+Every command plans here. A dry run shows the plan, a run applies it, ``stats`` shows its totals,
+so that none of them can promise something else than another does.
+"""
+
+from narration_cleanup.plan.cache import plan_cache
+from narration_cleanup.plan.policy import CachePolicy, RequestPolicy
+from narration_cleanup.plan.requests import plan_requests
+from narration_cleanup.plan.types import CachePlan, RequestPlan
+
+__all__ = [
+    "CachePlan",
+    "CachePolicy",
+    "RequestPlan",
+    "RequestPolicy",
+    "plan_cache",
+    "plan_requests",
+]

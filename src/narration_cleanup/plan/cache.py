@@ -1,0 +1,111 @@
+"""What goes from the cache: expired and empty entries, dangling ones, files without an entry."""
+
+from __future__ import annotations
+
+from narration_cleanup.actions import Actions, CacheAction, DropEntry, Reason, RemoveFile
+from narration_cleanup.model import CacheEntry, CacheSurvey, Half, Problem, Unmatched
+from narration_cleanup.plan.eviction import plan_evictions
+from narration_cleanup.plan.policy import DAY, FUTURE_TOLERANCE, HOUR, CachePolicy
+from narration_cleanup.plan.rules import Rules
+from narration_cleanup.plan.types import CachePlan
+from narration_cleanup.problems import Problems
+from narration_cleanup.totals import CacheTotals
+
+
+def plan_cache(
+    survey: CacheSurvey, policy: CachePolicy, now: float, *, explain: bool = False
+) -> CachePlan:
+    """Decide what goes from the cache as of ``now``.
+
+    Expired is ``now - created_at > ttl``, strictly: an entry of exactly its TTL stays, as the
+    service itself has it. ``explain`` collects what a rule held (for ``dry-run -v``).
+    """
+    rules = Rules(policy, survey.empty_files, now)
+    plan = _plan_entries(survey, rules, explain=explain)
+    unmatched = survey.unmatched()
+    if unmatched.shared:
+        rules.needed = _needed_by_who_stays(survey, rules, unmatched.shared)
+        plan = _plan_entries(survey, rules, explain=explain)
+    plan.problems.extend(survey.problems)
+    dangling = _plan_dangling(plan, unmatched, rules)
+    _plan_files(plan, unmatched, policy, now)
+    plan_evictions(plan, survey, rules, unmatched.shared | dangling)
+    return plan
+
+
+def _plan_entries(survey: CacheSurvey, rules: Rules, *, explain: bool) -> CachePlan:
+    totals = CacheTotals(ttl=rules.policy.ttl)
+    plan = CachePlan(Actions(CacheAction), totals, Problems())
+    latest = rules.now + FUTURE_TOLERANCE
+    for batch in survey.batches():
+        for position, entry in enumerate(batch.entries):
+            totals.count_entry(entry, rules.now)
+            if entry.created_at is not None and entry.created_at > latest:
+                plan.problems.add(_future(entry))
+            verdict = rules.verdict(entry)
+            if verdict is None:
+                if explain and (rule := rules.longer_life(entry)):
+                    plan.held.append((entry.key, rule))
+                continue
+            if rule := rules.held_by(entry):
+                plan.held.append((entry.key, rule))
+                continue
+            plan.remove(entry, verdict, batch.ref(position))
+    return plan
+
+
+def _needed_by_who_stays(
+    survey: CacheSurvey, rules: Rules, shared: frozenset[str]
+) -> frozenset[str]:
+    return frozenset(
+        entry.file
+        for batch in survey.batches()
+        for entry in batch.entries
+        if entry.file in shared and (rules.verdict(entry) is None or rules.held_by(entry))
+    )
+
+
+def _plan_dangling(plan: CachePlan, unmatched: Unmatched, rules: Rules) -> frozenset[str]:
+    keys = []
+    for entry, ref in unmatched.dangling:
+        plan.totals.dangling_count += 1
+        keys.append(entry.key)
+        if rules.verdict(entry) is None:
+            plan.leaving_bytes += entry.size_bytes
+        if rules.verdict(entry) is not None or not rules.policy.remove_dangling:
+            continue
+        if rule := rules.held_by(entry):
+            plan.held.append((entry.key, rule))
+            continue
+        detail = "its file is gone"
+        plan.add(DropEntry(entry.key, entry.file, Reason.DANGLING, detail, ref), 0)
+    return frozenset(keys)
+
+
+def _plan_files(plan: CachePlan, unmatched: Unmatched, policy: CachePolicy, now: float) -> None:
+    for file in unmatched.files:
+        partial = file.name.endswith(policy.partial_suffixes)
+        reason = Reason.PARTIAL if partial else Reason.ORPHAN
+        ttl = policy.partial_ttl if partial else policy.orphan_ttl
+        age = now - file.modified_at
+        if not partial:
+            plan.totals.orphan_count += 1
+            plan.totals.orphan_size_bytes += file.size_bytes
+        if ttl is None or age <= ttl:
+            continue
+        limit = f"limit {ttl / HOUR:g} h" if partial else f"limit {ttl / DAY:g}"
+        why = "left half-written" if partial else "no entry names it"
+        detail = f"{why}, {age / DAY:.1f} days old, {limit}"
+        plan.add(
+            RemoveFile(file.name, file.size_bytes, reason, detail, file.ref),
+            file.size_bytes,
+        )
+
+
+def _future(entry: CacheEntry) -> Problem:
+    return Problem(
+        Half.CACHE,
+        "created_in_future",
+        "created_at lies in the future: kept; is the clock or cleanup.timezone wrong?",
+        entry.key,
+    )

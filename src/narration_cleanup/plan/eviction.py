@@ -1,0 +1,68 @@
+"""What goes for size: the least recently used entries, until a limit is met."""
+
+from __future__ import annotations
+
+import heapq
+
+from narration_cleanup.actions import Reason, RemoveEntry
+from narration_cleanup.model import CacheSurvey, Half, Problem
+from narration_cleanup.plan.policy import DAY, MB, CachePolicy
+from narration_cleanup.plan.rules import Rules
+from narration_cleanup.plan.types import CachePlan, removal_of
+
+
+def plan_evictions(
+    plan: CachePlan, survey: CacheSurvey, rules: Rules, excluded: frozenset[str]
+) -> None:
+    """Plan the least recently used entries until the size or the free space is as wanted."""
+    excess, why = _excess(plan, survey, rules.policy)
+    if excess <= 0:
+        return
+    candidates: list[tuple[float, int, RemoveEntry]] = []
+    gathered = 0
+    order = 0
+    for batch in survey.batches(last_used=True):
+        for position, entry in enumerate(batch.entries):
+            if entry.last_used_at is None or not entry.size_bytes or rules.verdict(entry):
+                continue
+            if {entry.key, entry.file} & excluded:
+                continue
+            if rule := rules.held_by(entry):
+                plan.held.append((entry.key, rule))
+                continue
+            latest_first = -entry.last_used_at
+            if gathered >= excess and latest_first <= candidates[0][0]:
+                continue
+            detail = f"last used {(rules.now - entry.last_used_at) / DAY:.1f} days ago, {why}"
+            action = removal_of(entry, (Reason.EVICTED, detail), batch.ref(position))
+            order += 1
+            heapq.heappush(candidates, (latest_first, -order, action))
+            gathered += entry.size_bytes
+            while gathered - candidates[0][2].size_bytes >= excess:
+                gathered -= heapq.heappop(candidates)[2].size_bytes
+    for _, _, action in sorted(candidates, reverse=True):
+        plan.add(action, action.size_bytes)
+    if gathered < excess:
+        plan.problems.add(_cannot_reach(excess - gathered))
+
+
+def _excess(plan: CachePlan, survey: CacheSurvey, policy: CachePolicy) -> tuple[int, str]:
+    """How many bytes more must go, and for which limit."""
+    staying = plan.totals.total_size_bytes - plan.leaving_bytes
+    if policy.evict_above is not None and staying > policy.evict_above:
+        return staying - policy.evict_to, f"cache over {policy.evict_above / MB:g} MB"
+    if policy.min_free is not None:
+        free = survey.free_bytes()
+        if free is not None and free + plan.planned_bytes < policy.min_free:
+            missing = policy.min_free - free - plan.planned_bytes
+            return missing, f"less than {policy.min_free / MB:g} MB free on the disk"
+    return 0, ""
+
+
+def _cannot_reach(missing: int) -> Problem:
+    return Problem(
+        Half.CACHE,
+        "over_limit",
+        f"{missing / MB:.2f} MB over what the limit wants, and nothing left that may go: "
+        "entries are kept by a rule or have no readable last use",
+    )

@@ -1,0 +1,41 @@
+"""What the operator allows: plain values that the planner judges by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+DAY = 86_400.0
+HOUR = 3_600.0
+MB = 1024 * 1024
+EMPTY_AUDIO_AGE = HOUR
+"""Zero-byte audio younger than this may be a file that is just being written."""
+FUTURE_TOLERANCE = 300.0
+"""Entries made while the run is at work lie a little in the future of its one clock reading."""
+
+
+@dataclass(frozen=True, slots=True)
+class CachePolicy:
+    """What the operator allows of the cache. Ages in seconds, sizes in bytes; ``None`` is off."""
+
+    ttl: float = 7 * DAY
+    ttl_by_voice_style: Mapping[str, float] = field(default_factory=dict)
+    keep: tuple[str, ...] = ()
+    evict_above: int | None = None
+    evict_to: int = 0
+    min_free: int | None = None
+    orphan_ttl: float | None = None
+    partial_ttl: float | None = None
+    remove_dangling: bool = True
+    remove_empty: bool = True
+    partial_suffixes: tuple[str, ...] = (".part", ".tmp")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPolicy:
+    """What the operator allows of the requests. Ages in seconds; ``None`` is off."""
+
+    queued_timeout: float = HOUR
+    generating_timeout: float = HOUR
+    heartbeat_timeout: float | None = None
+    delete_finished_after: float | None = None

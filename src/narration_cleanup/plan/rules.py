@@ -1,0 +1,58 @@
+"""The policy as of one moment, asked about one entry at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+
+from narration_cleanup.actions import Reason
+from narration_cleanup.model import CacheEntry
+from narration_cleanup.plan.policy import DAY, EMPTY_AUDIO_AGE, HOUR, CachePolicy
+from narration_cleanup.plan.types import Verdict
+
+
+class Rules:
+    """``needed`` are the shared files that an entry which stays still has."""
+
+    def __init__(self, policy: CachePolicy, empty_files: Mapping[str, float], now: float) -> None:
+        self.policy = policy
+        self.now = now
+        self.needed: frozenset[str] = frozenset()
+        self._empty = empty_files if policy.remove_empty else {}
+        shortest = min([policy.ttl, *policy.ttl_by_voice_style.values()])
+        self.earliest_cutoff = now - shortest
+
+    def verdict(self, entry: CacheEntry) -> Verdict | None:
+        """Why ``entry`` would go by its age or its emptiness, whatever holds it."""
+        created_at = entry.created_at
+        if created_at is not None and created_at < self.earliest_cutoff:
+            ttl = self.policy.ttl_by_voice_style.get(entry.voice_style, self.policy.ttl)
+            age = self.now - created_at
+            if age > ttl:
+                return Reason.EXPIRED, f"{age / DAY:.1f} days old, limit {ttl / DAY:g}"
+        if entry.file in self._empty:
+            age = self.now - self._empty[entry.file]
+            if age > EMPTY_AUDIO_AGE:
+                return Reason.EMPTY, f"no audio in it for {age / HOUR:.1f} h"
+        return None
+
+    def held_by(self, entry: CacheEntry) -> str | None:
+        """The rule that keeps ``entry`` although it would go, if there is one."""
+        for pattern in self.policy.keep:
+            if any(
+                fnmatchcase(name, pattern)
+                for name in (entry.key, entry.variant_id, entry.voice_style)
+            ):
+                return f"kept by {pattern}"
+        if entry.file in self.needed:
+            return "its file is shared with an entry that stays"
+        return None
+
+    def longer_life(self, entry: CacheEntry) -> str | None:
+        """Says so where only its voice style's own TTL keeps ``entry``."""
+        ttl = self.policy.ttl_by_voice_style.get(entry.voice_style)
+        if ttl is None or entry.created_at is None:
+            return None
+        if self.policy.ttl < self.now - entry.created_at <= ttl:
+            return f"voice style {entry.voice_style} has {ttl / DAY:g} days"
+        return None

@@ -1,0 +1,59 @@
+"""A plan: what would be done, how things stand, and what was in the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from narration_cleanup.actions import Actions, CacheAction, Reason, RemoveEntry, RequestAction
+from narration_cleanup.model import CacheEntry, Ref
+from narration_cleanup.problems import Problems
+from narration_cleanup.totals import CacheTotals, RequestTotals
+
+Verdict = tuple[Reason, str]
+"""Why something goes: the reason, and the figures behind it for a reader."""
+
+
+@dataclass(slots=True)
+class CachePlan:
+    """What to do in the cache, how the cache stands, and what was in the way.
+
+    ``leaving_bytes`` is the stated size of the entries that go or are dangling. ``held`` says
+    which rule kept an entry that would have gone (key, rule), when asked for.
+    """
+
+    actions: Actions[CacheAction]
+    totals: CacheTotals
+    problems: Problems
+    planned_bytes: int = 0
+    leaving_bytes: int = 0
+    by_reason: dict[Reason, int] = field(default_factory=dict)
+    held: list[tuple[str, str]] = field(default_factory=list)
+
+    def remove(self, entry: CacheEntry, verdict: Verdict, ref: Ref) -> None:
+        """Plan the removal of ``entry``."""
+        self.add(removal_of(entry, verdict, ref), entry.size_bytes)
+        self.leaving_bytes += entry.size_bytes
+        if verdict[0] is Reason.EXPIRED:
+            self.totals.expired_count += 1
+            self.totals.expired_size_bytes += entry.size_bytes
+
+    def add(self, action: CacheAction, size_bytes: int) -> None:
+        """Plan one more action that is expected to free ``size_bytes``."""
+        self.actions.append(action)
+        self.planned_bytes += size_bytes
+        self.by_reason[action.reason] = self.by_reason.get(action.reason, 0) + 1
+
+
+@dataclass(slots=True)
+class RequestPlan:
+    """What to do with the requests, how they stand, and what was in the way."""
+
+    actions: Actions[RequestAction]
+    totals: RequestTotals
+    problems: Problems
+
+
+def removal_of(entry: CacheEntry, verdict: Verdict, ref: Ref) -> RemoveEntry:
+    """The action that removes ``entry`` with its file and sidecars."""
+    reason, detail = verdict
+    return RemoveEntry(entry.key, entry.file, entry.size_bytes, reason, detail, ref, entry.sidecars)

@@ -1,0 +1,42 @@
+"""Collects problems without letting a hostile input fill the memory or the screen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from narration_cleanup.model import Half, Problem, Severity
+
+MOST_OF_A_KIND = 100
+"""Problems of one code that are kept whole; more are only counted."""
+
+
+class Problems:
+    """Problems in the order met; of each code the first 100 whole, the rest as one line."""
+
+    def __init__(self, problems: Iterable[Problem] = ()) -> None:
+        self._kept: list[Problem] = []
+        self._seen: Counter[tuple[Half, str, Severity]] = Counter()
+        self.extend(problems)
+
+    def add(self, problem: Problem) -> None:
+        """Take note of one."""
+        kind = (problem.half, problem.code, problem.severity)
+        self._seen[kind] += 1
+        if self._seen[kind] <= MOST_OF_A_KIND:
+            self._kept.append(problem)
+
+    def extend(self, problems: Iterable[Problem]) -> None:
+        """Take note of several."""
+        for problem in problems:
+            self.add(problem)
+
+    def __iter__(self) -> Iterator[Problem]:
+        yield from self._kept
+        for (half, code, severity), count in self._seen.items():
+            if count > MOST_OF_A_KIND:
+                more = count - MOST_OF_A_KIND
+                yield Problem(half, code, f"and {more} more of the same kind", severity=severity)
+
+    def __len__(self) -> int:
+        return self._seen.total()

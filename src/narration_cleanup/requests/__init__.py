@@ -1,0 +1,48 @@
+"""Where generation requests are kept: one protocol, SQLite and PostgreSQL behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from narration_cleanup.actions import CancelRequest, DeleteRequest
+from narration_cleanup.model import RequestSurvey
+from narration_cleanup.result import Outcome
+
+BATCH = 100
+"""Rows changed in one transaction: the service's longest wait was 23 ms at this size."""
+
+
+class RequestStore(Protocol):
+    """One request table; ``location`` is how it is shown, without any password."""
+
+    @property
+    def location(self) -> str: ...
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the run lock across machines, where the store has one; raises ``BusyError``."""
+
+    def survey(self) -> RequestSurvey:
+        """Look at the table; raises ``HalfError`` where it cannot be read."""
+
+    def cancel(self, batch: Sequence[CancelRequest], at: float) -> Sequence[Outcome]:
+        """Cancel at most ``BATCH`` requests that are still what was surveyed; ``at`` an instant.
+
+        ``done``, or ``skipped`` where the row has changed. Raises ``HalfError`` when the database
+        stays busy or fails: then nothing of this batch is done.
+        """
+
+    def delete(self, batch: Sequence[DeleteRequest]) -> Sequence[Outcome]:
+        """Delete at most ``BATCH`` finished rows that are still what was surveyed."""
+
+    def count_completed(self, ids: Sequence[str | int]) -> int:
+        """How many of these ids are completed now (used on ids cancelled by an earlier run)."""
+
+    def free_pages(self) -> int | None:
+        """Pages of the database file that are free for reuse; ``None`` where unknown."""
+
+    def now(self) -> float | None:
+        """The database's own clock, where it has one (an instant)."""
+
+    def close(self) -> None: ...
