@@ -35,6 +35,15 @@ CACHE_REASONS = (
 )
 
 
+class Outcome(StrEnum):
+    """What became of one action. ``skipped``: planned, then found changed."""
+
+    PLANNED = "planned"
+    DONE = "done"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
 class RemoveEntry(msgspec.Struct, frozen=True, array_like=True, tag="remove_entry", gc=False):
     """An entry goes, with its file and sidecars; ``size_bytes`` is what the survey stated."""
 

@@ -12,6 +12,7 @@ from narration_cleanup.actions import (
     Actions,
     ActionT,
     CacheAction,
+    Outcome,
     Reason,
     RequestAction,
 )
@@ -19,16 +20,6 @@ from narration_cleanup.errors import ExitCode
 from narration_cleanup.model import Problem, Severity
 from narration_cleanup.plan import CachePlan, RequestPlan
 from narration_cleanup.problems import Problems
-
-
-class Outcome(StrEnum):
-    """What became of one action. ``skipped``: planned, then found changed."""
-
-    PLANNED = "planned"
-    DONE = "done"
-    SKIPPED = "skipped"
-    FAILED = "failed"
-
 
 _OUTCOMES = tuple(Outcome)
 

@@ -8,8 +8,8 @@ from typing import Protocol
 
 import msgspec
 
+from narration_cleanup.actions import Outcome
 from narration_cleanup.model import CacheSurvey, Ref
-from narration_cleanup.result import Outcome
 
 
 class FileTarget(msgspec.Struct, frozen=True, gc=False):

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from narration_cleanup.actions import CancelRequest, DeleteRequest
+from narration_cleanup.actions import CancelRequest, DeleteRequest, Outcome
 from narration_cleanup.model import RequestSurvey
-from narration_cleanup.result import Outcome
 
 BATCH = 100
 """Rows changed in one transaction: the service's longest wait was 23 ms at this size."""
