@@ -1,0 +1,35 @@
+"""Settings: what they are (`SETTINGS`), and how they are read (`load_settings`)."""
+
+from narration_cleanup.settings.kinds import DeleteLimit
+from narration_cleanup.settings.load import load_settings, require_a_half
+from narration_cleanup.settings.schema import BY_NAME, SETTINGS, Origin, Settings
+from narration_cleanup.settings.sections import (
+    AlertsSettings,
+    CacheSettings,
+    CleanupSettings,
+    ColumnSettings,
+    HistorySettings,
+    MetricsSettings,
+    RequestSettings,
+    StatusSettings,
+)
+from narration_cleanup.settings.setting import Setting
+
+__all__ = [
+    "BY_NAME",
+    "SETTINGS",
+    "AlertsSettings",
+    "CacheSettings",
+    "CleanupSettings",
+    "ColumnSettings",
+    "DeleteLimit",
+    "HistorySettings",
+    "MetricsSettings",
+    "Origin",
+    "RequestSettings",
+    "Setting",
+    "Settings",
+    "StatusSettings",
+    "load_settings",
+    "require_a_half",
+]

@@ -1,0 +1,269 @@
+"""What a setting's value may be: one `Kind` for each sort of value.
+
+A value reaches the tool as text (variable, credential, flag) or as a TOML value. Text is first
+turned into what TOML would have said (`from_text`), so that there is one rule for both (`parse`).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Generic, TypeVar
+
+T_co = TypeVar("T_co", covariant=True)
+Word = TypeVar("Word", bound=str)
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Kind(Generic[T_co]):
+    """How one sort of value is read: both functions raise `ValueError` for what does not fit."""
+
+    expected: str
+    parse: Callable[[object], T_co]
+    from_text: Callable[[str], object] = str
+    is_path: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteLimit:
+    """How much one run may remove: a number of items, or a percentage of what is there."""
+
+    amount: float
+    percent: bool = False
+
+    def allowed(self, total: int) -> int:
+        """The number of items that may go where there are `total` of them, rounded down."""
+        return math.floor(total * self.amount / 100) if self.percent else int(self.amount)
+
+    def __str__(self) -> str:
+        return f"{self.amount:.15g}%" if self.percent else str(int(self.amount))
+
+
+def number(
+    expected: str, *, above: float = -math.inf, least: float = -math.inf, most: float
+) -> Kind[float]:
+    """A finite number in a range. `most` keeps date arithmetic inside what a date can hold."""
+
+    def parse(raw: object) -> float:
+        if isinstance(raw, bool) or not isinstance(raw, (int, float)):
+            raise ValueError
+        if not (above < raw and least <= raw <= most):  # false for NaN as well
+            raise ValueError
+        return float(raw)
+
+    return Kind(expected, parse, float)
+
+
+def whole(expected: str, *, least: int, most: int) -> Kind[int]:
+    """A whole number in a range."""
+
+    def parse(raw: object) -> int:
+        if isinstance(raw, bool) or not isinstance(raw, int) or not least <= raw <= most:
+            raise ValueError
+        return raw
+
+    return Kind(expected, parse, int)
+
+
+_WORDS = {"true": True, "yes": True, "on": True, "1": True}
+_WORDS |= {"false": False, "no": False, "off": False, "0": False}
+
+
+def switch() -> Kind[bool]:
+    """True or false; as text also yes/no, on/off and 1/0."""
+
+    def parse(raw: object) -> bool:
+        if not isinstance(raw, bool):
+            raise ValueError
+        return raw
+
+    def from_text(text: str) -> object:
+        return _WORDS.get(text.lower())
+
+    return Kind("true or false", parse, from_text)
+
+
+def text_of(raw: object) -> str:
+    """Text that is not empty and holds no NUL (which neither paths nor databases take)."""
+    if not isinstance(raw, str) or not raw.strip() or "\0" in raw:
+        raise ValueError
+    return raw
+
+
+def text(expected: str) -> Kind[str]:
+    """Any text that is not empty."""
+    return Kind(expected, text_of)
+
+
+def choice(*words: Word) -> Kind[Word]:
+    """One of a few words."""
+
+    def parse(raw: object) -> Word:
+        for word in words:
+            if raw == word:
+                return word
+        raise ValueError
+
+    return Kind(" or ".join(words), parse)
+
+
+def plain_name(expected: str) -> Kind[str]:
+    """One file name: no folder, no control characters, not the tool's own folder."""
+
+    def parse(raw: object) -> str:
+        name = text_of(raw)
+        if "/" in name or name in {".", "..", ".narration-cleanup"} or not name.isprintable():
+            raise ValueError
+        return name
+
+    return Kind(expected, parse)
+
+
+def path(expected: str) -> Kind[Path]:
+    """A path, made absolute against the current directory. Links and `..` are left as they are."""
+    return Kind(expected, lambda raw: Path(text_of(raw)).absolute(), is_path=True)
+
+
+# Patterns are compiled where they are first used: start-up is paid by every command.
+_SCHEME = r"([A-Za-z][A-Za-z0-9+.-]*)://"
+_CONNECTION_WORDS = r"\b(host|user|password|dbname)\s*="
+
+
+def location(expected: str, *schemes: str) -> Kind[str]:
+    """A path (made absolute) or a URL with one of `schemes`."""
+
+    def parse(raw: object) -> str:
+        place = text_of(raw)
+        scheme = re.match(_SCHEME, place)
+        if scheme:
+            if scheme[1] not in schemes or not place[scheme.end() :]:
+                raise ValueError
+            return place
+        if "postgresql" in schemes and re.search(_CONNECTION_WORDS, place):
+            raise ValueError  # libpq's other form: it would pass for a strangely named file
+        return str(Path(place).absolute())
+
+    return Kind(expected, parse, is_path=True)
+
+
+def _comma_list(source: str) -> list[str]:
+    return [part for part in (part.strip() for part in source.split(",")) if part]
+
+
+def names(
+    expected: str,
+    item: Callable[[str], str] = text_of,
+    split: Callable[[str], object] = _comma_list,
+) -> Kind[tuple[str, ...]]:
+    """A list of text; as text, split at commas unless `split` says otherwise."""
+
+    def parse(raw: object) -> tuple[str, ...]:
+        if not isinstance(raw, (list, tuple)):
+            raise ValueError
+        return tuple(item(text_of(part)) for part in raw)
+
+    return Kind(expected, parse, split)
+
+
+def suffix_of(raw: str) -> str:
+    """A file name's suffix, in lower case."""
+    if len(raw) < 2 or raw[0] != "." or "/" in raw or not raw.isprintable():
+        raise ValueError
+    return raw.lower()
+
+
+def status_values(expected: str, *, least: int = 0) -> Kind[tuple[str | int, ...]]:
+    """Status words or numbers. As text, digits are a number and quotes keep them text."""
+
+    def parse(raw: object) -> tuple[str | int, ...]:
+        if not isinstance(raw, (list, tuple)) or len(raw) < least:
+            raise ValueError
+        found: list[str | int] = []
+        for part in raw:
+            if isinstance(part, int) and not isinstance(part, bool) and abs(part) < 2**63:
+                found.append(part)
+            else:
+                found.append(text_of(part))
+        return tuple(found)
+
+    def from_text(source: str) -> object:
+        return [_status_from_text(part) for part in _comma_list(source)]
+
+    return Kind(expected, parse, from_text)
+
+
+def _status_from_text(part: str) -> str | int:
+    if re.fullmatch(r"-?[0-9]+", part):
+        return int(part)
+    return part[1:-1] if len(part) > 2 and part[0] == part[-1] and part[0] in "'\"" else part
+
+
+def numbers_by_name(expected: str, one: Kind[float]) -> Kind[Mapping[str, float]]:
+    """A table of numbers; as text `name=number,name=number`."""
+
+    def parse(raw: object) -> Mapping[str, float]:
+        if not isinstance(raw, Mapping):
+            raise ValueError
+        return MappingProxyType({text_of(name): one.parse(value) for name, value in raw.items()})
+
+    def from_text(source: str) -> object:
+        found: dict[str, object] = {}
+        for part in _comma_list(source):
+            name, sign, value = part.partition("=")
+            if not sign or name.strip() in found:
+                raise ValueError
+            found[name.strip()] = one.from_text(value)
+        return found
+
+    return Kind(expected, parse, from_text)
+
+
+def delete_limit(expected: str) -> Kind[DeleteLimit]:
+    """A number of items, or a percentage such as `10%`."""
+
+    def parse(raw: object) -> DeleteLimit:
+        if isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < 2**63:
+            return DeleteLimit(float(raw))
+        if isinstance(raw, str) and raw.strip().endswith("%"):
+            amount = float(raw.strip()[:-1])
+            if 0 <= amount <= 100:
+                return DeleteLimit(amount, percent=True)
+        raise ValueError
+
+    def from_text(source: str) -> object:
+        return source if source.endswith("%") else int(source)
+
+    return Kind(expected, parse, from_text)
+
+
+def time_zone(expected: str) -> Kind[str]:
+    """`local`, or the name of a time zone that this machine knows."""
+
+    def parse(raw: object) -> str:
+        name = text_of(raw)
+        if name == "local":
+            return name
+        from zoneinfo import ZoneInfo
+
+        try:
+            ZoneInfo(name)
+        except (KeyError, OSError) as error:  # not found, or a folder of the time zone database
+            raise ValueError from error
+        return name
+
+    return Kind(expected, parse)
+
+
+def url(expected: str) -> Kind[str]:
+    """An http or https address."""
+
+    def parse(raw: object) -> str:
+        if not isinstance(raw, str) or not re.fullmatch(r"https?://[^\s/]\S*", raw):
+            raise ValueError
+        return raw
+
+    return Kind(expected, parse)

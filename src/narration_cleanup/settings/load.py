@@ -1,0 +1,228 @@
+"""Read the settings: flags over variables over credentials over the TOML file over defaults.
+
+Every source is looked at in full, also where a higher one wins: a wrong value is a fault wherever
+it stands, and all faults are reported at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from narration_cleanup.errors import ConfigError
+from narration_cleanup.escape import shown
+from narration_cleanup.settings.mask import raw_shown
+from narration_cleanup.settings.schema import (
+    BY_NAME,
+    BY_VARIABLE,
+    DEFAULT,
+    SETTINGS,
+    TABLES,
+    Origin,
+    Settings,
+    build,
+)
+from narration_cleanup.settings.setting import PREFIX, Setting, Undetermined
+from narration_cleanup.settings.sources import FILE_VARIABLE, expand
+from narration_cleanup.settings.tomlfile import find_file, read_toml
+
+NONE, AUTO = "none", "auto"
+_SECTIONS = tuple(table for table in TABLES if "." not in table)
+_OWN_PREFIXES = tuple(f"{PREFIX}{section.upper()}_" for section in _SECTIONS)
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class _Reading:
+    """What has been read so far; a later source overrides an earlier one."""
+
+    environ: Mapping[str, str]
+    values: dict[str, object] = field(default_factory=dict)
+    origins: dict[str, Origin] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def take(self, setting: Setting, raw: object, origin: Origin, *, as_text: bool) -> None:
+        """Parse one value and keep it, or note the fault."""
+        try:
+            value = self._parse(setting, raw, origin, as_text)
+        except (ValueError, TypeError, OverflowError, OSError):
+            where = f"{origin}: {setting.name}" if origin.source == "file" else str(origin)
+            expected = setting.kind.expected + (', or "none"' if setting.optional else "")
+            self.faults.append(f"{shown(where)} is {raw_shown(setting, raw)}, expected {expected}")
+            return
+        self.values[setting.name] = value
+        self.origins[setting.name] = origin
+
+    def _parse(self, setting: Setting, raw: object, origin: Origin, as_text: bool) -> object:
+        if raw == NONE and setting.optional:
+            return None
+        if raw == AUTO and setting.compute is not None:
+            return setting.compute(self.environ)[0]
+        if isinstance(raw, str):
+            if setting.kind.is_path:
+                # A variable is read as the service reads it, which knows no "~".
+                raw = raw if origin.source == "variable" else expand(raw, self.environ)
+            elif as_text:
+                raw = setting.kind.from_text(raw)
+        return setting.kind.parse(raw)
+
+
+def load_settings(
+    *,
+    flags: Mapping[str, object | None],
+    config_file: Path | None,
+    environ: Mapping[str, str],
+) -> Settings:
+    """The settings from all sources.
+
+    `flags` is keyed by dotted name; `None` is a flag that was not given. `config_file` is what
+    `--config` named. Raises one `ConfigError` that carries every fault, a line each.
+    """
+    reading = _Reading(environ)
+    _take_file(reading, config_file)
+    _take_credentials(reading)
+    _take_variables(reading)
+    for name, given in flags.items():
+        setting = BY_NAME[name]
+        if given is not None:
+            flag = setting.flag or "--" + setting.key.replace("_", "-")
+            raw = str(given) if isinstance(given, Path) else given
+            reading.take(setting, raw, Origin("flag", flag), as_text=True)
+    _take_defaults(reading)
+    reading.faults += _contradictions(reading)
+    if reading.faults:
+        raise ConfigError(*reading.faults)
+    return build(reading.values, reading.origins, tuple(reading.warnings))
+
+
+def require_a_half(settings: Settings) -> None:
+    """Raise `ConfigError` unless a cache or a request database is configured."""
+    if settings.cache.dir is None and settings.requests.db is None:
+        raise ConfigError(
+            "nothing to look after: set cache.dir (--cache-dir, NARRATION_CACHE_DIR) or "
+            "requests.db (--requests-db, NARRATION_REQUESTS_DB), or both"
+        )
+
+
+def _take_file(reading: _Reading, config_file: Path | None) -> None:
+    try:
+        file = find_file(config_file, reading.environ)
+        found = read_toml(file) if file is not None else {}
+    except ConfigError as error:
+        reading.faults += error.faults
+        return
+    if file is not None:
+        _take_table(reading, found, "", Origin("file", str(file)))
+
+
+def _take_table(
+    reading: _Reading, table: Mapping[str, object], prefix: str, origin: Origin
+) -> None:
+    for key, raw in table.items():
+        name = prefix + key
+        if name in BY_NAME:
+            reading.take(BY_NAME[name], raw, origin, as_text=False)
+        elif name not in TABLES:
+            what = "section" if isinstance(raw, Mapping) else "setting"
+            reading.faults.append(
+                shown(f"{origin}: unknown {what} {name}") + _nearest(name, [*BY_NAME, *TABLES])
+            )
+        elif isinstance(raw, Mapping):
+            _take_table(reading, raw, f"{name}.", origin)
+        else:
+            reading.faults.append(shown(f"{origin}: {name} is a value, expected a table [{name}]"))
+
+
+def _take_credentials(reading: _Reading) -> None:
+    folder = reading.environ.get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        return
+    try:
+        present = sorted(os.listdir(folder))
+    except OSError as error:
+        reading.faults.append(shown(f"$CREDENTIALS_DIRECTORY {folder}: {error.strerror}"))
+        return
+    for file in present:
+        setting = BY_NAME.get(file) or BY_VARIABLE.get(file)
+        origin = Origin("credential", file)
+        if setting is not None:
+            try:
+                text = Path(folder, file).read_text("utf-8").strip()
+            except OSError as error:
+                reading.faults.append(shown(f"{origin}: {error.strerror}"))
+            except UnicodeDecodeError:
+                reading.faults.append(shown(f"{origin} is not UTF-8 text"))
+            else:
+                if text:
+                    reading.take(setting, text, origin, as_text=True)
+        elif file.startswith((*(f"{section}." for section in _SECTIONS), *_OWN_PREFIXES)):
+            known = [*BY_NAME, *BY_VARIABLE]
+            reading.warnings.append(shown(f"{origin} is not a setting") + _nearest(file, known))
+
+
+def _take_variables(reading: _Reading) -> None:
+    for variable in sorted(name for name in reading.environ if name.startswith(_OWN_PREFIXES)):
+        raw = reading.environ[variable]
+        setting = BY_VARIABLE.get(variable)
+        if setting is None:
+            if variable != FILE_VARIABLE:
+                reading.warnings.append(
+                    shown(f"variable {variable} is not a setting")
+                    + _nearest(variable, [*BY_VARIABLE, FILE_VARIABLE])
+                )
+        elif raw.strip():
+            raw = raw if setting.kind.is_path else raw.strip()
+            reading.take(setting, raw, Origin("variable", variable), as_text=True)
+
+
+def _take_defaults(reading: _Reading) -> None:
+    for setting in SETTINGS:
+        if setting.name in reading.values:
+            continue
+        reading.values[setting.name] = setting.default
+        if setting.compute is not None:
+            try:
+                reading.values[setting.name], where = setting.compute(reading.environ)
+            except Undetermined as error:
+                reading.faults.append(f"{setting.name} ({setting.env}): {error}")
+                continue
+            if where != "default":
+                reading.origins[setting.name] = Origin("default", f"({where})")
+
+
+def _contradictions(reading: _Reading) -> list[str]:
+    """Values that are right on their own, and wrong beside another."""
+
+    def where(name: str) -> str:
+        return shown(f"{reading.origins.get(name, DEFAULT)}: {name}")
+
+    faults: list[str] = []
+    columns = [entry.name for entry in SETTINGS if entry.section == "requests.columns"]
+    for key in ("requests.columns.id", "requests.columns.status"):
+        for other in columns:
+            if other != key and reading.values[other] == reading.values[key]:
+                faults.append(f"{where(other)} names the same column as {key}")
+    meaning: dict[object, str] = {}
+    for entry in SETTINGS:
+        values = reading.values[entry.name]
+        if entry.section == "requests.statuses" and isinstance(values, tuple):
+            for value in values:
+                first = meaning.setdefault(value, entry.name)
+                if first != entry.name:
+                    faults.append(
+                        f"{where(entry.name)} holds {shown(str(value))}, which {first} holds too"
+                    )
+    return faults
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    """`, did you mean …?`, or nothing where no known name is near."""
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if not near:  # the right key in the wrong section
+        last = name.rpartition(".")[2]
+        near = [each for each in known if each.rpartition(".")[2] == last][:1]
+    return f", did you mean {near[0]}?" if near else ""

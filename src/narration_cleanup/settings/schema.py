@@ -1,0 +1,106 @@
+"""The whole of the settings: the table of all of them, and the value that the tool runs with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
+from types import MappingProxyType
+from typing import TypeVar
+
+from narration_cleanup.settings.sections import (
+    AlertsSettings,
+    CacheSettings,
+    CleanupSettings,
+    HistorySettings,
+    MetricsSettings,
+    RequestSettings,
+)
+from narration_cleanup.settings.setting import METADATA, Setting
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value came from: `source` is one of flag, variable, credential, file, default."""
+
+    source: str
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.name}".rstrip()
+
+
+DEFAULT = Origin("default")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting's value, where each came from, and what was odd about the sources."""
+
+    cache: CacheSettings = field(default_factory=CacheSettings)
+    requests: RequestSettings = field(default_factory=RequestSettings)
+    cleanup: CleanupSettings = field(default_factory=CleanupSettings)
+    history: HistorySettings = field(default_factory=HistorySettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    alerts: AlertsSettings = field(default_factory=AlertsSettings)
+    origins: Mapping[str, Origin] = field(default_factory=lambda: MappingProxyType({}))
+    warnings: tuple[str, ...] = ()
+
+    def origin(self, name: str) -> Origin:
+        """Where the value of the setting `name` (`cache.ttl_days`) came from."""
+        return self.origins.get(name, DEFAULT)
+
+    def value(self, name: str) -> object:
+        """The value of the setting `name` (`cache.ttl_days`)."""
+        found: object = self
+        for part in name.split("."):
+            found = getattr(found, part)
+        return found
+
+
+def build(
+    values: Mapping[str, object], origins: Mapping[str, Origin], warnings: tuple[str, ...]
+) -> Settings:
+    """The settings with `values`, by dotted name, which their kinds have parsed already."""
+    return _fill(
+        Settings,
+        "",
+        values,
+        origins=MappingProxyType(dict(origins)),
+        warnings=warnings,
+    )
+
+
+def _fill(cls: Callable[..., T], prefix: str, values: Mapping[str, object], **more: object) -> T:
+    """An instance of a settings class; nested classes are found by the names' next part."""
+    inner: dict[str, dict[str, object]] = {}
+    plain: dict[str, object] = dict(more)
+    for name, value in values.items():
+        head, _, rest = name.partition(".")
+        if rest:
+            inner.setdefault(head, {})[rest] = value
+        else:
+            plain[head] = value
+    for head, below in inner.items():
+        plain[head] = _fill(_TABLES[prefix + head], f"{prefix}{head}.", below)
+    return cls(**plain)
+
+
+_TABLES: dict[str, Callable[..., object]] = {}
+
+
+def _walk(cls: type[object], prefix: str) -> Iterator[Setting]:
+    for each in fields(cls):  # type: ignore[arg-type]
+        entry = each.metadata.get(METADATA)
+        if isinstance(entry, Setting):
+            yield replace(entry, name=prefix + each.name)
+        elif each.default_factory is not MISSING and isinstance(each.default_factory, type):
+            _TABLES[prefix + each.name] = each.default_factory
+            yield from _walk(each.default_factory, f"{prefix}{each.name}.")
+
+
+SETTINGS: tuple[Setting, ...] = tuple(_walk(Settings, ""))
+BY_NAME: Mapping[str, Setting] = MappingProxyType({entry.name: entry for entry in SETTINGS})
+BY_VARIABLE: Mapping[str, Setting] = MappingProxyType({entry.env: entry for entry in SETTINGS})
+TABLES: tuple[str, ...] = tuple(_TABLES)

@@ -1,0 +1,281 @@
+"""The settings themselves: the one table that parsing, `config show`, `config init`, the
+documentation and `--help` are made from.
+
+Each field says its kind, its default and its help in one line. A field's dotted name is its TOML
+name (`cache.ttl_days`), and in capitals its variable (`NARRATION_CACHE_TTL_DAYS`). Times are in
+the unit that the name ends in.
+"""
+
+# ruff: noqa: RUF009 - the calls in the class bodies are dataclasses.field() underneath
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+from narration_cleanup.settings import kinds
+from narration_cleanup.settings.kinds import DeleteLimit
+from narration_cleanup.settings.setting import computed, none_or, setting
+from narration_cleanup.settings.sources import state_dir
+
+AgeFrom = Literal["mtime", "atime"]
+TimeFormat = Literal["auto", "iso", "unix", "unix_ms"]
+AlertsOn = Literal["failure", "partial", "always"]
+
+# A thousand years, and a million terabytes: beyond any use, and inside what a date and a
+# double can count exactly.
+_DAYS = 365_000.0
+_HOURS = _DAYS * 24
+_MB = 1e12
+
+
+def _days_above_0() -> kinds.Kind[float]:
+    return kinds.number("a number of days above 0 (fractions allowed)", above=0, most=_DAYS)
+
+
+def _days_or_off() -> kinds.Kind[float]:
+    return kinds.number("a number of days, 0 for off", least=0, most=_DAYS)
+
+
+def _hours_above_0() -> kinds.Kind[float]:
+    return kinds.number("a number of hours above 0 (fractions allowed)", above=0, most=_HOURS)
+
+
+def _column() -> kinds.Kind[str]:
+    return kinds.text("the name of a column")
+
+
+def _statuses() -> kinds.Kind[tuple[str | int, ...]]:
+    return kinds.status_values("a list of status words or whole numbers")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheSettings:
+    """The audio cache: where it is, and what may stay in it."""
+
+    dir: str | None = none_or(
+        kinds.location("a path or s3://bucket/prefix", "s3"),
+        help="The cache: a directory, or s3://bucket/prefix.",
+        flag="--cache-dir",
+    )
+    ttl_days: float = setting(
+        _days_above_0(), 7.0, help="Audio older than this many days is expired.", flag="--ttl-days"
+    )
+    max_size_mb: float = setting(
+        kinds.number("a number of megabytes above 0", above=0, most=_MB),
+        500.0,
+        help="The cache's size limit in MB (1 MB = 1048576 bytes); see enforce_max_size.",
+        flag="--max-size-mb",
+    )
+    index: str | None = none_or(
+        kinds.plain_name('one file name without a folder, or "none"'),
+        "cache_index.json",
+        help='The index file in the cache; "none" for a cache that has no index.',
+    )
+    age_from: AgeFrom = setting(
+        kinds.choice("mtime", "atime"),
+        "mtime",
+        help="Without an index: the file time that counts as its age, mtime or atime.",
+    )
+    audio_suffixes: tuple[str, ...] = setting(
+        kinds.names('a list of suffixes with their dot, such as ".mp3"', kinds.suffix_of),
+        (".mp3", ".wav", ".ogg", ".opus", ".m4a", ".flac"),
+        help="What audio files end in; other files are never removed as audio.",
+    )
+    remove_empty_dirs: bool = setting(
+        kinds.switch(), False, help="Without an index: remove folders that a run emptied."
+    )
+    enforce_max_size: bool = setting(
+        kinds.switch(),
+        False,
+        help="Evict the least recently used audio when the cache is over max_size_mb.",
+        flag="--enforce-max-size",
+    )
+    evict_to_percent: float = setting(
+        kinds.number("a percentage above 0, at most 100", above=0, most=100),
+        90.0,
+        help="Eviction goes on down to this percentage of max_size_mb.",
+    )
+    min_free_mb: float = setting(
+        kinds.number("a number of megabytes, 0 for off", least=0, most=_MB),
+        0.0,
+        help="Evict until this many MB are free on the cache's disk; 0 is off.",
+        flag="--min-free-mb",
+    )
+    remove_orphans: bool = setting(
+        kinds.switch(), True, help="Remove audio without an index entry, once older than the TTL."
+    )
+    remove_dangling: bool = setting(
+        kinds.switch(), True, help="Drop index entries whose audio file is missing."
+    )
+    partial_hours: float = setting(
+        kinds.number("a number of hours, 0 for off", least=0, most=_HOURS),
+        24.0,
+        help="Remove half-written files (*.part, *.tmp) older than this; 0 is off.",
+    )
+    remove_empty_audio: bool = setting(
+        kinds.switch(), True, help="Remove audio of zero bytes, once an hour old."
+    )
+    ttl_days_by_voice_style: Mapping[str, float] = setting(
+        kinds.numbers_by_name(
+            "a table of days above 0 by voice style, such as eerie_narrator = 30", _days_above_0()
+        ),
+        MappingProxyType({}),
+        help="Another TTL for some voices, for example { eerie_narrator = 30 }.",
+    )
+    keep: tuple[str, ...] = setting(
+        kinds.names('a list of patterns, such as "intro-*"'),
+        (),
+        help="Patterns (* and ?) over key, variant and voice style: what matches is never removed.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnSettings:
+    """The request table's columns. `None`: the table has no such column."""
+
+    id: str = setting(_column(), "request_id", help="The request's id.")
+    status: str = setting(_column(), "status", help="The request's status.")
+    created_at: str = setting(_column(), "created_at", help="When it was queued.")
+    started_at: str | None = none_or(_column(), "started_at", help="When its generation began.")
+    completed_at: str | None = none_or(
+        _column(), "completed_at", help="When it ended; set when a request is cancelled."
+    )
+    heartbeat_at: str | None = none_or(
+        _column(), help="When its worker last showed a sign of life."
+    )
+    error: str | None = none_or(_column(), "error", help="Its error text; see error_text.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusSettings:
+    """The request table's status values: text or whole numbers, several for each meaning."""
+
+    queued: tuple[str | int, ...] = setting(_statuses(), ("queued",), help="Waiting.")
+    generating: tuple[str | int, ...] = setting(
+        _statuses(), ("generating",), help="Being generated."
+    )
+    completed: tuple[str | int, ...] = setting(_statuses(), ("completed",), help="Done.")
+    failed: tuple[str | int, ...] = setting(_statuses(), ("failed",), help="Given up.")
+    cancelled: tuple[str | int, ...] = setting(
+        kinds.status_values("a list of at least one status word or whole number", least=1),
+        ("cancelled",),
+        help="Cancelled; the first is what is written.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestSettings:
+    """The request database: where it is, how its table is laid out, what counts as abandoned."""
+
+    db: str | None = none_or(
+        kinds.location("a path or postgresql://…", "postgresql", "postgres"),
+        help="The request database: an SQLite file, or postgresql://user@host/name.",
+        flag="--requests-db",
+    )
+    abandoned_timeout_hours: float = setting(
+        _hours_above_0(),
+        1.0,
+        help="A request queued or generating for longer than this many hours is abandoned.",
+        flag="--abandoned-timeout-hours",
+    )
+    queued_timeout_hours: float | None = none_or(
+        _hours_above_0(), help="The same for queued requests alone."
+    )
+    generating_timeout_hours: float | None = none_or(
+        _hours_above_0(), help="The same for generating requests alone."
+    )
+    heartbeat_timeout_minutes: float | None = none_or(
+        kinds.number("a number of minutes above 0", above=0, most=_HOURS * 60),
+        help="With a heartbeat column: a generating request silent for this long is abandoned.",
+    )
+    table: str = setting(
+        kinds.text("the name of a table"), "requests", help="The table of requests."
+    )
+    time_format: TimeFormat = setting(
+        kinds.choice("auto", "iso", "unix", "unix_ms"),
+        "auto",
+        help="How times are written: auto, iso, unix (seconds) or unix_ms (milliseconds).",
+    )
+    error_text: str | None = none_or(
+        kinds.text("a text"), help="What to write into a cancelled request's error column."
+    )
+    delete_finished_after_days: float = setting(
+        _days_or_off(),
+        0.0,
+        help="Delete completed, failed and cancelled requests older than this; 0 is off.",
+    )
+    columns: ColumnSettings = field(default_factory=ColumnSettings)
+    statuses: StatusSettings = field(default_factory=StatusSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanupSettings:
+    """How and when the tool itself runs."""
+
+    interval_hours: float = setting(
+        _hours_above_0(), 6.0, help="How often a run is scheduled; what is late is judged by it."
+    )
+    timezone: str = setting(
+        kinds.time_zone(
+            "local or the name of a time zone known on this machine, such as Europe/Berlin"
+        ),
+        "local",
+        help="The time zone of times written without one: local, or a name like Europe/Berlin.",
+    )
+    state_dir: Path = computed(
+        kinds.path("a path"),
+        state_dir,
+        help='Where the history is kept; "auto" is $STATE_DIRECTORY or the user\'s state folder.',
+    )
+    max_delete: DeleteLimit | None = none_or(
+        kinds.delete_limit('a whole number, 0 or more, or a percentage such as "10%"'),
+        help='Refuse a run that would remove more than this: a number, or a share like "10%".',
+        flag="--max-delete",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistorySettings:
+    """How long the record of past runs is kept."""
+
+    keep_days: float = setting(_days_above_0(), 365.0, help="Forget runs older than this.")
+    keep_runs: int = setting(
+        kinds.whole("a whole number, 1 or more", least=1, most=10**9),
+        10_000,
+        help="Keep at most this many runs.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsSettings:
+    """Metrics for Prometheus."""
+
+    textfile: Path | None = none_or(
+        kinds.path("a path"), help="A file for node_exporter's textfile collector (*.prom)."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertsSettings:
+    """Who hears about a run."""
+
+    on: AlertsOn = setting(
+        kinds.choice("failure", "partial", "always"),
+        "failure",
+        help="When to send: failure, partial (a failure or a partial run) or always.",
+    )
+    urls: tuple[str, ...] = setting(
+        kinds.names("a list of Apprise URLs", split=str.split),
+        (),
+        help="Apprise URLs to notify. Secret: better kept in a credential than in this file.",
+        secret=True,
+    )
+    ping_url: str | None = none_or(
+        kinds.url("an http or https URL"),
+        help="A dead man's switch that is pinged at start and end. Secret, as above.",
+        secret=True,
+    )

@@ -1,0 +1,74 @@
+"""Where settings come from: the configuration file that applies, and the folders of the platform.
+
+On Linux the XDG rules are followed here, against the environment that was handed in; other
+platforms are left to platformdirs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from narration_cleanup.settings.setting import Undetermined
+
+APP = "narration-cleanup"
+FILE_VARIABLE = "NARRATION_CLEANUP_CONFIG"
+SYSTEM_FILE = Path("/etc/narration-cleanup/config.toml")
+
+
+def home(environ: Mapping[str, str]) -> str | None:
+    """The home directory, or `None` for a user without one (as under systemd's DynamicUser)."""
+    return environ.get("HOME") or _or_none(os.path.expanduser("~"))
+
+
+def expand(text: str, environ: Mapping[str, str]) -> str:
+    """`text` with a leading `~` or `~user` replaced, where that can be told."""
+    base = home(environ)
+    if base is not None and (text == "~" or text.startswith("~/")):
+        return base + text[1:]
+    return os.path.expanduser(text) if text.startswith("~") else text
+
+
+def state_dir(environ: Mapping[str, str]) -> tuple[Path, str]:
+    """The default state folder, and where that was found.
+
+    Raises `Undetermined` where neither systemd nor a home directory gives one.
+    """
+    given = environ.get("STATE_DIRECTORY", "").split(":")[0]  # systemd gives several so
+    if given:
+        return Path(given).absolute(), "variable STATE_DIRECTORY"
+    folder = _user_dir(environ, "XDG_STATE_HOME", ".local/state")
+    if folder is None:
+        raise Undetermined("there is neither $STATE_DIRECTORY nor a home directory: set it")
+    return folder, "default"
+
+
+def default_files(environ: Mapping[str, str]) -> list[Path]:
+    """Where a configuration file is looked for if none is named, first come first served."""
+    folders: list[Path] = []
+    user = _user_dir(environ, "XDG_CONFIG_HOME", ".config")
+    if user is not None:
+        folders.append(user)
+    given = environ.get("CONFIGURATION_DIRECTORY", "").split(":")
+    folders += [Path(folder).absolute() for folder in given if folder]
+    return [folder / "config.toml" for folder in folders] + [SYSTEM_FILE]
+
+
+def _user_dir(environ: Mapping[str, str], variable: str, below_home: str) -> Path | None:
+    if sys.platform in {"win32", "darwin"}:
+        import platformdirs
+
+        config = variable == "XDG_CONFIG_HOME"
+        find = platformdirs.user_config_path if config else platformdirs.user_state_path
+        return find(APP, appauthor=False)
+    given = environ.get(variable, "")
+    if os.path.isabs(given):  # the XDG rules: a relative one is to be ignored
+        return Path(given) / APP
+    base = home(environ)
+    return None if base is None else Path(base) / below_home / APP
+
+
+def _or_none(expanded: str) -> str | None:
+    return expanded if os.path.isabs(expanded) else None
