@@ -7,8 +7,8 @@ python3 dev.py fix            put formatting and simple lint right
 python3 dev.py bench [ARGS]   measure, side by side with other tools
 python3 dev.py run ARGS       run narration-cleanup itself with ARGS
 
-Needs Python 3.11 or newer with pip (Debian: python3-pip), or uv. $VENV names another folder than
-.venv.
+Needs Python 3.11 or newer with pip (Debian: python3-pip), or uv. $DEV_VENV names another folder
+than .venv.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-VENV = Path(os.environ.get("VENV") or HERE / ".venv").absolute()
+VENV = Path(os.environ.get("DEV_VENV") or HERE / ".venv").absolute()
 PYTHON = VENV / "bin" / "python"
 CHECKS = (
     ("ruff", "format", "--check", "."),
@@ -44,8 +44,11 @@ def set_up(extra: str) -> None:
     if found[:1] == [made_from.hexdigest()] and extra in ("", *found[1:]):
         return
     print(f"Setting up {VENV} (about half a minute, only now) ...", file=sys.stderr, flush=True)
-    # By its parts: an environment made elsewhere, or half made, is not to be mended.
-    shutil.rmtree(VENV, ignore_errors=True)
+    # Made anew, never mended; but nothing is removed that is not a virtual environment.
+    if VENV.exists():
+        if not (VENV / "pyvenv.cfg").is_file():
+            sys.exit(f"dev.py: {VENV} is in the way and not a virtual environment; move it away")
+        shutil.rmtree(VENV)
     if shutil.which("uv"):
         run("uv", "venv", "--quiet", "--python", ">=3.11", str(VENV))
         install = ["uv", "pip", "install", "--quiet", "--python", str(PYTHON)]
@@ -69,9 +72,10 @@ def run(*command: str) -> None:
 
 
 def inside(*command: str) -> int:
-    """Run `python -m COMMAND` in the environment; its exit code."""
+    """Run one of the environment's own programs, its programs first in the path; the exit code."""
     path = os.pathsep.join((str(PYTHON.parent), os.environ.get("PATH", os.defpath)))
-    return subprocess.call((str(PYTHON), "-m", *command), env={**os.environ, "PATH": path})
+    program = str(PYTHON.parent / command[0])
+    return subprocess.call((program, *command[1:]), env={**os.environ, "PATH": path})
 
 
 def each(commands: tuple[tuple[str, ...], ...]) -> int:
@@ -87,12 +91,12 @@ def main(arguments: list[str]) -> int:
         return 0 if task in ("help", "-h", "--help") else 2
     set_up("" if task in ("demo", "run") else "[test]")
     if task in ("demo", "run"):  # where the caller stands: the arguments may be relative paths
-        return inside("narration_cleanup", *(["demo"] if task == "demo" else []), *rest)
+        return inside("narration-cleanup", *(["demo"] if task == "demo" else []), *rest)
     os.chdir(HERE)
     if task == "test":
         return inside("pytest", *rest)
     if task == "bench":
-        return inside("benchmarks", *rest)
+        return inside("python", "-m", "benchmarks", *rest)
     return each(CHECKS if task == "check" else FIXES)
 
 
