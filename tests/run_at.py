@@ -23,7 +23,8 @@ def main(arguments: Sequence[str]) -> None:
     with freeze_time(datetime.fromisoformat(moment)):
         time.monotonic, time.perf_counter = monotonic, perf_counter
         time.monotonic_ns, time.perf_counter_ns = monotonic_ns, perf_counter_ns
-        # The tool is imported only now, so that `from time import monotonic` finds the clock that goes on.
+        # The tool is imported only now, so that its `from time import monotonic` finds the clock
+        # that goes on.
         sys.argv = ["narration-cleanup", *rest]
         runpy.run_module("narration_cleanup", run_name="__main__")
 

@@ -26,6 +26,26 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "result": frozenset({"actions", "errors", "model", "plan", "problems", "timestamps"}),
     "cache": frozenset({"actions", "errors", "escape", "model", "problems", "timestamps"}),
     "requests": frozenset({"actions", "errors", "escape", "model", "problems", "timestamps"}),
+    "settings": frozenset({"errors", "escape", "model", "plan", "timestamps"}),
+    "apply": frozenset(
+        {"actions", "cache", "errors", "escape", "model", "plan", "problems", "requests", "result"}
+    ),
+    "output": frozenset(
+        {
+            "actions",
+            "errors",
+            "escape",
+            "model",
+            "plan",
+            "problems",
+            "result",
+            "timestamps",
+            "totals",
+        }
+    ),
+    "history": frozenset(
+        {"actions", "errors", "escape", "model", "problems", "result", "timestamps", "totals"}
+    ),
 }
 # The rooms that decide: no files, no clock, the standard library and msgspec's plain structs.
 PURE = ("actions", "model", "plan", "problems", "result", "totals")
