@@ -34,7 +34,8 @@ def pytest_runtest_makereport(
     report = yield
     if report.skipped and item.config.getoption("--no-skips") and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
-        report.longrepr = f"skipped where nothing may be skipped: {report.longreprtext}"
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.longrepr = f"skipped where nothing may be skipped: {reason}"
     return report
 
 
