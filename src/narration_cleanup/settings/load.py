@@ -81,7 +81,7 @@ def load_settings(
     `--config` named. Raises one `ConfigError` that carries every fault, a line each.
     """
     reading = _Reading(environ)
-    _take_file(reading, config_file)
+    file = _take_file(reading, config_file)
     _take_credentials(reading)
     _take_variables(reading)
     for name, given in flags.items():
@@ -94,7 +94,12 @@ def load_settings(
     reading.faults += _contradictions(reading)
     if reading.faults:
         raise ConfigError(*reading.faults)
-    return build(reading.values, reading.origins, tuple(reading.warnings))
+    return build(
+        reading.values,
+        origins=reading.origins,
+        warnings=tuple(reading.warnings),
+        config_file=file,
+    )
 
 
 def require_a_half(settings: Settings) -> None:
@@ -106,15 +111,16 @@ def require_a_half(settings: Settings) -> None:
         )
 
 
-def _take_file(reading: _Reading, config_file: Path | None) -> None:
+def _take_file(reading: _Reading, config_file: Path | None) -> Path | None:
     try:
         file = find_file(config_file, reading.environ)
         found = read_toml(file) if file is not None else {}
     except ConfigError as error:
         reading.faults += error.faults
-        return
+        return None
     if file is not None:
         _take_table(reading, found, "", Origin("file", str(file)))
+    return file
 
 
 def _take_table(

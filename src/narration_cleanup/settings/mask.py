@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from narration_cleanup.escape import shown
 from narration_cleanup.settings.setting import Setting
@@ -10,27 +11,30 @@ from narration_cleanup.settings.setting import Setting
 HIDDEN = "***"
 _LONGEST = 80
 
-# Patterns are compiled where they are first used: start-up is paid by every command.
+# Compiled where it is first used: start-up is paid by every command.
 _SECRET_PART = (
-    r"((?:^|[?&;\s])[^=&;?\s]*(?i:pass|pwd|secret|token|key|credential)[^=&;?\s]*\s*=)[^&;#\s]*"
+    r"((?:^|[?&;\s])[^=&;?\s]*(?i:pass|pwd|secret|token|key|credential)[^=&;?\s]*\s*=\s*)"
+    r"(?:'[^']*'?|[^&;#\s]*)"
 )
-_SCHEME = r"\s*[A-Za-z][A-Za-z0-9+.-]*:/*"
 
 
 def without_password(text: str) -> str:
     """A location without its password: `postgresql://user:***@host/name?password=***`.
 
     Everything between the first colon after the scheme and the last `@` is hidden: a password
-    with an unquoted `/`, `?` or `@` is a mistake, but must not be shown for it.
+    with an unquoted `/`, `?` or `@` is a mistake, but must not be shown for it. A path is shown
+    as it is.
     """
-    scheme = re.match(_SCHEME, text)
-    if scheme:
-        user, at, rest = text[scheme.end() :].rpartition("@")
-        if at:
-            name, colon, _ = user.partition(":")
-            hidden = f"{name}:{HIDDEN}" if colon else _hide_parts(name)
-            return f"{scheme[0]}{hidden}@{_hide_parts(rest)}"
-    return _hide_parts(text)
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        if text.startswith(("/", "./", "../", "~")):
+            return text
+        scheme, rest = "", text
+    user, at, place = rest.rpartition("@")
+    if at:
+        name, colon, _ = user.partition(":")
+        user = f"{name}:{HIDDEN}" if colon else _hide_parts(name)
+    return f"{_hide_parts(scheme)}{separator}{user}{at}{_hide_parts(place)}"
 
 
 def _hide_parts(text: str) -> str:
@@ -41,7 +45,13 @@ def raw_shown(setting: Setting, raw: object) -> str:
     """A refused value, for a message about it."""
     if setting.secret:
         return HIDDEN
-    text = f'"{without_password(raw)}"' if isinstance(raw, str) else without_password(str(raw))
+    if isinstance(raw, (list, tuple)):
+        return "a list"  # its parts may be what the setting would hide
+    if isinstance(raw, Mapping):
+        return "a table"
+    if isinstance(raw, bool):
+        return "true" if raw else "false"
+    text = f'"{without_password(raw)}"' if isinstance(raw, str) else str(raw)
     text = shown(text)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 

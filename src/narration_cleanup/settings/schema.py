@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -46,6 +47,7 @@ class Settings:
     alerts: AlertsSettings = field(default_factory=AlertsSettings)
     origins: Mapping[str, Origin] = field(default_factory=lambda: MappingProxyType({}))
     warnings: tuple[str, ...] = ()
+    config_file: Path | None = None
 
     def origin(self, name: str) -> Origin:
         """Where the value of the setting `name` (`cache.ttl_days`) came from."""
@@ -60,7 +62,11 @@ class Settings:
 
 
 def build(
-    values: Mapping[str, object], origins: Mapping[str, Origin], warnings: tuple[str, ...]
+    values: Mapping[str, object],
+    *,
+    origins: Mapping[str, Origin],
+    warnings: tuple[str, ...],
+    config_file: Path | None,
 ) -> Settings:
     """The settings with `values`, by dotted name, which their kinds have parsed already."""
     return _fill(
@@ -69,6 +75,7 @@ def build(
         values,
         origins=MappingProxyType(dict(origins)),
         warnings=warnings,
+        config_file=config_file,
     )
 
 
@@ -87,7 +94,7 @@ def _fill(cls: Callable[..., T], prefix: str, values: Mapping[str, object], **mo
     return cls(**plain)
 
 
-_TABLES: dict[str, Callable[..., object]] = {}
+_TABLES: dict[str, type[object]] = {}
 
 
 def _walk(cls: type[object], prefix: str) -> Iterator[Setting]:
@@ -104,3 +111,6 @@ SETTINGS: tuple[Setting, ...] = tuple(_walk(Settings, ""))
 BY_NAME: Mapping[str, Setting] = MappingProxyType({entry.name: entry for entry in SETTINGS})
 BY_VARIABLE: Mapping[str, Setting] = MappingProxyType({entry.env: entry for entry in SETTINGS})
 TABLES: tuple[str, ...] = tuple(_TABLES)
+SECTION_HELP: Mapping[str, str] = MappingProxyType(
+    {name: (table.__doc__ or "").partition("\n")[0] for name, table in _TABLES.items()}
+)

@@ -1,0 +1,102 @@
+"""`config show`, `config validate` and `config init`."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from narration_cleanup.errors import CleanupError
+from narration_cleanup.escape import shown
+from narration_cleanup.settings import Settings, load_settings, require_a_half
+from narration_cleanup.settings.mask import without_password
+from narration_cleanup.settings.show import init_text, show_document, show_lines
+
+config_app = typer.Typer(
+    name="config", help="Show, check or write the configuration.", no_args_is_help=True
+)
+
+
+@config_app.command("show")
+def show_command(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Show every setting with where it came from. Secrets are hidden."""
+    settings = _settings(context)
+    if as_json:
+        typer.echo(json.dumps(show_document(settings), indent=2))
+        return
+    _warn(settings)
+    for line in show_lines(settings):
+        typer.echo(line)
+
+
+@config_app.command("validate")
+def validate_command(context: typer.Context) -> None:
+    """Check the configuration: one line for each fault, and exit code 78 if there is one."""
+    settings = _settings(context)
+    _warn(settings)
+    require_a_half(settings)
+    file = settings.config_file
+    halves = (("cache", settings.cache.dir), ("requests", settings.requests.db))
+    parts = [f"file {'none' if file is None else shown(file)}"]
+    for name, place in halves:
+        where = "not configured" if place is None else shown(without_password(place))
+        parts.append(f"{name} {where}")
+    typer.echo(f"The configuration is valid: {', '.join(parts)}")
+
+
+@config_app.command("init")
+def init_command(
+    path: Annotated[
+        Path | None, typer.Argument(help="The file to write; standard output if left out.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file.")] = False,
+) -> None:
+    """Write a commented configuration file with every setting and its default."""
+    if path is None:
+        typer.echo(init_text(), nl=False)
+        return
+    try:
+        _write(path, init_text(), overwrite=force)
+    except FileExistsError as error:
+        raise CleanupError(f"{shown(path)} exists already: add --force to overwrite it") from error
+    except OSError as error:
+        raise CleanupError(f"cannot write {shown(path)}: {error.strerror}") from error
+    typer.echo(f"Wrote {shown(path)}: edit it, then run: narration-cleanup config validate")
+
+
+def _settings(context: typer.Context) -> Settings:
+    named = context.obj if isinstance(context.obj, Path) else None
+    return load_settings(flags={}, config_file=named, environ=os.environ)
+
+
+def _warn(settings: Settings) -> None:
+    for warning in settings.warnings:
+        typer.echo(f"WARNING - {warning}", err=True)
+
+
+def _write(path: Path, text: str, *, overwrite: bool) -> None:
+    """Write a whole file or none; what is there stays, mode included, unless `overwrite`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists() or not overwrite:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+        return
+    target = path.resolve()  # through a link, which stays one
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=target.parent, prefix=f".{target.name}.", delete=False
+    ) as file:
+        try:
+            file.write(text)
+            file.flush()
+            os.fchmod(file.fileno(), target.stat().st_mode & 0o7777)
+            os.replace(file.name, target)
+        except BaseException:
+            os.unlink(file.name)
+            raise

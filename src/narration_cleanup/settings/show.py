@@ -1,0 +1,110 @@
+"""The settings for a reader: as they are (`config show`), and as they may be (`config init`).
+
+Both texts are TOML that this tool would load again, secrets apart.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+
+from narration_cleanup.escape import shown
+from narration_cleanup.settings.kinds import DeleteLimit
+from narration_cleanup.settings.mask import safe
+from narration_cleanup.settings.schema import SECTION_HELP, SETTINGS, Settings
+from narration_cleanup.settings.setting import Setting
+
+_ORIGIN_COLUMN = 44
+
+_INTRODUCTION = """\
+# Settings of narration-cleanup.
+#
+# Each line that begins with "#" and no space holds a default: remove the "#" and change the value.
+# Where something may be absent, "none" says so. Relative paths start at the current directory.
+# Every setting can be given as a variable too, which comes before this file: ttl_days of [cache]
+# is NARRATION_CACHE_TTL_DAYS. Secrets are better kept in a credential of that name, or named like
+# alerts.urls, in $CREDENTIALS_DIRECTORY.
+#
+# After a change: narration-cleanup config validate
+"""
+
+
+def plain(value: object) -> object:
+    """A setting's value in JSON's types; a whole number is given without a fraction."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value
+    if isinstance(value, DeleteLimit):
+        return str(value) if value.percent else int(value.amount)
+    if isinstance(value, tuple):
+        return [plain(part) for part in value]
+    if isinstance(value, Mapping):
+        return {name: plain(part) for name, part in value.items()}
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+
+
+def toml(value: object) -> str:
+    """A setting's value as TOML; what is absent is the text "none"."""
+    value = plain(value)
+    if isinstance(value, dict):
+        pairs = ", ".join(f"{_quoted(name)} = {toml(part)}" for name, part in value.items())
+        return f"{{ {pairs} }}" if pairs else "{}"
+    if isinstance(value, list):
+        return f"[{', '.join(toml(part) for part in value)}]"
+    if isinstance(value, (bool, int, float)):
+        return str(value).lower()
+    return _quoted("none" if value is None else str(value))
+
+
+def _quoted(text: str) -> str:
+    # JSON's escapes are TOML's, but for DEL; a file name's undecodable bytes become "?".
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _by_section() -> Iterator[tuple[str, Iterator[Setting]]]:
+    return groupby(SETTINGS, key=lambda setting: setting.section)
+
+
+def show_lines(settings: Settings) -> Iterator[str]:
+    """Every value with its origin, as TOML with comments; what is secret is hidden."""
+    file = settings.config_file
+    yield f"# Configuration file: {'none' if file is None else shown(file)}"
+    for section, members in _by_section():
+        yield ""
+        yield f"[{section}]"
+        for setting in members:
+            value = safe(setting, settings.value(setting.name))
+            line = f"{setting.key} = {_printable(toml(value))}"
+            yield f"{line:<{_ORIGIN_COLUMN}} # {shown(settings.origin(setting.name))}"
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else shown(character) for character in text)
+
+
+def show_document(settings: Settings) -> dict[str, object]:
+    """The same as JSON: for each dotted name its value, origin and variable."""
+    return {
+        "schema_version": 1,
+        "config_file": None if settings.config_file is None else str(settings.config_file),
+        "settings": {
+            setting.name: {
+                "value": plain(safe(setting, settings.value(setting.name))),
+                "origin": str(settings.origin(setting.name)),
+                "variable": setting.env,
+            }
+            for setting in SETTINGS
+        },
+        "warnings": list(settings.warnings),
+    }
+
+
+def init_text() -> str:
+    """A configuration file of comments: every setting with its help and its default."""
+    lines = [_INTRODUCTION]
+    for section, members in _by_section():
+        lines += [f"# {SECTION_HELP[section]}", f"[{section}]", ""]
+        for setting in members:
+            lines += [f"# {setting.help}", f"#{setting.key} = {toml(setting.default)}", ""]
+    return "\n".join(lines)
