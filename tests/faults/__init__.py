@@ -1,0 +1,1 @@
+"""The proofs: what must hold when the machine, the service or the input misbehaves."""

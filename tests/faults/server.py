@@ -1,0 +1,164 @@
+"""A process that has loaded the tool and makes copies of itself that run it.
+
+The faults are injected into system calls, one run for each call. Starting Python and importing the
+tool takes ten times as long as the tool's own work, and its system calls are none of ours: so they
+are done once, here, and every run is a fork of this process, which waits for a signal (so that a
+tracer can attach) and then does the tool's own work from its first call.
+
+It is spoken to in lines of JSON: {"arguments": [...], "output": path, "errors": path,
+"environment": {...}} is answered with the process id of the waiting copy; "go" lets it run, and is
+answered with its wait status.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.samples import make_sample
+
+
+class ToolServer:
+    """A running server, and the copy of it that is waiting or running."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.server"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> Self:
+        assert self._answer() == "ready"
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+    def prepare(
+        self,
+        arguments: Sequence[str],
+        output: Path,
+        errors: Path,
+        environment: dict[str, str] | None = None,
+    ) -> int:
+        """A copy that will run the tool when told; its process id."""
+        answer = self._ask(
+            {
+                "arguments": list(arguments),
+                "output": str(output),
+                "errors": str(errors),
+                "environment": environment or {},
+            }
+        )
+        return int(answer)
+
+    def go(self) -> int:
+        """Let the copy run; its exit code, negative for a signal."""
+        return os.waitstatus_to_exitcode(int(self._ask("go")))
+
+    def _ask(self, question: object) -> str:
+        assert self._process.stdin
+        self._process.stdin.write(f"{json.dumps(question)}\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> str:
+        assert self._process.stdout
+        return self._process.stdout.readline().strip()
+
+
+def _serve() -> None:
+    from narration_cleanup.__main__ import main
+
+    with tempfile.TemporaryDirectory() as folder:
+        _warm_up(main, Path(folder))
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    print("ready", file=answers)
+    child = 0
+    for line in sys.stdin:
+        question = json.loads(line)
+        if question == "go":
+            os.kill(child, signal.SIGUSR1)
+            print(os.waitpid(child, 0)[1], file=answers)
+            continue
+        child = os.fork()
+        if child == 0:
+            _run(main, question)
+        print(child, file=answers)
+
+
+def _warm_up(main: Callable[[], None], folder: Path) -> None:
+    """Run the tool in child and parent, so that all it imports as it works is imported."""
+    sample = make_sample(folder)
+    cache, database = str(sample.cache.directory), str(sample.database)
+    os.environ["NARRATION_CLEANUP_STATE_DIR"] = str(folder / "state")
+    sys.argv = ["narration-cleanup", "run", "--json", "--cache-dir", cache]
+    sys.argv += ["--requests-db", database]
+    saved = os.dup(1)
+    with (folder / "output").open("w") as output:
+        os.dup2(output.fileno(), 1)
+        try:
+            main()
+        except SystemExit as end:
+            if end.code:
+                raise
+        sys.stdout.flush()
+        os.dup2(saved, 1)
+    os.close(saved)
+
+
+def _run(main: Callable[[], None], question: dict[str, object]) -> None:
+    """Be the copy: wait for the signal, run the tool, and end as Python would."""
+    _redirect(str(question["output"]), 1)
+    _redirect(str(question["errors"]), 2)
+    environment = question["environment"]
+    assert isinstance(environment, dict)
+    os.environ.update(environment)
+    arguments = question["arguments"]
+    assert isinstance(arguments, list)
+    sys.argv = ["narration-cleanup", *arguments]
+    signal.sigwait({signal.SIGUSR1})
+    code = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        code = 120
+    os._exit(code)
+
+
+def _redirect(path: str, target: int) -> None:
+    found = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.dup2(found, target)
+    os.close(found)
+
+
+if __name__ == "__main__":
+    _serve()
