@@ -25,6 +25,7 @@ hypothesis.settings.load_profile("house")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="count a skipped test as failed")
+    parser.addoption("--full", action="store_true", help="fault tests: as often as published")
 
 
 @pytest.hookimpl(wrapper=True)
