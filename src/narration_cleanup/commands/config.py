@@ -64,10 +64,12 @@ def init_command(
         return
     try:
         _write(path, init_text(), overwrite=force)
-    except FileExistsError as error:
-        raise CleanupError(f"{shown(path)} exists already: add --force to overwrite it") from error
     except OSError as error:
-        raise CleanupError(f"cannot write {shown(path)}: {error.strerror}") from error
+        if isinstance(error, FileExistsError) and os.path.lexists(path):
+            why = f"{shown(path)} exists already: add --force to overwrite it"
+        else:
+            why = f"cannot write {shown(path)}: {error.strerror}"
+        raise CleanupError(why) from error
     typer.echo(f"Wrote {shown(path)}: edit it, then run: narration-cleanup config validate")
 
 
@@ -83,12 +85,12 @@ def _warn(settings: Settings) -> None:
 
 def _write(path: Path, text: str, *, overwrite: bool) -> None:
     """Write a whole file or none; what is there stays, mode included, unless `overwrite`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists() or not overwrite:
-        with path.open("x", encoding="utf-8") as file:
+    target = path.resolve() if overwrite else path  # through a link, which stays one
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not overwrite or not target.exists():
+        with target.open("x", encoding="utf-8") as file:
             file.write(text)
         return
-    target = path.resolve()  # through a link, which stays one
     with tempfile.NamedTemporaryFile(
         "w", encoding="utf-8", dir=target.parent, prefix=f".{target.name}.", delete=False
     ) as file:

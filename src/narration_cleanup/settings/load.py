@@ -131,10 +131,9 @@ def _take_table(
         if name in BY_NAME:
             reading.take(BY_NAME[name], raw, origin, as_text=False)
         elif name not in TABLES:
-            what = "section" if isinstance(raw, Mapping) else "setting"
-            reading.faults.append(
-                shown(f"{origin}: unknown {what} {name}") + _nearest(name, [*BY_NAME, *TABLES])
-            )
+            what, known = ("section", TABLES) if isinstance(raw, Mapping) else ("setting", ())
+            near = _nearest(name, [*BY_NAME, *known])
+            reading.faults.append(shown(f"{origin}: unknown {what} {name}") + near)
         elif isinstance(raw, Mapping):
             _take_table(reading, raw, f"{name}.", origin)
         else:
@@ -220,15 +219,23 @@ def _contradictions(reading: _Reading) -> list[str]:
                     faults.append(
                         f"{where(entry.name)} holds {shown(str(value))}, which {first} holds too"
                     )
+    active = ("requests.statuses.queued", "requests.statuses.generating")
+    if not any(reading.values[name] for name in active):
+        faults.append(f"{where(active[0])} and {active[1]} are both empty, expected one status")
     return faults
 
 
 def _nearest(name: str, known: list[str]) -> str:
-    """`, did you mean …?`, or nothing where no known name is near."""
+    """`, did you mean …?`, or nothing where no known name is near.
+
+    First among its neighbours, where the part in common must not count; then the same last part
+    in another section; then whole names.
+    """
     import difflib
 
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if not near:  # the right key in the wrong section
-        last = name.rpartition(".")[2]
-        near = [each for each in known if each.rpartition(".")[2] == last][:1]
+    section, _, key = name.rpartition(".")
+    keys = {each.rpartition(".")[2]: each for each in known if each.rpartition(".")[0] == section}
+    near = [keys[each] for each in difflib.get_close_matches(key, keys, n=1)]
+    near = near or [each for each in known if each.rpartition(".")[2] == key]
+    near = near or difflib.get_close_matches(name, known, n=1, cutoff=0.75)
     return f", did you mean {near[0]}?" if near else ""

@@ -71,7 +71,7 @@ class CacheSettings:
         flag="--max-size-mb",
     )
     index: str | None = none_or(
-        kinds.plain_name('one file name without a folder, or "none"'),
+        kinds.plain_name("one file name without a folder"),
         "cache_index.json",
         help='The index file in the cache; "none" for a cache that has no index.',
     )
@@ -135,7 +135,7 @@ class CacheSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnSettings:
-    """The request table's columns. `None`: the table has no such column."""
+    """The request table's columns; "none" where the table has no such column."""
 
     id: str = setting(_column(), "request_id", help="The request's id.")
     status: str = setting(_column(), "status", help="The request's status.")

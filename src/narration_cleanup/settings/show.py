@@ -5,14 +5,13 @@ Both texts are TOML that this tool would load again, secrets apart.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 
 from narration_cleanup.escape import shown
 from narration_cleanup.settings.kinds import DeleteLimit
 from narration_cleanup.settings.mask import safe
-from narration_cleanup.settings.schema import SECTION_HELP, SETTINGS, Settings
+from narration_cleanup.settings.schema import BY_NAME, SECTION_HELP, SETTINGS, Settings
 from narration_cleanup.settings.setting import Setting
 
 _ORIGIN_COLUMN = 44
@@ -57,9 +56,18 @@ def toml(value: object) -> str:
 
 
 def _quoted(text: str) -> str:
-    # JSON's escapes are TOML's, but for DEL; a file name's undecodable bytes become "?".
+    # A file name's undecodable bytes become "?"; JSON's escapes are TOML's as well.
+    import json
+
     text = text.encode("utf-8", "replace").decode("utf-8")
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return "".join(map(_escaped, json.dumps(text, ensure_ascii=False)))
+
+
+def _escaped(character: str) -> str:
+    if character.isprintable():
+        return character
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _by_section() -> Iterator[tuple[str, Iterator[Setting]]]:
@@ -75,12 +83,8 @@ def show_lines(settings: Settings) -> Iterator[str]:
         yield f"[{section}]"
         for setting in members:
             value = safe(setting, settings.value(setting.name))
-            line = f"{setting.key} = {_printable(toml(value))}"
+            line = f"{setting.key} = {toml(value)}"
             yield f"{line:<{_ORIGIN_COLUMN}} # {shown(settings.origin(setting.name))}"
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else shown(character) for character in text)
 
 
 def show_document(settings: Settings) -> dict[str, object]:
@@ -98,6 +102,16 @@ def show_document(settings: Settings) -> dict[str, object]:
         },
         "warnings": list(settings.warnings),
     }
+
+
+def option_help(name: str) -> str:
+    """The help of a setting's command-line option: with its variable and its default.
+
+    In round brackets, since Rich takes square ones for mark-up.
+    """
+    setting = BY_NAME[name]
+    default = "no default" if setting.default is None else f"default {plain(setting.default)}"
+    return f"{setting.help} ({setting.env}; {default})"
 
 
 def init_text() -> str:

@@ -40,7 +40,8 @@ def read_toml(file: Path) -> dict[str, object]:
     import tomllib
 
     try:
-        return tomllib.loads(file.read_bytes().decode("utf-8-sig"))
+        # With a last line end, so that a fault in the last line is told by its number.
+        return tomllib.loads(file.read_bytes().decode("utf-8-sig") + "\n")
     except OSError as error:
         raise ConfigError(f"file {shown(file)}: {error.strerror}") from error
     except UnicodeDecodeError as error:
