@@ -48,9 +48,13 @@ def find_ground(folder: Path) -> Ground:
             note = f"ext4 on a loop device, {mount_options(mounted)}"
         discard(probe)
     except (BenchmarkError, OSError) as why:
-        note = f"no file system of its own ({why}): {mount_options(folder)}"
-        return Ground(folder, False, note)
+        return plain(folder, str(why))
     return Ground(folder, True, note)
+
+
+def plain(folder: Path, why: str) -> Ground:
+    """Measure on the file system that `folder` is on, and say why."""
+    return Ground(folder, False, f"no file system of its own ({why}): {mount_options(folder)}")
 
 
 @contextmanager

@@ -1,0 +1,85 @@
+"""The benchmark's own code, at a size where nothing is measured but everything is run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks import tables, trees
+from benchmarks.filesystem import Ground, fresh, template
+from benchmarks.measure import BenchmarkError, Command, timed
+from benchmarks.plot import svg, text_plot
+from benchmarks.programs import find_programs, floor
+from benchmarks.report import Aim
+
+SIZE = 200
+
+
+def test_index_is_in_the_services_own_form(tmp_path: Path) -> None:
+    tree = trees.make_tree(tmp_path, SIZE, time.time(), index=True)
+
+    text = (tmp_path / trees.INDEX).read_text()
+    entries = json.loads(text)
+    assert json.dumps(entries, indent=2) == text
+    assert len(entries) == SIZE
+    assert tree.expired == SIZE // trees.EXPIRED_SHARE
+    assert {name.stem for name in (tmp_path / trees.CACHE).glob("*.mp3")} == set(entries)
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_floor_does_the_work_that_it_is_timed_for(tmp_path: Path) -> None:
+    programs = find_programs(tmp_path)
+    tree = trees.make_tree(tmp_path, SIZE, time.time(), index=True)
+    with pytest.raises(BenchmarkError):
+        trees.check_cleaned(tmp_path, tree)
+
+    assert programs.floor is not None
+    sample = timed(programs.launcher, floor(programs.floor, tmp_path))
+
+    trees.check_cleaned(tmp_path, tree)
+    assert len(json.loads((tmp_path / trees.INDEX).read_text())) == SIZE - tree.expired
+    assert sample.peak > 0
+
+
+def test_copies_leave_the_template_as_it_was(tmp_path: Path) -> None:
+    ground = Ground(tmp_path, loop=False, note="")
+    with template(ground, "tree", size=0, files=SIZE) as (source, root):
+        tree = trees.make_tree(root, SIZE, time.time(), index=False)
+    with fresh(source) as copy:
+        shutil.rmtree(copy / trees.CACHE)
+    with fresh(source) as copy:
+        assert len(list((copy / trees.CACHE).iterdir())) == tree.files
+
+
+def test_table_has_its_abandoned_rows_until_they_are_cancelled(tmp_path: Path) -> None:
+    table = tables.make_table(tmp_path, SIZE, time.time(), "wal")
+    assert table.abandoned == 2
+    with pytest.raises(BenchmarkError):
+        tables.check_cancelled(tmp_path, table)
+
+
+def test_a_command_that_fails_is_no_measurement(tmp_path: Path) -> None:
+    launcher = (sys.executable, "-S", "-E", str(Path(trees.__file__).with_name("timed.py")))
+    with pytest.raises(BenchmarkError, match="ended with 3"):
+        timed(launcher, Command((sys.executable, "-c", "raise SystemExit(3)")))
+    assert timed(launcher, Command((sys.executable, "-c", "pass"))).seconds > 0
+
+
+def test_aims_know_when_they_are_reached() -> None:
+    assert Aim("", "", 1.0, "", 1.0).reached
+    assert not Aim("", "", 1.1, "", 1.0).reached
+    assert Aim("", "", 101, "", 100, at_least=True).reached
+    assert Aim("", "", None, "", 1.0).reached is None
+
+
+def test_plots_hold_every_series() -> None:
+    series = {"run": [(1000.0, 0.2), (1_000_000.0, 9.0)], "<find>": [(1000.0, 0.1)]}
+    assert "x <find>" in text_plot("Time", "seconds", series)
+    drawing = svg([("Time", "seconds", series)])
+    assert drawing.count("<circle") == 3
+    assert "&lt;find&gt;" in drawing
