@@ -38,17 +38,17 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "model",
             "plan",
             "problems",
+            "record",
             "result",
             "timestamps",
             "totals",
         }
     ),
-    "history": frozenset(
-        {"actions", "errors", "escape", "model", "problems", "result", "timestamps", "totals"}
-    ),
+    "record": frozenset({"actions", "model", "result"}),
+    "history": frozenset({"errors", "escape", "model", "record", "result", "timestamps"}),
 }
 # The rooms that decide: no files, no clock, the standard library and msgspec's plain structs.
-PURE = ("actions", "model", "plan", "problems", "result", "totals")
+PURE = ("actions", "model", "plan", "problems", "record", "result", "totals")
 # What a start must not pay for: brought in by the commands that need it.
 HEAVY = ("rich", "prometheus_client", "apprise", "psycopg", "obstore", "jsonschema", "asyncio")
 
