@@ -1,0 +1,233 @@
+"""Metrics in the Prometheus text format, version 0.0.4: a page for node_exporter's textfile.
+
+Written out here, since a client library's start-up would be paid at every run, and its registry
+is made for processes that stay. Every series exists from the first page on, so that a rule never
+has to ask whether one is missing because nothing happened. What could not be looked at is NaN.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from narration_cleanup.model import RequestStatus
+from narration_cleanup.record import (
+    ACTIVE_NAMES,
+    ENDINGS,
+    REASON_NAMES,
+    STATUS_NAMES,
+    CacheState,
+    Counters,
+    RunRecord,
+    filled,
+)
+
+PREFIX = "narration_cleanup_"
+OTHER = "other"
+"""The label of all request statuses that are not among the service's five."""
+
+Value = int | float | bool | None
+Samples = Value | tuple[str, Mapping[str, Value]]
+"""One value, or a label's name with a value for each of the label's values."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the page is told from. Bytes and seconds; ``None`` where it is not known.
+
+    ``last`` is the last run that looked at anything, so never one that found the lock held.
+    """
+
+    last: RunRecord | None
+    counters: Counters
+    interval_seconds: float
+    limit_bytes: int | None = None
+    cache: CacheState | None = None
+    requests_by_status: Mapping[str, int] | None = None
+    earlier: Mapping[str, float] = field(default_factory=dict)
+
+
+def metrics_text(facts: Facts) -> str:
+    """The whole page."""
+    return "".join(
+        line
+        for name, kind, about, samples in _metrics(facts)
+        for line in _lines(PREFIX + name, kind, about, samples)
+    )
+
+
+def facts_of(
+    record: RunRecord, counters: Counters, *, interval_seconds: float, limit_bytes: int | None
+) -> Facts:
+    """The facts right after a run: how things stand is what the run saw at its end."""
+    return Facts(
+        last=record,
+        counters=counters,
+        interval_seconds=interval_seconds,
+        limit_bytes=limit_bytes,
+        cache=record.cache_state,
+        requests_by_status=record.requests_by_status,
+    )
+
+
+def write_metrics(file: Path, text: str) -> None:
+    """Replace the page: a reader sees the old one or the new one. Raises ``OSError``.
+
+    The mode is 0644 whatever the umask says: node_exporter runs as another user. The folder is
+    not made: a collector would not be looking at it.
+    """
+    # node_exporter reads what ends in .prom, and this must never be read half-written.
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as page:
+            page.write(text)
+            page.flush()
+            os.fchmod(page.fileno(), 0o644)
+            os.fsync(page.fileno())
+        os.replace(temporary, file)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def read_samples(file: Path) -> dict[str, float]:
+    """The samples of an earlier page, by name with labels; empty where there is none to read."""
+    samples: dict[str, float] = {}
+    with suppress(OSError, UnicodeDecodeError):
+        for line in file.read_text("utf-8").splitlines():
+            name, _, value = line.rpartition(" ")
+            if name.startswith(PREFIX):
+                with suppress(ValueError):
+                    samples[name] = float(value)
+    return samples
+
+
+def _metrics(facts: Facts) -> Iterator[tuple[str, str, str, Samples]]:
+    last = facts.last or RunRecord()
+    yield "last_run_timestamp_seconds", "gauge", "When the last run ended.", last.finished_at or 0
+    yield (
+        "last_success_timestamp_seconds",
+        "gauge",
+        "When the last successful run ended; 0 before the first.",
+        _last_success(facts),
+    )
+    yield (
+        "last_run_duration_seconds",
+        "gauge",
+        "How long the last run took.",
+        last.duration or 0,
+    )
+    yield (
+        "last_run_success",
+        "gauge",
+        "Whether the last run did all that it should: 1 or 0.",
+        last.success,
+    )
+    yield (
+        "last_run_removed_files",
+        "gauge",
+        "What the last run removed from the cache, by reason.",
+        ("reason", filled(REASON_NAMES, last.removed_by_reason)),
+    )
+    yield (
+        "last_run_freed_bytes",
+        "gauge",
+        "Bytes that the disk got back in the last run.",
+        last.freed_bytes,
+    )
+    yield (
+        "last_run_cancelled_requests",
+        "gauge",
+        "Abandoned requests that the last run cancelled, by the status they had.",
+        ("status", filled(ACTIVE_NAMES, last.cancelled_by_status)),
+    )
+    yield (
+        "last_run_errors",
+        "gauge",
+        "Actions that failed, and problems met, in the last run.",
+        last.error_count if facts.last else 0,
+    )
+    yield from _state(facts)
+    yield (
+        "interval_seconds",
+        "gauge",
+        "How often a run is scheduled (cleanup.interval_hours).",
+        facts.interval_seconds,
+    )
+    yield (
+        "runs_total",
+        "counter",
+        "Runs that have ended, by outcome.",
+        ("outcome", filled(ENDINGS, facts.counters.runs)),
+    )
+    yield (
+        "removed_bytes_total",
+        "counter",
+        "Bytes that the disk got back over all runs.",
+        facts.counters.removed_bytes,
+    )
+
+
+def _state(facts: Facts) -> Iterator[tuple[str, str, str, Samples]]:
+    cache = facts.cache
+    yield (
+        "cache_entries",
+        "gauge",
+        "Entries in the cache.",
+        None if cache is None else cache.entry_count,
+    )
+    yield (
+        "cache_size_bytes",
+        "gauge",
+        "Size of the cache as its entries state it.",
+        None if cache is None else cache.size_bytes,
+    )
+    yield (
+        "cache_limit_bytes",
+        "gauge",
+        "The cache's configured limit (cache.max_size_mb).",
+        facts.limit_bytes,
+    )
+    yield (
+        "requests",
+        "gauge",
+        "Generation requests, by status.",
+        ("status", _requests(facts.requests_by_status)),
+    )
+
+
+def _requests(by_status: Mapping[str, int] | None) -> Mapping[str, Value]:
+    if by_status is None:
+        return dict.fromkeys((*STATUS_NAMES, OTHER))
+    known = {status.value: by_status.get(status.value, 0) for status in RequestStatus}
+    return known | {OTHER: sum(by_status.values()) - sum(known.values())}
+
+
+def _last_success(facts: Facts) -> float:
+    """From the history; where that was lost, from the page before this one."""
+    if facts.last is not None and facts.last.success and facts.last.finished_at is not None:
+        return facts.last.finished_at
+    earlier = facts.earlier.get(f"{PREFIX}last_success_timestamp_seconds", 0.0)
+    return facts.counters.last_success_at or earlier
+
+
+def _lines(name: str, kind: str, about: str, samples: Samples) -> Iterator[str]:
+    yield f"# HELP {name} {about}\n# TYPE {name} {kind}\n"
+    if isinstance(samples, tuple):
+        label, values = samples
+        for value, number in values.items():
+            yield f'{name}{{{label}="{value}"}} {_number(number)}\n'
+    else:
+        yield f"{name} {_number(samples)}\n"
+
+
+def _number(value: Value) -> str:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "NaN"
+    return repr(float(value)) if isinstance(value, float) else str(int(value))

@@ -1,0 +1,163 @@
+"""The metrics page: what it says, and that a collector reads it whole or not at all."""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from narration_cleanup.errors import ExitCode
+from narration_cleanup.output.metrics import (
+    PREFIX,
+    Facts,
+    facts_of,
+    metrics_text,
+    read_samples,
+    write_metrics,
+)
+from narration_cleanup.record import Counters, record_of
+from tests.results import A_PROBLEM, A_WARNING, NOW, make_result
+
+INTERVAL = 6 * 3_600.0
+FROM_THE_START = Facts(last=None, counters=Counters(), interval_seconds=INTERVAL)
+
+
+def samples(page: str) -> dict[str, float]:
+    """Every sample by name and labels, read by a parser that is not ours."""
+    return {
+        sample.name.removeprefix(PREFIX)
+        + "".join(f"{{{label}={value}}}" for label, value in sample.labels.items()): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    }
+
+
+def test_a_page_tells_what_a_run_did_and_how_things_stand() -> None:
+    result = make_result(removed=3, failed=1, cancelled=2, problems=(A_PROBLEM, A_WARNING))
+    counters = Counters(
+        runs={"success": 7, "partial": 1}, removed_bytes=123_456, last_success_at=NOW - INTERVAL
+    )
+    facts = facts_of(
+        record_of(result), counters, interval_seconds=INTERVAL, limit_bytes=524_288_000
+    )
+    found = samples(metrics_text(facts))
+    assert found["last_run_timestamp_seconds"] == NOW + 1.5
+    assert found["last_success_timestamp_seconds"] == NOW - INTERVAL
+    assert found["last_run_duration_seconds"] == 1.5
+    assert found["last_run_success"] == 0
+    assert found["last_run_removed_files{reason=expired}"] == 3
+    assert found["last_run_removed_files{reason=orphan}"] == 0
+    assert found["last_run_freed_bytes"] == 3_000
+    assert found["last_run_cancelled_requests{status=queued}"] == 2
+    assert found["last_run_cancelled_requests{status=generating}"] == 0
+    assert found["last_run_errors"] == 2  # one action failed, one problem; a warning is none
+    assert found["cache_entries"] == 7
+    assert found["cache_size_bytes"] == 7_000
+    assert found["cache_limit_bytes"] == 524_288_000
+    assert found["requests{status=queued}"] == 3
+    assert found["requests{status=cancelled}"] == 2
+    assert found["requests{status=other}"] == 4
+    assert found["runs_total{outcome=success}"] == 7
+    assert found["runs_total{outcome=killed}"] == 0
+    assert found["removed_bytes_total"] == 123_456
+    assert found["interval_seconds"] == INTERVAL
+
+
+def test_every_series_exists_from_the_start() -> None:
+    """The same names and labels on the first page as after any run: no series comes or goes."""
+    ended = [make_result(), make_result(stopped=ExitCode.REFUSED), make_result(removed=0)]
+    pages = [FROM_THE_START] + [
+        facts_of(record_of(result), Counters(), interval_seconds=INTERVAL, limit_bytes=1)
+        for result in ended
+    ]
+    names = [set(samples(metrics_text(page))) for page in pages]
+    assert all(each == names[0] for each in names)
+    assert len(names[0]) == len(metrics_text(FROM_THE_START).splitlines()) - 2 * 15
+
+
+def test_what_could_not_be_looked_at_is_not_a_number() -> None:
+    refused = record_of(make_result(stopped=ExitCode.REFUSED))
+    found = samples(
+        metrics_text(facts_of(refused, Counters(), interval_seconds=INTERVAL, limit_bytes=None))
+    )
+    assert math.isnan(found["cache_entries"])
+    assert math.isnan(found["cache_limit_bytes"])
+    assert math.isnan(found["requests{status=queued}"])
+    assert found["last_run_removed_files{reason=expired}"] == 0
+
+
+def test_the_last_success_outlives_a_lost_history(tmp_path: Path) -> None:
+    file = tmp_path / "page.prom"
+    good = record_of(make_result(started_at=NOW))
+    write_metrics(
+        file, metrics_text(facts_of(good, Counters(), interval_seconds=1.0, limit_bytes=1))
+    )
+    failed = record_of(make_result(started_at=NOW + 99, stopped=ExitCode.FAILED))
+    facts = Facts(
+        last=failed, counters=Counters(), interval_seconds=1.0, earlier=read_samples(file)
+    )
+    found = samples(metrics_text(facts))
+    assert found["last_success_timestamp_seconds"] == NOW + 1.5
+    assert found["last_run_timestamp_seconds"] == NOW + 100.5
+
+
+def test_reading_an_earlier_page_that_is_none(tmp_path: Path) -> None:
+    assert read_samples(tmp_path / "nothing.prom") == {}
+    (tmp_path / "bytes.prom").write_bytes(b"\xff\xfe")
+    assert read_samples(tmp_path / "bytes.prom") == {}
+
+
+def test_the_page_is_replaced_whole_and_others_may_read_it(tmp_path: Path) -> None:
+    file = tmp_path / "page.prom"
+    file.write_text("old")
+    file.chmod(0o600)
+    before = file.stat().st_ino
+    old = os.umask(0o077)
+    try:
+        with file.open() as reader:
+            write_metrics(file, "new\n")
+            assert reader.read() == "old"
+    finally:
+        os.umask(old)
+    assert file.read_text() == "new\n"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o644
+    assert file.stat().st_ino != before
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "page.prom"
+    file.write_text("old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_metrics(file, "new\n")
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_the_folder_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_metrics(tmp_path / "no-such-folder" / "page.prom", "new\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_name_from_outside_gets_into_the_page() -> None:
+    """Foreign statuses are counted as `other`: labels are a small, fixed set."""
+    result = make_result()
+    assert result.requests is not None
+    result.requests.plan.totals.by_status['evil"} 1\n# '] = 3
+    page = metrics_text(
+        facts_of(record_of(result), Counters(), interval_seconds=1.0, limit_bytes=1)
+    )
+    assert "evil" not in page
+    assert samples(page)["requests{status=other}"] == 7
