@@ -1,0 +1,59 @@
+"""A booted container with the built wheel in it, as an operator would have it."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.systemd.container import Container, cache_dir, pip_command, why_not
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = "/opt/narration-cleanup/bin/narration-cleanup"
+
+
+@pytest.fixture(scope="session")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
+    """A booted machine with the wheel in /opt/narration-cleanup and a user `narration`."""
+    reason = why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    place = tmp_path_factory.mktemp("machine")
+    container = Container.create(place / "tree")
+    container.copy(_wheels(place / "wheels"), "/opt/wheels")
+    container.start()
+    try:
+        container.run("useradd", "--system", "--home-dir=/var/lib/narration", "narration")
+        # The way of the README, on a fresh Debian.
+        container.run("python3", "-m", "venv", "--without-pip", "/opt/narration-cleanup")
+        container.run(
+            *("python3", "-m", "pip", "--python", "/opt/narration-cleanup/bin/python"),
+            *("install", "--quiet", "--no-index", "--find-links=/opt/wheels", "narration-cleanup"),
+        )
+        container.run("ln", "-s", PROGRAM, "/usr/local/bin/narration-cleanup")
+        yield container
+    finally:
+        container.stop()
+
+
+def _wheels(folder: Path) -> Path:
+    """The wheel of this checkout, and all it needs, for the container's Python 3.11."""
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=ROOT, check=True)
+    (wheel,) = folder.glob("*.whl")
+    machine = platform.machine()
+    subprocess.run(
+        [
+            *(*pip_command(), "download", "-qq", "--dest", str(folder)),
+            *("--constraint", str(ROOT / "constraints.txt"), "--only-binary=:all:"),
+            *("--python-version=3.11", "--implementation=cp", "--abi=cp311", "--abi=abi3"),
+            *(f"--platform=manylinux_2_28_{machine}", f"--platform=manylinux2014_{machine}"),
+            *(f"--cache-dir={cache_dir() / 'pip'}", str(wheel)),
+        ],
+        check=True,
+    )
+    return folder
