@@ -1,0 +1,27 @@
+"""The same schedule as a line for cron, where there is no systemd."""
+
+from __future__ import annotations
+
+import shlex
+
+from narration_cleanup.systemd.interval import cron_times_of, span
+from narration_cleanup.systemd.units import CONFIG_VARIABLE, Facts
+
+
+def cron_text(facts: Facts) -> str:
+    """A crontab line with a comment above it. Quiet, so that cron sends a mail only for trouble."""
+    times, even = cron_times_of(facts.interval_hours)
+    words = [shlex.quote(word) for word in (*facts.program, "run", "--quiet")]
+    pairs = [*facts.environment]
+    if facts.config is not None:
+        pairs.append((CONFIG_VARIABLE, str(facts.config)))
+    given = [f"{name}={shlex.quote(value)}" for name, value in pairs]
+    # In a crontab, a bare percent sign ends the command.
+    command = " ".join([*given, *words]).replace("%", "\\%")
+    every = f"every {span(facts.interval_hours)}"
+    if not even:
+        every += ", as nearly as cron can say it without being late"
+    return (
+        "# For the crontab of the user that owns the database (crontab -e): "
+        f"{every}\n{times} {command}\n"
+    )

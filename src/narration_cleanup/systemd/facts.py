@@ -1,0 +1,215 @@
+"""The facts of this installation that its units are made from: settings, program, user, places."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from narration_cleanup.errors import ConfigError
+from narration_cleanup.escape import shown
+from narration_cleanup.settings import SETTINGS, Setting, Settings
+from narration_cleanup.settings.mask import without_password
+from narration_cleanup.systemd.units import CONFIG_DIR, NAME, STATE_ROOT, Facts
+
+HEADER = """\
+Written by `narration-cleanup systemd install`, and overwritten by the next one.
+Changes of your own belong in a drop-in: systemctl {user}edit {unit}"""
+CREDENTIALS = CONFIG_DIR / "credentials"
+"""Root's own files, one for each secret setting, named as the setting; `NAME/` in it for the
+instance NAME. Each is given to the unit that needs it, and to no other process."""
+
+_REMOTE = re.compile(r"(s3|postgres|postgresql)://")
+_INSTANCE = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+_CARRIED = {"variable", "flag"}
+
+
+def find_facts(
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    for_user: bool = False,
+    instance: str | None = None,
+    run_as: str | None = None,
+) -> Facts:
+    """What the units of this installation are made from.
+
+    `for_user` is for the user's own manager. Raises `ConfigError` for settings that no unit can
+    be made from; whether the folders exist is looked at by `missing_folders`.
+    """
+    if instance is not None and not _INSTANCE.fullmatch(instance):
+        raise ConfigError(
+            f"--instance {shown(instance)}: expected letters, digits, dots, dashes or underscores"
+        )
+    state, state_folder = _state(settings, instance, for_user=for_user)
+    data = [*_data_folders(settings), *state_folder]
+    secrets = [] if for_user else _credentials(credentials_folder(instance))
+    alerts = settings.alerts
+    return Facts(
+        program=_program(),
+        user=None if for_user else run_as or _owner(settings),
+        data=tuple(dict.fromkeys(data)),
+        code=_code(),
+        config=settings.config_file,
+        state=state,
+        environment=_carried(settings, environ, {name for name, _ in secrets}),
+        credentials=tuple(pair for pair in secrets if not pair[0].startswith("alerts.")),
+        notify_credentials=tuple(pair for pair in secrets if pair[0].startswith("alerts.")),
+        interval_hours=settings.cleanup.interval_hours,
+        network=any(_is_remote(place) for place in (settings.cache.dir, settings.requests.db)),
+        tell_success=alerts.ping_url is not None or (bool(alerts.urls) and alerts.on == "always"),
+        instance=instance,
+        header=HEADER.format(
+            user="--user " if for_user else "",
+            unit=NAME if instance is None else f"{NAME}@{instance}",
+        ),
+    )
+
+
+def credentials_folder(instance: str | None) -> Path:
+    """Where the credentials of one installation are. Settings are read with them, since a
+    database's address, with its password, may stand there alone."""
+    return CREDENTIALS if instance is None else CREDENTIALS / instance
+
+
+def missing_folders(settings: Settings) -> list[str]:
+    """The configured places that are not there, as a line each; a unit would fail to start."""
+    cache, database = _local_paths(settings)
+    faults = []
+    if cache is not None and not cache.is_dir():
+        faults.append(f"cache.dir {shown(cache)} is not a directory: create it, or correct it")
+    if database is not None and not database.is_dir():
+        faults.append(f"requests.db: {shown(database)} is not a directory: correct it")
+    return faults
+
+
+def _local_paths(settings: Settings) -> tuple[Path | None, Path | None]:
+    """The cache's folder, and the folder of the database with its -wal and -shm files."""
+    cache, database = settings.cache.dir, settings.requests.db
+    return (
+        None if cache is None or _is_remote(cache) else Path(cache),
+        None if database is None or _is_remote(database) else Path(database).parent,
+    )
+
+
+def _data_folders(settings: Settings) -> list[Path]:
+    """The folders a run writes to, and where links lead from them: a link is no use without."""
+    cache, database = _local_paths(settings)
+    found = [cache, database]
+    if database is not None:
+        # SQLite puts its -wal and -shm beside the file that a link leads to.
+        found.append(Path(settings.requests.db or "").resolve().parent)
+    if settings.metrics.textfile is not None:
+        found.append(settings.metrics.textfile.parent)
+    folders: list[Path] = []
+    for folder in found:
+        if folder is not None:
+            folders += (
+                [folder, folder.resolve()] if ".." not in folder.parts else [folder.resolve()]
+            )
+    return folders
+
+
+def _is_remote(place: str | None) -> bool:
+    return place is not None and _REMOTE.match(place) is not None
+
+
+def _state(
+    settings: Settings, instance: str | None, *, for_user: bool
+) -> tuple[str | None, list[Path]]:
+    """`StateDirectory=`, and the folder to open for writing where that cannot say it."""
+    folder = settings.cleanup.state_dir
+    if for_user:
+        return None, [folder]
+    if settings.origin("cleanup.state_dir").source == "default":
+        return (NAME if instance is None else f"{NAME}/{instance}"), []
+    if folder.is_relative_to(STATE_ROOT) and folder != STATE_ROOT:
+        return str(folder.relative_to(STATE_ROOT)), []
+    return None, [folder]
+
+
+def _owner(settings: Settings) -> str:
+    """The user that owns the database, or else the cache."""
+    cache, _ = _local_paths(settings)
+    database = settings.requests.db
+    for place in (None if _is_remote(database) else database, cache):
+        if place is not None:
+            try:
+                uid = os.stat(place).st_uid
+            except OSError:
+                continue
+            try:
+                return pwd.getpwuid(uid).pw_name
+            except KeyError:
+                return str(uid)
+    raise ConfigError("no local database or cache tells whose files these are: add --run-as USER")
+
+
+def _program() -> tuple[str, ...]:
+    """How this very program is started: by its own script, else as a module of its Python."""
+    script = Path(sys.argv[0]).absolute()
+    if script.name == NAME and os.access(script, os.X_OK):
+        return (str(script),)
+    return (sys.executable, "-m", "narration_cleanup")
+
+
+def _code() -> tuple[Path, ...]:
+    """Every folder that holds a part of the program: environment, Python, this package."""
+    package = Path(__file__).resolve().parent.parent.parent
+    script = Path(sys.argv[0]).resolve().parent if _program()[0] != sys.executable else None
+    places = [Path(sys.prefix), Path(sys.base_prefix), Path(sys.base_prefix).resolve(), package]
+    if script is not None:
+        places.append(script)
+    outer = [path for path in dict.fromkeys(places) if not path.is_relative_to("/usr")]
+    return tuple(
+        path
+        for path in outer
+        if not any(path != other and path.is_relative_to(other) for other in outer)
+    )
+
+
+def _credentials(folder: Path) -> list[tuple[str, Path]]:
+    try:
+        found = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ConfigError(f"{shown(folder)}: {error.strerror}") from error
+    names = {spelling: entry.name for entry in SETTINGS for spelling in (entry.name, entry.env)}
+    return [(names[each], folder / each) for each in found if each in names]
+
+
+def _carried(
+    settings: Settings, environ: Mapping[str, str], credentials: set[str]
+) -> tuple[tuple[str, str], ...]:
+    """Settings that came from variables or flags, which the unit would not see otherwise.
+
+    A secret is not written into a unit, which everybody can read.
+    """
+    carried, faults = [], []
+    for entry in SETTINGS:
+        if settings.origin(entry.name).source not in _CARRIED or entry.name in credentials:
+            continue
+        text = _as_text(entry, settings, environ)
+        if entry.secret or without_password(text) != text:
+            faults.append(
+                f"{settings.origin(entry.name)}: a secret cannot be written into a unit: put it "
+                f"into the file {CREDENTIALS}/{entry.name} (mode 0600), and install again"
+            )
+        else:
+            carried.append((entry.env, text))
+    if faults:
+        raise ConfigError(*faults)
+    return tuple(carried)
+
+
+def _as_text(entry: Setting, settings: Settings, environ: Mapping[str, str]) -> str:
+    value = settings.value(entry.name)
+    if entry.kind.is_path and value is not None:
+        return str(value)  # absolute now; systemd starts programs elsewhere
+    if settings.origin(entry.name).source == "variable":
+        return environ[entry.env].strip()
+    return f"{value:.15g}" if isinstance(value, float) else str(value)

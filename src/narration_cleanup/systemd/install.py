@@ -1,0 +1,119 @@
+"""Write the units, have systemd take them up, and take them away again."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from narration_cleanup.errors import CleanupError, ConfigError
+from narration_cleanup.escape import shown
+from narration_cleanup.systemd.facts import HEADER
+from narration_cleanup.systemd.manager import systemctl
+from narration_cleanup.systemd.units import Facts, notify_name, service_name, timer_name
+
+_MARK = "# " + HEADER.splitlines()[0]
+
+
+def check_user(facts: Facts) -> None:
+    """Raise `ConfigError` where the unit's user does not exist on this machine."""
+    if facts.user is None or facts.user.isdecimal():
+        return
+    try:
+        pwd.getpwnam(facts.user)
+    except KeyError:
+        raise ConfigError(f"--run-as {shown(facts.user)}: there is no such user here") from None
+
+
+def make_folders(facts: Facts) -> list[Path]:
+    """Make those of the writable folders that are missing, for the unit's user; return them.
+
+    Cache and database are looked at before: what is made here are the folders of the history and
+    of the metrics, which others may read (node_exporter).
+    """
+    made = []
+    for folder in facts.data:
+        if folder.exists():
+            continue
+        try:
+            folder.mkdir(parents=True, mode=0o755)
+            if facts.user is not None:
+                owner = _account(facts.user)
+                os.chown(folder, *owner)
+        except OSError as error:
+            raise CleanupError(f"cannot make {shown(folder)}: {error.strerror}") from error
+        made.append(folder)
+    return made
+
+
+def _account(user: str) -> tuple[int, int]:
+    found = pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
+    return found.pw_uid, found.pw_gid
+
+
+def write_units(units: Mapping[str, str], folder: Path) -> None:
+    """Write the unit files, each whole or not at all."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in units.items():
+            _write(folder / name, text)
+    except OSError as error:
+        raise CleanupError(
+            f"cannot write units into {shown(folder)}: {error.strerror} "
+            "(system units need root; --user needs none)"
+        ) from error
+
+
+def _write(path: Path, text: str) -> None:
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+    ) as file:
+        try:
+            file.write(text)
+            os.fchmod(file.fileno(), 0o644)
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+
+
+def enable(facts: Facts) -> None:
+    """Have systemd read the units and start the timer, now and at every boot."""
+    for_user = facts.user is None
+    systemctl("daemon-reload", for_user=for_user)
+    systemctl("enable", "--quiet", timer_name(facts), for_user=for_user)
+    # Not `enable --now`, which leaves a running timer at its old interval.
+    systemctl("restart", timer_name(facts), for_user=for_user)
+
+
+def remove(facts: Facts, folder: Path) -> list[Path]:
+    """Disable the timer and remove the units that `install` wrote; the files removed.
+
+    A unit of the same name that somebody else wrote stays. So do history and configuration.
+    """
+    for_user = facts.user is None
+    ours = [
+        folder / name
+        for name in (timer_name(facts), service_name(facts), notify_name(facts))
+        if _is_ours(folder / name)
+    ]
+    if not ours:
+        return []
+    if folder / timer_name(facts) in ours:
+        systemctl("disable", "--quiet", "--now", timer_name(facts), for_user=for_user)
+    for path in ours:
+        try:
+            path.unlink()
+        except OSError as error:
+            raise CleanupError(f"cannot remove {shown(path)}: {error.strerror}") from error
+    systemctl("daemon-reload", for_user=for_user)
+    return ours
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return path.read_text("utf-8").startswith(_MARK)
+    except (OSError, UnicodeDecodeError):
+        return False

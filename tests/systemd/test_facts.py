@@ -1,0 +1,175 @@
+"""What the units are made from: settings and their sources, places, users."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from narration_cleanup.errors import ConfigError
+from narration_cleanup.settings import load_settings
+from narration_cleanup.systemd import facts as facts_room
+from narration_cleanup.systemd.facts import find_facts, missing_folders
+from narration_cleanup.systemd.units import Facts
+
+Find = Callable[..., Facts]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "requests.db").touch()
+    (tmp_path / "config.toml").write_text(
+        f'cache.dir = "{tmp_path}/cache"\nrequests.db = "{tmp_path}/requests.db"\n'
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def find(place: Path) -> Find:
+    """`find_facts` for the configuration in `place`, with these variables and flags."""
+
+    def find_(
+        variables: dict[str, str] | None = None,
+        interval: str | None = None,
+        **more: bool | str | None,
+    ) -> Facts:
+        environ = {"HOME": str(place), **(variables or {})}
+        settings = load_settings(
+            flags={"cleanup.interval_hours": interval},
+            config_file=place / "config.toml",
+            environ=environ,
+        )
+        return find_facts(settings, environ, **more)  # type: ignore[arg-type]
+
+    return find_
+
+
+def test_a_plain_installation(find: Find, place: Path) -> None:
+    facts = find()
+    assert facts.data == (place / "cache", place)
+    assert facts.config == place / "config.toml"
+    assert facts.user == pwd.getpwuid(os.getuid()).pw_name
+    assert facts.state == "narration-cleanup"
+    assert facts.environment == ()
+    assert facts.interval_hours == 6
+    assert not facts.network
+    assert not facts.tell_success
+
+
+def test_what_came_from_variables_and_flags_goes_into_the_unit(
+    find: Find, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    facts = find({"NARRATION_CACHE_DIR": "./cache", "NARRATION_CACHE_TTL_DAYS": " 3"}, "5")
+    assert dict(facts.environment) == {
+        "NARRATION_CACHE_DIR": str(place / "cache"),
+        "NARRATION_CACHE_TTL_DAYS": "3",
+        "NARRATION_CLEANUP_INTERVAL_HOURS": "5",
+    }
+    assert facts.interval_hours == 5
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "name"),
+    [
+        ("NARRATION_ALERTS_PING_URL", "https://canary.example/uuid", "alerts.ping_url"),
+        ("NARRATION_ALERTS_URLS", "ntfy://canary@example", "alerts.urls"),
+        ("NARRATION_REQUESTS_DB", "postgresql://me:canary@db/x", "requests.db"),
+    ],
+)
+def test_a_secret_from_a_variable_is_not_written(
+    find: Find, variable: str, value: str, name: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"/etc/narration-cleanup/credentials/{name}") as caught:
+        find({variable: value})
+    assert "canary" not in str(caught.value)
+
+
+def test_a_secret_from_a_credential_goes_to_the_unit_that_needs_it(
+    find: Find, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = place / "credentials"
+    folder.mkdir()
+    (folder / "NARRATION_REQUESTS_DB").write_text("postgresql://me:canary@db/x\n")
+    (folder / "alerts.ping_url").write_text("https://canary.example/uuid\n")
+    (folder / "unrelated").write_text("canary")
+    monkeypatch.setattr(facts_room, "CREDENTIALS", folder)
+    facts = find({"CREDENTIALS_DIRECTORY": str(folder)})
+    assert facts.credentials == (("requests.db", folder / "NARRATION_REQUESTS_DB"),)
+    assert facts.notify_credentials == (("alerts.ping_url", folder / "alerts.ping_url"),)
+    assert facts.network
+    assert facts.tell_success
+    assert facts.data == (place / "cache",)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "left"),
+    [
+        ("NARRATION_CACHE_DIR", "s3://bucket/narration", "."),
+        ("NARRATION_REQUESTS_DB", "postgresql://me@db/x", "cache"),
+    ],
+)
+def test_what_is_elsewhere_needs_a_network_and_no_folder(
+    find: Find, place: Path, variable: str, value: str, left: str
+) -> None:
+    facts = find({variable: value})
+    assert facts.network
+    assert facts.data == (place / left,)
+
+
+def test_where_links_lead_is_opened_too(find: Find, place: Path) -> None:
+    for name in ("cache", "requests.db"):
+        (place / "elsewhere" / name).mkdir(parents=True)
+    (place / "elsewhere/requests.db/real.db").touch()
+    (place / "cache").rmdir()
+    (place / "cache").symlink_to("elsewhere/cache")
+    (place / "requests.db").unlink()
+    (place / "requests.db").symlink_to("elsewhere/requests.db/real.db")
+    assert set(find().data) == {
+        place,
+        place / "cache",
+        place / "elsewhere/cache",
+        place / "elsewhere/requests.db",
+    }
+
+
+def test_the_state_folder(find: Find, place: Path) -> None:
+    assert find(instance="a").state == "narration-cleanup/a"
+    below = find({"NARRATION_CLEANUP_STATE_DIR": "/var/lib/voice/history"})
+    assert (below.state, below.data) == ("voice/history", (place / "cache", place))
+    elsewhere = find({"NARRATION_CLEANUP_STATE_DIR": f"{place}/h"})
+    assert (elsewhere.state, elsewhere.data[-1]) == (None, place / "h")
+    own = find(for_user=True)
+    assert (own.state, own.data[-1]) == (None, place / ".local/state/narration-cleanup")
+    assert own.user is None
+
+
+def test_the_metrics_file_has_its_folder_opened(find: Find) -> None:
+    assert find({"NARRATION_METRICS_TEXTFILE": "/var/lib/m/n.prom"}).data[-1] == Path("/var/lib/m")
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a b", "..%i", "@", "x" * 101])
+def test_an_instance_name_is_one_word(find: Find, name: str) -> None:
+    with pytest.raises(ConfigError, match="--instance"):
+        find(instance=name)
+
+
+def test_nobody_to_run_as(find: Find, place: Path) -> None:
+    (place / "cache").rmdir()
+    with pytest.raises(ConfigError, match="--run-as USER"):
+        find({"NARRATION_REQUESTS_DB": "postgresql://me@db/x"})
+    assert find({"NARRATION_REQUESTS_DB": "postgresql://me@db/x"}, run_as="me").user == "me"
+
+
+def test_missing_folders_are_named(place: Path) -> None:
+    (place / "cache").rmdir()
+    environ = {"HOME": str(place), "NARRATION_REQUESTS_DB": f"{place}/no/requests.db"}
+    settings = load_settings(flags={}, config_file=place / "config.toml", environ=environ)
+    assert missing_folders(settings) == [
+        f"cache.dir {place}/cache is not a directory: create it, or correct it",
+        f"requests.db: {place}/no is not a directory: correct it",
+    ]

@@ -1,0 +1,97 @@
+"""What systemd says, read."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from narration_cleanup.systemd.show import NOT_INSTALLED, schedule_document, schedule_lines
+from narration_cleanup.systemd.status import next_in_list, parse_show, schedule_of
+
+TIMER, SERVICE = "narration-cleanup.timer", "narration-cleanup.service"
+# As systemd 252 writes it (shortened).
+SHOWN = """\
+Result=success
+NextElapseUSecRealtime=@1795456800
+NextElapseUSecMonotonic=infinity
+LastTriggerUSec=@1795434725
+Id=narration-cleanup.timer
+LoadState=loaded
+ActiveState=active
+UnitFileState=enabled
+
+ExecMainStartTimestamp=@1795434725
+ExecMainExitTimestamp=@1795434726
+ExecMainStatus=1
+Result=exit-code
+Id=narration-cleanup.service
+LoadState=loaded
+ActiveState=failed
+UnitFileState=static
+"""
+
+
+def test_a_failed_run_is_read_with_its_times() -> None:
+    schedule = schedule_of(TIMER, SERVICE, parse_show(SHOWN), None)
+    assert schedule_document(schedule) == {
+        "installed": True,
+        "timer": TIMER,
+        "service": SERVICE,
+        "enabled": True,
+        "active": True,
+        "running": False,
+        "next_run": "2026-11-23T18:00:00+00:00",
+        "last_run": "2026-11-23T11:52:05+00:00",
+        "last_result": "exit-code",
+        "last_exit": 1,
+    }
+    assert schedule_lines(schedule) == [
+        "Timer     narration-cleanup.timer (enabled, active)",
+        "Next run  2026-11-23 18:00:00 +0000",
+        "Last run  2026-11-23 11:52:05 +0000",
+        "Result    exit-code (exit 1)",
+    ]
+
+
+def test_after_a_boot_the_stamp_of_the_timer_is_all_that_is_known() -> None:
+    shown = SHOWN.replace("ExecMainStartTimestamp=@1795434725", "ExecMainStartTimestamp=")
+    shown = shown.replace("ExecMainExitTimestamp=@1795434726", "ExecMainExitTimestamp=")
+    schedule = schedule_of(TIMER, SERVICE, parse_show(shown), None)
+    assert schedule.last_run == datetime(2026, 11, 23, 11, 52, 5, tzinfo=UTC)
+    assert (schedule.last_result, schedule.last_exit) == (None, None)
+    assert schedule_lines(schedule)[-1] == "Result    not known since the last boot"
+
+
+def test_a_timer_that_is_off_says_so() -> None:
+    shown = SHOWN.replace("=active", "=inactive").replace("=enabled", "=disabled")
+    shown = shown.replace("=@1795456800", "=").replace("=@1795434725", "=")
+    shown = shown.replace("=@1795434726", "=")
+    lines = schedule_lines(schedule_of(TIMER, SERVICE, parse_show(shown), None))
+    assert lines == [
+        "Timer     narration-cleanup.timer (not enabled, not active: it starts nothing)",
+        "Next run  -",
+        "Last run  -",
+        "Result    it has not run yet",
+    ]
+
+
+def test_a_run_at_this_moment() -> None:
+    shown = SHOWN.replace("ActiveState=failed", "ActiveState=activating")
+    schedule = schedule_of(TIMER, SERVICE, parse_show(shown), None)
+    assert schedule.running
+    assert schedule_lines(schedule)[-1] == "Result    running now"
+
+
+def test_the_list_of_timers_knows_when_a_monotonic_one_elapses() -> None:
+    listed = (
+        '[{"next":1795445639784941,"left":5,"last":0,"passed":0,"unit":"narration-cleanup.timer"}]'
+    )
+    expected = datetime(2026, 11, 23, 14, 53, 59, 784941, tzinfo=UTC)
+    assert next_in_list(listed, TIMER) == expected
+    for other in (None, "", "[]", "{", "[1]", '[{"unit":"x"}]', listed.replace("17954", "x")):
+        assert next_in_list(other, TIMER) is None
+    assert next_in_list(listed, "other.timer") is None
+
+
+def test_nothing_installed() -> None:
+    assert schedule_document(None) == {"installed": False}
+    assert schedule_lines(None) == [NOT_INSTALLED]
