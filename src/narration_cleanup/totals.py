@@ -61,10 +61,19 @@ class CacheTotals:
 
 @dataclass(slots=True)
 class RequestTotals:
-    """The request table as surveyed; ``by_status`` in the service's words."""
+    """The request table as surveyed; by status in the service's words."""
 
     by_status: dict[str, int] = field(default_factory=dict)
-    abandoned_count: int = 0
+    abandoned_by_status: dict[str, int] = field(default_factory=dict)
+
+    def count_abandoned(self, status: str) -> None:
+        """Add one request that has waited, or been generated, past its time."""
+        self.abandoned_by_status[status] = self.abandoned_by_status.get(status, 0) + 1
+
+    @property
+    def abandoned_count(self) -> int:
+        """All abandoned requests."""
+        return sum(self.abandoned_by_status.values())
 
     @property
     def total(self) -> int:

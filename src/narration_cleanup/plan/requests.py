@@ -28,7 +28,7 @@ def plan_requests(survey: RequestSurvey, policy: RequestPolicy, now: float) -> R
             if age <= limit:
                 continue
             detail = f"{request.status} {clock}{age / HOUR:.1f} h, limit {limit / HOUR:g} h"
-            plan.totals.abandoned_count += 1
+            plan.totals.count_abandoned(request.status)
             plan.actions.append(
                 CancelRequest(
                     request.id,
