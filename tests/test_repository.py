@@ -22,6 +22,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "actions": frozenset({"model"}),
     "problems": frozenset({"model"}),
     "totals": frozenset({"model"}),
+    "stats": frozenset({"model", "totals"}),
+    "progress": frozenset(),
     "plan": frozenset({"actions", "errors", "model", "problems", "timestamps", "totals"}),
     "result": frozenset({"actions", "errors", "model", "plan", "problems", "timestamps"}),
     "cache": frozenset({"actions", "errors", "escape", "model", "problems", "timestamps"}),
@@ -38,8 +40,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "model",
             "plan",
             "problems",
+            "progress",
             "record",
             "result",
+            "stats",
             "timestamps",
             "totals",
         }
@@ -48,7 +52,17 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "history": frozenset({"errors", "escape", "model", "record", "result", "timestamps"}),
 }
 # The rooms that decide: no files, no clock, the standard library and msgspec's plain structs.
-PURE = ("actions", "model", "plan", "problems", "record", "result", "totals")
+PURE = (
+    "actions",
+    "model",
+    "plan",
+    "problems",
+    "progress",
+    "record",
+    "result",
+    "stats",
+    "totals",
+)
 # What a start must not pay for: brought in by the commands that need it.
 HEAVY = ("rich", "prometheus_client", "apprise", "psycopg", "obstore", "jsonschema", "asyncio")
 

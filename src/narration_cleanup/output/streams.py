@@ -1,0 +1,64 @@
+"""Writing to a stream that may be closed, full, or unable to hold every character."""
+
+from __future__ import annotations
+
+import atexit
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TextIO
+
+
+@contextmanager
+def until_closed(stream: TextIO) -> Iterator[None]:
+    """Write to ``stream`` and flush it; a reader that has gone away (``| head``) ends it quietly.
+
+    Any other failure is the caller's to tell: a report that could not be written is no report.
+    """
+    try:
+        yield
+        stream.flush()
+    except BrokenPipeError:
+        let_go(stream)
+
+
+def allow_any_character(stream: TextIO) -> None:
+    """Let characters that the stream's encoding lacks be shown as escapes, not end the report."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+
+
+def write_or_wait(stream: TextIO, line: str) -> None:
+    """Write and flush a line that is not worth stopping for when it cannot be written.
+
+    On a full disk the stream keeps it, and it comes out with a later line, once there is room. If
+    there never is, it is dropped at exit, which would otherwise end the process with code 120.
+    """
+    try:
+        stream.write(line)
+        stream.flush()
+    except BrokenPipeError:
+        let_go(stream)
+    except (OSError, ValueError):
+        atexit.unregister(let_go)
+        atexit.register(let_go, stream)
+
+
+def let_go(stream: TextIO) -> None:
+    """Where the stream cannot be flushed, give it nowhere to go: closing it then cannot fail."""
+    try:
+        stream.flush()
+    except OSError:
+        _lead_nowhere(stream)
+    except ValueError:
+        return
+
+
+def _lead_nowhere(stream: TextIO) -> None:
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, stream.fileno())
+        finally:
+            os.close(nowhere)

@@ -1,0 +1,85 @@
+"""Figures in words: sizes, ages, instants and numbers, the same in every output."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+KB = 1024
+MB = 1024 * 1024
+"""The service counts its sizes in these (2**20 bytes), and calls them MB."""
+GB = 1024 * MB
+MINUTE = 60.0
+HOUR = 3_600.0
+DAY = 86_400.0
+
+
+def megabytes(size_bytes: int) -> float:
+    """A size in MB, rounded to two decimals."""
+    return round(size_bytes / MB, 2)
+
+
+def size(size_bytes: int) -> str:
+    """A size for a reader: ``812 B``, ``23.9 KB``, ``12.34 MB``, ``1.21 GB``."""
+    if size_bytes < KB:
+        return f"{size_bytes} B"
+    if size_bytes < MB:
+        return f"{size_bytes / KB:.1f} KB"
+    if size_bytes < GB:
+        return f"{size_bytes / MB:.2f} MB"
+    return f"{size_bytes / GB:,.2f} GB"
+
+
+def age(seconds: float) -> str:
+    """A span of time for a reader: ``40 s``, ``14 min``, ``3.2 h``, ``19.6 days``."""
+    if seconds < MINUTE:
+        return f"{max(seconds, 0):.0f} s"
+    if seconds < HOUR:
+        return f"{seconds / MINUTE:.0f} min"
+    if seconds < 2 * DAY:
+        return f"{seconds / HOUR:.1f} h"
+    return f"{seconds / DAY:.1f} days"
+
+
+def count(number: int, singular: str, plural: str | None = None) -> str:
+    """A number with its word: ``1 entry``, ``1,204 entries``."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def entries(number: int) -> str:
+    """``1 entry``, ``27 entries``."""
+    return count(number, "entry", "entries")
+
+
+def percent(part: float, whole: float) -> str:
+    """A share with one decimal; ``-`` of nothing."""
+    return f"{100 * part / whole:.1f} %" if whole else "-"
+
+
+def moment(instant: float) -> datetime:
+    """An instant as an aware time in UTC; one outside the calendar becomes its nearest end."""
+    try:
+        return datetime.fromtimestamp(instant, UTC)
+    except (OverflowError, ValueError, OSError):
+        return (datetime.max if instant > 0 else datetime.min).replace(tzinfo=UTC)
+
+
+def iso(instant: float) -> str:
+    """An instant for a program: ISO 8601 in UTC, with its offset."""
+    return moment(instant).isoformat()
+
+
+def clock(instant: float) -> str:
+    """An instant for a reader, in this machine's zone: ``2026-11-23 12:00 UTC``."""
+    try:
+        local = moment(instant).astimezone()
+    except (OverflowError, ValueError, OSError):
+        local = moment(instant)
+    return f"{local:%Y-%m-%d %H:%M %Z}"
+
+
+def shortened(text: str, width: int) -> str:
+    """``text`` cut in its middle to ``width`` characters, so that the suffix of a file shows."""
+    if len(text) <= width:
+        return text
+    tail = min(8, max((width - 1) // 2, 0))
+    return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
