@@ -77,7 +77,9 @@ def make_cache_result(removed: int, failed: int = 0) -> CacheResult:
 
 def make_request_result(cancelled: int) -> RequestResult:
     actions = Actions[RequestAction](RequestAction)
-    totals = RequestTotals({"queued": 5, "generating": 1, "completed": 20, "weird": 4}, cancelled)
+    totals = RequestTotals(
+        {"queued": 5, "generating": 1, "completed": 20, "weird": 4}, {"queued": cancelled}
+    )
     for number in range(cancelled):
         guard = ("queued", "2026-11-23T09:00:00", None, None)
         actions.append(

@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "actions": frozenset({"model"}),
     "problems": frozenset({"model"}),
     "totals": frozenset({"model"}),
-    "stats": frozenset({"model", "totals"}),
+    "stats": frozenset({"model", "record", "totals"}),
     "progress": frozenset(),
     "plan": frozenset({"actions", "errors", "model", "problems", "timestamps", "totals"}),
     "result": frozenset({"actions", "errors", "model", "plan", "problems", "timestamps"}),

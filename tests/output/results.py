@@ -21,12 +21,23 @@ from narration_cleanup.model import CacheEntry, Half, Problem, RequestStatus, Se
 from narration_cleanup.plan import CachePlan, RequestPlan
 from narration_cleanup.plan.policy import DAY, HOUR
 from narration_cleanup.problems import Problems
+from narration_cleanup.record import RunRecord
 from narration_cleanup.result import CacheResult, Outcomes, RequestResult, Result
-from narration_cleanup.stats import CacheStats, LastRun, Stats
+from narration_cleanup.stats import CacheStats, Stats
 from narration_cleanup.totals import CacheTotals, RequestTotals
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC).timestamp()
 VOICES = ("ghostly_whisper", "demonic_growl", "eerie_narrator", "possessed_child", "ancient_entity")
+LAST_RUN = RunRecord(
+    id=12,
+    outcome="success",
+    exit_code=0,
+    started_at=NOW - 3 * HOUR,
+    finished_at=NOW - 3 * HOUR + 2,
+    removed_count=5,
+    freed_bytes=12345,
+    cancelled_count=2,
+)
 HOSTILE = "red\x1b[31m\nINFO - Removed\u202egnp.\ud800"
 """Escapes, a newline that forges a log line, a bidi override, and a lone surrogate."""
 REF = (0, 0, 0)
@@ -131,7 +142,7 @@ def stats_of(result: Result) -> Stats:
         cache=CacheStats(result.cache.plan.totals, 7.0, 500.0) if result.cache else None,
         requests=result.requests.plan.totals if result.requests else None,
         running=True,
-        last_run=LastRun(12, NOW - 3 * HOUR, "success", NOW - 3 * HOUR + 2, 0, 5, 12345, 2),
+        last_run=LAST_RUN,
         next_run_at=NOW + 3 * HOUR,
         problems=result.all_problems(),
     )

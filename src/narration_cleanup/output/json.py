@@ -22,11 +22,12 @@ from narration_cleanup.actions import (
     RemoveFile,
 )
 from narration_cleanup.model import Problem, RequestStatus
-from narration_cleanup.output.facts import kept_entries
+from narration_cleanup.output.sentences import kept_entries
 from narration_cleanup.output.streams import until_closed
 from narration_cleanup.output.words import iso, megabytes
+from narration_cleanup.record import RunRecord
 from narration_cleanup.result import CacheResult, RequestResult, Result
-from narration_cleanup.stats import CacheStats, LastRun, Stats
+from narration_cleanup.stats import CacheStats, Stats
 from narration_cleanup.totals import RequestTotals
 
 SCHEMA_VERSION = 1
@@ -242,7 +243,7 @@ def _request_stats(requests: RequestTotals) -> dict[str, Json]:
     }
 
 
-def _last_run(run: LastRun) -> dict[str, Json]:
+def _last_run(run: RunRecord) -> dict[str, Json]:
     return {
         "id": run.id,
         "started_at": iso(run.started_at),

@@ -15,7 +15,7 @@ from narration_cleanup.actions import (
 )
 from narration_cleanup.escape import shown
 from narration_cleanup.model import Problem
-from narration_cleanup.output import facts
+from narration_cleanup.output import sentences
 from narration_cleanup.output.digest import size_of
 from narration_cleanup.output.words import age, clock, count, entries, percent, size
 from narration_cleanup.result import Result
@@ -59,18 +59,18 @@ def _write_items(outcomes: Iterable[tuple[Action, Outcome, str | None]], stream:
 
 def _totals(result: Result) -> Iterable[str]:
     if result.cache is not None:
-        reasons = facts.listed(result.cache.plan.by_reason)
-        headline = facts.cache_headline(result.cache, dry_run=True)
+        reasons = sentences.listed(result.cache.plan.by_reason)
+        headline = sentences.cache_headline(result.cache, dry_run=True)
         yield headline + (f" ({reasons})" if reasons else "")
     elif not result.cache_configured:
-        yield f"Cache: {facts.ABSENT_HALF}"
+        yield f"Cache: {sentences.ABSENT_HALF}"
     if result.requests is not None:
-        headline = facts.requests_headline(result.requests, dry_run=True)
-        abandoned = facts.listed(result.requests.plan.totals.abandoned_by_status)
+        headline = sentences.requests_headline(result.requests, dry_run=True)
+        abandoned = sentences.listed(result.requests.plan.totals.abandoned_by_status)
         yield headline + (f" ({abandoned})" if abandoned else "")
     elif not result.requests_configured:
-        yield f"Requests: {facts.ABSENT_HALF}"
-    if kept := facts.stays(result, None):
+        yield f"Requests: {sentences.ABSENT_HALF}"
+    if kept := sentences.stays(result, None):
         yield f"What stays: {'; '.join(kept)}"
 
 
@@ -130,9 +130,9 @@ def _request_rows(stats: Stats) -> Iterable[tuple[str, str]]:
 
 
 def _cleanup_rows(stats: Stats) -> Iterable[tuple[str, str]]:
-    yield "automatic cleanup", facts.automatic(stats)
-    yield "last run", facts.last_run(stats.last_run, stats.generated_at)
-    yield "next run", facts.next_run(stats)
+    yield "automatic cleanup", sentences.automatic(stats)
+    yield "last run", sentences.last_run(stats.last_run, stats.generated_at)
+    yield "next run", sentences.next_run(stats)
 
 
 def age_rows(cache: CacheStats) -> Iterable[tuple[str, int]]:
@@ -154,15 +154,15 @@ def _size_against_limit(cache: CacheStats) -> str:
 def _absent(problems: Iterable[Problem], half: str) -> str:
     if any(problem.half.value == half for problem in problems):
         return "could not be read: see the problems"
-    return facts.ABSENT_HALF
+    return sentences.ABSENT_HALF
 
 
 def _write_problems(problems: list[Problem], stream: TextIO, *, verbose: bool) -> None:
     if not problems:
         return
-    limit = len(problems) if verbose else facts.MORE_PROBLEMS
+    limit = len(problems) if verbose else sentences.MORE_PROBLEMS
     stream.write(f"{count(len(problems), 'problem')}\n")
     for problem in problems[:limit]:
-        stream.write(f"  {problem.severity.value}: {facts.problem_line(problem)}\n")
+        stream.write(f"  {problem.severity.value}: {sentences.problem_line(problem)}\n")
     if len(problems) > limit:
         stream.write(f"  and {len(problems) - limit:,} more (-v shows all)\n")

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from narration_cleanup.actions import Action, Outcome
 from narration_cleanup.escape import shown
-from narration_cleanup.output import facts
+from narration_cleanup.output import sentences
 from narration_cleanup.output.digest import Group, Row, grouped
 from narration_cleanup.output.terminal import (
     BAD,
@@ -68,10 +68,10 @@ def _print_cache(result: Result, console: Console, *, verbose: bool) -> None:
     if cache is None:
         _print_absent("Cache", result.cache_configured, console)
         return
-    _print_title("Cache", facts.cache_headline(cache, dry_run=result.dry_run), console)
+    _print_title("Cache", sentences.cache_headline(cache, dry_run=result.dry_run), console)
     total = cache.plan.totals.entry_count
     if total:
-        kept = facts.kept_entries(cache, dry_run=result.dry_run)
+        kept = sentences.kept_entries(cache, dry_run=result.dry_run)
         width = min(console.width - 4, 60)
         share = bar(console, width, [(total - kept, GOES), (kept, STAYS)], total)
         console.print(Padding(share, (0, 0, 0, 2)))
@@ -85,7 +85,7 @@ def _print_requests(result: Result, console: Console, *, verbose: bool) -> None:
     if requests is None:
         _print_absent("Requests", result.requests_configured, console)
         return
-    _print_title("Requests", facts.requests_headline(requests, dry_run=result.dry_run), console)
+    _print_title("Requests", sentences.requests_headline(requests, dry_run=result.dry_run), console)
     _print_groups(requests.outcomes, console, verbose=verbose)
     if requests.overwritten:
         text = f"{requests.overwritten:,} cancelled earlier were completed by the service since"
@@ -98,7 +98,7 @@ def _print_title(name: str, headline: str, console: Console) -> None:
 
 
 def _print_absent(name: str, configured: bool, console: Console) -> None:
-    why = "could not be worked on: see the problems" if configured else facts.ABSENT_HALF
+    why = "could not be worked on: see the problems" if configured else sentences.ABSENT_HALF
     console.print()
     console.print(Text.assemble((name, "bold"), "  ", (why, QUIET)))
 
@@ -108,9 +108,11 @@ def _print_groups(
 ) -> None:
     groups = grouped(outcomes, MOST_ROWS if verbose else ROWS)
     for group in groups.values():
-        title = Text.assemble((group.reason.value, f"bold {GOES}"), f"  {facts.group_title(group)}")
+        title = Text.assemble(
+            (group.reason.value, f"bold {GOES}"), f"  {sentences.group_title(group)}"
+        )
         if group.unusual:
-            title.append(f"  {facts.outcomes_line(group)}", BAD)
+            title.append(f"  {sentences.outcomes_line(group)}", BAD)
         console.print()
         console.print(Padding(title, (0, 0, 0, 2)))
         _print_rows(group, console)
@@ -157,6 +159,6 @@ def _print_held(cache: CacheResult, console: Console) -> None:
 
 
 def _print_stays(result: Result, stats: Stats | None, console: Console) -> None:
-    if said := facts.stays(result, stats):
+    if said := sentences.stays(result, stats):
         console.print()
         console.print(Text.assemble(("What stays", f"bold {STAYS}"), "  ", "; ".join(said)))

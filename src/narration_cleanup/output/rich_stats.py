@@ -12,7 +12,7 @@ from rich.text import Text
 
 from narration_cleanup.escape import shown
 from narration_cleanup.model import Half
-from narration_cleanup.output import facts
+from narration_cleanup.output import sentences
 from narration_cleanup.output.plain import age_rows
 from narration_cleanup.output.terminal import (
     BAD,
@@ -175,9 +175,12 @@ def _cleanup_panel(stats: Stats, width: int) -> Panel:
         "Cleanup",
         _pairs(
             [
-                ("automatic", Text(facts.automatic(stats), GOOD if alive else GOES)),
-                ("last run", Text(facts.last_run(run, stats.generated_at), "" if fine else GOES)),
-                ("next run", Text(facts.next_run(stats))),
+                ("automatic", Text(sentences.automatic(stats), GOOD if alive else GOES)),
+                (
+                    "last run",
+                    Text(sentences.last_run(run, stats.generated_at), "" if fine else GOES),
+                ),
+                ("next run", Text(sentences.next_run(stats))),
             ]
         ),
         width,
@@ -220,7 +223,7 @@ def _marked(number: int) -> Text:
 def _absent(stats: Stats, half: Half) -> Text:
     if any(problem.half is half for problem in stats.problems):
         return Text("could not be read: see the problems", BAD)
-    return Text(facts.ABSENT_HALF, QUIET)
+    return Text(sentences.ABSENT_HALF, QUIET)
 
 
 def _panel(title: str, body: RenderableType, width: int, style: str = QUIET) -> Panel:

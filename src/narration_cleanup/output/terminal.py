@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from narration_cleanup.model import Problem, Severity
-from narration_cleanup.output import facts
+from narration_cleanup.output import sentences
 from narration_cleanup.output.words import count
 
 GOES = "yellow"
@@ -54,11 +54,11 @@ def bar(console: Console, width: int, parts: Sequence[tuple[float, str]], whole:
 def problem_lines(problems: Sequence[Problem], *, verbose: bool) -> list[Text]:
     """Problems for a terminal; the first ten unless ``verbose``."""
     lines = []
-    limit = len(problems) if verbose else facts.MORE_PROBLEMS
+    limit = len(problems) if verbose else sentences.MORE_PROBLEMS
     for problem in problems[:limit]:
         severe = problem.severity is Severity.PROBLEM
         line = Text(f"{problem.severity.value}  ", BAD if severe else GOES)
-        lines.append(line.append(facts.problem_line(problem), "default"))
+        lines.append(line.append(sentences.problem_line(problem), "default"))
     if len(problems) > limit:
         lines.append(Text(f"and {len(problems) - limit:,} more (-v shows all)", QUIET))
     return lines

@@ -10,8 +10,9 @@ from narration_cleanup.escape import shown
 from narration_cleanup.model import Problem
 from narration_cleanup.output.digest import Group
 from narration_cleanup.output.words import age, clock, count, entries, size
+from narration_cleanup.record import RunRecord
 from narration_cleanup.result import CacheResult, RequestResult, Result
-from narration_cleanup.stats import LastRun, Stats
+from narration_cleanup.stats import Stats
 
 MORE_PROBLEMS = 10
 """Problems shown without ``-v``."""
@@ -111,7 +112,7 @@ def automatic(stats: Stats) -> str:
     return f"alive ({interval})" if stats.running else f"not seen lately (meant to be {interval})"
 
 
-def last_run(run: LastRun | None, now: float) -> str:
+def last_run(run: RunRecord | None, now: float) -> str:
     """The last run in one line."""
     if run is None:
         return "none recorded"
