@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -49,7 +49,7 @@ class Facts:
     limit_bytes: int | None = None
     cache: CacheState | None = None
     requests_by_status: Mapping[str, int] | None = None
-    earlier: Mapping[str, float] = MappingProxyType({})
+    earlier: Mapping[str, float] = field(default_factory=dict)
 
 
 def metrics_text(facts: Facts) -> str:
