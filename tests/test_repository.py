@@ -26,11 +26,27 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "progress": frozenset(),
     "plan": frozenset({"actions", "errors", "model", "problems", "timestamps", "totals"}),
     "result": frozenset({"actions", "errors", "model", "plan", "problems", "timestamps"}),
-    "cache": frozenset({"actions", "errors", "escape", "model", "problems", "timestamps"}),
-    "requests": frozenset({"actions", "errors", "escape", "model", "problems", "timestamps"}),
+    "cache": frozenset(
+        {"waiting", "actions", "errors", "escape", "model", "problems", "timestamps"}
+    ),
+    "requests": frozenset(
+        {"waiting", "actions", "errors", "escape", "model", "problems", "timestamps"}
+    ),
     "settings": frozenset({"errors", "escape", "model", "plan", "timestamps"}),
     "apply": frozenset(
-        {"actions", "cache", "errors", "escape", "model", "plan", "problems", "requests", "result"}
+        {
+            "actions",
+            "cache",
+            "errors",
+            "escape",
+            "model",
+            "plan",
+            "problems",
+            "progress",
+            "requests",
+            "result",
+            "stopping",
+        }
     ),
     "output": frozenset(
         {

@@ -59,4 +59,11 @@ class HalfError(CleanupError):
 
 
 class IndexChangedError(CleanupError):
-    """The index was rewritten while it was being read; reading it again may succeed."""
+    """The index was rewritten while it was being read; reading it again may succeed.
+
+    ``size`` is what it had in bytes: a larger one takes the service longer to write.
+    """
+
+    def __init__(self, message: str, size: int = 0) -> None:
+        super().__init__(message)
+        self.size = size

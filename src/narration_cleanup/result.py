@@ -76,6 +76,7 @@ class CacheResult:
     plan: CachePlan
     outcomes: Outcomes[CacheAction]
     freed_bytes: int = 0
+    problems: Problems = field(default_factory=Problems)
     removed_by_reason: dict[Reason, int] = field(default_factory=dict)
     freed_by_reason: dict[Reason, int] = field(default_factory=dict)
     after: CachePlan | None = None
@@ -92,6 +93,7 @@ class RequestResult:
 
     plan: RequestPlan
     outcomes: Outcomes[RequestAction]
+    problems: Problems = field(default_factory=Problems)
     cancelled_by_status: dict[str, int] = field(default_factory=dict)
     deleted_by_status: dict[str, int] = field(default_factory=dict)
     overwritten: int = 0
@@ -119,8 +121,8 @@ class Result:
 
     started_at: float
     dry_run: bool
-    cache_configured: bool
-    requests_configured: bool
+    cache_configured: bool = False
+    requests_configured: bool = False
     finished_at: float | None = None
     cache: CacheResult | None = None
     requests: RequestResult | None = None
@@ -128,12 +130,18 @@ class Result:
     stopped: ExitCode | None = None
     stop_message: str | None = None
 
+    def stop(self, exit_code: ExitCode, message: str) -> None:
+        """The run ends here, for this reason."""
+        self.stopped = exit_code
+        self.stop_message = message
+
     def all_problems(self) -> list[Problem]:
         """Everything that was in the way, in the order of the work."""
         found = list(self.problems)
         for half in (self.cache, self.requests):
             if half is not None:
                 found.extend(half.plan.problems)
+                found.extend(half.problems)
         return found
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -13,29 +13,37 @@ from narration_cleanup.model import CacheSurvey, Ref
 
 
 class FileTarget(msgspec.Struct, frozen=True, gc=False):
-    """A file to remove: its name, and what it must still be (``None``: any settled file)."""
+    """A file to remove, and what it was planned on.
+
+    ``identity`` is the ref of a file that was itself surveyed; ``entry`` that of the index entry
+    which names it: then the file must not be younger than what the index says.
+    """
 
     name: str
-    ref: Ref | None
+    identity: Ref | None = None
+    entry: Ref | None = None
 
 
 class Removal(msgspec.Struct, frozen=True, gc=False):
-    """What became of one file. ``gone`` is also true where there was none to begin with."""
+    """What became of one file; ``done`` also where there was none to begin with.
+
+    ``odd``: it is nothing that a cache should hold, and needs the operator.
+    """
 
     outcome: Outcome
     freed_bytes: int = 0
     note: str | None = None
-
-    @property
-    def gone(self) -> bool:
-        """No file is left under that name."""
-        return self.outcome is Outcome.DONE
+    odd: bool = False
 
 
 class DropReport(msgspec.Struct, frozen=True):
-    """What became of the entries to drop: their refs that are no longer in the index."""
+    """What became of the entries to drop.
 
-    dropped: frozenset[Ref]
+    ``kept`` holds the digests of those that stay (a fresh file is there again); ``error`` says
+    why the index could not be replaced at all: then every entry stays.
+    """
+
+    kept: frozenset[int] = frozenset()
     error: str | None = None
 
 
@@ -67,7 +75,10 @@ class CacheStore(Protocol):
     def remove(self, files: Sequence[FileTarget]) -> Sequence[Removal]:
         """Remove files, each re-checked at the moment it goes; one answer for each."""
 
-    def drop_entries(self, refs: Sequence[Ref]) -> DropReport:
-        """Take entries out of the index that are still what was surveyed, and have no file."""
+    def drop_entries(self, entries: Iterable[tuple[Ref, str]]) -> DropReport:
+        """Take entries, each with the name of its file, out of the index.
+
+        Only those that are still what was surveyed, and whose file is gone.
+        """
 
     def close(self) -> None: ...

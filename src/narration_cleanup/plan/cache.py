@@ -72,7 +72,10 @@ def _plan_dangling(plan: CachePlan, unmatched: Unmatched, rules: Rules) -> froze
         keys.append(entry.key)
         if rules.verdict(entry) is None:
             plan.leaving_bytes += entry.size_bytes
-        if rules.verdict(entry) is not None or not rules.policy.remove_dangling:
+        if rules.verdict(entry) is not None:
+            plan.fileless += not rules.held_by(entry)
+            continue
+        if not rules.policy.remove_dangling:
             continue
         if rule := rules.held_by(entry):
             plan.held.append((entry.key, rule))

@@ -17,6 +17,7 @@ Verdict = tuple[Reason, str]
 class CachePlan:
     """What to do in the cache, how the cache stands, and what was in the way.
 
+    ``fileless`` counts removals whose file is gone already.
     ``leaving_bytes`` is the stated size of the entries that go or are dangling. ``held`` says
     which rule kept an entry that would have gone (key, rule), when asked for.
     """
@@ -27,6 +28,7 @@ class CachePlan:
     planned_bytes: int = 0
     leaving_bytes: int = 0
     by_reason: dict[Reason, int] = field(default_factory=dict)
+    fileless: int = 0
     held: list[tuple[str, str]] = field(default_factory=list)
 
     def remove(self, entry: CacheEntry, verdict: Verdict, ref: Ref) -> None:

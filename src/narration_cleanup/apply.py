@@ -1,0 +1,195 @@
+"""Does what was planned: the only room that removes audio, rewrites an index, changes a row.
+
+Each item is checked again at the moment it is done. Files go first and the index follows: an
+entry without a file heals (the service drops it when it meets it, and so does the next run),
+while a file without an entry would leak; and on a full disk only the removal makes the room that
+a new index needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
+
+from narration_cleanup.actions import (
+    CacheAction,
+    CancelRequest,
+    DeleteRequest,
+    DropEntry,
+    Outcome,
+    RemoveEntry,
+    RemoveFile,
+    RequestAction,
+)
+from narration_cleanup.cache import CacheStore, FileTarget, Removal
+from narration_cleanup.errors import HalfError
+from narration_cleanup.model import Half, Problem
+from narration_cleanup.plan import CachePlan, RequestPlan
+from narration_cleanup.progress import Progress
+from narration_cleanup.requests import BATCH, RequestStore
+from narration_cleanup.result import CacheResult, Outcomes, RequestResult
+from narration_cleanup.stopping import Stop
+
+FILES_AT_A_TIME = 2_048
+"""Files staged together; between two such batches a run can be stopped."""
+_INTERRUPTED = "the run was stopped before it"
+
+T = TypeVar("T")
+
+
+def apply_cache(plan: CachePlan, store: CacheStore, stop: Stop, progress: Progress) -> CacheResult:
+    """Remove what was planned, then take the entries whose file is gone out of the index."""
+    result = CacheResult(plan, Outcomes(plan.actions))
+    progress.start("Removing", len(plan.actions))
+    for batch in _batches(enumerate(plan.actions), FILES_AT_A_TIME):
+        if stop.asked:
+            _leave(batch, result.outcomes)
+            continue
+        _remove(batch, store, result)
+        progress.advance(len(batch))
+    progress.done()
+    if store.has_index:
+        _commit(store, result)
+    _count(result)
+    return result
+
+
+def apply_requests(
+    plan: RequestPlan, store: RequestStore, at: float, stop: Stop, progress: Progress
+) -> RequestResult:
+    """Cancel and delete what was planned, in batches short enough for the service not to wait.
+
+    ``at`` is the instant that becomes ``completed_at``.
+    """
+    result = RequestResult(plan, Outcomes(plan.actions))
+    progress.start("Cancelling", len(plan.actions))
+    trouble: HalfError | None = None
+    for batch in _batches(enumerate(plan.actions), BATCH):
+        if stop.asked:
+            _leave(batch, result.outcomes)
+            continue
+        try:
+            if trouble is not None:
+                raise trouble
+            _change(batch, store, at, result)
+        except HalfError as error:
+            trouble = error
+            for position, _ in batch:
+                if result.outcomes.get(position) is Outcome.PLANNED:
+                    result.outcomes.set(position, Outcome.FAILED, str(error))
+        progress.advance(len(batch))
+    progress.done()
+    if trouble is not None:
+        result.problems.add(Problem(Half.REQUESTS, trouble.code, str(trouble)))
+    if result.deleted_count:
+        result.freed_pages = store.free_pages() or 0
+    return result
+
+
+def _batches(items: Iterator[T], size: int) -> Iterator[list[T]]:
+    while batch := list(islice(items, size)):
+        yield batch
+
+
+def _leave(
+    batch: Sequence[tuple[int, CacheAction]] | Sequence[tuple[int, RequestAction]],
+    outcomes: Outcomes[CacheAction] | Outcomes[RequestAction],
+) -> None:
+    for position, _ in batch:
+        outcomes.set(position, Outcome.SKIPPED, _INTERRUPTED)
+
+
+def _remove(
+    batch: Sequence[tuple[int, CacheAction]], store: CacheStore, result: CacheResult
+) -> None:
+    """Remove the files of a batch; sidecars only follow audio that is gone."""
+    removing = [
+        (position, action) for position, action in batch if not isinstance(action, DropEntry)
+    ]
+    targets = [_target(action, store.has_index) for _, action in removing]
+    sidecars: list[FileTarget] = []
+    for (position, action), removal in zip(removing, store.remove(targets), strict=True):
+        result.outcomes.set(position, removal.outcome, removal.note)
+        _note_removal(action, removal, result)
+        if isinstance(action, RemoveEntry) and removal.outcome is Outcome.DONE:
+            sidecars.extend(FileTarget(name) for name in action.sidecars)
+    for removal in store.remove(sidecars) if sidecars else ():
+        result.freed_bytes += removal.freed_bytes
+
+
+def _target(action: RemoveEntry | RemoveFile, has_index: bool) -> FileTarget:
+    if isinstance(action, RemoveEntry) and has_index:
+        return FileTarget(action.file, entry=action.ref)
+    return FileTarget(action.file, identity=action.ref)
+
+
+def _note_removal(action: RemoveEntry | RemoveFile, removal: Removal, result: CacheResult) -> None:
+    result.freed_bytes += removal.freed_bytes
+    freed = result.freed_by_reason
+    freed[action.reason] = freed.get(action.reason, 0) + removal.freed_bytes
+    if removal.odd or removal.outcome is Outcome.FAILED:
+        subject = action.key if isinstance(action, RemoveEntry) else action.file
+        code = "odd_file" if removal.odd else "not_removed"
+        result.problems.add(Problem(Half.CACHE, code, f"not removed: {removal.note}", subject))
+
+
+def _entries_to_drop(result: CacheResult) -> Iterator[tuple[int, RemoveEntry | DropEntry]]:
+    """Entries whose file is gone, so far as this run knows; each with its position."""
+    for position, action in enumerate(result.plan.actions):
+        outcome = result.outcomes.get(position)
+        if (isinstance(action, RemoveEntry) and outcome is Outcome.DONE) or (
+            isinstance(action, DropEntry) and outcome is Outcome.PLANNED
+        ):
+            yield position, action
+
+
+def _commit(store: CacheStore, result: CacheResult) -> None:
+    """Let the index follow, and say of each entry whether it is out of it."""
+    report = store.drop_entries((action.ref, action.file) for _, action in _entries_to_drop(result))
+    if report.error is not None:
+        result.problems.add(Problem(Half.CACHE, "index_not_replaced", report.error))
+    for position, action in _entries_to_drop(result):
+        if report.error is not None:
+            note = "its file is gone, its entry is still in the index"
+            result.outcomes.set(position, Outcome.FAILED, note)
+        elif action.ref[2] in report.kept:
+            note = "its audio was made anew meanwhile"
+            result.outcomes.set(position, Outcome.SKIPPED, note)
+        elif isinstance(action, DropEntry):
+            result.outcomes.set(position, Outcome.DONE)
+
+
+def _count(result: CacheResult) -> None:
+    removed = result.removed_by_reason
+    for action, outcome, _ in result.outcomes:
+        if outcome is Outcome.DONE:
+            removed[action.reason] = removed.get(action.reason, 0) + 1
+
+
+def _change(
+    batch: Sequence[tuple[int, RequestAction]],
+    store: RequestStore,
+    at: float,
+    result: RequestResult,
+) -> None:
+    """Change the rows of a batch: cancelled ones and deleted ones each in a transaction."""
+    cancels = [(p, action) for p, action in batch if isinstance(action, CancelRequest)]
+    deletes = [(p, action) for p, action in batch if isinstance(action, DeleteRequest)]
+    if cancels:
+        outcomes = store.cancel([action for _, action in cancels], at)
+        for (position, cancel), outcome in zip(cancels, outcomes, strict=True):
+            _note_row(position, cancel.status, outcome, result, result.cancelled_by_status)
+    if deletes:
+        outcomes = store.delete([action for _, action in deletes])
+        for (position, delete), outcome in zip(deletes, outcomes, strict=True):
+            _note_row(position, delete.status, outcome, result, result.deleted_by_status)
+
+
+def _note_row(
+    position: int, status: str, outcome: Outcome, result: RequestResult, counts: dict[str, int]
+) -> None:
+    note = "it changed since planning" if outcome is Outcome.SKIPPED else None
+    result.outcomes.set(position, outcome, note)
+    if outcome is Outcome.DONE:
+        counts[status] = counts.get(status, 0) + 1

@@ -1,0 +1,153 @@
+"""One cache directory, held open by descriptor for the whole command: names, never paths."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from narration_cleanup.errors import BusyError, ConfigError, HalfError
+from narration_cleanup.escape import shown
+from narration_cleanup.waiting import Deadline
+
+OWN_FOLDER = ".narration-cleanup"
+"""The tool's own folder inside the cache directory; the service never looks at it."""
+LOCK_WAIT = 3.0
+"""Seconds that a run waits for another one to end."""
+
+
+class Directory:
+    """A pinned directory. ``fd`` stays the same directory whatever becomes of its path."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ``ConfigError`` where ``path`` is no directory, or one that no cache lies in."""
+        self.path = path
+        try:
+            self.fd = _open_directory(path)
+        except FileNotFoundError:
+            raise ConfigError(
+                f"cache.dir {shown(path)} does not exist: is it where the service keeps its cache?"
+            ) from None
+        except NotADirectoryError:
+            raise ConfigError(f"cache.dir {shown(path)} is not a directory") from None
+        except OSError as error:
+            raise ConfigError(f"cache.dir {shown(path)}: {error.strerror}") from None
+        status = os.fstat(self.fd)
+        self.device, self.inode = status.st_dev, status.st_ino
+        self._refuse_wrong_place()
+
+    def _refuse_wrong_place(self) -> None:
+        for place in (Path("/"), Path.home()):
+            try:
+                status = place.stat()
+            except OSError:
+                continue
+            if (status.st_dev, status.st_ino) == (self.device, self.inode):
+                os.close(self.fd)
+                raise ConfigError(
+                    f"cache.dir {shown(self.path)} is {place}: that is no narration cache, "
+                    "name the folder that holds the audio"
+                )
+
+    def names(self) -> tuple[str, str]:
+        """The directory as given and as resolved: what absolute paths in it begin with."""
+        return str(self.path.absolute()), str(self.path.resolve())
+
+    def check_still_there(self) -> None:
+        """Raise ``HalfError`` where the path now leads to another directory."""
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            status = None
+        if status is None or (status.st_dev, status.st_ino) != (self.device, self.inode):
+            raise HalfError(
+                "directory_replaced",
+                f"the cache directory {shown(self.path)} was replaced during the run: "
+                "its index is left alone, run again",
+            )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run lock, an flock on the directory itself: it leaves no file behind.
+
+        Raises ``BusyError`` when another run still has it after ``LOCK_WAIT`` seconds.
+        """
+        deadline = Deadline(LOCK_WAIT)
+        while not self._try_lock(fcntl.LOCK_EX):
+            if deadline.passed:
+                raise BusyError(f"another run is at work on {shown(self.path)}: nothing was done")
+            deadline.pause(0.05)
+        try:
+            yield
+        finally:
+            fcntl.flock(self.fd, fcntl.LOCK_UN)
+
+    def in_progress(self) -> bool:
+        """Whether a run holds the lock now."""
+        if not self._try_lock(fcntl.LOCK_SH):
+            return True
+        fcntl.flock(self.fd, fcntl.LOCK_UN)
+        return False
+
+    def _try_lock(self, kind: int) -> bool:
+        try:
+            fcntl.flock(self.fd, kind | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                return False
+            raise HalfError(
+                "no_lock",
+                f"the file system of {shown(self.path)} cannot lock a directory "
+                f"({error.strerror}): nothing is removed there",
+            ) from None
+        return True
+
+    def status(self, name: str) -> os.stat_result | None:
+        """``lstat`` of a name in the directory; ``None`` where there is none."""
+        try:
+            return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    def free_bytes(self) -> int:
+        """Bytes that the file system has left for an ordinary user."""
+        status = os.fstatvfs(self.fd)
+        return status.f_bavail * status.f_frsize
+
+    def close(self) -> None:
+        """Let go of the directory."""
+        os.close(self.fd)
+
+
+def _open_directory(path: Path) -> int:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    try:
+        return os.open(path, flags | os.O_NOATIME)
+    except PermissionError:
+        return os.open(path, flags)
+
+
+def open_to_read(name: str, directory_fd: int) -> int:
+    """Open a name for reading: never through a symlink, never blocking, its atime left alone."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(name, flags | os.O_NOATIME, dir_fd=directory_fd)
+    except PermissionError:
+        return os.open(name, flags, dir_fd=directory_fd)
+
+
+def what_it_is(mode: int) -> str:
+    """A word for a file that is not a regular one."""
+    kinds = (
+        (stat.S_ISLNK, "a symbolic link"),
+        (stat.S_ISDIR, "a directory"),
+        (stat.S_ISFIFO, "a pipe"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISBLK, "a block device"),
+        (stat.S_ISCHR, "a character device"),
+    )
+    return next((word for is_kind, word in kinds if is_kind(mode)), "not a regular file")

@@ -1,0 +1,296 @@
+"""The codec of ``cache_index.json``: bytes to members and back. Pure; it opens nothing.
+
+The service writes the index with ``indent=2``. A JSON string holds no raw newline, so a line of
+exactly two spaces, a closing brace and a comma ends a top-level member: such an index is read in
+chunks, whatever its size. An index written in any other form is read whole; both ways give the
+same members. Every part that cannot be a member makes the whole index refused, never shortened.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from typing import NoReturn
+
+import msgspec
+
+from narration_cleanup.model import Ref
+
+CHUNK = 1 << 20
+LONGEST_CHUNK = 1 << 24
+"""No member's end within this many bytes: not the service's form."""
+LONGEST_KEY = 1 << 16
+"""Keys are 64 hexadecimal digits; one of more than 64 KiB means that the index is damaged."""
+
+Read = Callable[[int, int], bytes]
+"""``read(offset, size)``: up to ``size`` bytes of the index from ``offset``."""
+
+_MEMBER_END = b"\n  },"
+_WHITESPACE = " \t\n\r"
+
+
+class UnreadableIndexError(ValueError):
+    """The bytes are not an index: empty, torn, or not understood. ``str()`` says which."""
+
+
+class IndexMember(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """One member's value as the service writes it: exactly these seven fields (formats)."""
+
+    narration_id: str
+    file_path: str
+    created_at: str
+    last_accessed: str
+    file_size: int
+    variant_id: str
+    voice_style: str
+
+
+class Odd(msgspec.Struct, frozen=True, gc=False):
+    """A member that is not of the service's form; it is kept as it is, and ``why`` is told.
+
+    ``file_path`` is its path if it has one, so that its file is not taken for an orphan.
+    """
+
+    why: str
+    file_path: str | None
+
+
+class Members(msgspec.Struct, frozen=True, gc=False):
+    """Some members in index order. ``starts`` has one more: where the next member would begin.
+
+    The bytes from ``starts[i]`` to ``starts[i + 1]`` are member ``i`` with the white space before
+    it and the comma after it; the last member of the index has no comma, and ends at its value.
+    """
+
+    keys: Sequence[str]
+    values: Sequence[IndexMember | Odd]
+    starts: Sequence[int]
+
+    def ref(self, position: int) -> Ref:
+        """The handle of one member."""
+        digest = digest_of(self.keys[position], self.values[position])
+        return self.starts[position], self.starts[position + 1], digest
+
+
+def digest_of(key: str, value: IndexMember | Odd) -> int:
+    """A 64-bit hash of a member's key and values, valid within this process."""
+    return hash((key, value))
+
+
+_decode_chunk = msgspec.json.Decoder(dict[str, IndexMember]).decode
+
+
+def members(read: Read, size: int) -> Iterator[Members]:
+    """Every member of the index of ``size`` bytes, in order, in batches.
+
+    Raises ``UnreadableIndexError`` - possibly after some batches: nothing may be done on the
+    strength of a pass that did not end.
+    """
+    if size > LONGEST_CHUNK and not read(size - 4096, 4096).rstrip().endswith(b"}"):
+        # Torn: no need to hold all of it to find out.
+        raise UnreadableIndexError("it ends in the middle")
+    done_to = 0
+    if read(0, 5) == b'{\n  "':
+        try:
+            for batch in _members_in_chunks(read, size):
+                yield batch
+                done_to = batch.starts[-1]
+        except UnreadableIndexError:
+            # Another form, or damaged: the whole of it will tell.
+            yield from _members_of_whole(read, size, done_to)
+    else:
+        yield from _members_of_whole(read, size, done_to)
+
+
+def _members_in_chunks(read: Read, size: int) -> Iterator[Members]:
+    held, held_at, next_read = b"", 1, 1
+    while next_read < size:
+        block = read(next_read, CHUNK)
+        if not block:
+            raise UnreadableIndexError("it became shorter while it was read")
+        next_read += len(block)
+        held = held + block if held else block
+        cut = held.rfind(_MEMBER_END + b"\n")
+        if cut >= 0:
+            after = cut + len(_MEMBER_END)
+            yield _chunk(held[: after - 1], held_at, held_at + after)
+            held, held_at = held[after:], held_at + after
+        elif len(held) > LONGEST_CHUNK:
+            raise UnreadableIndexError(f"no entry ends within {LONGEST_CHUNK} bytes")
+    body = held.rstrip()
+    if not body.endswith(b"\n}"):
+        raise UnreadableIndexError("it ends in the middle")
+    yield _chunk(body[:-2], held_at, held_at + len(body) - 2)
+
+
+def _chunk(text: bytes, at: int, end: int) -> Members:
+    """The members of a stretch of the service's form that begins at ``at`` in the index."""
+    parts = text.split(_MEMBER_END)
+    try:
+        decoded = _decode_chunk(b"{%b}" % text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        decoded = {}
+    if len(decoded) != len(parts) or max(map(len, decoded)) > LONGEST_KEY:
+        odd = _scanned(b"{%b}" % text, at - 1)
+        return Members(odd.keys, odd.values, [at, *odd.starts[1:-1], end])
+    starts = []
+    for part in parts:
+        starts.append(at)
+        at += len(part) + len(_MEMBER_END)
+    starts.append(end)
+    return Members(list(decoded), list(decoded.values()), starts)
+
+
+def _members_of_whole(read: Read, size: int, after: int = 0) -> Iterator[Members]:
+    """The members that begin at or behind ``after``."""
+    text = b"".join(_copy(read, 0, size))
+    batch = _scanned(text, 0)
+    first = bisect_left(batch.starts, after, hi=len(batch.keys))
+    if first < len(batch.keys):
+        starts = [after or batch.starts[first], *batch.starts[first + 1 :]]
+        yield Members(batch.keys[first:], batch.values[first:], starts)
+
+
+def _reject_constant(name: str) -> NoReturn:
+    raise UnreadableIndexError(f"{name} is not JSON")
+
+
+_scanner = json.JSONDecoder(parse_constant=_reject_constant)
+_scan_value = _scanner.raw_decode
+
+
+def _scanned(raw: bytes, offset: int) -> Members:
+    """The members of any JSON object; ``offset`` is where ``raw`` lies in the index."""
+    if not raw.strip():
+        raise UnreadableIndexError("it is empty")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UnreadableIndexError(f"it is not UTF-8 (byte {error.start})") from None
+    try:
+        keys, values, spans = _scan(text)
+    except UnreadableIndexError:
+        raise
+    except RecursionError:
+        raise UnreadableIndexError("it is nested too deeply") from None
+    except (ValueError, IndexError) as error:
+        reason = str(error).partition("\n")[0] or "it ends in the middle"
+        raise UnreadableIndexError(f"it is not whole JSON ({reason})") from None
+    return Members(keys, values, _byte_offsets(text, spans, offset))
+
+
+def _scan(text: str) -> tuple[list[str], list[IndexMember | Odd], list[int]]:
+    """Keys, values, and the members' starts (see ``Members``) as character offsets."""
+    keys: list[str] = []
+    values: list[IndexMember | Odd] = []
+    at = _skip(text, 0)
+    if text[at] != "{":
+        raise UnreadableIndexError("it is not a JSON object")
+    starts = [at + 1]
+    at = _skip(text, at + 1)
+    while text[at] != "}":
+        if text[at] != '"':
+            raise UnreadableIndexError(f"a name was expected at character {at}")
+        key, at = _scan_value(text, at)
+        at = _skip(text, at)
+        if text[at] != ":":
+            raise UnreadableIndexError(f"a colon was expected at character {at}")
+        value, end = _scan_value(text, _skip(text, at + 1))
+        _check_text(key, value)
+        keys.append(key)
+        values.append(_typed(value))
+        at = _skip(text, end)
+        starts.append(end)
+        if text[at] == ",":
+            starts[-1] = at + 1
+            at = _skip(text, at + 1)
+            if text[at] == "}":
+                raise UnreadableIndexError(f"a name was expected at character {at}")
+        elif text[at] != "}":
+            raise UnreadableIndexError(f"a comma was expected at character {at}")
+    if _skip(text, at + 1) != len(text):
+        raise UnreadableIndexError(f"something follows its end at character {at + 1}")
+    return keys, values, starts
+
+
+def _skip(text: str, at: int) -> int:
+    while at < len(text) and text[at] in _WHITESPACE:
+        at += 1
+    return at
+
+
+def _check_text(key: str, value: object) -> None:
+    if len(key) > LONGEST_KEY:
+        raise UnreadableIndexError(f"a key of {len(key)} characters stands in it")
+    try:
+        msgspec.json.encode((key, value))
+    except (UnicodeEncodeError, ValueError, OverflowError, msgspec.MsgspecError):
+        raise UnreadableIndexError("it holds a lone surrogate or a number without end") from None
+
+
+def _typed(value: object) -> IndexMember | Odd:
+    try:
+        return msgspec.convert(value, IndexMember)
+    except msgspec.ValidationError as error:
+        path = value.get("file_path") if isinstance(value, dict) else None
+        return Odd(str(error), path if isinstance(path, str) else None)
+
+
+def _byte_offsets(text: str, positions: list[int], offset: int) -> list[int]:
+    """Ascending character positions of ``text`` as byte offsets in the index."""
+    if text.isascii():
+        return [offset + position for position in positions]
+    offsets = []
+    before, at = 0, offset
+    for position in positions:
+        at += len(text[before:position].encode())
+        before = position
+        offsets.append(at)
+    return offsets
+
+
+def without(read: Read, size: int, spans: Sequence[tuple[int, int]], end: int) -> Iterator[bytes]:
+    """The index's bytes less the members at ``spans``: all else as it was, byte for byte.
+
+    ``spans`` are the (start, end) of refs, ascending; ``end`` is where the last member of the
+    index ends. Where the last members go, the comma before them goes with them.
+    """
+    kept = _between(spans, end)
+    if spans and spans[-1][1] == end:
+        start, stop = kept.pop()
+        if kept or read(stop - 1, 1) == b",":
+            kept.append((start, stop - 1))
+        else:
+            kept.append((start, stop))
+            end = _skip_white_space(read, end, size)
+    for start, stop in [*kept, (end, size)]:
+        yield from _copy(read, start, stop)
+
+
+def _skip_white_space(read: Read, at: int, size: int) -> int:
+    while at < size and read(at, 1).isspace():
+        at += 1
+    return at
+
+
+def _between(spans: Sequence[tuple[int, int]], end: int) -> list[tuple[int, int]]:
+    """What lies before, between and after ``spans``, up to ``end``; empty stretches left out."""
+    kept = []
+    at = 0
+    for start, stop in spans:
+        if start > at:
+            kept.append((at, start))
+        at = stop
+    if end > at:
+        kept.append((at, end))
+    return kept
+
+
+def _copy(read: Read, start: int, end: int) -> Iterator[bytes]:
+    while start < end:
+        block = read(start, min(CHUNK, end - start))
+        if not block:
+            raise UnreadableIndexError("it became shorter while it was copied")
+        yield block
+        start += len(block)

@@ -1,0 +1,94 @@
+"""The index as a file that the service rewrites in place at any moment: read one version of it."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+
+from narration_cleanup.cache.directory import Directory, open_to_read, what_it_is
+from narration_cleanup.errors import ConfigError, HalfError, IndexChangedError
+from narration_cleanup.escape import shown
+
+Version = tuple[int, int, int, int]
+"""(inode, size, mtime in ns, ctime in ns): the index is unchanged while these are."""
+
+HELD_WHOLE = 1 << 21
+"""An index of up to 2 MiB is read at once; a larger one in passes that check the version."""
+TICK_NS = 20_000_000
+"""Two writes within one tick of the file system's clock may leave the same mtime (ext4: 4 ms)."""
+
+
+def version_of(status: os.stat_result) -> Version:
+    """The version that a status describes."""
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+class IndexFile:
+    """One version of the index, open for reading. ``read`` is what the codec reads with."""
+
+    def __init__(self, directory: Directory, name: str) -> None:
+        """Raises ``ConfigError`` where there is no index, ``HalfError`` where it is unreadable."""
+        self._directory = directory
+        self.name = name
+        try:
+            self.fd = open_to_read(name, directory.fd)
+        except FileNotFoundError:
+            raise ConfigError(missing_index(directory, name)) from None
+        except OSError as error:
+            raise HalfError(
+                "index_unreadable",
+                f"{shown(directory.path / name)} cannot be opened: {error.strerror}",
+            ) from None
+        status = os.fstat(self.fd)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(self.fd)
+            kind = what_it_is(status.st_mode)
+            raise HalfError("index_unreadable", f"{shown(directory.path / name)} is {kind}")
+        self.read_at_ns = time.clock_gettime_ns(time.CLOCK_REALTIME)
+        self.status = status
+        self.version = version_of(status)
+        self.size = status.st_size
+        self._whole: bytes | None = None
+
+    def hold(self) -> None:
+        """Read a small index at once. Raises ``IndexChangedError`` if it changed meanwhile."""
+        if self.size <= HELD_WHOLE:
+            whole = b""
+            while block := os.pread(self.fd, HELD_WHOLE + 1, len(whole)):
+                whole += block
+            self.check_unchanged()
+            self._whole = whole
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Up to ``size`` bytes from ``offset``."""
+        if self._whole is not None:
+            return self._whole[offset : offset + size]
+        return os.pread(self.fd, size, offset)
+
+    def unchanged(self) -> bool:
+        """Whether the file is still the version that was opened, and still has the name."""
+        named = self._directory.status(self.name)
+        return named is not None and version_of(named) == self.version == version_of(
+            os.fstat(self.fd)
+        )
+
+    def check_unchanged(self) -> None:
+        """Raise ``IndexChangedError`` where what was read may not be one version."""
+        age = time.clock_gettime_ns(time.CLOCK_REALTIME) - self.version[2]
+        if 0 <= age < TICK_NS:
+            time.sleep(TICK_NS / 1e9)
+        if not self.unchanged():
+            raise IndexChangedError("it was rewritten while it was read", self.size)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self.fd)
+
+
+def missing_index(directory: Directory, name: str) -> str:
+    """What to tell where there is no index."""
+    return (
+        f"{shown(directory.path)} has no {shown(name)}: if it is the right folder, start the "
+        'service once, or say cache.index = "none" for a cache that has none'
+    )

@@ -1,0 +1,77 @@
+"""What lies in the cache directory itself: one pass over its names."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+
+from narration_cleanup.cache.directory import Directory
+from narration_cleanup.model import Ref, StoredFile
+
+PARTIAL_SUFFIXES = (".part", ".tmp")
+_GROUP = 4096
+
+
+def ref_of(status: os.stat_result) -> Ref:
+    """The handle of a file: (inode, size, mtime in ns)."""
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def stored_file(name: str, status: os.stat_result) -> StoredFile:
+    """A file as its status describes it."""
+    return StoredFile(name, status.st_size, status.st_mtime_ns / 1e9, ref_of(status))
+
+
+def regular(directory: Directory, name: str) -> StoredFile | None:
+    """The regular file of that name on the cache's own file system, if there is one now."""
+    status = directory.status(name)
+    if status is None or not stat.S_ISREG(status.st_mode) or status.st_dev != directory.device:
+        return None
+    return stored_file(name, status)
+
+
+class Listing:
+    """Names of audio (of whatever kind of file), partials, and zero-byte audio with its mtime."""
+
+    def __init__(self, directory: Directory, audio_suffixes: tuple[str, ...]) -> None:
+        self._directory = directory
+        self._suffixes = audio_suffixes
+        self.partials: list[str] = []
+        self.empty_files: dict[str, float] = {}
+
+    def scan(self) -> Iterator[list[str]]:
+        """Look at everything once: audio names in groups; fills the other two on the way."""
+        group: list[str] = []
+        suffixes = self._suffixes
+        with os.scandir(self._directory.fd) as found:
+            for item in found:
+                name = item.name
+                if name.endswith(suffixes):
+                    group.append(name)
+                    if len(group) == _GROUP:
+                        self._note_empty(group)
+                        yield group
+                        group = []
+                elif name.endswith(PARTIAL_SUFFIXES):
+                    self.partials.append(name)
+        self._note_empty(group)
+        yield group
+
+    def names(self, wanted: Callable[[str], bool]) -> Iterator[str]:
+        """The audio names that ``wanted`` picks, as they are now."""
+        with os.scandir(self._directory.fd) as found:
+            for item in found:
+                name = item.name
+                if name.endswith(self._suffixes) and wanted(name):
+                    yield name
+
+    def _note_empty(self, group: list[str]) -> None:
+        fd = self._directory.fd
+        for name in group:
+            try:
+                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if not status.st_size and stat.S_ISREG(status.st_mode):
+                self.empty_files[name] = status.st_mtime

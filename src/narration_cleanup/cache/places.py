@@ -1,0 +1,47 @@
+"""What an index calls a file, reduced to a name inside the cache directory, or to none."""
+
+from __future__ import annotations
+
+import posixpath
+
+from narration_cleanup.cache.directory import Directory
+
+_MOST_REMEMBERED = 10_000
+
+
+class Places:
+    """Knows the ways in which an index may name the cache directory.
+
+    The service writes paths that are absolute, or relative to its own working directory, which
+    nobody else knows: a relative folder is accepted when the directory's own path ends with it.
+    """
+
+    def __init__(self, directory: Directory, audio_suffixes: tuple[str, ...]) -> None:
+        given, resolved = directory.names()
+        self._absolute = {posixpath.normpath(given), posixpath.normpath(resolved)}
+        self._parts = [path.split("/") for path in self._absolute]
+        self._suffixes = audio_suffixes
+        self._known: dict[str, bool] = {"": True}
+
+    def name_of(self, file_path: str) -> str | None:
+        """The name inside the directory; ``None`` where the path leaves it or names no audio."""
+        folder, slash, name = file_path.rpartition("/")
+        if slash and not folder:
+            return None
+        here = self._known.get(folder)
+        if here is None:
+            here = self._is_this(folder)
+            if len(self._known) < _MOST_REMEMBERED:
+                self._known[folder] = here
+        if not here or not name.endswith(self._suffixes) or "\0" in name:
+            return None
+        return name
+
+    def _is_this(self, folder: str) -> bool:
+        parts = [part for part in folder.split("/") if part != "."]
+        if ".." in parts:
+            return False
+        if folder.startswith("/"):
+            return posixpath.normpath(folder).replace("//", "/") in self._absolute
+        parts = [part for part in parts if part]
+        return any(own[-len(parts) :] == parts for own in self._parts) if parts else True

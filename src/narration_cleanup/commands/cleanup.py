@@ -1,0 +1,152 @@
+"""``run`` and ``dry-run``: one plan, applied or shown."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import typer
+
+from narration_cleanup import job
+from narration_cleanup.commands import options
+from narration_cleanup.commands.options import Invocation
+from narration_cleanup.errors import CleanupError, ExitCode
+from narration_cleanup.opening import Halves, cache_policy, open_halves, request_policy
+from narration_cleanup.output import human
+from narration_cleanup.output import json as json_output
+from narration_cleanup.output.logs import Log
+from narration_cleanup.progress import NoProgress
+from narration_cleanup.result import Result
+from narration_cleanup.safety import refuse_too_many
+from narration_cleanup.settings import Settings, load_settings, require_a_half
+from narration_cleanup.standing import stats_of
+from narration_cleanup.stats import Stats
+from narration_cleanup.stopping import Stop, stop_on_signals
+from narration_cleanup.waiting import Stopwatch
+
+Work = Callable[[Settings, Invocation, Result, Log], Stats]
+
+
+def run_command(
+    context: typer.Context,
+    cache_dir: options.CacheDir = None,
+    requests_db: options.RequestsDb = None,
+    allow_other_user: options.AllowOtherUser = False,
+    ttl_days: options.TtlDays = None,
+    abandoned_timeout_hours: options.AbandonedTimeout = None,
+    enforce_max_size: options.EnforceMaxSize = None,
+    min_free_mb: options.MinFreeMb = None,
+    max_delete: options.MaxDelete = None,
+    ignore_clock: options.IgnoreClock = False,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Remove expired audio, and cancel abandoned requests."""
+    flags = {
+        "cache.dir": cache_dir,
+        "requests.db": requests_db,
+        "cache.ttl_days": ttl_days,
+        "requests.abandoned_timeout_hours": abandoned_timeout_hours,
+        "cache.enforce_max_size": enforce_max_size,
+        "cache.min_free_mb": min_free_mb,
+        "cleanup.max_delete": max_delete,
+    }
+    call = Invocation(context.obj, flags, as_json, quiet, verbose, allow_other_user, ignore_clock)
+    raise typer.Exit(_carry_out(call, Result(time.time(), dry_run=False), _run))
+
+
+def dry_run_command(
+    context: typer.Context,
+    cache_dir: options.CacheDir = None,
+    requests_db: options.RequestsDb = None,
+    allow_other_user: options.AllowOtherUser = False,
+    ttl_days: options.TtlDays = None,
+    abandoned_timeout_hours: options.AbandonedTimeout = None,
+    enforce_max_size: options.EnforceMaxSize = None,
+    min_free_mb: options.MinFreeMb = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Show what a run would do, item by item, with the reason for each. Changes nothing."""
+    flags = {
+        "cache.dir": cache_dir,
+        "requests.db": requests_db,
+        "cache.ttl_days": ttl_days,
+        "requests.abandoned_timeout_hours": abandoned_timeout_hours,
+        "cache.enforce_max_size": enforce_max_size,
+        "cache.min_free_mb": min_free_mb,
+    }
+    call = Invocation(context.obj, flags, as_json, quiet, verbose, allow_other_user)
+    raise typer.Exit(_carry_out(call, Result(time.time(), dry_run=True), _dry_run))
+
+
+def _carry_out(call: Invocation, result: Result, work: Work) -> ExitCode:
+    """Do the work, tell of it, and answer with the exit code; a refusal is a result too."""
+    on_terminal = sys.stdout.isatty() and not call.as_json
+    log = Log(quiet=call.quiet or result.dry_run, verbose=call.verbose, muted=on_terminal)
+    stats, watch = None, Stopwatch()
+    try:
+        settings = load_settings(flags=call.flags, config_file=call.config_file, environ=os.environ)
+        require_a_half(settings)
+        for warning in settings.warnings:
+            log.warning(warning)
+        result.cache_configured = settings.cache.dir is not None
+        result.requests_configured = settings.requests.db is not None
+        stats = work(settings, call, result, log)
+    except CleanupError as error:
+        result.stop(error.exit_code, str(error))
+    result.finished_at = result.started_at + watch.seconds
+    if not result.dry_run or result.stopped is not None:
+        log.finished(result)
+    if call.as_json:
+        json_output.write_run(result, stats, sys.stdout)
+    else:
+        human.show_run(result, stats, verbose=call.verbose, quiet=call.quiet)
+    return result.exit_code
+
+
+def _dry_run(settings: Settings, call: Invocation, result: Result, log: Log) -> Stats:
+    now = result.started_at
+    with open_halves(settings, allow_other_user=call.allow_other_user) as halves:
+        plans = job.survey_and_plan(
+            halves, _policies(settings), now, NoProgress(), explain=call.verbose
+        )
+        job.dry_run(plans, result)
+        return stats_of(settings, plans.cache, plans.requests, plans.problems, now)
+
+
+def _run(settings: Settings, call: Invocation, result: Result, log: Log) -> Stats:
+    log.started(settings.cleanup.interval_hours, settings.requests.abandoned_timeout_hours)
+    log.tasks_started()
+    with ExitStack() as stack:
+        stop = stack.enter_context(stop_on_signals())
+        halves = stack.enter_context(open_halves(settings, allow_other_user=call.allow_other_user))
+        for half in (halves.cache, halves.requests):
+            if half is not None:
+                stack.enter_context(half.locked())
+        return _run_locked(settings, halves, result, log, stop)
+
+
+def _run_locked(settings: Settings, halves: Halves, result: Result, log: Log, stop: Stop) -> Stats:
+    now, policies, progress = result.started_at, _policies(settings), NoProgress()
+    if halves.cache is not None:
+        halves.cache.recover()
+    plans = job.survey_and_plan(halves, policies, now, progress)
+    limit = settings.cleanup.max_delete
+    if limit is not None and plans.cache is not None:
+        total = plans.cache.totals.entry_count
+        refuse_too_many(len(plans.cache.actions), total, limit.allowed, str(limit))
+    job.run(halves, plans, result, stop, progress, log)
+    after = job.survey_and_plan(halves, policies, now, progress)
+    if not stop.asked:
+        job.look_again(result, after)
+    return stats_of(settings, after.cache, after.requests, after.problems, now)
+
+
+def _policies(settings: Settings) -> job.Policies:
+    return cache_policy(settings.cache), request_policy(settings.requests)

@@ -1,0 +1,66 @@
+"""``stats``: the health of cache and queue, read only."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+import typer
+
+from narration_cleanup import job
+from narration_cleanup.commands import options
+from narration_cleanup.errors import ExitCode
+from narration_cleanup.model import Severity
+from narration_cleanup.opening import cache_policy, open_halves, request_policy
+from narration_cleanup.output import human
+from narration_cleanup.output import json as json_output
+from narration_cleanup.progress import NoProgress
+from narration_cleanup.settings import load_settings, require_a_half
+from narration_cleanup.standing import in_progress, stats_of
+from narration_cleanup.stats import Stats
+
+
+def stats_command(
+    context: typer.Context,
+    cache_dir: options.CacheDir = None,
+    requests_db: options.RequestsDb = None,
+    allow_other_user: options.AllowOtherUser = False,
+    ttl_days: options.TtlDays = None,
+    abandoned_timeout_hours: options.AbandonedTimeout = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Show how cache and queue stand. Changes nothing."""
+    now = time.time()
+    flags = {
+        "cache.dir": cache_dir,
+        "requests.db": requests_db,
+        "cache.ttl_days": ttl_days,
+        "requests.abandoned_timeout_hours": abandoned_timeout_hours,
+    }
+    settings = load_settings(flags=flags, config_file=context.obj, environ=os.environ)
+    require_a_half(settings)
+    policies = cache_policy(settings.cache), request_policy(settings.requests)
+    with open_halves(settings, allow_other_user=allow_other_user) as halves:
+        plans = job.survey_and_plan(halves, policies, now, NoProgress())
+        stats = stats_of(
+            settings,
+            plans.cache,
+            plans.requests,
+            plans.problems,
+            now,
+            in_progress=in_progress(halves),
+        )
+    if as_json:
+        json_output.write_stats(stats, sys.stdout)
+    else:
+        human.show_stats(stats, verbose=verbose, quiet=quiet)
+    raise typer.Exit(_exit_code(stats, nothing_seen=plans.cache is None and plans.requests is None))
+
+
+def _exit_code(stats: Stats, *, nothing_seen: bool) -> ExitCode:
+    if not any(problem.severity is Severity.PROBLEM for problem in stats.problems):
+        return ExitCode.DONE
+    return ExitCode.FAILED if nothing_seen else ExitCode.PARTLY_DONE

@@ -1,0 +1,189 @@
+"""The job itself: survey, plan, apply, look again. Neither half stops the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from narration_cleanup.actions import CacheAction, Outcome, Reason, RequestAction
+from narration_cleanup.apply import apply_cache, apply_requests
+from narration_cleanup.cache import CacheStore
+from narration_cleanup.errors import HalfError, IndexChangedError
+from narration_cleanup.escape import shown
+from narration_cleanup.model import Half, Problem, Severity
+from narration_cleanup.opening import Halves
+from narration_cleanup.plan import (
+    CachePlan,
+    CachePolicy,
+    RequestPlan,
+    RequestPolicy,
+    plan_cache,
+    plan_requests,
+)
+from narration_cleanup.problems import Problems
+from narration_cleanup.progress import Progress
+from narration_cleanup.requests import RequestStore
+from narration_cleanup.result import CacheResult, Outcomes, RequestResult, Result
+from narration_cleanup.stopping import Stop
+from narration_cleanup.waiting import Deadline
+
+SETTLED_WITHIN = 2.0
+"""Seconds for which an index that is empty or torn is read again: it is being written."""
+BYTES_A_SECOND = 25_000_000
+"""How fast the service writes its index at least; a larger one is waited for accordingly."""
+
+T = TypeVar("T")
+
+Policies = tuple[CachePolicy, RequestPolicy]
+
+
+class JobLog(Protocol):
+    """Told of each half as it begins and ends."""
+
+    def cache_started(self) -> None: ...
+
+    def cache_done(self, cache: CacheResult) -> None: ...
+
+    def requests_started(self) -> None: ...
+
+    def requests_done(self, requests: RequestResult) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plans:
+    """What both halves would do; ``None`` where a half is not there or cannot be looked at."""
+
+    cache: CachePlan | None
+    requests: RequestPlan | None
+    problems: Problems
+
+
+def survey_and_plan(
+    halves: Halves,
+    policies: Policies,
+    now: float,
+    progress: Progress,
+    *,
+    explain: bool = False,
+) -> Plans:
+    """Look at both halves and decide, without touching anything."""
+    cache_policy, request_policy = policies
+    problems = Problems()
+    cache, requests = halves.cache, halves.requests
+    progress.start("Looking at the cache")
+    cache_plan = (
+        _attempt(lambda: _plan_cache(cache, cache_policy, now, explain), Half.CACHE, problems)
+        if cache is not None
+        else None
+    )
+    progress.start("Looking at the requests")
+    request_plan = (
+        _attempt(lambda: _plan_requests(requests, request_policy, now), Half.REQUESTS, problems)
+        if requests is not None
+        else None
+    )
+    progress.done()
+    return Plans(cache_plan, request_plan, problems)
+
+
+def dry_run(plans: Plans, result: Result) -> None:
+    """Fill in what a run would do: every outcome is ``planned``."""
+    result.problems.extend(plans.problems)
+    if plans.cache is not None:
+        result.cache = CacheResult(plans.cache, Outcomes(plans.cache.actions))
+    if plans.requests is not None:
+        result.requests = RequestResult(plans.requests, Outcomes(plans.requests.actions))
+
+
+def run(
+    halves: Halves,
+    plans: Plans,
+    result: Result,
+    stop: Stop,
+    progress: Progress,
+    log: JobLog,
+) -> None:
+    """Do what was planned, filling in ``result`` as it goes; ``log`` is told of each half."""
+    result.problems.extend(plans.problems)
+    if halves.cache is not None and plans.cache is not None:
+        log.cache_started()
+        result.cache = apply_cache(plans.cache, halves.cache, stop, progress)
+        log.cache_done(result.cache)
+    if halves.requests is not None and plans.requests is not None:
+        log.requests_started()
+        at = halves.requests.now() or result.started_at
+        result.requests = apply_requests(plans.requests, halves.requests, at, stop, progress)
+        log.requests_done(result.requests)
+    if stop.exit_code is not None:
+        result.stop(
+            stop.exit_code, "Stopped by a signal: what was begun is finished, the rest waits"
+        )
+
+
+def look_again(result: Result, after: Plans) -> None:
+    """Compare what should be gone with what is still there: freed nothing is no success."""
+    if result.cache is not None and after.cache is not None:
+        result.cache.after = after.cache
+        _still_expired(result.cache, after.cache)
+    if result.requests is not None and after.requests is not None:
+        result.requests.after = after.requests
+        left = len(after.requests.actions) - _told(result.requests.outcomes)
+        if left > 0:
+            message = f"{left} requests that should be cancelled are still as they were"
+            result.requests.problems.add(Problem(Half.REQUESTS, "still_there", message))
+
+
+def _still_expired(cache: CacheResult, after: CachePlan) -> None:
+    written_back = after.fileless + after.by_reason.get(Reason.DANGLING, 0)
+    left = len(after.actions) - written_back - _told(cache.outcomes)
+    if left > 0:
+        message = (
+            f"{left} entries or files that should be gone are still there: does the service use "
+            "this folder, and may this user write to it?"
+        )
+        cache.problems.add(Problem(Half.CACHE, "still_there", message))
+    if written_back and not cache.outcomes.count(Outcome.FAILED):
+        message = (
+            f"the service wrote {written_back} removed entries back from its memory: it drops "
+            "each when it meets it, or the next run does"
+        )
+        cache.problems.add(Problem(Half.CACHE, "written_back", message, severity=Severity.WARNING))
+
+
+def _told(outcomes: Outcomes[CacheAction] | Outcomes[RequestAction]) -> int:
+    """Actions of which it is already said that they were not done."""
+    return outcomes.count(Outcome.SKIPPED) + outcomes.count(Outcome.FAILED)
+
+
+def _attempt(work: Callable[[], T], half: Half, problems: Problems) -> T | None:
+    try:
+        return work()
+    except HalfError as error:
+        problems.add(Problem(half, error.code, str(error)))
+    except OSError as error:
+        where = f" {shown(error.filename)}" if error.filename else ""
+        problems.add(Problem(half, "unreadable", f"{error.strerror}{where}"))
+    return None
+
+
+def _plan_cache(store: CacheStore, policy: CachePolicy, now: float, explain: bool) -> CachePlan:
+    """Survey and plan, as often as the service rewrites the index meanwhile."""
+    deadline: Deadline | None = None
+    while True:
+        try:
+            with store.survey() as survey:
+                return plan_cache(survey, policy, now, explain=explain)
+        except IndexChangedError as error:
+            deadline = deadline or Deadline(SETTLED_WITHIN + error.size / BYTES_A_SECOND)
+            if deadline.passed:
+                raise HalfError(
+                    "index_unreadable",
+                    f"the index of {shown(store.location)} cannot be used: {error}. Nothing is "
+                    "removed. If the service is not writing it, restore it from a backup",
+                ) from None
+            deadline.pause(0.01)
+
+
+def _plan_requests(store: RequestStore, policy: RequestPolicy, now: float) -> RequestPlan:
+    return plan_requests(store.survey(), policy, store.now() or now)

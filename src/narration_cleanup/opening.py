@@ -1,0 +1,104 @@
+"""From settings to stores and policies: what a command works on, and by which rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from narration_cleanup.cache import CacheStore
+from narration_cleanup.errors import ConfigError
+from narration_cleanup.plan import CachePolicy, RequestPolicy
+from narration_cleanup.plan.policy import DAY, HOUR, MB
+from narration_cleanup.requests import RequestStore
+from narration_cleanup.settings import CacheSettings, RequestSettings, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Halves:
+    """The stores that are configured."""
+
+    cache: CacheStore | None
+    requests: RequestStore | None
+
+
+@contextmanager
+def open_halves(settings: Settings, *, allow_other_user: bool) -> Iterator[Halves]:
+    """Open what is configured, and close it again.
+
+    Raises ``ConfigError`` where a location is not what it should be, before anything is touched.
+    """
+    with ExitStack() as stack:
+        zone = settings.cleanup.timezone
+        requests = open_requests(settings.requests, zone, allow_other_user=allow_other_user)
+        if requests is not None:
+            stack.callback(requests.close)
+        cache = open_cache(settings.cache, zone)
+        if cache is not None:
+            stack.callback(cache.close)
+        yield Halves(cache, requests)
+
+
+def open_cache(settings: CacheSettings, zone: str) -> CacheStore | None:
+    """The cache's store; ``None`` where none is configured."""
+    if settings.dir is None:
+        return None
+    from narration_cleanup.cache.local import IndexedDirectory
+    from narration_cleanup.timestamps import reader
+
+    return IndexedDirectory(
+        Path(settings.dir),
+        index_name=settings.index or "",
+        audio_suffixes=settings.audio_suffixes,
+        read_time=reader(zone),
+    )
+
+
+def open_requests(
+    settings: RequestSettings, zone: str, *, allow_other_user: bool
+) -> RequestStore | None:
+    """The request table's store; ``None`` where none is configured."""
+    if settings.db is None:
+        return None
+    raise ConfigError("requests.db: not yet")
+
+
+def cache_policy(settings: CacheSettings) -> CachePolicy:
+    """The rules for the cache; orphans, partials and dangling entries only with an index."""
+    has_index = settings.index is not None
+    limit = int(settings.max_size_mb * MB)
+    return CachePolicy(
+        ttl=settings.ttl_days * DAY,
+        ttl_by_voice_style={
+            voice: days * DAY for voice, days in settings.ttl_days_by_voice_style.items()
+        },
+        keep=settings.keep,
+        evict_above=limit if settings.enforce_max_size else None,
+        evict_to=int(limit * settings.evict_to_percent / 100),
+        min_free=int(settings.min_free_mb * MB) or None,
+        orphan_ttl=settings.ttl_days * DAY if has_index and settings.remove_orphans else None,
+        partial_ttl=(settings.partial_hours * HOUR or None) if has_index else None,
+        remove_dangling=settings.remove_dangling,
+        remove_empty=settings.remove_empty_audio,
+    )
+
+
+def request_policy(settings: RequestSettings) -> RequestPolicy:
+    """The rules for the requests; a timeout that is not said is the general one."""
+    general = settings.abandoned_timeout_hours
+
+    def hours(own: float | None) -> float:
+        return (general if own is None else own) * HOUR
+
+    minutes = settings.heartbeat_timeout_minutes
+    has_heartbeat = settings.columns.heartbeat_at is not None
+    generating = hours(settings.generating_timeout_hours)
+    return RequestPolicy(
+        queued_timeout=hours(settings.queued_timeout_hours),
+        generating_timeout=generating,
+        heartbeat_timeout=(generating if minutes is None else minutes * 60)
+        if has_heartbeat
+        else None,
+        delete_finished_after=settings.delete_finished_after_days * DAY or None,
+    )

@@ -1,0 +1,53 @@
+"""What a run refuses, before anything is touched: a clock that jumped, more than was allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from narration_cleanup.errors import RefusedError
+from narration_cleanup.history import ClockMark
+
+LARGEST_JUMP = 300.0
+"""Seconds by which wall clock and boot-time clock may part between two runs."""
+AGREED_FOR = 3_600.0
+"""Seconds after a refusal from which a clock that has kept pace since is believed."""
+
+
+def clock_jump(mark: ClockMark, marks: Sequence[ClockMark]) -> float | None:
+    """By how many seconds the wall clock jumped since the last run; ``None`` if it did not.
+
+    ``marks`` are those of earlier runs, newest first. Only marks of the same boot can be
+    compared. A mark that a refused run left is believed once an hour has passed in which both
+    clocks agreed: so a corrected clock never stops the clean-up for good.
+    """
+    same_boot = [m for m in marks if m.boot_id is not None and m.boot_id == mark.boot_id]
+    for earlier in same_boot:
+        jump = (mark.wall - earlier.wall) - (mark.since_boot - earlier.since_boot)
+        if not earlier.refused:
+            return jump if abs(jump) > LARGEST_JUMP else None
+        if mark.since_boot - earlier.since_boot >= AGREED_FOR and abs(jump) <= LARGEST_JUMP:
+            return None
+    return None
+
+
+def refuse_clock_jump(jump: float | None) -> None:
+    """Raise ``RefusedError`` where the clock jumped."""
+    if jump is not None:
+        direction = "forward" if jump > 0 else "back"
+        raise RefusedError(
+            f"the clock jumped {direction} by {abs(jump) / 60:.0f} minutes since the last run: "
+            "nothing was removed or cancelled. If the clock is right now, a run in an hour goes "
+            "ahead by itself, or use --ignore-clock"
+        )
+
+
+def refuse_too_many(planned: int, total: int, allowed: Callable[[int], int], limit: str) -> None:
+    """Raise ``RefusedError`` where more entries would go than the operator allows.
+
+    ``allowed`` gives the most that may go of ``total`` entries; ``limit`` is how it was said.
+    """
+    if planned > allowed(total):
+        raise RefusedError(
+            f"{planned} of {total} cache entries would be removed, more than --max-delete {limit} "
+            "allows: nothing was touched. Look with dry-run, then raise the limit"
+        )

@@ -1,0 +1,42 @@
+"""SIGTERM and SIGINT ask a run to stop: the item in hand is finished, the index committed."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from narration_cleanup.errors import ExitCode
+
+_EXIT_CODES = {
+    signal.SIGINT: ExitCode.INTERRUPTED,
+    signal.SIGTERM: ExitCode.TERMINATED,
+}
+
+
+class Stop:
+    """Whether somebody asked the run to stop, looked at between items."""
+
+    def __init__(self) -> None:
+        self.exit_code: ExitCode | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether to stop at the next boundary."""
+        return self.exit_code is not None
+
+    def _take(self, number: int, _frame: FrameType | None) -> None:
+        self.exit_code = _EXIT_CODES[signal.Signals(number)]
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Stop]:
+    """Turn the first SIGINT or SIGTERM into a request to stop, while in the block."""
+    stop = Stop()
+    before = {number: signal.signal(number, stop._take) for number in _EXIT_CODES}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
