@@ -67,11 +67,13 @@ def is_alive(mark: ProcessMark) -> bool:
     return started is None or mark.pid_started is None or started == mark.pid_started
 
 
-def read_clocks(wall: float, environ: Mapping[str, str] = os.environ) -> ClockMark | None:
+def read_clocks(
+    wall: float, environ: Mapping[str, str] = os.environ, *, refused: bool = False
+) -> ClockMark | None:
     """Both clocks; the caller has just read ``wall``. ``None`` without a boot-time clock."""
     if not hasattr(time, "CLOCK_BOOTTIME"):
         return None
-    return ClockMark(boot_id(environ), time.clock_gettime(time.CLOCK_BOOTTIME), wall)
+    return ClockMark(boot_id(environ), time.clock_gettime(time.CLOCK_BOOTTIME), wall, refused)
 
 
 def boot_id(environ: Mapping[str, str] = os.environ) -> str | None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from narration_cleanup.model import RequestStatus
 from narration_cleanup.record import (
@@ -61,9 +62,17 @@ def metrics_text(facts: Facts) -> str:
 
 
 def facts_of(
-    record: RunRecord, counters: Counters, *, interval_seconds: float, limit_bytes: int | None
+    record: RunRecord,
+    counters: Counters,
+    *,
+    interval_seconds: float,
+    limit_bytes: int | None,
+    earlier: Mapping[str, float] = MappingProxyType({}),
 ) -> Facts:
-    """The facts right after a run: how things stand is what the run saw at its end."""
+    """The facts right after a run: how things stand is what the run saw at its end.
+
+    ``earlier`` is the page before this one, which knows the last success if the history was lost.
+    """
     return Facts(
         last=record,
         counters=counters,
@@ -71,7 +80,19 @@ def facts_of(
         limit_bytes=limit_bytes,
         cache=record.cache_state,
         requests_by_status=record.requests_by_status,
+        earlier=earlier,
     )
+
+
+def carried_on(earlier: Mapping[str, float], record: RunRecord) -> Counters:
+    """Counters where no history can be kept: those of the page before, and this run."""
+    runs = {
+        outcome: int(earlier.get(f'{PREFIX}runs_total{{outcome="{outcome}"}}', 0))
+        + (outcome == record.outcome)
+        for outcome in ENDINGS
+    }
+    removed = earlier.get(f"{PREFIX}removed_bytes_total", 0)
+    return Counters(runs=runs, removed_bytes=int(removed) + record.freed_bytes)
 
 
 def write_metrics(file: Path, text: str) -> None:
@@ -104,7 +125,9 @@ def read_samples(file: Path) -> dict[str, float]:
             name, _, value = line.rpartition(" ")
             if name.startswith(PREFIX):
                 with suppress(ValueError):
-                    samples[name] = float(value)
+                    number = float(value)
+                    if math.isfinite(number):
+                        samples[name] = number
     return samples
 
 

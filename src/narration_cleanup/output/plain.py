@@ -17,7 +17,7 @@ from narration_cleanup.escape import shown
 from narration_cleanup.model import Problem
 from narration_cleanup.output import sentences
 from narration_cleanup.output.digest import size_of
-from narration_cleanup.output.words import age, clock, count, entries, percent, size
+from narration_cleanup.output.words import age, clock, entries, percent, size
 from narration_cleanup.result import Result
 from narration_cleanup.stats import CacheStats, Stats
 from narration_cleanup.totals import AGE_BINS, RequestTotals
@@ -161,7 +161,7 @@ def _write_problems(problems: list[Problem], stream: TextIO, *, verbose: bool) -
     if not problems:
         return
     limit = len(problems) if verbose else sentences.MORE_PROBLEMS
-    stream.write(f"{count(len(problems), 'problem')}\n")
+    stream.write(f"{sentences.problems_title(problems)}\n")
     for problem in problems[:limit]:
         stream.write(f"  {problem.severity.value}: {sentences.problem_line(problem)}\n")
     if len(problems) > limit:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from rich.console import Console
 from rich.padding import Padding
@@ -12,7 +13,7 @@ from rich.text import Text
 from narration_cleanup.actions import Action, Outcome
 from narration_cleanup.escape import shown
 from narration_cleanup.output import sentences
-from narration_cleanup.output.digest import Group, Row, grouped
+from narration_cleanup.output.digest import Row, grouped
 from narration_cleanup.output.terminal import (
     BAD,
     GOES,
@@ -20,8 +21,8 @@ from narration_cleanup.output.terminal import (
     QUIET,
     STAYS,
     bar,
-    problem_lines,
-    problems_title,
+    problem_table,
+    worst,
 )
 from narration_cleanup.output.words import clock, shortened, size
 from narration_cleanup.result import CacheResult, RequestResult, Result, RunOutcome
@@ -31,7 +32,8 @@ ROWS = 8
 """Rows shown of each reason without ``-v``."""
 MOST_ROWS = 100_000
 """Rows shown of each reason with ``-v``: more than anyone reads, and memory stays bounded."""
-_WIDEST_NAME = 72
+_SIZE = 9
+_NARROW = 56
 _MESSAGE_STYLE = {RunOutcome.SUCCESS: GOOD, RunOutcome.PARTIAL: GOES, RunOutcome.INTERRUPTED: GOES}
 
 
@@ -56,9 +58,8 @@ def print_run(
         _print_stays(result, stats, console)
     if problems := result.all_problems():
         console.print()
-        console.print(Text(problems_title(problems), f"bold {BAD}"))
-        for line in problem_lines(problems, verbose=verbose):
-            console.print(Padding(line, (0, 0, 0, 2)))
+        console.print(Text(sentences.problems_title(problems), f"bold {worst(problems)}"))
+        console.print(Padding(problem_table(problems, verbose=verbose), (0, 0, 0, 2)))
     console.print()
     console.print(Text(shown(result.message), f"bold {_MESSAGE_STYLE.get(result.outcome, BAD)}"))
 
@@ -107,6 +108,7 @@ def _print_groups(
     outcomes: Iterable[tuple[Action, Outcome, str | None]], console: Console, *, verbose: bool
 ) -> None:
     groups = grouped(outcomes, MOST_ROWS if verbose else ROWS)
+    print_rows = _row_printer([row for group in groups.values() for row in group.rows], console)
     for group in groups.values():
         title = Text.assemble(
             (group.reason.value, f"bold {GOES}"), f"  {sentences.group_title(group)}"
@@ -115,30 +117,43 @@ def _print_groups(
             title.append(f"  {sentences.outcomes_line(group)}", BAD)
         console.print()
         console.print(Padding(title, (0, 0, 0, 2)))
-        _print_rows(group, console)
+        print_rows(group.rows)
         if group.more:
             hint = "" if verbose else " (-v shows all)"
             console.print(Padding(Text(f"and {group.more:,} more{hint}", QUIET), (0, 0, 0, 4)))
 
 
-def _print_rows(group: Group, console: Console) -> None:
-    sized = any(row.size_bytes is not None for row in group.rows)
+def _row_printer(rows: Sequence[Row], console: Console) -> Callable[[Sequence[Row]], None]:
+    """How to print rows of these measures: in columns, or each on two lines where it is narrow."""
     inner = console.width - 4
-    why_width = max(14, min(40, inner * 2 // 5))
-    size_width = 11 if sized else 0
-    name_width = max(8, min(_WIDEST_NAME, inner - why_width - size_width - 2))
-    for start in range(0, len(group.rows), 500):
+    sizes = _SIZE + 2 if any(row.size_bytes is not None for row in rows) else 0
+    if inner < _NARROW:
+        return partial(_print_stacked, console=console, width=inner)
+    names = max((len(shown(row.name)) for row in rows), default=0)
+    whys = max((len(_why(row)) for row in rows), default=0)
+    name = min(names, max(inner - sizes - 2 - whys, inner * 2 // 5))
+    return partial(_print_columns, console=console, name=name, sized=bool(sizes))
+
+
+def _print_columns(rows: Sequence[Row], console: Console, name: int, sized: bool) -> None:
+    for start in range(0, len(rows), 500):
         table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column(width=name_width, no_wrap=True)
+        table.add_column(width=name, no_wrap=True)
         if sized:
-            table.add_column(width=size_width - 2, justify="right", no_wrap=True)
-        table.add_column(max_width=why_width, overflow="fold")
-        for row in group.rows[start : start + 500]:
-            cells = [Text(shortened(shown(row.name), name_width)), _why(row)]
+            table.add_column(width=_SIZE, justify="right", no_wrap=True)
+        table.add_column(overflow="fold")
+        for row in rows[start : start + 500]:
+            cells = [Text(shortened(shown(row.name), name)), _why(row)]
             if sized:
                 cells.insert(1, Text("" if row.size_bytes is None else size(row.size_bytes)))
             table.add_row(*cells)
         console.print(Padding(table, (0, 0, 0, 4), expand=False))
+
+
+def _print_stacked(rows: Sequence[Row], console: Console, width: int) -> None:
+    for row in rows:
+        console.print(Padding(Text(shortened(shown(row.name), width)), (0, 0, 0, 4)))
+        console.print(Padding(_why(row), (0, 0, 0, 6)))
 
 
 def _why(row: Row) -> Text:

@@ -21,8 +21,8 @@ from narration_cleanup.output.terminal import (
     QUIET,
     STAYS,
     bar,
-    problem_lines,
-    problems_title,
+    problem_table,
+    worst,
 )
 from narration_cleanup.output.words import MB, age, clock, count, percent, shortened, size
 from narration_cleanup.result import RunOutcome
@@ -34,6 +34,7 @@ SIDE_BY_SIDE = 110
 WIDEST = 160
 VOICES = 10
 """Voice styles shown without ``-v``, the largest first."""
+_ROOMY = 56
 _NEARLY_FULL = 0.9
 
 
@@ -63,8 +64,12 @@ def print_stats(
         else:
             console.print(Group(*left, *right))
     if stats.problems:
-        body = Group(*problem_lines(stats.problems, verbose=verbose))
-        console.print(_panel(problems_title(stats.problems), body, console.width, BAD))
+        body = problem_table(stats.problems, verbose=verbose)
+        console.print(
+            _panel(
+                sentences.problems_title(stats.problems), body, console.width, worst(stats.problems)
+            )
+        )
 
 
 def _cache_panels(
@@ -129,12 +134,13 @@ def _voices_body(
     if not voices:
         return Text("none yet", QUIET)
     cap = len(voices) if verbose else VOICES
+    unit = " entries" if width >= _ROOMY else ""
     most = max(voice.size_bytes for _, voice in voices)
     bars = [
         (
-            shortened(shown(name), max(8, width // 4)),
+            shortened(shown(name), max(8, width // 3)),
             [(voice.size_bytes, STAYS)],
-            f"{size(voice.size_bytes)}, {voice.entry_count:,}",
+            f"{size(voice.size_bytes)}, {voice.entry_count:,}{unit}",
         )
         for name, voice in voices[:cap]
     ]
@@ -158,7 +164,7 @@ def _requests_panel(stats: Stats, console: Console, width: int) -> Panel:
         abandoned = totals.abandoned_by_status.get(status, 0)
         figure = f"{number:,}" + (f", {abandoned:,} abandoned" if abandoned else "")
         parts = [(abandoned, GOES), (number - abandoned, STAYS)]
-        bars.append((shortened(shown(status), max(8, width // 4)), parts, figure))
+        bars.append((shortened(shown(status), max(8, width // 3)), parts, figure))
     limit = f"limit {stats.abandoned_timeout_hours:g} h"
     foot = Text(f"{count(totals.total, 'request')}, ", QUIET)
     foot.append(f"{totals.abandoned_count:,} abandoned", GOES if totals.abandoned_count else QUIET)
@@ -203,7 +209,7 @@ def _bars(
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     for name, parts, text in rows:
-        grid.add_row(Text(name), bar(console, room, parts, most), Text(text))
+        grid.add_row(Text(name), bar(console, room, parts, most, track=False), Text(text))
     return grid
 
 
@@ -229,7 +235,7 @@ def _absent(stats: Stats, half: Half) -> Text:
 def _panel(title: str, body: RenderableType, width: int, style: str = QUIET) -> Panel:
     return Panel(
         body,
-        title=Text(f" {title} ", "bold"),
+        title=Text(title, "bold default"),
         title_align="left",
         box=ROUNDED,
         border_style=style,

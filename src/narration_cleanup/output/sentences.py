@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from narration_cleanup.actions import Reason
 from narration_cleanup.escape import shown
-from narration_cleanup.model import Problem
+from narration_cleanup.model import Problem, Severity
 from narration_cleanup.output.digest import Group
 from narration_cleanup.output.words import age, clock, count, entries, size
 from narration_cleanup.record import RunRecord
@@ -96,6 +96,14 @@ def outcomes_line(group: Group) -> str:
 def listed(counts: Mapping[StrT, int]) -> str:
     """``4 queued, 3 generating``."""
     return ", ".join(f"{number:,} {shown(name)}" for name, number in counts.items())
+
+
+def problems_title(problems: Sequence[Problem]) -> str:
+    """``2 problems, 1 warning``."""
+    severe = sum(1 for problem in problems if problem.severity is Severity.PROBLEM)
+    mild = len(problems) - severe
+    parts = [count(severe, "problem")] if severe else []
+    return ", ".join(parts + ([count(mild, "warning")] if mild else []))
 
 
 def problem_line(problem: Problem) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TextIO
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from narration_cleanup.model import Problem, Severity
 from narration_cleanup.output import sentences
-from narration_cleanup.output.words import count
 
 GOES = "yellow"
 STAYS = "cyan"
@@ -33,10 +33,18 @@ def open_console(stream: TextIO, width: int | None = None) -> Console:
     )
 
 
-def bar(console: Console, width: int, parts: Sequence[tuple[float, str]], whole: float) -> Text:
-    """A bar of ``width`` cells: each part's share of ``whole`` in its style, the rest faint.
+def bar(
+    console: Console,
+    width: int,
+    parts: Sequence[tuple[float, str]],
+    whole: float,
+    *,
+    track: bool = True,
+) -> Text:
+    """A bar of ``width`` cells: each part's share of ``whole`` in its style.
 
-    A part that is more than nothing gets at least half a cell, so that it is seen.
+    A part that is more than nothing gets a cell at least, so that it is seen. ``track`` draws
+    the rest of the width faintly.
     """
     full, empty = ("=", "-") if console.options.ascii_only else ("━", "─")
     text = Text()
@@ -47,23 +55,23 @@ def bar(console: Console, width: int, parts: Sequence[tuple[float, str]], whole:
         cells = min(max(round(width * value / whole), 1), width - used)
         text.append(full * cells, style)
         used += cells
-    text.append(empty * (width - used), QUIET)
-    return text
+    return text.append((empty if track else " ") * (width - used), QUIET)
 
 
-def problem_lines(problems: Sequence[Problem], *, verbose: bool) -> list[Text]:
+def problem_table(problems: Sequence[Problem], *, verbose: bool) -> RenderableType:
     """Problems for a terminal; the first ten unless ``verbose``."""
-    lines = []
     limit = len(problems) if verbose else sentences.MORE_PROBLEMS
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for problem in problems[:limit]:
-        severe = problem.severity is Severity.PROBLEM
-        line = Text(f"{problem.severity.value}  ", BAD if severe else GOES)
-        lines.append(line.append(sentences.problem_line(problem), "default"))
-    if len(problems) > limit:
-        lines.append(Text(f"and {len(problems) - limit:,} more (-v shows all)", QUIET))
-    return lines
+        style = worst([problem])
+        table.add_row(Text(problem.severity.value, style), Text(sentences.problem_line(problem)))
+    if len(problems) <= limit:
+        return table
+    return Group(table, Text(f"and {len(problems) - limit:,} more (-v shows all)", QUIET))
 
 
-def problems_title(problems: Sequence[Problem]) -> str:
-    """``1 problem``, ``3 problems``."""
-    return count(len(problems), "problem")
+def worst(problems: Sequence[Problem]) -> str:
+    """The style for all of these problems together."""
+    return BAD if any(problem.severity is Severity.PROBLEM for problem in problems) else GOES

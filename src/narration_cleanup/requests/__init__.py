@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Protocol
 
 from narration_cleanup.actions import CancelRequest, DeleteRequest, Outcome
-from narration_cleanup.model import RequestSurvey
+from narration_cleanup.errors import ConfigError
+from narration_cleanup.model import Problem, RequestSurvey
+from narration_cleanup.requests.mapping import RequestMapping
 
 BATCH = 100
 """Rows changed in one transaction: the service's longest wait was 23 ms at this size."""
@@ -19,6 +22,10 @@ class RequestStore(Protocol):
     @property
     def location(self) -> str: ...
 
+    @property
+    def problems(self) -> Iterable[Problem]:
+        """Why rows that a batch reports as ``failed`` were refused; grows with the batches."""
+
     def locked(self) -> AbstractContextManager[None]:
         """Hold the run lock across machines, where the store has one; raises ``BusyError``."""
 
@@ -28,8 +35,9 @@ class RequestStore(Protocol):
     def cancel(self, batch: Sequence[CancelRequest], at: float) -> Sequence[Outcome]:
         """Cancel at most ``BATCH`` requests that are still what was surveyed; ``at`` an instant.
 
-        ``done``, or ``skipped`` where the row has changed. Raises ``HalfError`` when the database
-        stays busy or fails: then nothing of this batch is done.
+        ``done``, ``skipped`` where the row has changed, or ``failed`` where the database refuses
+        the change of this one row (a constraint, a trigger): see ``problems``. Raises
+        ``HalfError`` when the database stays busy or fails: then nothing of this batch is done.
         """
 
     def delete(self, batch: Sequence[DeleteRequest]) -> Sequence[Outcome]:
@@ -45,3 +53,15 @@ class RequestStore(Protocol):
         """The database's own clock, where it has one (an instant)."""
 
     def close(self) -> None: ...
+
+
+def open_requests(db: str, mapping: RequestMapping) -> RequestStore:
+    """The store for the setting ``requests.db``: the path of an SQLite file.
+
+    Nothing is opened yet: what is wrong with the database is a ``HalfError`` of ``survey``.
+    """
+    if db.startswith(("postgresql://", "postgres://")):
+        raise ConfigError("requests.db: PostgreSQL is not supported yet; give an SQLite file")
+    from narration_cleanup.requests.sqlite import SqliteRequests
+
+    return SqliteRequests(Path(db), mapping)

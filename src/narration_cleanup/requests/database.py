@@ -1,0 +1,199 @@
+"""How an SQLite database is opened beside a service that uses it: to look, and to write.
+
+Looking changes nothing: no row, no file, no ``-wal`` or ``-shm`` made or left behind. Nothing is
+ever created, repaired or vacuumed, and the journal mode stays. A busy database is waited for.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import TypeVar
+
+from narration_cleanup.errors import ConfigError, HalfError
+from narration_cleanup.escape import shown
+from narration_cleanup.requests.faults import explained, is_busy, is_unclean
+
+T = TypeVar("T")
+
+BUSY_SECONDS = 10.0
+"""How long a busy database is waited for."""
+_SLICE = 0.25
+"""Seconds of one wait: between two of them a signal is heard."""
+TRIES = int(BUSY_SECONDS / _SLICE)
+
+_LIVE = "mode=ro&readonly_shm=1"
+"""WAL with ``-wal`` and ``-shm``: the latter is read as it is, never written or made."""
+_LEFT = "mode=ro&vfs=unix-none"
+"""WAL whose ``-shm`` is gone: nobody has it open; its index is built in memory."""
+_CLOSED = "immutable=1"
+"""WAL that nobody has open: all is in the main file, and an ordinary look would make two more."""
+_ORDINARY = "mode=ro"
+"""A rollback journal: reading takes a shared lock and makes no file."""
+
+_Stamp = tuple[int, int, int] | None
+_State = tuple[_Stamp, _Stamp, bool]
+
+
+def check_owner(path: Path, *, allow_other_user: bool = False) -> None:
+    """Refuse to work as another user than the database's owner, before anything connects.
+
+    A process of another user (root too) that dies can leave ``-wal`` and ``-shm`` files which the
+    service cannot write. Raises ``ConfigError`` that names the user to be.
+    """
+    try:
+        owner = os.stat(path).st_uid
+    except OSError:
+        return  # the survey says what is wrong with it
+    user = os.geteuid()
+    if user == owner or allow_other_user:
+        return
+    raise ConfigError(
+        f"{shown(path)} belongs to {_user_name(owner)}, but this is {_user_name(user)}: run as "
+        f"{_user_name(owner, plain=True)} (the service could be left with files that it cannot "
+        "write), or give --allow-other-user"
+    )
+
+
+def look(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
+    """What ``query`` returns for a connection that only reads; it is closed afterwards.
+
+    ``query`` may be called again, where the database was busy or changed meanwhile, and must be
+    short: on a rollback journal the service cannot commit while it reads. Raises ``HalfError``.
+    """
+    real = _checked(path)
+    error: sqlite3.Error | None = None
+    without = ""
+    for _ in range(TRIES):
+        before = _state(real)
+        try:
+            route = _route(real, before)
+            answer = _query(real, _ORDINARY if route == without else route, query)
+        except sqlite3.Error as fault:
+            error = fault
+            if is_unclean(fault) and before[2]:
+                without = _LIVE  # its -shm must be written before it can be read, and is there
+            elif not is_busy(fault) and _state(real) == before:
+                break
+            continue
+        if route not in (_CLOSED, _LEFT) or _state(real) == before:
+            return answer
+    raise explained(error, path) if error else _restless(path)
+
+
+def open_to_write(path: Path) -> sqlite3.Connection:
+    """A connection that may change rows, in autocommit mode; raises ``HalfError``."""
+    real = _checked(path)
+    try:
+        connection = _connect(real, "mode=rw")
+    except sqlite3.Error as fault:
+        raise explained(fault, path) from fault
+    connection.execute("PRAGMA foreign_keys=ON")
+    return connection
+
+
+def patiently(connection: sqlite3.Connection, statement: str) -> None:
+    """Execute ``statement``, waiting while the database is busy; raises ``sqlite3.Error``."""
+    for left in reversed(range(TRIES)):
+        try:
+            connection.execute(statement)
+        except sqlite3.OperationalError as fault:
+            if not is_busy(fault) or not left:
+                raise
+        else:
+            return
+
+
+def _checked(path: Path) -> Path:
+    """The database's real path, beside which SQLite keeps its other files."""
+    try:
+        real = path.resolve(strict=True)
+        found = real.stat()
+    except FileNotFoundError as fault:
+        raise HalfError(
+            "database_missing",
+            f"{shown(path)}: there is no such file; is requests.db right?",
+        ) from fault
+    except (OSError, RuntimeError) as fault:
+        raise HalfError(
+            "database_unreadable", f"{shown(path)}: {shown(getattr(fault, 'strerror', fault))}"
+        ) from fault
+    if not stat.S_ISREG(found.st_mode):
+        raise HalfError("not_a_database", f"{shown(path)}: this is not a regular file")
+    if not os.access(real, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise HalfError(
+            "database_unreadable",
+            f"{shown(path)}: this user may not read it; run as {_user_name(found.st_uid)}",
+        )
+    if not found.st_size:
+        raise HalfError("no_such_table", f"{shown(path)}: the database is empty, without a table")
+    return real
+
+
+def _route(real: Path, state: _State) -> str:
+    _, wal, shm = state
+    if wal is not None:
+        return _LIVE if shm else _LEFT
+    try:
+        # A database in WAL mode cannot be opened without locks: asked so, SQLite tells the mode
+        # without making a file. Reading the header ourselves would drop this process's own locks.
+        _query(real, "mode=ro&nolock=1", lambda it: it.execute("PRAGMA schema_version").fetchone())
+    except sqlite3.OperationalError as fault:
+        code = fault.sqlite_errorcode & 0xFF
+        if code == sqlite3.SQLITE_CANTOPEN:
+            return _CLOSED
+    return _ORDINARY
+
+
+def _query(real: Path, route: str, query: Callable[[sqlite3.Connection], T]) -> T:
+    with closing(_connect(real, route)) as connection:
+        if route == _LEFT:
+            connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+        return query(connection)
+
+
+def _connect(real: Path, route: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{real.as_uri()}?{route}", uri=True, timeout=_SLICE, isolation_level=None
+    )
+    connection.text_factory = _text
+    return connection
+
+
+def _text(raw: bytes) -> str:
+    """Text that is not UTF-8 is kept apart from all that is, instead of stopping the look."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _state(real: Path) -> _State:
+    """What changes when somebody opens the database or writes to it."""
+    return _stamp(real), _stamp(f"{real}-wal"), _stamp(f"{real}-shm") is not None
+
+
+def _stamp(path: Path | str) -> _Stamp:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _restless(path: Path) -> HalfError:
+    return HalfError(
+        "database_locked",
+        f"{shown(path)}: the database changed each time while it was being read; run again",
+    )
+
+
+def _user_name(uid: int, *, plain: bool = False) -> str:
+    import pwd
+
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"the user with id {uid}"
+    return name if plain else f"{name} (uid {uid})"

@@ -1,0 +1,85 @@
+"""What SQLite reports, in one line for the operator: what, where, what to do."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from narration_cleanup.errors import HalfError
+from narration_cleanup.escape import shown
+
+_PRIMARY = 0xFF
+"""The part of a result code that is its kind; the rest is detail."""
+
+_MEANINGS: dict[int, tuple[str, str]] = {
+    sqlite3.SQLITE_BUSY: (
+        "database_locked",
+        "another process kept the database locked for 10 s; the next run tries again",
+    ),
+    sqlite3.SQLITE_LOCKED: (
+        "database_locked",
+        "the table stayed locked; the next run tries again",
+    ),
+    sqlite3.SQLITE_NOTADB: (
+        "not_a_database",
+        "this is not an SQLite database; is requests.db right?",
+    ),
+    sqlite3.SQLITE_CORRUPT: (
+        "database_corrupt",
+        "the database is damaged ({error}); nothing is repaired here: restore it from a copy",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        "database_read_only",
+        "the database cannot be written ({error}); look at its mount and its permissions",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        "database_unreadable",
+        "the database cannot be opened ({error}); look at the permissions of it and its folder",
+    ),
+    sqlite3.SQLITE_PERM: (
+        "database_unreadable",
+        "the database may not be opened ({error}); look at its permissions",
+    ),
+    sqlite3.SQLITE_FULL: (
+        "disk_full",
+        "the disk is full: nothing of this batch is done; make room and run again",
+    ),
+    sqlite3.SQLITE_IOERR: (
+        "database_io_error",
+        "the disk gave an error ({error}): nothing of this batch is done; look at the disk",
+    ),
+}
+_UNCLEAN = (
+    "database_unclean",
+    "a crashed process left a change unfinished ({error}); let the service open it once",
+)
+
+
+def explained(fault: sqlite3.Error, path: Path) -> HalfError:
+    """``fault`` as what stops the half that has the requests."""
+    extended = _code(fault)
+    code, meaning = _MEANINGS.get(
+        extended & _PRIMARY, ("database_error", "SQLite reports: {error}; nothing is done")
+    )
+    if extended == sqlite3.SQLITE_READONLY_ROLLBACK:
+        code, meaning = _UNCLEAN
+    return HalfError(code, f"{shown(path)}: {meaning.format(error=shown(fault))}")
+
+
+def is_busy(fault: sqlite3.Error) -> bool:
+    """Whether waiting may help."""
+    return _code(fault) & _PRIMARY in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def is_unclean(fault: sqlite3.Error) -> bool:
+    """Whether the ``-shm`` file cannot be used as it is (its writer crashed, or is at work)."""
+    return _code(fault) in (
+        sqlite3.SQLITE_READONLY_RECOVERY,
+        sqlite3.SQLITE_READONLY_CANTLOCK,
+        sqlite3.SQLITE_READONLY_CANTINIT,
+    )
+
+
+def _code(fault: sqlite3.Error) -> int:
+    """Its extended result code; -1 where the fault is Python's own, not SQLite's."""
+    return getattr(fault, "sqlite_errorcode", -1)

@@ -1,0 +1,136 @@
+"""A row of the request table, read into what a policy can judge; what cannot be read is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeGuard
+
+from narration_cleanup.escape import shown
+from narration_cleanup.model import GenerationRequest, Half, Problem, RequestStatus, Scalar
+from narration_cleanup.problems import Problems
+from narration_cleanup.requests.layout import Layout
+from narration_cleanup.requests.mapping import RequestMapping
+from narration_cleanup.requests.times import ColumnTimes
+
+SELECTED = ("id", "status", "created_at", "started_at", "heartbeat_at", "completed_at")
+Guard = tuple[Scalar, Scalar, Scalar, Scalar]
+
+
+class RowReader:
+    """Reads the columns of ``select``, in that order; columns that do not exist are ``NULL``."""
+
+    def __init__(self, layout: Layout, mapping: RequestMapping, where: str) -> None:
+        self.select = ", ".join(layout.column(role) for role in SELECTED)
+        self._words = mapping.statuses.words()
+        self._created_at, self._started_at, self._heartbeat_at, self._completed_at = (
+            ColumnTimes(layout.columns.get(role, role), mapping, where) for role in SELECTED[2:]
+        )
+
+    def active_row(self, row: Sequence[object], problems: Problems) -> GenerationRequest | None:
+        """A waiting or running request; ``None``, and a problem, where it cannot be judged."""
+        identity, raw_status, created, started, heartbeat, _ = row
+        guard = (raw_status, created, started, heartbeat)
+        status = self._status(raw_status)
+        if status is None or not _usable(identity, guard, problems):
+            return None
+        created_at = self._created_at(created)
+        if created_at is None:
+            problems.add(_unreadable(identity, "created_at", created))
+            return None
+        heartbeat_at = self._heartbeat_at(heartbeat)
+        if heartbeat is not None and heartbeat_at is None:
+            problems.add(_unreadable(identity, "heartbeat_at", heartbeat))
+            return None
+        started_at = self._started_at(started)
+        return GenerationRequest(
+            identity, status, created_at, started_at, heartbeat_at, None, _scalars(guard)
+        )
+
+    def finished_row(self, row: Sequence[object], problems: Problems) -> GenerationRequest | None:
+        """An ended request; ``None`` where it does not say when it ended."""
+        identity, raw_status, created, started, _, completed = row
+        guard = (raw_status, created, started, completed)
+        status = self._status(raw_status)
+        if status is None or completed is None or not _usable(identity, guard, problems):
+            return None
+        finished_at = self._completed_at(completed)
+        if finished_at is None:
+            problems.add(_unreadable(identity, "completed_at", completed))
+            return None
+        created_at = self._created_at(created)
+        return GenerationRequest(
+            identity,
+            status,
+            finished_at if created_at is None else created_at,
+            self._started_at(started),
+            None,
+            finished_at,
+            _scalars(guard),
+        )
+
+    def _status(self, raw: object) -> RequestStatus | None:
+        return self._words.get(raw) if isinstance(raw, (str, int, float)) else None
+
+
+def unknown_status(raw: object) -> str:
+    """The name that an unmapped status is counted under; never one of the service's words."""
+    if raw is None:
+        return "NULL"
+    return shown(raw) if isinstance(raw, str) and raw not in _WORDS else repr(raw)
+
+
+_WORDS = frozenset(status.value for status in RequestStatus)
+
+
+def _usable(identity: object, values: Sequence[object], problems: Problems) -> TypeGuard[str | int]:
+    """Whether a guarded statement can name this row and what it was."""
+    if not isinstance(identity, (str, int)) or not _is_scalar(identity):
+        problems.add(
+            Problem(
+                Half.REQUESTS,
+                "unreadable_id",
+                f"an id that is neither text nor a whole number ({_kind(identity)}): left alone",
+                shown(identity),
+            )
+        )
+        return False
+    odd = next((value for value in values if not _is_scalar(value)), None)
+    if odd is not None:
+        problems.add(
+            Problem(
+                Half.REQUESTS,
+                "unreadable_value",
+                f"status or a time is {_kind(odd)}: left alone",
+                str(identity),
+            )
+        )
+        return False
+    return True
+
+
+def _unreadable(identity: str | int, role: str, value: object) -> Problem:
+    what = "is missing" if value is None else f"cannot be read as a time ({shown(value)})"
+    return Problem(
+        Half.REQUESTS,
+        "unreadable_time",
+        f"{role} {what}: left alone; are requests.time_format and requests.columns right?",
+        str(identity),
+    )
+
+
+def _is_scalar(value: object) -> TypeGuard[Scalar]:
+    """Whether a value can be given back to the database as it was."""
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
+    return value is None or isinstance(value, (int, float))
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, str):
+        return "text that is not UTF-8"
+    return {bytes: "a blob", float: "a fraction", type(None): "NULL"}.get(type(value), "odd")
+
+
+def _scalars(values: Sequence[object]) -> Guard:
+    first, second, third, fourth = (value if _is_scalar(value) else None for value in values)
+    return first, second, third, fourth

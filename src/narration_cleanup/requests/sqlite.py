@@ -1,0 +1,241 @@
+"""A request table in SQLite, used beside the service that owns it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
+from pathlib import Path
+
+from narration_cleanup.actions import CancelRequest, DeleteRequest, Outcome
+from narration_cleanup.escape import shown
+from narration_cleanup.model import Half, Problem, RequestStatus, RequestSurvey, Scalar
+from narration_cleanup.problems import Problems
+from narration_cleanup.requests import BATCH
+from narration_cleanup.requests.database import look, open_to_write, patiently
+from narration_cleanup.requests.faults import explained
+from narration_cleanup.requests.layout import Layout, read_layout
+from narration_cleanup.requests.mapping import RequestMapping
+from narration_cleanup.requests.survey import PAGE, SqliteSurvey
+from narration_cleanup.timestamps import format_like, iso
+
+_CANCEL_GUARD = ("status", "created_at", "started_at", "heartbeat_at")
+_DELETE_GUARD = ("status", "created_at", "started_at", "completed_at")
+"""The columns that a guard's values are of. A finished row has no heartbeat to watch, but it may
+have been run again: then its ``completed_at`` is another."""
+_EXAMPLES = 50
+_IDS = 500
+"""Ids asked for in one statement; SQLite takes 999 values at least."""
+
+Change = CancelRequest | DeleteRequest
+
+
+class SqliteRequests:
+    """See ``RequestStore``. Nothing is opened before the first call, and looking never writes."""
+
+    def __init__(self, path: Path, mapping: RequestMapping) -> None:
+        self._path = path
+        self._mapping = mapping
+        self._layout: Layout | None = None
+        self._writer: sqlite3.Connection | None = None
+        self._completed_at: Callable[[float], Scalar] | None = None
+        self._problems = Problems()
+
+    @property
+    def location(self) -> str:
+        return shown(self._path)
+
+    @property
+    def problems(self) -> Iterable[Problem]:
+        """Why rows that were to be changed have failed."""
+        return self._problems
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Nothing: the run lock of one machine is enough for a file on it."""
+        return nullcontext()
+
+    def survey(self) -> RequestSurvey:
+        """Look at the table anew; raises ``HalfError`` where it cannot be read."""
+        self._layout = None
+        return SqliteSurvey(self._path, self._known_layout(), self._mapping, self.location)
+
+    def cancel(self, batch: Sequence[CancelRequest], at: float) -> Sequence[Outcome]:
+        """See ``RequestStore``; ``completed_at`` gets the form of the column's other values."""
+        layout = self._known_layout()
+        changed: list[Scalar] = [self._mapping.statuses.cancelled[0]]
+        parts = [f"{layout.column('status')} = ?"]
+        if "completed_at" in layout.columns:
+            parts.append(f"{layout.column('completed_at')} = ?")
+            changed.append(self._time_to_write(at))
+        if self._mapping.error_text is not None and "error" in layout.columns:
+            parts.append(f"{layout.column('error')} = ?")
+            changed.append(self._mapping.error_text)
+        statement = f"UPDATE {layout.table} SET {', '.join(parts)} WHERE "
+        return self._change(batch, statement, changed, _CANCEL_GUARD)
+
+    def delete(self, batch: Sequence[DeleteRequest]) -> Sequence[Outcome]:
+        """See ``RequestStore``."""
+        statement = f"DELETE FROM {self._known_layout().table} WHERE "
+        return self._change(batch, statement, [], _DELETE_GUARD)
+
+    def count_completed(self, ids: Sequence[str | int]) -> int:
+        """See ``RequestStore``."""
+        layout = self._known_layout()
+        completed = self._mapping.statuses.values([RequestStatus.COMPLETED])
+        total = 0
+        for start in range(0, len(ids), _IDS):
+            some = ids[start : start + _IDS]
+            statement = (
+                f"SELECT count(*) FROM {layout.table} "
+                f"WHERE {layout.column('id')} IN ({_marks(some)}) "
+                f"AND {layout.column('status')} IN ({_marks(completed)})"
+            )
+            values = (*some, *completed)
+            total += look(self._path, partial(_number, statement=statement, values=values))
+        return total
+
+    def free_pages(self) -> int | None:
+        return look(self._path, lambda it: _number(it, "PRAGMA freelist_count"))
+
+    def now(self) -> float | None:
+        return None
+
+    def close(self) -> None:
+        """Let go of the database; a second call does nothing."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with suppress(sqlite3.Error):
+                writer.close()
+
+    def _known_layout(self) -> Layout:
+        if self._layout is None:
+            mapping, where = self._mapping, self.location
+            self._layout = look(self._path, lambda it: read_layout(it, mapping, where))
+        return self._layout
+
+    def _change(
+        self,
+        batch: Sequence[Change],
+        statement: str,
+        changed: Sequence[Scalar],
+        guard: Sequence[str],
+    ) -> Sequence[Outcome]:
+        """Execute a guarded statement for each of ``batch`` in one short transaction."""
+        if len(batch) > BATCH:
+            raise ValueError(f"a batch is at most {BATCH} rows")
+        layout = self._known_layout()
+        condition = [f"{layout.column('id')} IS ?", f"{layout.column('id')} COLLATE BINARY IS ?"]
+        kept = [place for place, role in enumerate(guard) if role in layout.columns]
+        # IS, since a guard may be NULL; BINARY, since a column's own collation may be laxer.
+        condition += [f"{layout.column(guard[place])} COLLATE BINARY IS ?" for place in kept]
+        statement += " AND ".join(condition)
+
+        def one(connection: sqlite3.Connection, action: Change) -> Outcome:
+            watched = (action.guard[place] for place in kept)
+            values = (*changed, action.id, action.id, *watched)
+            found = connection.execute(statement, values).rowcount
+            return Outcome.DONE if found else Outcome.SKIPPED
+
+        try:
+            return self._transaction(batch, one)
+        except sqlite3.IntegrityError:
+            return self._each_for_itself(batch, one)
+        except sqlite3.Error as fault:
+            raise explained(fault, self._path) from fault
+
+    def _transaction(
+        self,
+        batch: Sequence[Change],
+        one: Callable[[sqlite3.Connection, Change], Outcome],
+    ) -> list[Outcome]:
+        """All of ``batch`` or, with an error, none of it."""
+        connection = self._connection()
+        try:
+            patiently(connection, "BEGIN IMMEDIATE")
+            outcomes = [one(connection, action) for action in batch]
+            patiently(connection, "COMMIT")
+        except BaseException:  # an interrupt too: no lock may stay behind
+            self._roll_back(connection)
+            raise
+        return outcomes
+
+    def _each_for_itself(
+        self,
+        batch: Sequence[Change],
+        one: Callable[[sqlite3.Connection, Change], Outcome],
+    ) -> list[Outcome]:
+        """The database refuses one row or more (a constraint, a trigger): the others still go."""
+        outcomes: list[Outcome] = []
+        for action in batch:
+            try:
+                outcomes += self._transaction([action], one)
+            except sqlite3.Error as fault:
+                outcomes.append(Outcome.FAILED)
+                reason = f"the database refuses the change: {shown(fault)}"
+                if not isinstance(fault, sqlite3.IntegrityError):
+                    reason = str(explained(fault, self._path))
+                self._problems.add(Problem(Half.REQUESTS, "row_refused", reason, str(action.id)))
+        return outcomes
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._writer is None:
+            self._writer = open_to_write(self._path)
+        return self._writer
+
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            self.close()  # closing rolls back as well
+
+    def _time_to_write(self, at: float) -> Scalar:
+        """``at`` in the form that the column's latest values have, else that of ``created_at``."""
+        if self._completed_at is None:
+            mapping = self._mapping
+            sqlite_form_is_utc = mapping.time_format == "auto"
+            examples = look(self._path, self._examples)
+
+            def written(instant: float) -> Scalar:
+                for each in examples:
+                    text = format_like(
+                        each, instant, mapping.timezone, sqlite_form_is_utc=sqlite_form_is_utc
+                    )
+                    if text is not None:
+                        return text
+                return _by_format(mapping, instant)
+
+            self._completed_at = written
+        return self._completed_at(at)
+
+    def _examples(self, connection: sqlite3.Connection) -> list[list[Scalar]]:
+        layout = self._known_layout()
+        latest = ", ".join(f"{key} DESC" for key in layout.keys)
+        found = []
+        for role in ("completed_at", "created_at"):
+            column = layout.column(role)
+            rows = connection.execute(
+                f"SELECT value FROM (SELECT {column} AS value FROM {layout.table} "
+                f"ORDER BY {latest} LIMIT {PAGE}) WHERE value IS NOT NULL LIMIT {_EXAMPLES}"
+            )
+            found.append([row[0] for row in rows])
+        return found
+
+
+def _by_format(mapping: RequestMapping, instant: float) -> Scalar:
+    """The form for a column without an example."""
+    if mapping.time_format == "unix":
+        return int(instant)
+    if mapping.time_format == "unix_ms":
+        return int(instant * 1000)
+    return format_like(["2000-01-01T00:00:00.000000"], instant, mapping.timezone) or iso(instant)
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _number(connection: sqlite3.Connection, statement: str, values: Sequence[Scalar] = ()) -> int:
+    found: int = connection.execute(statement, values).fetchone()[0]
+    return found

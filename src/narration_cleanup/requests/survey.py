@@ -1,0 +1,190 @@
+"""One look at a request table in SQLite: counted by status, and streamed in pages of rows."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+from narration_cleanup.model import (
+    ACTIVE,
+    FINISHED,
+    GenerationRequest,
+    Half,
+    Problem,
+    RequestStatus,
+    Severity,
+)
+from narration_cleanup.problems import Problems
+from narration_cleanup.requests.database import look
+from narration_cleanup.requests.layout import Layout
+from narration_cleanup.requests.mapping import RequestMapping, StatusValue
+from narration_cleanup.requests.rows import RowReader, unknown_status
+
+Row = tuple[object, ...]
+
+PAGE = 20_000
+"""Rows passed over in one read transaction: a few milliseconds, in which nobody has to wait long
+to commit, even on a rollback journal."""
+_CHUNK = 2_000
+"""Rows handed on at a time, so that a page full of active rows stays small in memory."""
+
+
+class _Range(NamedTuple):
+    """Keys of one page: after ``low`` and up to ``high``; ``None`` is open."""
+
+    low: Row | None
+    high: Row | None
+    active: bool
+    finished: bool
+
+
+class SqliteSurvey:
+    """See ``RequestSurvey``. The rows are counted once; each stream reads its pages anew."""
+
+    def __init__(self, path: Path, layout: Layout, mapping: RequestMapping, where: str) -> None:
+        self._path = path
+        self._layout = layout
+        self._mapping = mapping
+        self._rows = RowReader(layout, mapping, where)
+        self._ranges: list[_Range] | None = None
+        self._counts: Counter[object] = Counter()
+        self._found: dict[str, Problems] = {}
+
+    @property
+    def problems(self) -> Iterable[Problem]:
+        """What was met by the latest pass of each stream, the counting one included."""
+        return chain.from_iterable(self._found.values())
+
+    def by_status(self) -> dict[str, int]:
+        """Every row counted, by the service's words; unknown ones as they stand."""
+        self._pages()
+        words = self._mapping.statuses.words()
+        counted: Counter[str] = Counter()
+        problems = self._found["status"] = Problems()
+        for raw, count in sorted(self._counts.items(), key=lambda each: str(each[0])):
+            known = words.get(raw) if isinstance(raw, (str, int, float)) else None
+            if known is not None:
+                counted[known.value] += count
+                continue
+            name = unknown_status(raw)
+            counted[name] += count
+            problems.add(
+                Problem(
+                    Half.REQUESTS,
+                    "unknown_status",
+                    f"{count} rows have a status that no setting names: left alone; "
+                    "requests.statuses maps other services' words",
+                    name,
+                    Severity.WARNING,
+                )
+            )
+        return dict(counted)
+
+    def active(self) -> Iterator[Sequence[GenerationRequest]]:
+        """The rows that wait or are being generated."""
+        problems = self._found["active"] = Problems()
+        pages = (page for page in self._pages() if page.active)
+        return self._stream(pages, ACTIVE, self._rows.active_row, problems)
+
+    def finished(self, before: float) -> Iterator[Sequence[GenerationRequest]]:
+        """The rows that ended before the instant ``before``."""
+        problems = self._found["finished"] = Problems()
+        if "completed_at" not in self._layout.columns:
+            problems.add(
+                Problem(
+                    Half.REQUESTS,
+                    "no_such_column",
+                    "finished rows cannot be deleted without the column that says when they "
+                    "ended: set requests.columns.completed_at, or delete_finished_after_days = 0",
+                )
+            )
+            return
+        pages = (page for page in self._pages() if page.finished)
+        for chunk in self._stream(pages, FINISHED, self._rows.finished_row, problems):
+            ended = [row for row in chunk if row.finished_at and row.finished_at < before]
+            if ended:
+                yield ended
+
+    def _stream(
+        self,
+        pages: Iterable[_Range],
+        statuses: Sequence[RequestStatus],
+        read: Callable[[Row, Problems], GenerationRequest | None],
+        problems: Problems,
+    ) -> Iterator[Sequence[GenerationRequest]]:
+        values = self._mapping.statuses.values(statuses)
+        for page in pages:
+            rows = look(self._path, partial(self._select, page=page, values=values))
+            for start in range(0, len(rows), _CHUNK):
+                chunk = (read(row, problems) for row in rows[start : start + _CHUNK])
+                found = [request for request in chunk if request is not None]
+                if found:
+                    yield found
+
+    def _select(
+        self, connection: sqlite3.Connection, page: _Range, values: Sequence[StatusValue]
+    ) -> list[Row]:
+        within, keys = _within(self._layout, page.low, page.high)
+        marks = ", ".join("?" * len(values))
+        return connection.execute(
+            f"SELECT {self._rows.select} FROM {self._layout.table} "
+            f"WHERE {within} AND {self._layout.column('status')} IN ({marks})",
+            (*keys, *values),
+        ).fetchall()
+
+    def _pages(self) -> list[_Range]:
+        """Pass over the whole table once, page by page, counting."""
+        if self._ranges is None:
+            ranges: list[_Range] = []
+            self._counts.clear()
+            low: Row | None = None
+            while True:
+                page, counts = look(self._path, partial(self._count, low=low))
+                self._counts.update(counts)
+                ranges.append(page)
+                if page.high is None:
+                    break
+                low = page.high
+            self._ranges = ranges
+        return self._ranges
+
+    def _count(
+        self, connection: sqlite3.Connection, low: Row | None
+    ) -> tuple[_Range, dict[object, int]]:
+        """The page that begins after ``low``, and its rows by raw status."""
+        table, status = self._layout.table, self._layout.column("status")
+        keys = ", ".join(self._layout.keys)
+        after, known = _within(self._layout, low, None)
+        high = connection.execute(
+            f"SELECT {keys} FROM {table} WHERE {after} ORDER BY {keys} LIMIT 1 OFFSET {PAGE - 1}",
+            known,
+        ).fetchone()
+        within, known = _within(self._layout, low, high)
+        counts: dict[object, int] = dict(
+            connection.execute(
+                f"SELECT {status}, count(*) FROM {table} WHERE {within} "
+                f"GROUP BY {status} COLLATE BINARY",
+                known,
+            ).fetchall()
+        )
+        words = self._mapping.statuses.words()
+        seen = {words.get(raw) for raw in counts if isinstance(raw, (str, int, float))}
+        return _Range(low, high, bool(seen & set(ACTIVE)), bool(seen & set(FINISHED))), counts
+
+
+def _within(layout: Layout, low: Row | None, high: Row | None) -> tuple[str, tuple[object, ...]]:
+    """The condition that a row's key lies in a page, and its values."""
+    keys = ", ".join(layout.keys)
+    marks = ", ".join("?" * len(layout.keys))
+    parts = ["1"]
+    values: list[object] = []
+    for sign, bound in ((">", low), ("<=", high)):
+        if bound is not None:
+            parts.append(f"({keys}) {sign} ({marks})")
+            values.extend(bound)
+    return " AND ".join(parts), tuple(values)
