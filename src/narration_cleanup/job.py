@@ -30,7 +30,7 @@ from narration_cleanup.waiting import Deadline
 
 SETTLED_WITHIN = 2.0
 """Seconds for which an index that is empty or torn is read again: it is being written."""
-BYTES_A_SECOND = 25_000_000
+BYTES_A_SECOND = 5_000_000
 """How fast the service writes its index at least; a larger one is waited for accordingly."""
 
 T = TypeVar("T")

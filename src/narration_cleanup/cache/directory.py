@@ -18,6 +18,7 @@ OWN_FOLDER = ".narration-cleanup"
 """The tool's own folder inside the cache directory; the service never looks at it."""
 LOCK_WAIT = 3.0
 """Seconds that a run waits for another one to end."""
+_PLACES = {"/": "the root directory", "~": "your home directory"}
 
 
 class Directory:
@@ -41,16 +42,16 @@ class Directory:
         self._refuse_wrong_place()
 
     def _refuse_wrong_place(self) -> None:
-        for place in (Path("/"), Path.home()):
+        for place in _PLACES:
             try:
-                status = place.stat()
-            except OSError:
+                status = Path(place).expanduser().stat()
+            except (OSError, RuntimeError):
                 continue
             if (status.st_dev, status.st_ino) == (self.device, self.inode):
                 os.close(self.fd)
                 raise ConfigError(
-                    f"cache.dir {shown(self.path)} is {place}: that is no narration cache, "
-                    "name the folder that holds the audio"
+                    f"cache.dir {shown(self.path)} is {_PLACES[place]}: that is no narration "
+                    "cache, name the folder that holds the audio"
                 )
 
     def names(self) -> tuple[str, str]:

@@ -13,9 +13,9 @@ from narration_cleanup.escape import shown
 Version = tuple[int, int, int, int]
 """(inode, size, mtime in ns, ctime in ns): the index is unchanged while these are."""
 
-HELD_WHOLE = 1 << 21
-"""An index of up to 2 MiB is read at once; a larger one in passes that check the version."""
-TICK_NS = 20_000_000
+HELD_WHOLE = 1 << 23
+"""An index of up to 8 MiB is read at once; a larger one in passes that check the version."""
+TICK_NS = 10_000_000
 """Two writes within one tick of the file system's clock may leave the same mtime (ext4: 4 ms)."""
 
 
@@ -52,7 +52,15 @@ class IndexFile:
         self._whole: bytes | None = None
 
     def hold(self) -> None:
-        """Read a small index at once. Raises ``IndexChangedError`` if it changed meanwhile."""
+        """Make sure that there is one version to read, and read a small one at once.
+
+        Raises ``IndexChangedError`` where it changed meanwhile.
+        """
+        age = time.clock_gettime_ns(time.CLOCK_REALTIME) - self.version[2]
+        if 0 <= age < TICK_NS:
+            # A write in the same tick as the last one could not be told from it.
+            time.sleep((TICK_NS - age) / 1e9)
+            self.check_unchanged()
         if self.size <= HELD_WHOLE:
             whole = b""
             while block := os.pread(self.fd, HELD_WHOLE + 1, len(whole)):
@@ -75,10 +83,7 @@ class IndexFile:
 
     def check_unchanged(self) -> None:
         """Raise ``IndexChangedError`` where what was read may not be one version."""
-        age = time.clock_gettime_ns(time.CLOCK_REALTIME) - self.version[2]
-        if 0 <= age < TICK_NS:
-            time.sleep(TICK_NS / 1e9)
-        if not self.unchanged():
+        if self._whole is None and not self.unchanged():
             raise IndexChangedError("it was rewritten while it was read", self.size)
 
     def close(self) -> None:

@@ -57,6 +57,10 @@ class Staging:
             except FileNotFoundError:
                 os.mkdir(OWN_FOLDER, 0o700, dir_fd=self._directory.fd)
                 self._fd = os.open(OWN_FOLDER, _FOLDER_FLAGS, dir_fd=self._directory.fd)
+                if os.geteuid() == 0:
+                    # A later run as the service's own user must be able to use it.
+                    cache = os.fstat(self._directory.fd)
+                    os.fchown(self._fd, cache.st_uid, cache.st_gid)
         return self._fd
 
     def recover(self) -> int:

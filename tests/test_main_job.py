@@ -1,0 +1,223 @@
+"""The main job, as an operator runs it: `dry-run`, `run` and `stats` on a whole sample."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.samples import (
+    ENTRY_FIELDS,
+    INDEX_NAME,
+    SAMPLE_NOW,
+    Sample,
+    make_sample,
+    read_index,
+    read_requests,
+    strict_load,
+    tree_digest,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def cleanup(
+    *arguments: object, cwd: Path = ROOT, expect: int = 0, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the tool in a process of its own, at the sample's moment."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.run_at", SAMPLE_NOW.isoformat(), *map(str, arguments)],
+        cwd=cwd,
+        env={
+            **os.environ,
+            "TZ": "UTC",
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
+            **variables,
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done
+
+
+def document(*arguments: object, **more: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(cleanup(*arguments, "--json", **more).stdout)
+    return found
+
+
+@pytest.fixture(params=["relative", "absolute"])
+def sample(request: pytest.FixtureRequest, tmp_path: Path) -> Sample:
+    return make_sample(tmp_path / "service", paths=request.param)
+
+
+@pytest.fixture
+def places(sample: Sample) -> list[object]:
+    return ["--cache-dir", sample.cache.directory, "--requests-db", sample.requests_db]
+
+
+def test_a_dry_run_tells_what_a_run_would_do_and_changes_nothing(
+    sample: Sample, places: list[object], tmp_path: Path
+) -> None:
+    """Not a file, not a row, not a time stamp; no lock, no -wal, no -shm left behind."""
+    before = tree_digest(sample.root)
+    told = document("dry-run", *places, NARRATION_CLEANUP_STATE_DIR=str(tmp_path / "state"))
+    assert tree_digest(sample.root) == before
+    assert not (tmp_path / "state").exists()
+    expired = [entry for entry in sample.cache.entries if entry.expired]
+    assert told["cache"]["planned_count"] == len(expired) == 33
+    assert told["cache"]["planned_bytes"] == sum(e.fields["file_size"] for e in expired)
+    assert told["requests"]["planned_count"] == 7
+    assert Counter(a["status"] for a in told["actions"] if a["kind"] == "cancel_request") == {
+        "queued": 4,
+        "generating": 3,
+    }
+    assert {action["outcome"] for action in told["actions"]} == {"planned"}
+    nothing = ("removed_count", "freed_bytes", "freed_mb")
+    assert [told["cache"][name] for name in nothing] == [0, 0, 0]
+    assert told["requests"]["cancelled_count"] == 0
+    assert told["dry_run"]
+
+
+def test_a_run_does_what_the_dry_run_told(
+    sample: Sample, places: list[object], tmp_path: Path
+) -> None:
+    """From another working directory; what stays is as it was; a second run finds nothing."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    told = document("dry-run", *places)
+    index, rows = sample.cache.directory / INDEX_NAME, read_requests(sample.requests_db)
+    entries = read_index(index)
+    files = {path.name for path in sample.cache.directory.glob("*.mp3")}
+
+    did = document("run", *places, cwd=elsewhere)
+
+    done = [{**action, "outcome": "done"} for action in told["actions"]]
+    assert did["actions"] == done
+    assert did["outcome"] == "success"
+    assert did["cache"]["removed_count"] == 33
+    assert did["cache"]["freed_bytes"] == told["cache"]["planned_bytes"]
+    gone = {action["key"] for action in done if action["kind"] == "remove_entry"}
+    left = read_index(index)
+    assert list(left.items()) == [item for item in entries.items() if item[0] not in gone]
+    assert len(left) == did["cache"]["kept_count"] == 27
+    assert {path.name for path in sample.cache.directory.glob("*.mp3")} == files - {
+        f"{key}.mp3" for key in gone
+    }
+    assert all((sample.cache.directory / f"{key}.mp3").exists() for key in left)
+    assert strict_load(index) == left
+    assert all(tuple(entry) == tuple(ENTRY_FIELDS) for entry in left.values())
+
+    cancelled = {action["id"] for action in done if action["kind"] == "cancel_request"}
+    after = read_requests(sample.requests_db)
+    assert len(cancelled) == 7
+    assert {key: row for key, row in after.items() if key not in cancelled} == {
+        key: row for key, row in rows.items() if key not in cancelled
+    }
+    with closing(sqlite3.connect(sample.requests_db)) as connection:
+        changed = connection.execute(
+            "SELECT DISTINCT status, completed_at FROM requests WHERE request_id IN "
+            f"({','.join('?' * len(cancelled))})",
+            sorted(cancelled),
+        ).fetchall()
+    assert [status for status, _ in changed] == ["cancelled"]
+    assert changed[0][1].startswith("2026-11-23T12:00:00")
+
+    again = document("run", *places)
+    assert again["actions"] == []
+    assert again["outcome"] == "success"
+
+
+def test_stats_agree_with_index_and_table_before_and_after(
+    sample: Sample, places: list[object]
+) -> None:
+    for command in (None, "run"):
+        if command:
+            cleanup(command, *places)
+        told = document("stats", *places)
+        entries = read_index(sample.cache.directory / INDEX_NAME)
+        cutoff = "2026-11-16T12:00:00"
+        expired = [entry for entry in entries.values() if str(entry["created_at"]) < cutoff]
+        sizes = Counter[str]()
+        for entry in entries.values():
+            sizes[str(entry["voice_style"])] += int(entry["file_size"])
+        cache = told["cache"]
+        assert cache["entry_count"] == len(entries)
+        assert cache["total_size_bytes"] == sizes.total()
+        assert cache["expired_count"] == len(expired) == (0 if command else 33)
+        assert cache["expired_size_bytes"] == sum(int(entry["file_size"]) for entry in expired)
+        by_voice = {name: voice["size_bytes"] for name, voice in cache["by_voice_style"].items()}
+        assert by_voice == sizes
+        with closing(sqlite3.connect(sample.requests_db)) as connection:
+            by_status = dict(
+                connection.execute("SELECT status, count(*) FROM requests GROUP BY status")
+            )
+        requests = told["requests"]
+        assert requests["total"] == sum(by_status.values())
+        assert {k: v for k, v in requests["by_status"].items() if v} == by_status
+        assert requests["active"] == by_status.get("generating", 0)
+        assert requests["queued"] == by_status["queued"]
+        assert requests["abandoned"] == (0 if command else 7)
+
+
+def test_the_log_of_a_run_is_in_the_agreed_words(sample: Sample, places: list[object]) -> None:
+    lines = cleanup("run", *places).stderr.splitlines()
+    told = [line for line in lines if line.startswith("INFO - ")]
+    freed = sum(e.fields["file_size"] for e in sample.cache.entries if e.expired) / 1024 / 1024
+    assert told[1:] == [
+        "INFO - Starting cleanup tasks",
+        "INFO - Cleaning up expired cache entries",
+        f"INFO - Removed 33 expired cache entries, freed {freed:.2f} MB",
+        "INFO - Cleaning up abandoned requests",
+        "INFO - Cancelled 7 abandoned requests",
+        "INFO - Cleanup tasks completed successfully",
+    ]
+    assert "6 h" in told[0]
+    assert "1 h" in told[0]
+    assert sum(line.startswith("WARNING - ") for line in lines) == 7
+    assert cleanup("run", *places, "--quiet").stderr == ""
+
+
+@pytest.mark.parametrize("left_out", ["cache", "requests"])
+def test_one_half_may_be_left_out(sample: Sample, left_out: str) -> None:
+    place = (
+        ["--requests-db", sample.requests_db]
+        if left_out == "cache"
+        else ["--cache-dir", sample.cache.directory]
+    )
+    told = document("dry-run", *place)
+    assert told[left_out] is None
+    assert told["success"]
+    assert left_out in cleanup("dry-run", *place).stdout.lower()
+
+
+def test_neither_half_is_a_fault_of_the_configuration() -> None:
+    assert "cache.dir" in cleanup("run", expect=78).stderr
+
+
+def test_a_directory_without_an_index_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.mp3").write_bytes(b"audio")
+    told = cleanup("run", "--cache-dir", tmp_path, expect=78).stderr
+    assert INDEX_NAME in told
+    assert "Traceback" not in told
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp3"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--ttl-days", "soon"], "--ttl-days"),
+        (["--ttl-days", "-1"], "--ttl-days"),
+        (["--abandoned-timeout-hours", "nan"], "--abandoned-timeout-hours"),
+    ],
+)
+def test_a_wrong_value_names_its_flag(sample: Sample, flags: list[str], told: str) -> None:
+    done = cleanup("stats", "--cache-dir", sample.cache.directory, *flags, expect=78)
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) == 1
