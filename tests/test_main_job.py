@@ -59,7 +59,7 @@ def sample(request: pytest.FixtureRequest, tmp_path: Path) -> Sample:
 
 @pytest.fixture
 def places(sample: Sample) -> list[object]:
-    return ["--cache-dir", sample.cache.directory, "--requests-db", sample.requests_db]
+    return ["--cache-dir", sample.cache.directory, "--requests-db", sample.database]
 
 
 def test_a_dry_run_tells_what_a_run_would_do_and_changes_nothing(
@@ -70,9 +70,9 @@ def test_a_dry_run_tells_what_a_run_would_do_and_changes_nothing(
     told = document("dry-run", *places, NARRATION_CLEANUP_STATE_DIR=str(tmp_path / "state"))
     assert tree_digest(sample.root) == before
     assert not (tmp_path / "state").exists()
-    expired = [entry for entry in sample.cache.entries if entry.expired]
+    expired = sample.expired
     assert told["cache"]["planned_count"] == len(expired) == 33
-    assert told["cache"]["planned_bytes"] == sum(e.fields["file_size"] for e in expired)
+    assert told["cache"]["planned_bytes"] == sum(e.size for e in expired)
     assert told["requests"]["planned_count"] == 7
     assert Counter(a["status"] for a in told["actions"] if a["kind"] == "cancel_request") == {
         "queued": 4,
@@ -92,7 +92,7 @@ def test_a_run_does_what_the_dry_run_told(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     told = document("dry-run", *places)
-    index, rows = sample.cache.directory / INDEX_NAME, read_requests(sample.requests_db)
+    index, rows = sample.cache.index, read_requests(sample.database)
     entries = read_index(index)
     files = {path.name for path in sample.cache.directory.glob("*.mp3")}
 
@@ -115,12 +115,12 @@ def test_a_run_does_what_the_dry_run_told(
     assert all(tuple(entry) == tuple(ENTRY_FIELDS) for entry in left.values())
 
     cancelled = {action["id"] for action in done if action["kind"] == "cancel_request"}
-    after = read_requests(sample.requests_db)
+    after = read_requests(sample.database)
     assert len(cancelled) == 7
     assert {key: row for key, row in after.items() if key not in cancelled} == {
         key: row for key, row in rows.items() if key not in cancelled
     }
-    with closing(sqlite3.connect(sample.requests_db)) as connection:
+    with closing(sqlite3.connect(sample.database)) as connection:
         changed = connection.execute(
             "SELECT DISTINCT status, completed_at FROM requests WHERE request_id IN "
             f"({','.join('?' * len(cancelled))})",
@@ -141,7 +141,7 @@ def test_stats_agree_with_index_and_table_before_and_after(
         if command:
             cleanup(command, *places)
         told = document("stats", *places)
-        entries = read_index(sample.cache.directory / INDEX_NAME)
+        entries = read_index(sample.cache.index)
         cutoff = "2026-11-16T12:00:00"
         expired = [entry for entry in entries.values() if str(entry["created_at"]) < cutoff]
         sizes = Counter[str]()
@@ -154,7 +154,7 @@ def test_stats_agree_with_index_and_table_before_and_after(
         assert cache["expired_size_bytes"] == sum(int(entry["file_size"]) for entry in expired)
         by_voice = {name: voice["size_bytes"] for name, voice in cache["by_voice_style"].items()}
         assert by_voice == sizes
-        with closing(sqlite3.connect(sample.requests_db)) as connection:
+        with closing(sqlite3.connect(sample.database)) as connection:
             by_status = dict(
                 connection.execute("SELECT status, count(*) FROM requests GROUP BY status")
             )
@@ -169,7 +169,7 @@ def test_stats_agree_with_index_and_table_before_and_after(
 def test_the_log_of_a_run_is_in_the_agreed_words(sample: Sample, places: list[object]) -> None:
     lines = cleanup("run", *places).stderr.splitlines()
     told = [line for line in lines if line.startswith("INFO - ")]
-    freed = sum(e.fields["file_size"] for e in sample.cache.entries if e.expired) / 1024 / 1024
+    freed = sum(e.size for e in sample.expired) / 1024 / 1024
     assert told[1:] == [
         "INFO - Starting cleanup tasks",
         "INFO - Cleaning up expired cache entries",
@@ -187,7 +187,7 @@ def test_the_log_of_a_run_is_in_the_agreed_words(sample: Sample, places: list[ob
 @pytest.mark.parametrize("left_out", ["cache", "requests"])
 def test_one_half_may_be_left_out(sample: Sample, left_out: str) -> None:
     place = (
-        ["--requests-db", sample.requests_db]
+        ["--requests-db", sample.database]
         if left_out == "cache"
         else ["--cache-dir", sample.cache.directory]
     )

@@ -82,6 +82,7 @@ def apply_requests(
     progress.done()
     if trouble is not None:
         result.problems.add(Problem(Half.REQUESTS, trouble.code, str(trouble)))
+    result.problems.extend(store.problems)
     if result.deleted_count:
         result.freed_pages = store.free_pages() or 0
     return result

@@ -87,6 +87,14 @@ def survey_and_plan(
     return Plans(cache_plan, request_plan, problems)
 
 
+def recover(halves: Halves, result: Result) -> None:
+    """Put back what a killed run had staged, so that it is planned on like anything else."""
+    cache = halves.cache
+    if cache is not None and (count := _attempt(cache.recover, Half.CACHE, result.problems)):
+        message = f"put back {count} files that an earlier run, which was killed, had set aside"
+        result.problems.add(Problem(Half.CACHE, "recovered", message, severity=Severity.WARNING))
+
+
 def dry_run(plans: Plans, result: Result) -> None:
     """Fill in what a run would do: every outcome is ``planned``."""
     result.problems.extend(plans.problems)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from narration_cleanup.cache import CacheStore
-from narration_cleanup.errors import ConfigError
 from narration_cleanup.plan import CachePolicy, RequestPolicy
 from narration_cleanup.plan.policy import DAY, HOUR, MB
 from narration_cleanup.requests import RequestStore
+from narration_cleanup.requests.mapping import RequestMapping
 from narration_cleanup.settings import CacheSettings, RequestSettings, Settings
 
 
@@ -61,7 +61,25 @@ def open_requests(
     """The request table's store; ``None`` where none is configured."""
     if settings.db is None:
         return None
-    raise ConfigError("requests.db: not yet")
+    from narration_cleanup.requests import open_requests as open_store
+    from narration_cleanup.requests.database import check_owner
+
+    check_owner(Path(settings.db), allow_other_user=allow_other_user)
+    return open_store(settings.db, request_mapping(settings, zone))
+
+
+def request_mapping(settings: RequestSettings, zone: str) -> RequestMapping:
+    """How the request table is laid out, as the settings have it."""
+    from narration_cleanup.requests.mapping import Columns, Statuses
+
+    return RequestMapping(
+        table=settings.table,
+        columns=Columns(**asdict(settings.columns)),
+        statuses=Statuses(**asdict(settings.statuses)),
+        time_format=settings.time_format,
+        timezone=zone,
+        error_text=settings.error_text,
+    )
 
 
 def cache_policy(settings: CacheSettings) -> CachePolicy:

@@ -18,7 +18,8 @@ from narration_cleanup.opening import Halves, cache_policy, open_halves, request
 from narration_cleanup.output import human
 from narration_cleanup.output import json as json_output
 from narration_cleanup.output.logs import Log
-from narration_cleanup.progress import NoProgress
+from narration_cleanup.output.progress import showing_progress
+from narration_cleanup.progress import Progress
 from narration_cleanup.result import Result
 from narration_cleanup.safety import refuse_too_many
 from narration_cleanup.settings import Settings, load_settings, require_a_half
@@ -27,7 +28,7 @@ from narration_cleanup.stats import Stats
 from narration_cleanup.stopping import Stop, stop_on_signals
 from narration_cleanup.waiting import Stopwatch
 
-Work = Callable[[Settings, Invocation, Result, Log], Stats]
+Work = Callable[[Settings, Invocation, Result, Log, Progress], Stats]
 
 
 def run_command(
@@ -97,7 +98,8 @@ def _carry_out(call: Invocation, result: Result, work: Work) -> ExitCode:
             log.warning(warning)
         result.cache_configured = settings.cache.dir is not None
         result.requests_configured = settings.requests.db is not None
-        stats = work(settings, call, result, log)
+        with showing_progress(sys.stderr, quiet=call.quiet) as progress:
+            stats = work(settings, call, result, log, progress)
     except CleanupError as error:
         result.stop(error.exit_code, str(error))
     result.finished_at = result.started_at + watch.seconds
@@ -110,17 +112,21 @@ def _carry_out(call: Invocation, result: Result, work: Work) -> ExitCode:
     return result.exit_code
 
 
-def _dry_run(settings: Settings, call: Invocation, result: Result, log: Log) -> Stats:
+def _dry_run(
+    settings: Settings, call: Invocation, result: Result, log: Log, progress: Progress
+) -> Stats:
     now = result.started_at
     with open_halves(settings, allow_other_user=call.allow_other_user) as halves:
         plans = job.survey_and_plan(
-            halves, _policies(settings), now, NoProgress(), explain=call.verbose
+            halves, _policies(settings), now, progress, explain=call.verbose
         )
         job.dry_run(plans, result)
         return stats_of(settings, plans.cache, plans.requests, plans.problems, now)
 
 
-def _run(settings: Settings, call: Invocation, result: Result, log: Log) -> Stats:
+def _run(
+    settings: Settings, call: Invocation, result: Result, log: Log, progress: Progress
+) -> Stats:
     log.started(settings.cleanup.interval_hours, settings.requests.abandoned_timeout_hours)
     log.tasks_started()
     with ExitStack() as stack:
@@ -129,13 +135,14 @@ def _run(settings: Settings, call: Invocation, result: Result, log: Log) -> Stat
         for half in (halves.cache, halves.requests):
             if half is not None:
                 stack.enter_context(half.locked())
-        return _run_locked(settings, halves, result, log, stop)
+        return _run_locked(settings, halves, result, log, stop, progress)
 
 
-def _run_locked(settings: Settings, halves: Halves, result: Result, log: Log, stop: Stop) -> Stats:
-    now, policies, progress = result.started_at, _policies(settings), NoProgress()
-    if halves.cache is not None:
-        halves.cache.recover()
+def _run_locked(
+    settings: Settings, halves: Halves, result: Result, log: Log, stop: Stop, progress: Progress
+) -> Stats:
+    now, policies = result.started_at, _policies(settings)
+    job.recover(halves, result)
     plans = job.survey_and_plan(halves, policies, now, progress)
     limit = settings.cleanup.max_delete
     if limit is not None and plans.cache is not None:

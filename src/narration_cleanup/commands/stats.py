@@ -15,7 +15,7 @@ from narration_cleanup.model import Severity
 from narration_cleanup.opening import cache_policy, open_halves, request_policy
 from narration_cleanup.output import human
 from narration_cleanup.output import json as json_output
-from narration_cleanup.progress import NoProgress
+from narration_cleanup.output.progress import showing_progress
 from narration_cleanup.settings import load_settings, require_a_half
 from narration_cleanup.standing import in_progress, stats_of
 from narration_cleanup.stats import Stats
@@ -44,7 +44,8 @@ def stats_command(
     require_a_half(settings)
     policies = cache_policy(settings.cache), request_policy(settings.requests)
     with open_halves(settings, allow_other_user=allow_other_user) as halves:
-        plans = job.survey_and_plan(halves, policies, now, NoProgress())
+        with showing_progress(sys.stderr, quiet=quiet) as progress:
+            plans = job.survey_and_plan(halves, policies, now, progress)
         stats = stats_of(
             settings,
             plans.cache,
