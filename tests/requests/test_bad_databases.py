@@ -1,0 +1,175 @@
+"""Databases that cannot be used, and rows that cannot be judged: told, and left alone."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from narration_cleanup.actions import CancelRequest, Outcome
+from narration_cleanup.errors import HalfError
+from narration_cleanup.plan import RequestPolicy, plan_requests
+from tests.requests.service import NOW, cancels, names, service, store_of
+from tests.samples import make_requests, tree_digest
+
+
+def not_a_database(path: Path) -> None:
+    path.write_bytes(b"This is a letter, not a database. " * 200)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def corrupt(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[100:] = b"\xff" * (len(data) - 100)
+    path.write_bytes(data)
+
+
+def damaged_rows(path: Path) -> None:
+    """The table's own pages, not the first one."""
+    data = bytearray(path.read_bytes())
+    data[4096:] = b"\xa5" * (len(data) - 4096)
+    path.write_bytes(data)
+
+
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def a_loop(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path)
+
+
+def virtual(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE requests")
+        connection.execute("CREATE VIRTUAL TABLE requests USING fts4(request_id)")
+        connection.commit()
+
+
+@pytest.mark.parametrize(
+    ("harm", "code"),
+    [
+        (Path.unlink, "database_missing"),
+        (not_a_database, "not_a_database"),
+        (empty, "no_such_table"),
+        (corrupt, "database_corrupt"),
+        (damaged_rows, "database_corrupt"),
+        (a_folder, "not_a_database"),
+        (a_pipe, "not_a_database"),
+        (a_loop, "database_unreadable"),
+        (virtual, "not_a_table"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line_and_stays_as_it_is(
+    path: Path, harm: Callable[[Path], None], code: str
+) -> None:
+    harm(path)
+    before = tree_digest(path.parent)
+    with pytest.raises(HalfError) as fault:
+        cancels(store_of(path))
+    message = str(fault.value)
+    assert fault.value.code == code
+    assert "\n" not in message
+    assert str(path) in message
+    assert tree_digest(path.parent) == before
+
+
+@pytest.mark.parametrize("place", range(0, 24_000, 997))
+def test_any_flipped_byte_ends_in_an_answer_or_one_line(tmp_path: Path, place: int) -> None:
+    path = tmp_path / "requests.db"
+    make_requests(path)
+    data = bytearray(path.read_bytes())
+    data[place % len(data)] ^= 0xFF
+    path.write_bytes(data)
+    store = store_of(path)
+    told = ""
+    try:
+        store.cancel(cancels(store)[:100], NOW)
+    except HalfError as fault:
+        told = str(fault)
+    store.close()
+    assert "\n" not in told
+    assert names(tmp_path) <= {"requests.db"}
+
+
+def test_a_crash_in_the_middle_of_a_commit_is_not_repaired(tmp_path: Path) -> None:
+    """A hot rollback journal: rolling it back is the service's."""
+    path = tmp_path / "requests.db"
+    make_requests(path)
+    with service(path) as live:
+        live.execute("PRAGMA cache_size=1")
+        live.execute("PRAGMA cache_spill=1")
+        live.execute("BEGIN IMMEDIATE")
+        live.execute("CREATE TABLE filler AS SELECT randomblob(90000) AS a")
+        live.execute("UPDATE requests SET result = randomblob(9000)")
+        live.die()
+    assert names(tmp_path) == {"requests.db", "requests.db-journal"}
+    before = tree_digest(tmp_path)
+    with pytest.raises(HalfError, match="let the service open it once") as fault:
+        store_of(path).survey()
+    assert fault.value.code == "database_unclean"
+    assert tree_digest(tmp_path) == before
+
+
+def test_ids_that_are_not_text_and_odd_values_are_left_alone_and_told(tmp_path: Path) -> None:
+    path = tmp_path / "requests.db"
+    old = "2026-11-23T09:00:00"
+    rows = [
+        ("text", "queued", old),
+        (7, "queued", old),
+        (None, "queued", old),
+        (1.5, "queued", old),
+        (b"blob", "queued", old),
+        ("blob time", "queued", old.encode()),
+        ("number time", "queued", 0),
+    ]
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE requests (request_id, status, created_at)")
+        connection.executemany("INSERT INTO requests VALUES (?, ?, ?)", rows)
+        not_utf8 = "INSERT INTO requests VALUES (CAST(x'ff41' AS TEXT), 'queued', ?)"
+        connection.execute(not_utf8, (old,))
+        connection.execute("INSERT INTO requests VALUES ('odd', CAST(x'ff' AS TEXT), ?)", (old,))
+        connection.execute("INSERT INTO requests VALUES ('none', NULL, ?)", (old,))
+        connection.execute("INSERT INTO requests VALUES ('bytes', x'00', ?)", (old,))
+        connection.commit()
+    store = store_of(path)
+    planned = plan_requests(store.survey(), RequestPolicy(), NOW)
+    actions = [each for each in planned.actions if isinstance(each, CancelRequest)]
+    assert [each.id for each in actions] == ["text", 7]
+    codes = [(each.code, each.subject) for each in planned.problems]
+    assert sorted(codes, key=str) == sorted(
+        [
+            ("unreadable_id", "None"),
+            ("unreadable_id", "1.5"),
+            ("unreadable_id", "b'blob'"),
+            ("unreadable_id", "\\udcffA"),
+            ("unreadable_value", "blob time"),
+            ("unreadable_time", "number time"),
+            ("unknown_status", "NULL"),
+            ("unknown_status", "\\udcff"),
+            ("unknown_status", r"b'\x00'"),
+        ],
+        key=str,
+    )
+    assert set(store.cancel(actions, NOW)) == {Outcome.DONE}
+    store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.text_factory = bytes
+        cancelled = connection.execute(
+            "SELECT request_id FROM requests WHERE status = 'cancelled'"
+        ).fetchall()
+    assert sorted(cancelled, key=str) == [(7,), (b"text",)]

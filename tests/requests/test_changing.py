@@ -1,0 +1,168 @@
+"""Changes to a database beside its service: waited for, all of a batch or what is said of it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from narration_cleanup.actions import CancelRequest, Outcome
+from narration_cleanup.errors import HalfError
+from narration_cleanup.plan import RequestPolicy, plan_requests
+from narration_cleanup.requests import database
+from tests.requests.service import INSERT, NOW, cancels, names, service, store_of
+from tests.samples import read_requests
+
+
+def test_a_run_leaves_no_file_behind(path: Path) -> None:
+    store = store_of(path)
+    actions = cancels(store)
+    assert list(store.cancel(actions, NOW)) == [Outcome.DONE] * 7
+    assert cancels(store) == []  # the look after the run, while the store is still open
+    store.close()
+    assert names(path.parent) == {"requests.db"}
+    with closing(sqlite3.connect(path)) as connection:
+        mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+        assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+    assert mode in ("wal", "delete")
+
+
+def test_a_run_beside_a_live_service_leaves_its_files_to_it(wal: Path) -> None:
+    with service(wal) as live:
+        live.execute(INSERT)
+        store = store_of(wal)
+        assert len(store.cancel(cancels(store), NOW)) == 8
+        store.close()
+        assert names(wal.parent) == {"requests.db", "requests.db-wal", "requests.db-shm"}
+        live.execute("UPDATE requests SET priority = 1")
+    assert names(wal.parent) == {"requests.db"}
+    assert [row[4] for row in read_requests(wal).values()].count("cancelled") == 10
+
+
+@pytest.mark.parametrize("change", ["cancel", "survey"])
+def test_a_locked_database_is_waited_for_and_then_told(
+    path: Path, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "TRIES", 2)
+    store = store_of(path)
+    actions = cancels(store)
+    before = read_requests(path)
+    with service(path) as live:
+        live.execute("BEGIN EXCLUSIVE")
+        if change == "cancel":
+            with pytest.raises(HalfError, match="locked for 10 s") as fault:
+                store.cancel(actions, NOW)
+            assert fault.value.code == "database_locked"
+        elif os.path.exists(f"{path}-wal"):
+            assert len(cancels(store)) == 7  # a WAL database can be read all the same
+        else:
+            with pytest.raises(HalfError, match="locked for 10 s"):
+                store.survey()
+        live.execute("ROLLBACK")
+        assert read_requests(path) == before
+        # What kept it locked has let go: the same store goes on.
+        assert list(store.cancel(actions, NOW)) == [Outcome.DONE] * 7
+    store.close()
+
+
+def test_a_busy_database_is_waited_for(path: Path) -> None:
+    """The service lets go while we wait."""
+    store = store_of(path)
+    actions = cancels(store)
+    with service(path) as live:
+        live.execute("BEGIN EXCLUSIVE")
+        waits: list[str] = []
+
+        def let_go(fault: sqlite3.Error) -> bool:
+            if not waits:
+                live.execute("COMMIT")
+            waits.append(str(fault))
+            return "locked" in str(fault)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(database, "is_busy", let_go)
+            assert list(store.cancel(actions, NOW)) == [Outcome.DONE] * 7
+        assert waits == ["database is locked"]
+    store.close()
+
+
+def test_it_waits_ten_seconds() -> None:
+    assert database.TRIES * database._SLICE == database.BUSY_SECONDS == 10
+
+
+def test_a_disk_that_refuses_the_commit_means_that_nothing_is_done(path: Path) -> None:
+    """No more pages may be had: the database is full."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE note (text)")
+        connection.execute(
+            "CREATE TRIGGER grow AFTER UPDATE ON requests BEGIN "
+            "INSERT INTO note VALUES (randomblob(40000)); END"
+        )
+        connection.commit()
+    before = read_requests(path)
+    store = store_of(path)
+    actions = cancels(store)
+    writer = database.open_to_write(path)
+    writer.execute("PRAGMA max_page_count = 40")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("narration_cleanup.requests.sqlite.open_to_write", lambda _: writer)
+        with pytest.raises(HalfError) as fault:
+            store.cancel(actions, NOW)
+    assert fault.value.code == "disk_full"
+    assert read_requests(path) == before
+    store.close()
+    assert list(store.cancel(actions, NOW)) == [Outcome.DONE] * 7
+    store.close()
+
+
+@pytest.mark.parametrize("raising", ["ABORT", "FAIL", "ROLLBACK"])
+def test_a_trigger_that_refuses_one_row_stops_no_other(path: Path, raising: str) -> None:
+    store = store_of(path)
+    actions = cancels(store)
+    refused = actions[3]
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            "CREATE TRIGGER no BEFORE UPDATE ON requests "
+            f"WHEN old.request_id = '{refused.id}' BEGIN SELECT RAISE({raising}, 'not this'); END"
+        )
+        connection.commit()
+    before = read_requests(path)
+    expected = [Outcome.FAILED if each is refused else Outcome.DONE for each in actions]
+    assert list(store.cancel(actions, NOW)) == expected
+    after = read_requests(path)
+    cancelled = {each.id for each in actions if each is not refused}
+    assert {name for name in after if after[name] != before[name]} == cancelled
+    (problem,) = store.problems
+    assert problem.subject == refused.id
+    assert problem.message.endswith("not this")
+    store.close()
+
+
+def test_a_foreign_key_that_holds_a_finished_row_stops_no_other(path: Path) -> None:
+    """Deferred: it is found only when the whole batch is committed."""
+    with closing(sqlite3.connect(path)) as connection:
+        ended = [
+            row[0]
+            for row in connection.execute(
+                "SELECT request_id FROM requests WHERE completed_at IS NOT NULL"
+            )
+        ]
+        connection.execute(
+            "CREATE TABLE plays (request_id TEXT REFERENCES requests DEFERRABLE INITIALLY DEFERRED)"
+        )
+        connection.execute("INSERT INTO plays VALUES (?)", (ended[1],))
+        connection.commit()
+    store = store_of(path)
+    policy = RequestPolicy(delete_finished_after=1.0)
+    actions = [
+        each
+        for each in plan_requests(store.survey(), policy, NOW).actions
+        if not isinstance(each, CancelRequest)
+    ]
+    outcomes = {each.id: what for each, what in zip(actions, store.delete(actions), strict=True)}
+    assert outcomes == dict.fromkeys(ended, Outcome.DONE) | {ended[1]: Outcome.FAILED}
+    assert set(ended) & set(read_requests(path)) == {ended[1]}
+    store.close()

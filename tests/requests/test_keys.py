@@ -1,0 +1,70 @@
+"""Tables of every kind of key are passed over whole, and rows named exactly."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from narration_cleanup.actions import Outcome
+from tests.requests.service import NOW, cancels, store_of
+
+
+@pytest.mark.parametrize(
+    "ddl",
+    [
+        "CREATE TABLE requests (request_id TEXT, part INTEGER, status TEXT, created_at TEXT, "
+        "PRIMARY KEY (part DESC, request_id)) WITHOUT ROWID",
+        'CREATE TABLE requests (request_id TEXT, "rowid" INTEGER, status TEXT, created_at TEXT)',
+        "CREATE TABLE requests (request_id TEXT, oid, status TEXT, created_at TEXT, rowid, _rowid_,"
+        " n INTEGER PRIMARY KEY)",
+        "CREATE TABLE requests (request_id TEXT COLLATE NOCASE PRIMARY KEY, part INTEGER, "
+        "status TEXT COLLATE NOCASE, created_at TEXT COLLATE RTRIM)",
+    ],
+)
+def test_a_table_of_any_key_is_passed_over_page_by_page(
+    tmp_path: Path, ddl: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("narration_cleanup.requests.survey.PAGE", 7)
+    path = tmp_path / "requests.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(ddl)
+        connection.executemany(
+            "INSERT INTO requests (request_id, status, created_at) VALUES (?, ?, ?)"
+            if "part" not in ddl
+            else "INSERT INTO requests (request_id, part, status, created_at) VALUES (?, 1, ?, ?)",
+            [
+                (f"r{number}", "queued" if number % 3 else "Queued", "2026-11-23T09:00:00")
+                for number in range(50)
+            ],
+        )
+        connection.commit()
+    store = store_of(path)
+    survey = store.survey()
+    assert survey.by_status() == {"queued": 33, "Queued": 17}
+    actions = cancels(store)
+    assert {each.id for each in actions} == {f"r{number}" for number in range(50) if number % 3}
+    assert set(store.cancel(actions, NOW)) == {Outcome.DONE}
+    assert store.survey().by_status() == {"cancelled": 33, "Queued": 17}
+    store.close()
+
+
+def test_a_guard_is_exact_where_the_column_is_lax(tmp_path: Path) -> None:
+    """'ID' is another row than 'id', though the column's collation calls them equal."""
+    path = tmp_path / "requests.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            "CREATE TABLE requests (request_id TEXT COLLATE NOCASE, status TEXT, created_at TEXT)"
+        )
+        old = "2026-11-23T09:00:00"
+        connection.executemany(
+            "INSERT INTO requests VALUES (?, 'queued', ?)", [("id", old), ("ID", old)]
+        )
+        connection.commit()
+    store = store_of(path)
+    (first, _) = cancels(store)
+    assert list(store.cancel([first], NOW)) == [Outcome.DONE]
+    assert store.survey().by_status() == {"cancelled": 1, "queued": 1}
+    store.close()

@@ -1,0 +1,135 @@
+"""A look at a database beside its service: nothing made, nothing left, nothing missed."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from narration_cleanup.errors import ConfigError
+from narration_cleanup.requests.database import check_owner, look
+from tests.requests.service import INSERT, NOW, cancels, names, service, store_of, total
+from tests.samples import make_requests, tree_digest
+
+
+def test_a_look_at_a_database_that_nobody_has_open_changes_nothing(path: Path) -> None:
+    before = tree_digest(path.parent)
+    store = store_of(path)
+    assert len(cancels(store)) == 7
+    assert store.count_completed(["nobody"]) == 0
+    assert store.free_pages() == 0
+    store.close()
+    assert tree_digest(path.parent) == before
+
+
+def test_a_look_beside_a_live_service_sees_what_it_wrote_and_changes_nothing(path: Path) -> None:
+    with service(path) as live:
+        live.execute(INSERT)
+        before = tree_digest(path.parent)
+        assert len(cancels(store_of(path))) == 8
+        assert tree_digest(path.parent) == before
+        live.execute("DELETE FROM requests WHERE request_id = 'new'")
+        assert len(cancels(store_of(path))) == 7
+    assert names(path.parent) == {"requests.db"}
+
+
+def test_a_look_at_what_a_killed_service_left_sees_all_and_changes_nothing(wal: Path) -> None:
+    """Its last rows are in the -wal alone."""
+    with service(wal) as live:
+        live.execute(INSERT)
+        live.die()
+    assert names(wal.parent) == {"requests.db", "requests.db-wal", "requests.db-shm"}
+    before = tree_digest(wal.parent)
+    assert len(cancels(store_of(wal))) == 8
+    assert tree_digest(wal.parent) == before
+
+
+def test_a_look_at_a_wal_without_its_shm_sees_all_and_changes_nothing(wal: Path) -> None:
+    """As in a copy of two of the three files."""
+    with service(wal) as live:
+        live.execute(INSERT)
+        live.die()
+    Path(f"{wal}-shm").unlink()
+    before = tree_digest(wal.parent)
+    assert len(cancels(store_of(wal))) == 8
+    assert tree_digest(wal.parent) == before
+
+
+def test_a_look_is_repeated_when_the_service_comes_in_the_middle(wal: Path) -> None:
+    """The whole answer is from after its change, never from both sides of it."""
+    answers: list[int] = []
+
+    with service(wal) as live:
+
+        def query(connection: sqlite3.Connection) -> int:
+            before = connection.execute("SELECT count(*) FROM requests").fetchone()[0]
+            if not answers:
+                live.execute(INSERT)
+            answers.append(before)
+            return int(before)
+
+        assert look(wal, query) == 30
+        assert answers == [29, 30]
+
+
+def test_the_locks_of_this_process_survive_a_look(wal: Path) -> None:
+    """Closing any descriptor of a file drops a process's locks on it, unless SQLite does it."""
+    with closing(sqlite3.connect(wal, isolation_level=None)) as own:
+        own.execute("BEGIN IMMEDIATE")
+        assert total(wal) == 29
+        with service(wal) as live:
+            live.execute("PRAGMA busy_timeout=0")
+            assert live.process.stdin
+            live.process.stdin.write("BEGIN IMMEDIATE\n")
+            live.process.stdin.close()
+            live.process.wait()
+            assert live.process.returncode == 1  # database is locked
+            live.process.stdin = None
+
+
+def test_a_database_behind_a_link_has_its_files_beside_the_real_one(
+    wal: Path, tmp_path: Path
+) -> None:
+    link = tmp_path / "link.db"
+    link.symlink_to(wal)
+    with service(wal) as live:
+        live.execute(INSERT)
+        assert len(cancels(store_of(link))) == 8
+    assert names(tmp_path) == {"data", "link.db"}
+
+
+def test_odd_characters_in_a_path_are_no_options_of_the_database(tmp_path: Path) -> None:
+    folder = tmp_path / "a?mode=memory&b#c%41"
+    make_requests(folder / "requests.db", wal=True)
+    store = store_of(folder / "requests.db")
+    assert len(store.cancel(cancels(store), NOW)) == 7
+    store.close()
+    assert names(tmp_path) == {folder.name}
+    assert names(folder) == {"requests.db"}
+
+
+def test_the_owner_is_no_obstacle_to_himself(path: Path) -> None:
+    check_owner(path)
+    check_owner(path.parent / "missing.db")
+
+
+def test_another_user_than_the_owner_is_refused_and_told_whom_to_be(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 4_000_000)
+    with pytest.raises(ConfigError, match=r"run as .*--allow-other-user"):
+        check_owner(path)
+    check_owner(path, allow_other_user=True)
+
+
+def test_a_file_of_another_user_is_refused(path: Path) -> None:
+    """A real one: root can give the database away, and anybody else finds root's files."""
+    owner, theirs = "root", Path(os.devnull)
+    if os.geteuid() == 0:
+        os.chown(path, 65534, -1)
+        owner, theirs = "nobody", path
+    with pytest.raises(ConfigError, match=rf"belongs to {owner} \(uid \d+\), but this is .*"):
+        check_owner(theirs)
