@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "plan": frozenset({"actions", "errors", "model", "problems", "timestamps", "totals"}),
     "result": frozenset({"actions", "errors", "model", "plan", "problems", "timestamps"}),
     "cache": frozenset(
-        {"waiting", "actions", "errors", "escape", "model", "problems", "timestamps"}
+        {"locking", "waiting", "actions", "errors", "escape", "model", "problems", "timestamps"}
     ),
     "requests": frozenset(
         {"waiting", "actions", "errors", "escape", "model", "problems", "timestamps"}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -64,6 +66,8 @@ def narration_cleanup(
 
 def main() -> None:
     """Run the command line with the process's own arguments; ends by raising SystemExit."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
     try:
         app()
     except CleanupError as error:
@@ -78,6 +82,11 @@ def main() -> None:
             raise
         _tell(f"internal error: {type(error).__name__}: {shown(error)}; -v shows where")
         sys.exit(ExitCode.FAILED)
+
+
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    """Commands that only look end at once; a run has a handler of its own."""
+    raise SystemExit(128 + number)
 
 
 def _tell(line: str) -> None:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from narration_cleanup.cache import CacheStore
+from narration_cleanup.errors import HalfError
+from narration_cleanup.locking import run_lock_in
 from narration_cleanup.plan import CachePolicy, RequestPolicy
 from narration_cleanup.plan.policy import DAY, HOUR, MB
 from narration_cleanup.requests import RequestStore
@@ -21,6 +23,21 @@ class Halves:
 
     cache: CacheStore | None
     requests: RequestStore | None
+
+    @contextmanager
+    def locked(self, state_dir: Path) -> Iterator[None]:
+        """Hold the run lock of every half; raises ``BusyError`` where another run has one."""
+        with ExitStack() as stack:
+            if self.cache is not None:
+                try:
+                    stack.enter_context(self.cache.locked())
+                except HalfError:  # network file systems cannot lock a directory
+                    stack.enter_context(run_lock_in(state_dir, self.cache.location))
+            elif self.requests is not None:
+                stack.enter_context(run_lock_in(state_dir, self.requests.location))
+            if self.requests is not None:
+                stack.enter_context(self.requests.locked())
+            yield
 
 
 @contextmanager

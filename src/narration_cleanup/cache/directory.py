@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from narration_cleanup.errors import BusyError, ConfigError, HalfError
+from narration_cleanup.errors import ConfigError, HalfError
 from narration_cleanup.escape import shown
-from narration_cleanup.waiting import Deadline
+from narration_cleanup.locking import run_lock, try_lock, unlock
 
 OWN_FOLDER = ".narration-cleanup"
 """The tool's own folder inside the cache directory; the service never looks at it."""
-LOCK_WAIT = 3.0
-"""Seconds that a run waits for another one to end."""
+_NO_LOCKS = frozenset({errno.EBADF, errno.ENOLCK, errno.ENOTSUP, errno.EINVAL})
 _PLACES = {"/": "the root directory", "~": "your home directory"}
 
 
@@ -75,37 +73,29 @@ class Directory:
     def locked(self) -> Iterator[None]:
         """Hold the run lock, an flock on the directory itself: it leaves no file behind.
 
-        Raises ``BusyError`` when another run still has it after ``LOCK_WAIT`` seconds.
+        Raises ``BusyError`` when another run still has it after a few seconds, ``HalfError``
+        where the file system cannot lock.
         """
-        deadline = Deadline(LOCK_WAIT)
-        while not self._try_lock(fcntl.LOCK_EX):
-            if deadline.passed:
-                raise BusyError(f"another run is at work on {shown(self.path)}: nothing was done")
-            deadline.pause(0.05)
         try:
-            yield
-        finally:
-            fcntl.flock(self.fd, fcntl.LOCK_UN)
+            with run_lock(self.fd, str(self.path)):
+                yield
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            raise HalfError(
+                "no_lock",
+                f"the file system of {shown(self.path)} cannot lock a directory ({error.strerror})",
+            ) from None
 
     def in_progress(self) -> bool:
         """Whether a run holds the lock now."""
-        if not self._try_lock(fcntl.LOCK_SH):
-            return True
-        fcntl.flock(self.fd, fcntl.LOCK_UN)
-        return False
-
-    def _try_lock(self, kind: int) -> bool:
         try:
-            fcntl.flock(self.fd, kind | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                return False
-            raise HalfError(
-                "no_lock",
-                f"the file system of {shown(self.path)} cannot lock a directory "
-                f"({error.strerror}): nothing is removed there",
-            ) from None
-        return True
+            free = try_lock(self.fd, shared=True)
+        except OSError:
+            return False
+        if free:
+            unlock(self.fd)
+        return not free
 
     def status(self, name: str) -> os.stat_result | None:
         """``lstat`` of a name in the directory; ``None`` where there is none."""

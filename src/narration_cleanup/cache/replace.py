@@ -8,7 +8,6 @@ found by the last look at it.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -23,6 +22,7 @@ from narration_cleanup.cache.places import Places
 from narration_cleanup.cache.staging import INDEX_FILE_NAME, SETTLE, Staging
 from narration_cleanup.errors import CleanupError, HalfError, IndexChangedError
 from narration_cleanup.escape import shown
+from narration_cleanup.locking import wait_for_lock
 from narration_cleanup.model import Ref
 from narration_cleanup.waiting import Deadline
 
@@ -224,26 +224,15 @@ class Replacement:
             yield
             return
         try:
-            deadline = Deadline(TRY_FOR)
-            while not _try_lock(fd):
-                if deadline.passed:
-                    raise HalfError(
-                        "index_locked",
-                        f"the service held {shown(self._name)}.lock for {TRY_FOR:g} s: its "
-                        "entries stay until the next run",
-                    )
-                deadline.pause(SETTLE)
+            if not wait_for_lock(fd, TRY_FOR):
+                raise HalfError(
+                    "index_locked",
+                    f"the service held {shown(self._name)}.lock for {TRY_FOR:g} s: its "
+                    "entries stay until the next run",
+                )
             yield
         finally:
             os.close(fd)
-
-
-def _try_lock(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _read_from(fd: int, offset: int, size: int) -> bytes:

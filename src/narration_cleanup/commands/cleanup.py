@@ -132,9 +132,7 @@ def _run(
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_signals())
         halves = stack.enter_context(open_halves(settings, allow_other_user=call.allow_other_user))
-        for half in (halves.cache, halves.requests):
-            if half is not None:
-                stack.enter_context(half.locked())
+        stack.enter_context(halves.locked(settings.cleanup.state_dir))
         return _run_locked(settings, halves, result, log, stop, progress)
 
 
@@ -149,9 +147,10 @@ def _run_locked(
         total = plans.cache.totals.entry_count
         refuse_too_many(len(plans.cache.actions), total, limit.allowed, str(limit))
     job.run(halves, plans, result, stop, progress, log)
+    if stop.asked:
+        return stats_of(settings, plans.cache, plans.requests, plans.problems, now)
     after = job.survey_and_plan(halves, policies, now, progress)
-    if not stop.asked:
-        job.look_again(result, after)
+    job.look_again(result, after)
     return stats_of(settings, after.cache, after.requests, after.problems, now)
 
 
