@@ -13,6 +13,7 @@ import pytest
 from rich.cells import cell_len
 
 from narration_cleanup.actions import Outcome, Reason
+from narration_cleanup.errors import ExitCode
 from narration_cleanup.model import Half, Problem
 from narration_cleanup.output.human import show_run, show_stats
 from narration_cleanup.result import Result
@@ -147,6 +148,25 @@ def test_a_half_that_is_absent_is_said() -> None:
     text = in_one_line(stats_shown(Stats(NOW, 6, 1, problems=result.all_problems())))
     assert "could not be read: see the problems" in text
     assert "not configured: left out" in text
+
+
+def test_a_refusal_is_said_and_nothing_else() -> None:
+    result = Result(NOW, False, True, True, NOW)
+    result.stop(ExitCode.BAD_CONFIGURATION, "one fault\nanother \x1b[31m")
+    text = bare(run_shown(result))
+    assert text.split("\n")[2:] == ["one fault", "another \\x1b[31m", ""]
+    assert "Cache" not in text
+    result.dry_run = True
+    assert run_shown(result, terminal=False) == ""
+
+
+def test_what_a_signal_left_out_is_said() -> None:
+    result = result_of(cache_plan(), None, dry_run=False)
+    result.requests_configured = True
+    result.stop(ExitCode.TERMINATED, "Stopped by a signal")
+    text = in_one_line(run_shown(result))
+    assert "Removed 33 of 60 entries" in text
+    assert "Requests not reached" in text
 
 
 def test_stats_show_ages_sizes_voices_and_the_abandoned() -> None:

@@ -115,10 +115,12 @@ def test_quiet_still_says_what_is_wrong() -> None:
 
 
 def test_quiet_says_a_refusal() -> None:
-    result = Result(NOW, False, True, True, NOW, stopped=ExitCode.REFUSED, stop_message="no")
+    result = Result(
+        NOW, False, True, True, NOW, stopped=ExitCode.REFUSED, stop_message="no\nno, no"
+    )
     stream = io.StringIO()
     Log(stream, quiet=True).finished(result)
-    assert stream.getvalue() == "ERROR - no\n"
+    assert stream.getvalue() == "ERROR - no\nERROR - no, no\n"
 
 
 def test_verbose_adds_a_line_for_each_action() -> None:

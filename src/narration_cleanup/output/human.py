@@ -26,14 +26,14 @@ def show_run(
     ``stats`` is how things stand afterwards. On a terminal (``terminal=None`` asks the stream)
     with Rich, as wide as the terminal unless ``width`` is given; ``verbose`` shows every item,
     and what a rule kept. In a pipe a dry run is plain lines, one for each item; a run says
-    nothing here, since its log lines (``output.logs``) have told it. ``quiet`` says nothing
-    unless something is wrong.
+    nothing here, and neither does what was refused: log lines (``output.logs``) tell of those.
+    ``quiet`` says nothing unless something is wrong.
     """
     stream = sys.stdout if stream is None else stream
     if quiet and result.outcome is RunOutcome.SUCCESS and not result.all_problems():
         return
     on_terminal = _is_terminal(stream) if terminal is None else terminal
-    if not on_terminal and not result.dry_run:
+    if not on_terminal and (not result.dry_run or result.stopped is not None):
         return
     allow_any_character(stream)
     with until_closed(stream):

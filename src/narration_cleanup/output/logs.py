@@ -168,7 +168,8 @@ class Log:
             self.problem(problem)
         level = _END_LEVEL.get(result.outcome, Level.ERROR)
         say = self._routine if result.outcome is RunOutcome.SUCCESS else self._wrong
-        say("finished", shown(result.message), level, outcome=result.outcome.value)
+        for line in result.message.splitlines():
+            say("finished", shown(line), level, outcome=result.outcome.value)
 
     def error(self, message: str, exit_code: int) -> None:
         """A command could not be done at all: one line for each fault in ``message``."""

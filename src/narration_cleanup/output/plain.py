@@ -41,7 +41,8 @@ def write_dry_run(
         for line in _totals(result):
             stream.write(f"{line}\n")
     _write_problems(result.all_problems(), stream, verbose=True)
-    stream.write(f"{shown(result.message)}\n")
+    for line in result.message.splitlines():
+        stream.write(f"{shown(line)}\n")
 
 
 def _write_items(outcomes: Iterable[tuple[Action, Outcome, str | None]], stream: TextIO) -> None:
@@ -122,7 +123,7 @@ def _request_rows(stats: Stats) -> Iterable[tuple[str, str]]:
         yield "-", _absent(stats.problems, "requests")
         return
     yield "total", f"{totals.total:,}"
-    for status, number in totals.by_status.items():
+    for status, number in sentences.in_order(totals.by_status):
         abandoned = totals.abandoned_by_status.get(status, 0)
         yield shown(status), f"{number:,}" + (f", {abandoned:,} abandoned" if abandoned else "")
     limit = f"(limit {stats.abandoned_timeout_hours:g} h)"

@@ -28,8 +28,9 @@ from narration_cleanup.output.words import clock, shortened, size
 from narration_cleanup.result import CacheResult, RequestResult, Result, RunOutcome
 from narration_cleanup.stats import Stats
 
-ROWS = 8
-"""Rows shown of each reason without ``-v``."""
+ROWS_TO_COME = 8
+ROWS_DONE = 3
+"""Rows shown of each reason without ``-v``: in a dry run, and of what a run has done."""
 MOST_ROWS = 100_000
 """Rows shown of each reason with ``-v``: more than anyone reads, and memory stays bounded."""
 _SIZE = 9
@@ -53,21 +54,23 @@ def print_run(
                 ("Narration cleanup", "bold"), f"  {title}  ", (clock(result.started_at), QUIET)
             )
         )
-        _print_cache(result, console, verbose=verbose)
-        _print_requests(result, console, verbose=verbose)
-        _print_stays(result, stats, console)
+        if result.stopped is None or result.cache or result.requests:
+            _print_cache(result, console, verbose=verbose)
+            _print_requests(result, console, verbose=verbose)
+            _print_stays(result, stats, console)
     if problems := result.all_problems():
         console.print()
         console.print(Text(sentences.problems_title(problems), f"bold {worst(problems)}"))
         console.print(Padding(problem_table(problems, verbose=verbose), (0, 0, 0, 2)))
     console.print()
-    console.print(Text(shown(result.message), f"bold {_MESSAGE_STYLE.get(result.outcome, BAD)}"))
+    for line in result.message.splitlines():
+        console.print(Text(shown(line), f"bold {_MESSAGE_STYLE.get(result.outcome, BAD)}"))
 
 
 def _print_cache(result: Result, console: Console, *, verbose: bool) -> None:
     cache = result.cache
     if cache is None:
-        _print_absent("Cache", result.cache_configured, console)
+        _print_absent("Cache", result.cache_configured, result, console)
         return
     _print_title("Cache", sentences.cache_headline(cache, dry_run=result.dry_run), console)
     total = cache.plan.totals.entry_count
@@ -76,18 +79,24 @@ def _print_cache(result: Result, console: Console, *, verbose: bool) -> None:
         width = min(console.width - 4, 60)
         share = bar(console, width, [(total - kept, GOES), (kept, STAYS)], total)
         console.print(Padding(share, (0, 0, 0, 2)))
-    _print_groups(cache.outcomes, console, verbose=verbose)
+    _print_groups(cache.outcomes, console, cap=_cap(result, verbose))
     if verbose and cache.plan.held:
         _print_held(cache, console)
+
+
+def _cap(result: Result, verbose: bool) -> int:
+    if verbose:
+        return MOST_ROWS
+    return ROWS_TO_COME if result.dry_run else ROWS_DONE
 
 
 def _print_requests(result: Result, console: Console, *, verbose: bool) -> None:
     requests: RequestResult | None = result.requests
     if requests is None:
-        _print_absent("Requests", result.requests_configured, console)
+        _print_absent("Requests", result.requests_configured, result, console)
         return
     _print_title("Requests", sentences.requests_headline(requests, dry_run=result.dry_run), console)
-    _print_groups(requests.outcomes, console, verbose=verbose)
+    _print_groups(requests.outcomes, console, cap=_cap(result, verbose))
     if requests.overwritten:
         text = f"{requests.overwritten:,} cancelled earlier were completed by the service since"
         console.print(Padding(Text(text, GOES), (0, 0, 0, 2)))
@@ -98,16 +107,19 @@ def _print_title(name: str, headline: str, console: Console) -> None:
     console.print(Text.assemble((name, "bold"), "  ", headline))
 
 
-def _print_absent(name: str, configured: bool, console: Console) -> None:
-    why = "could not be worked on: see the problems" if configured else sentences.ABSENT_HALF
+def _print_absent(name: str, configured: bool, result: Result, console: Console) -> None:
+    why = sentences.ABSENT_HALF
+    if configured:
+        stopped = result.stopped is not None
+        why = "not reached" if stopped else "could not be worked on: see the problems"
     console.print()
     console.print(Text.assemble((name, "bold"), "  ", (why, QUIET)))
 
 
 def _print_groups(
-    outcomes: Iterable[tuple[Action, Outcome, str | None]], console: Console, *, verbose: bool
+    outcomes: Iterable[tuple[Action, Outcome, str | None]], console: Console, *, cap: int
 ) -> None:
-    groups = grouped(outcomes, MOST_ROWS if verbose else ROWS)
+    groups = grouped(outcomes, cap)
     print_rows = _row_printer([row for group in groups.values() for row in group.rows], console)
     for group in groups.values():
         title = Text.assemble(
@@ -119,7 +131,7 @@ def _print_groups(
         console.print(Padding(title, (0, 0, 0, 2)))
         print_rows(group.rows)
         if group.more:
-            hint = "" if verbose else " (-v shows all)"
+            hint = "" if cap == MOST_ROWS else " (-v shows all)"
             console.print(Padding(Text(f"and {group.more:,} more{hint}", QUIET), (0, 0, 0, 4)))
 
 

@@ -160,7 +160,7 @@ def _requests_panel(stats: Stats, console: Console, width: int) -> Panel:
     if totals is None:
         return _panel("Requests", _absent(stats, Half.REQUESTS), width)
     bars = []
-    for status, number in totals.by_status.items():
+    for status, number in sentences.in_order(totals.by_status):
         abandoned = totals.abandoned_by_status.get(status, 0)
         figure = f"{number:,}" + (f", {abandoned:,} abandoned" if abandoned else "")
         parts = [(abandoned, GOES), (number - abandoned, STAYS)]

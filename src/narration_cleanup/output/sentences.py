@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from narration_cleanup.actions import Reason
 from narration_cleanup.escape import shown
-from narration_cleanup.model import Problem, Severity
+from narration_cleanup.model import Problem, RequestStatus, Severity
 from narration_cleanup.output.digest import Group
 from narration_cleanup.output.words import age, clock, count, entries, size
 from narration_cleanup.record import RunRecord
@@ -110,6 +110,15 @@ def problem_line(problem: Problem) -> str:
     """One problem in one line, safe to show: half, message (with what to do), subject."""
     subject = "" if problem.subject is None else f" ({shown(problem.subject)})"
     return f"{problem.half.value}: {shown(problem.message)}{subject}"
+
+
+def in_order(by_status: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Requests by status in the order of a request's life; unknown statuses last."""
+    known = tuple(RequestStatus)
+    return sorted(
+        by_status.items(),
+        key=lambda item: known.index(RequestStatus(item[0])) if item[0] in known else len(known),
+    )
 
 
 def automatic(stats: Stats) -> str:

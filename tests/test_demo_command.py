@@ -1,0 +1,136 @@
+"""The demo as a newcomer sees it, and what it leaves alone."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.samples import make_sample, read_index, read_requests, tree_digest
+
+COMMAND = (sys.executable, "-m", "narration_cleanup", "demo")
+
+
+def demo(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, **variables},
+    )
+
+
+def test_the_demo_shows_all_three_commands_and_leaves_a_clean_sandbox(tmp_path: Path) -> None:
+    place = tmp_path / "demo"
+    done = demo(place)
+    assert done.returncode == 0, done.stdout
+    assert not re.search("[\x1b╭━]", done.stdout)
+    told = [
+        "25 narrations in five voices",
+        "$ narration-cleanup -c narration-cleanup.toml dry-run",
+        "expired: 20.5 days old, limit 7",
+        "Would remove 11 of 25 entries and 2 files without an entry",
+        "Would cancel 3 of 28 requests",
+        "$ narration-cleanup -c narration-cleanup.toml run",
+        "INFO - Removed 10 expired cache entries, freed ",
+        "INFO - Cancelled 3 abandoned requests",
+        "INFO - Cleanup tasks completed successfully",
+        "$ narration-cleanup -c narration-cleanup.toml stats",
+        "expired            0, 0 B (older than 7 days)",
+        f"cd {place}",
+        "-c narration-cleanup.toml stats --json",
+    ]
+    positions = [done.stdout.index(part) for part in told]
+    assert positions == sorted(positions)
+    index = read_index(place / "cache" / "narration" / "cache_index.json")
+    audio = {path.stem for path in (place / "cache" / "narration").glob("*.wav")}
+    assert len(index) == 14
+    assert audio == set(index)
+    statuses = [row[4] for row in read_requests(place / "requests.db").values()]
+    assert (statuses.count("cancelled"), statuses.count("queued")) == (4, 2)
+
+
+def test_a_configured_service_is_not_touched_by_the_demo(tmp_path: Path) -> None:
+    sample = make_sample(tmp_path / "service")
+    before = tree_digest(sample.root)
+    done = demo(
+        tmp_path / "demo",
+        NARRATION_CACHE_DIR=str(sample.cache.directory),
+        NARRATION_REQUESTS_DB=str(sample.database),
+        NARRATION_CLEANUP_STATE_DIR=str(sample.root / "state"),
+        NARRATION_CACHE_TTL_DAYS="0.001",
+    )
+    assert done.returncode == 0, done.stdout
+    assert "Would remove 11 of 25 entries" in done.stdout
+    assert tree_digest(sample.root) == before
+    commands = [line for line in done.stdout.splitlines() if line.endswith("stats --json")]
+    for variable in ("NARRATION_CACHE_DIR", "NARRATION_REQUESTS_DB"):
+        assert f"-u {variable} " in commands[0]
+
+
+def test_what_the_demo_suggests_can_be_typed(tmp_path: Path) -> None:
+    done = demo(tmp_path / "my demo", NARRATION_CACHE_TTL_DAYS="0.001")
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    cd = next(line for line in lines if line.startswith("cd "))
+    suggested = [
+        line for line in lines if " -c narration-cleanup.toml " in line and "$" not in line
+    ]
+    assert len(suggested) >= 4
+    for line in suggested:
+        shell = f"{cd} && {line}"
+        tried = subprocess.run(["sh", "-c", shell], capture_output=True, text=True)
+        assert tried.returncode == 0, (line, tried.stderr)
+    assert (
+        "14 entries in the cache"
+        in subprocess.run(
+            ["sh", "-c", f"{cd} && {suggested[1]}"], capture_output=True, text=True
+        ).stdout
+    )
+
+
+def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    done = demo(tmp_path)
+    assert done.returncode == 4
+    assert done.stdout.count("\n") == 1
+    assert "is not an empty folder" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_without_a_folder_it_makes_one_of_its_own(tmp_path: Path) -> None:
+    done = demo(TMPDIR=str(tmp_path))
+    assert done.returncode == 0, done.stdout
+    (made,) = tmp_path.iterdir()
+    assert made.name.startswith("narration-demo-")
+    assert (made / "narration-cleanup.toml").is_file()
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_on_a_terminal_it_is_drawn(tmp_path: Path, width: int) -> None:
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(width)}
+    command = [*COMMAND, str(tmp_path / "demo")]
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        shown = b""
+        while piece := _read_some(ours):
+            shown += piece
+    os.close(ours)
+    assert process.returncode == 0
+    text = shown.decode()
+    assert "\x1b[" in text
+    assert "╭" in text
+    assert "INFO - " not in text
+
+
+def _read_some(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:  # what Linux says when the other side is closed
+        return b""
