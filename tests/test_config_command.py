@@ -141,6 +141,7 @@ def test_init_says_why_it_cannot_write(tmp_path: Path) -> None:
 
 def test_an_options_help_names_variable_and_default() -> None:
     assert option_help("cache.ttl_days") == (
-        "Audio older than this many days is expired. (NARRATION_CACHE_TTL_DAYS; default 7)"
+        "Audio older than this many days is expired. Default: 7. Variable: NARRATION_CACHE_TTL_DAYS"
     )
-    assert option_help("cache.dir").endswith(" (NARRATION_CACHE_DIR; no default)")
+    assert option_help("cache.dir").endswith(" Default: none. Variable: NARRATION_CACHE_DIR")
+    assert " Default: off. " in option_help("cache.enforce_max_size")

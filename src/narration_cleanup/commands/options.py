@@ -16,16 +16,18 @@ _RULES = "Rules"
 _OUTPUT = "Output"
 
 
-def _setting(name: str, flag: str, panel: str) -> typer.models.OptionInfo:
+def _setting(
+    name: str, flag: str, panel: str, metavar: str | None = None
+) -> typer.models.OptionInfo:
     # No envvar and no default here: the settings read those, and know where a value came from.
     option: typer.models.OptionInfo = typer.Option(
-        flag, help=option_help(name), show_default=False, rich_help_panel=panel
+        flag, help=option_help(name), show_default=False, rich_help_panel=panel, metavar=metavar
     )
     return option
 
 
-CacheDir = Annotated[str | None, _setting("cache.dir", "--cache-dir", _WHERE)]
-RequestsDb = Annotated[str | None, _setting("requests.db", "--requests-db", _WHERE)]
+CacheDir = Annotated[str | None, _setting("cache.dir", "--cache-dir", _WHERE, "DIR")]
+RequestsDb = Annotated[str | None, _setting("requests.db", "--requests-db", _WHERE, "DB")]
 AllowOtherUser = Annotated[
     bool,
     typer.Option(
@@ -34,16 +36,16 @@ AllowOtherUser = Annotated[
         rich_help_panel=_WHERE,
     ),
 ]
-TtlDays = Annotated[str | None, _setting("cache.ttl_days", "--ttl-days", _RULES)]
+TtlDays = Annotated[str | None, _setting("cache.ttl_days", "--ttl-days", _RULES, "DAYS")]
 AbandonedTimeout = Annotated[
     str | None,
-    _setting("requests.abandoned_timeout_hours", "--abandoned-timeout-hours", _RULES),
+    _setting("requests.abandoned_timeout_hours", "--abandoned-timeout-hours", _RULES, "HOURS"),
 ]
 EnforceMaxSize = Annotated[
     bool | None, _setting("cache.enforce_max_size", "--enforce-max-size", _RULES)
 ]
-MinFreeMb = Annotated[str | None, _setting("cache.min_free_mb", "--min-free-mb", _RULES)]
-MaxDelete = Annotated[str | None, _setting("cleanup.max_delete", "--max-delete", _RULES)]
+MinFreeMb = Annotated[str | None, _setting("cache.min_free_mb", "--min-free-mb", _RULES, "MB")]
+MaxDelete = Annotated[str | None, _setting("cleanup.max_delete", "--max-delete", _RULES, "N|N%")]
 IgnoreClock = Annotated[
     bool,
     typer.Option(

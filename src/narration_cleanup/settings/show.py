@@ -105,13 +105,15 @@ def show_document(settings: Settings) -> dict[str, object]:
 
 
 def option_help(name: str) -> str:
-    """The help of a setting's command-line option: with its variable and its default.
+    """The help of a setting's command-line option: with its default and its variable.
 
-    In round brackets, since Rich takes square ones for mark-up.
+    The variable stands last and alone, since the longest just fits into 80 columns.
     """
     setting = BY_NAME[name]
-    default = "no default" if setting.default is None else f"default {plain(setting.default)}"
-    return f"{setting.help} ({setting.env}; {default})"
+    default = "none" if setting.default is None else plain(setting.default)
+    if isinstance(setting.default, bool):
+        default = "on" if setting.default else "off"
+    return f"{setting.help} Default: {default}. Variable: {setting.env}"
 
 
 def init_text() -> str:
