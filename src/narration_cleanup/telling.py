@@ -9,10 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
 
 from narration_cleanup import __version__
+from narration_cleanup.actions import CancelRequest, Outcome
+from narration_cleanup.errors import CleanupError
 from narration_cleanup.escape import shown
-from narration_cleanup.history import History, open_history, read_clocks, trigger_of
+from narration_cleanup.history import (
+    ClockMark,
+    History,
+    open_history,
+    read_clocks,
+    trigger_of,
+)
+from narration_cleanup.model import Half, Problem, Severity
 from narration_cleanup.output.metrics import (
     carried_on,
     facts_of,
@@ -21,78 +33,131 @@ from narration_cleanup.output.metrics import (
     write_metrics,
 )
 from narration_cleanup.record import RunRecord, record_of
-from narration_cleanup.result import Result, RunOutcome
-from narration_cleanup.settings import AlertsSettings, Settings
+from narration_cleanup.result import RequestResult, Result, RunOutcome
+from narration_cleanup.safety import clock_jump, refuse_clock_jump
+from narration_cleanup.settings import AlertsSettings, Settings, load_despite_faults
 
 NOTIFIED_BY = "NARRATION_NOTIFIED_BY"
 """``unit`` in the environment of a unit whose ``OnFailure=``/``OnSuccess=`` units do the telling:
 it has no network itself. Outside such a unit the run tells, so that nothing is heard twice."""
 
 Warn = Callable[[str], None]
+CountCompleted = Callable[[Sequence[str | int]], int]
 
 
 @dataclass(slots=True)
 class Telling:
-    """A run that is to be told of. ``history`` is ``None`` where none can be kept."""
+    """A run that is to be told of. ``history`` is ``None`` where none can be kept.
+
+    ``clocks`` is what both clocks said when it began; ``clock_refused``, that the run refused
+    since they disagreed, which the next one must know.
+    """
 
     settings: Settings
     environ: Mapping[str, str]
-    warn: Warn
-    history: History | None
+    trigger: str
+    history: History | None = None
     run_id: int | None = None
+    clocks: ClockMark | None = None
+    clock_refused: bool = False
 
     @property
     def sends(self) -> bool:
         """Whether the run itself sends pings and messages."""
         return self.environ.get(NOTIFIED_BY) != "unit"
 
+    def refuse_clock_jump(self) -> None:
+        """Raise ``RefusedError`` where the clock jumped since the last run."""
+        if self.history is None or self.clocks is None:
+            return
+        jump = clock_jump(self.clocks, self.history.clock_marks())
+        self.clock_refused = jump is not None
+        refuse_clock_jump(jump)
 
-def begin(
-    settings: Settings, *, started_at: float, environ: Mapping[str, str], warn: Warn
-) -> Telling:
-    """Record that a run begins, and ping the start. ``warn`` is told what cannot be done."""
-    history = open_history(settings.cleanup.state_dir, warn=warn, at=started_at)
-    telling = Telling(settings, environ, warn, history)
-    if history is not None:
-        trigger = trigger_of(environ).value
-        telling.run_id = history.begin(started_at, trigger=trigger, version=__version__)
+
+def begin(settings: Settings, result: Result, environ: Mapping[str, str]) -> Telling:
+    """Record that a run begins, and ping the start. What cannot be done is a warning."""
+    telling = Telling(settings, environ, trigger_of(environ).value)
+    telling.clocks = read_clocks(result.started_at, environ)
+    warn = _warning(result, "history_unusable")
+    telling.history = open_history(settings.cleanup.state_dir, warn=warn, at=result.started_at)
+    if telling.history is not None:
+        telling.run_id = telling.history.begin(
+            result.started_at, trigger=telling.trigger, version=__version__
+        )
     if telling.sends and settings.alerts.ping_url is not None:
         from narration_cleanup.alerts import ping_start
 
-        _warn_all(warn, [ping_start(settings.alerts.ping_url)])
+        _warn_all(_warning(result, "alert_not_sent"), [ping_start(settings.alerts.ping_url)])
     return telling
 
 
-def end(telling: Telling, result: Result, *, clock_refused: bool = False) -> RunRecord:
-    """Write history and metrics; the record of the run, as kept.
+def begin_despite_faults(
+    flags: Mapping[str, object | None],
+    config_file: Path | None,
+    result: Result,
+    environ: Mapping[str, str],
+) -> Telling | None:
+    """As ``begin``, for a run whose settings are wrong: with those that are right.
 
-    ``clock_refused``: the run refused because the clocks disagreed, which the next one must know.
+    ``None`` where too little is right to tell anybody.
     """
-    settings = telling.settings
-    limit_bytes = int(settings.cache.max_size_mb * 2**20)
-    record = record_of(result, limit_bytes=limit_bytes)
+    try:
+        settings, state_known = load_despite_faults(
+            flags=flags, config_file=config_file, environ=environ
+        )
+    except CleanupError:
+        return None
+    if state_known:
+        return begin(settings, result, environ)
+    return Telling(settings, environ, trigger_of(environ).value)
+
+
+def note_cancelled(
+    telling: Telling, place: str, result: RequestResult, count: CountCompleted, at: float
+) -> None:
+    """Count the requests that an earlier run cancelled and the service completed all the same,
+    and remember those that this run cancelled. Each is counted once."""
     history = telling.history
+    if history is None:
+        return
+    earlier = history.recently_cancelled(place)
+    if earlier:
+        result.overwritten = count(earlier)
+        history.forget_cancelled(place, earlier)
+    done = [
+        action.id
+        for action, outcome, _ in result.outcomes
+        if outcome is Outcome.DONE and isinstance(action, CancelRequest)
+    ]
+    if done:
+        history.remember_cancelled(place, done, at)
+
+
+def end(telling: Telling, result: Result) -> RunRecord:
+    """Write history and metrics; the record of the run, as kept."""
+    settings, history = telling.settings, telling.history
+    record = record_of(result, limit_bytes=_limit_bytes(settings))
     if history is not None:
         record = history.finish(telling.run_id, record)
-        if result.finished_at is not None:
-            clocks = read_clocks(result.finished_at, telling.environ, refused=clock_refused)
-            if clocks is not None:
-                history.mark_clock(clocks)
+        if telling.clocks is not None:
+            refused = telling.clock_refused
+            history.mark_clock(msgspec.structs.replace(telling.clocks, refused=refused))
         history.prune(
             keep_days=settings.history.keep_days,
             keep_runs=settings.history.keep_runs,
             now=result.started_at,
         )
-    _write_metrics(telling, record)
+    _write_metrics(telling, record, _warning(result, "metrics_not_written"))
     if history is not None:
         history.close()
     return record
 
 
-def tell(telling: Telling, record: RunRecord, lines: Sequence[str] = ()) -> None:
+def tell(telling: Telling, record: RunRecord, lines: Sequence[str], warn: Warn) -> None:
     """Ping the end and send the message that is asked for; ``lines`` are the last of the log."""
     if telling.sends:
-        tell_of(record, telling.settings.alerts, telling.warn, lines=lines)
+        tell_of(record, telling.settings.alerts, warn, lines=lines)
 
 
 def tell_of(
@@ -125,26 +190,36 @@ def host_name() -> str:
     return socket.gethostname()
 
 
-def _write_metrics(telling: Telling, record: RunRecord) -> None:
+def _write_metrics(telling: Telling, record: RunRecord, warn: Warn) -> None:
     file = telling.settings.metrics.textfile
-    if file is None:
-        return
-    if record.outcome == RunOutcome.BUSY:  # the run that holds the lock is the one to tell of
-        return
+    if file is None or record.outcome == RunOutcome.BUSY:
+        return  # of a run that found the lock held, the one that holds it tells
     earlier = read_samples(file)
     history = telling.history
-    counters = carried_on(earlier, record) if history is None else history.counters()
     facts = facts_of(
         record,
-        counters,
+        carried_on(earlier, record) if history is None else history.counters(),
         interval_seconds=telling.settings.cleanup.interval_hours * 3_600,
-        limit_bytes=int(telling.settings.cache.max_size_mb * 2**20),
+        limit_bytes=_limit_bytes(telling.settings),
         earlier=earlier,
     )
     try:
         write_metrics(file, metrics_text(facts))
     except OSError as error:
-        telling.warn(f"the metrics {shown(file)} cannot be written: {error.strerror}")
+        warn(f"metrics.textfile {shown(file)} cannot be written: {error.strerror}")
+
+
+def _limit_bytes(settings: Settings) -> int:
+    return int(settings.cache.max_size_mb * 2**20)
+
+
+def _warning(result: Result, code: str) -> Warn:
+    """What could not be told stands among the run's own warnings."""
+
+    def warn(text: str) -> None:
+        result.problems.add(Problem(Half.PROGRAM, code, text, severity=Severity.WARNING))
+
+    return warn
 
 
 def _warn_all(warn: Warn, found: Sequence[str | None]) -> None:

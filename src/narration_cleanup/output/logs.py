@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import TextIO
@@ -20,6 +21,10 @@ from narration_cleanup.output.words import MB, count, entries, iso
 from narration_cleanup.result import CacheResult, RequestResult, Result, RunOutcome
 
 Field = str | int | float | bool | None | Mapping[str, int]
+
+
+LAST_LINES = 20
+"""Lines that a ping or a message carries at most."""
 
 
 class Level(Enum):
@@ -61,6 +66,8 @@ class Log:
     success. ``verbose`` adds a line for every action. ``clock`` gives the time that JSON lines
     carry (text lines carry none: the journal, cron and syslog add their own). ``muted`` says
     nothing at all, for when a terminal is told in another way.
+
+    ``last`` holds the last lines, said or not, for whoever hears of the run elsewhere.
     """
 
     def __init__(
@@ -81,6 +88,7 @@ class Log:
         self._verbose = verbose
         self._muted = muted
         self._clock = clock
+        self.last: deque[str] = deque(maxlen=LAST_LINES)
 
     def started(self, interval_hours: float, abandoned_timeout_hours: float) -> None:
         """The first line: how often this is meant to run, and when a request is abandoned."""
@@ -182,6 +190,7 @@ class Log:
 
     def say(self, level: Level, event: str, message: str, **fields: Field) -> None:
         """Write one line, whatever ``quiet`` says. ``message`` is to be safe to show."""
+        self.last.append(f"{level.name} - {message}")
         if self._muted:
             return
         if self._form is LogFormat.JSON:
@@ -195,7 +204,9 @@ class Log:
         self, event: str, message: str, level: Level = Level.INFO, /, **fields: Field
     ) -> None:
         """What goes as it should, or is the day's work: nothing for a quiet log."""
-        if not self._quiet:
+        if self._quiet:
+            self.last.append(f"{level.name} - {message}")
+        else:
             self.say(level, event, message, **fields)
 
     def _wrong(self, event: str, message: str, level: Level, /, **fields: Field) -> None:

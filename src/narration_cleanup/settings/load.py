@@ -42,6 +42,8 @@ class _Reading:
     origins: dict[str, Origin] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    file: Path | None = None
+    wrong: set[str] = field(default_factory=set)
 
     def take(self, setting: Setting, raw: object, origin: Origin, *, as_text: bool) -> None:
         """Parse one value and keep it, or note the fault."""
@@ -50,6 +52,7 @@ class _Reading:
         except (ValueError, TypeError, OverflowError, OSError):
             where = f"{origin}: {setting.name}" if origin.source == "file" else str(origin)
             expected = setting.kind.expected + (', or "none"' if setting.optional else "")
+            self.wrong.add(setting.name)
             self.faults.append(f"{shown(where)} is {raw_shown(setting, raw)}, expected {expected}")
             return
         self.values[setting.name] = value
@@ -80,8 +83,35 @@ def load_settings(
     `flags` is keyed by dotted name; `None` is a flag that was not given. `config_file` is what
     `--config` named. Raises one `ConfigError` that carries every fault, a line each.
     """
+    reading = _read(flags, config_file, environ)
+    if reading.faults:
+        raise ConfigError(*reading.faults)
+    return _built(reading)
+
+
+def load_despite_faults(
+    *,
+    flags: Mapping[str, object | None],
+    config_file: Path | None,
+    environ: Mapping[str, str],
+) -> tuple[Settings, bool]:
+    """The settings without those that are wrong, for telling somebody that they are wrong.
+
+    Beside them, whether `cleanup.state_dir` is what was meant: not where it is wrong itself, or
+    where the file that may name it cannot be read. Raises `ConfigError` where there is no state
+    folder at all.
+    """
+    reading = _read(flags, config_file, environ)
+    return _built(reading), "cleanup.state_dir" not in reading.wrong
+
+
+def _read(
+    flags: Mapping[str, object | None], config_file: Path | None, environ: Mapping[str, str]
+) -> _Reading:
     reading = _Reading(environ)
-    file = _take_file(reading, config_file)
+    reading.file = _take_file(reading, config_file)
+    if reading.faults and reading.file is None:
+        reading.wrong.update(BY_NAME)
     _take_credentials(reading)
     _take_variables(reading)
     for name, given in flags.items():
@@ -92,14 +122,19 @@ def load_settings(
             reading.take(setting, raw, Origin("flag", flag), as_text=True)
     _take_defaults(reading)
     reading.faults += _contradictions(reading)
-    if reading.faults:
-        raise ConfigError(*reading.faults)
-    return build(
-        reading.values,
-        origins=reading.origins,
-        warnings=tuple(reading.warnings),
-        config_file=file,
-    )
+    return reading
+
+
+def _built(reading: _Reading) -> Settings:
+    try:
+        return build(
+            reading.values,
+            origins=reading.origins,
+            warnings=tuple(reading.warnings),
+            config_file=reading.file,
+        )
+    except Undetermined as error:  # only where faults are passed over
+        raise ConfigError(*reading.faults) from error
 
 
 def require_a_half(settings: Settings) -> None:
