@@ -8,6 +8,7 @@ foreseeable, and none is ever called in a dry run.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from narration_cleanup.output.metrics import (
     write_metrics,
 )
 from narration_cleanup.record import RunRecord, record_of
+from narration_cleanup.requests import RequestStore
 from narration_cleanup.result import RequestResult, Result, RunOutcome
 from narration_cleanup.safety import clock_jump, refuse_clock_jump
 from narration_cleanup.settings import AlertsSettings, Settings, load_despite_faults
@@ -42,7 +44,6 @@ NOTIFIED_BY = "NARRATION_NOTIFIED_BY"
 it has no network itself. Outside such a unit the run tells, so that nothing is heard twice."""
 
 Warn = Callable[[str], None]
-CountCompleted = Callable[[Sequence[str | int]], int]
 
 
 @dataclass(slots=True)
@@ -113,18 +114,17 @@ def begin_despite_faults(
     return Telling(settings, environ, trigger_of(environ).value)
 
 
-def note_cancelled(
-    telling: Telling, place: str, result: RequestResult, count: CountCompleted, at: float
-) -> None:
+def note_cancelled(telling: Telling, store: RequestStore, result: RequestResult, at: float) -> None:
     """Count the requests that an earlier run cancelled and the service completed all the same,
     and remember those that this run cancelled. Each is counted once."""
-    history = telling.history
+    history, place = telling.history, store.location
     if history is None:
         return
     earlier = history.recently_cancelled(place)
     if earlier:
-        result.overwritten = count(earlier)
-        history.forget_cancelled(place, earlier)
+        with suppress(CleanupError):  # the run itself has said what is wrong with the database
+            result.overwritten = store.count_completed(earlier)
+            history.forget_cancelled(place, earlier)
     done = [
         action.id
         for action, outcome, _ in result.outcomes

@@ -48,11 +48,11 @@ def shown(records: list[RunRecord], *, width: int | None = None) -> str:
 
 def test_a_pipe_gets_one_line_for_each_run() -> None:
     assert shown(make_records()) == (
-        "id  began                 outcome  by      took  removed    freed  cancelled  problems\n"
-        " 4  2026-11-23 15:00 UTC  partial  timer  1.5 s        1   1000 B          2         1\n"
-        " 3  2026-11-23 14:00 UTC  killed   timer      -        -        -          -         -\n"
-        " 2  2026-11-23 13:00 UTC  refused  timer  1.5 s        0      0 B          0         0\n"
-        " 1  2026-11-23 12:00 UTC  success  timer  1.5 s        8   7.8 KB          2         0\n"
+        "id  began                 outcome  by      took  removed   freed  cancelled  problems\n"
+        " 4  2026-11-23 15:00 UTC  partial  timer  1.5 s        1  1000 B          2         1\n"
+        " 3  2026-11-23 14:00 UTC  killed   timer      -        -       -          -         -\n"
+        " 2  2026-11-23 13:00 UTC  refused  timer  1.5 s        0     0 B          0         0\n"
+        " 1  2026-11-23 12:00 UTC  success  timer  1.5 s        8  7.8 KB          2         0\n"
     )
 
 

@@ -10,10 +10,11 @@ from contextlib import ExitStack
 
 import typer
 
-from narration_cleanup import job
+from narration_cleanup import job, telling
 from narration_cleanup.commands import options
 from narration_cleanup.commands.options import Invocation
 from narration_cleanup.errors import CleanupError, ExitCode
+from narration_cleanup.escape import shown
 from narration_cleanup.opening import Halves, cache_policy, open_halves, request_policy
 from narration_cleanup.output import human
 from narration_cleanup.output import json as json_output
@@ -26,9 +27,10 @@ from narration_cleanup.settings import Settings, load_settings, require_a_half
 from narration_cleanup.standing import stats_of
 from narration_cleanup.stats import Stats
 from narration_cleanup.stopping import Stop, stop_on_signals
+from narration_cleanup.telling import Telling
 from narration_cleanup.waiting import Stopwatch
 
-Work = Callable[[Settings, Invocation, Result, Log, Progress], Stats]
+Work = Callable[[Settings, Invocation, Result, Log, Progress, Telling | None], Stats]
 
 
 def run_command(
@@ -90,30 +92,64 @@ def _carry_out(call: Invocation, result: Result, work: Work) -> ExitCode:
     """Do the work, tell of it, and answer with the exit code; a refusal is a result too."""
     on_terminal = sys.stdout.isatty() and not call.as_json
     log = Log(quiet=call.quiet or result.dry_run, verbose=call.verbose, muted=on_terminal)
-    stats, watch = None, Stopwatch()
+    stats, told, watch = None, None, Stopwatch()
     try:
         settings = load_settings(flags=call.flags, config_file=call.config_file, environ=os.environ)
+        if not result.dry_run:
+            told = telling.begin(settings, result, os.environ)
         require_a_half(settings)
         for warning in settings.warnings:
             log.warning(warning)
         result.cache_configured = settings.cache.dir is not None
         result.requests_configured = settings.requests.db is not None
         with showing_progress(sys.stderr, quiet=call.quiet) as progress:
-            stats = work(settings, call, result, log, progress)
+            stats = work(settings, call, result, log, progress, told)
     except CleanupError as error:
         result.stop(error.exit_code, str(error))
-    result.finished_at = result.started_at + watch.seconds
-    if not result.dry_run or result.stopped is not None:
-        log.finished(result)
-    if call.as_json:
-        json_output.write_run(result, stats, sys.stdout)
-    else:
-        human.show_run(result, stats, verbose=call.verbose, quiet=call.quiet)
+    except Exception as error:
+        result.stop(ExitCode.FAILED, f"internal error: {type(error).__name__}: {shown(error)}")
+        _remember_and_tell(told, result, log, watch)
+        raise
+    if told is None and not result.dry_run:
+        told = telling.begin_despite_faults(call.flags, call.config_file, result, os.environ)
+    _remember_and_tell(told, result, log, watch, lambda: _show(call, result, stats, log, told))
     return result.exit_code
 
 
+def _remember_and_tell(
+    told: Telling | None,
+    result: Result,
+    log: Log,
+    watch: Stopwatch,
+    show: Callable[[], None] = lambda: None,
+) -> None:
+    """History and metrics first, so that what they lack is shown; the network last."""
+    result.finished_at = result.started_at + watch.seconds
+    record = None if told is None else telling.end(told, result)
+    show()
+    if told is not None and record is not None:
+        telling.tell(told, record, list(log.last), log.warning)
+
+
+def _show(
+    call: Invocation, result: Result, stats: Stats | None, log: Log, told: Telling | None
+) -> None:
+    if not result.dry_run or result.stopped is not None:
+        log.finished(result)
+    if call.as_json:
+        trigger = None if told is None else told.trigger
+        json_output.write_run(result, stats, sys.stdout, trigger=trigger)
+    else:
+        human.show_run(result, stats, verbose=call.verbose, quiet=call.quiet)
+
+
 def _dry_run(
-    settings: Settings, call: Invocation, result: Result, log: Log, progress: Progress
+    settings: Settings,
+    call: Invocation,
+    result: Result,
+    log: Log,
+    progress: Progress,
+    told: Telling | None,
 ) -> Stats:
     now = result.started_at
     with open_halves(settings, allow_other_user=call.allow_other_user) as halves:
@@ -125,7 +161,12 @@ def _dry_run(
 
 
 def _run(
-    settings: Settings, call: Invocation, result: Result, log: Log, progress: Progress
+    settings: Settings,
+    call: Invocation,
+    result: Result,
+    log: Log,
+    progress: Progress,
+    told: Telling | None,
 ) -> Stats:
     log.started(settings.cleanup.interval_hours, settings.requests.abandoned_timeout_hours)
     log.tasks_started()
@@ -133,11 +174,19 @@ def _run(
         stop = stack.enter_context(stop_on_signals())
         halves = stack.enter_context(open_halves(settings, allow_other_user=call.allow_other_user))
         stack.enter_context(halves.locked(settings.cleanup.state_dir))
-        return _run_locked(settings, halves, result, log, stop, progress)
+        if told is not None and not call.ignore_clock:
+            told.refuse_clock_jump()
+        return _run_locked(settings, halves, result, log, stop, progress, told)
 
 
 def _run_locked(
-    settings: Settings, halves: Halves, result: Result, log: Log, stop: Stop, progress: Progress
+    settings: Settings,
+    halves: Halves,
+    result: Result,
+    log: Log,
+    stop: Stop,
+    progress: Progress,
+    told: Telling | None,
 ) -> Stats:
     now, policies = result.started_at, _policies(settings)
     job.recover(halves, result)
@@ -147,6 +196,9 @@ def _run_locked(
         total = plans.cache.totals.entry_count
         refuse_too_many(len(plans.cache.actions), total, limit.allowed, str(limit))
     job.run(halves, plans, result, stop, progress, log)
+    if told is not None and halves.requests is not None and result.requests is not None:
+        telling.note_cancelled(told, halves.requests, result.requests, now)
+        log.overwritten(result.requests)
     if stop.asked:
         return stats_of(settings, plans.cache, plans.requests, plans.problems, now)
     after = job.survey_and_plan(halves, policies, now, progress)

@@ -147,6 +147,10 @@ class Log:
                 count=requests.deleted_count,
                 freed_pages=requests.freed_pages,
             )
+        self._left_alone(requests.outcomes.count(Outcome.SKIPPED), "requests")
+
+    def overwritten(self, requests: RequestResult) -> None:
+        """What became of earlier cancellations, where the service did not heed them."""
         if requests.overwritten:
             self._routine(
                 "overwritten",
@@ -155,7 +159,6 @@ class Log:
                 Level.WARNING,
                 count=requests.overwritten,
             )
-        self._left_alone(requests.outcomes.count(Outcome.SKIPPED), "requests")
 
     def problem(self, problem: Problem) -> None:
         """Something that needs the operator; told by ``finished`` for all of a result."""
