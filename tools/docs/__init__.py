@@ -1,0 +1,1 @@
+"""Keeps the documents true: runs what they show, and writes what is made from the program."""

@@ -1,0 +1,97 @@
+"""Runs the commands that a document shows, so that their shown output is the real one.
+
+A ```console block holds lines of `$ command`, each followed by what it prints. All blocks of a
+document run one after the other, in one sandbox as `narration-cleanup demo` makes it, with the
+clock standing still. A ```sh block is not run: the line before it says why, as in
+`<!-- not run: it needs root -->`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from narration_cleanup.demo import make_sandbox
+
+ROOT = Path(__file__).resolve().parents[2]
+MOMENT = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+PLACE = Path("/tmp/narration-demo")
+"""Where the sandbox seems to lie; the real folder has another name, which is put right."""
+NOT_RUN = re.compile(r"<!-- not run: .{4,} -->")
+_BLOCK = re.compile(r"(?P<before>[^\n]*)\n```(?P<kind>console|sh)\n(?P<body>.*?)```\n", re.DOTALL)
+
+
+@contextmanager
+def sandbox() -> Iterator[Path]:
+    """A new sandbox to run a document's commands in."""
+    folder = Path(tempfile.mkdtemp(prefix="narration-docs-"))
+    try:
+        made = make_sandbox(folder / "demo", MOMENT.timestamp())
+        programs = folder / "bin"
+        programs.mkdir()
+        program = programs / "narration-cleanup"
+        program.write_text(
+            f'#!/bin/sh\nexec "{sys.executable}" -m tests.run_at {MOMENT.isoformat()} "$@"\n'
+        )
+        program.chmod(0o755)
+        yield made.directory
+    finally:
+        shutil.rmtree(folder)
+
+
+def outcome(command: str, place: Path) -> str:
+    """What a command prints when it is run in the sandbox, both streams as they come."""
+    environment = {
+        "HOME": str(place.parent),
+        "LANG": "C.UTF-8",
+        "NARRATION_CLEANUP_CONFIG": "narration-cleanup.toml",
+        "PATH": f"{place.parent / 'bin'}:{os.environ.get('PATH', os.defpath)}",
+        "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}",
+        "TZ": "UTC",
+        "COLUMNS": "80",
+    }
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=place,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        timeout=60,
+    )
+    return done.stdout.replace(str(place), str(PLACE)).replace(str(place.parent), str(PLACE.parent))
+
+
+def with_real_output(document: str) -> str:
+    """The document with every console block as it runs now."""
+    with sandbox() as place:
+        return _BLOCK.sub(lambda found: _as_run(found, place), document)
+
+
+def blocks_without_reason(document: str) -> list[str]:
+    """The ```sh blocks that do not say why they are not run."""
+    return [
+        found["body"]
+        for found in _BLOCK.finditer(document)
+        if found["kind"] == "sh" and not NOT_RUN.fullmatch(found["before"])
+    ]
+
+
+def _as_run(found: re.Match[str], place: Path) -> str:
+    if found["kind"] == "sh":
+        return found[0]
+    lines = []
+    for line in found["body"].splitlines():
+        if line.startswith("$ "):
+            lines.append(line)
+            lines += outcome(line[2:], place).splitlines()
+    return f"{found['before']}\n```console\n" + "\n".join(lines) + "\n```\n"
