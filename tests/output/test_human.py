@@ -119,6 +119,11 @@ def test_a_dry_run_shows_what_would_go_why_and_what_stays() -> None:
     assert "problem" not in text
 
 
+def test_no_two_blank_lines_follow_each_other() -> None:
+    for width in (40, 80):
+        assert "\n\n\n" not in bare(run_shown(everything(dry_run=False), width=width))
+
+
 def test_verbose_shows_every_item_and_what_a_rule_kept() -> None:
     text = bare(run_shown(everything(dry_run=True), width=140, verbose=True))
     assert "-v" not in text
