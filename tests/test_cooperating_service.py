@@ -1,0 +1,85 @@
+"""The service's side of the work, as the example has it, beside real runs of the tool."""
+
+import itertools
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from pathlib import Path
+
+from examples.cooperating_service import CacheIndex, complete, index_lock
+from tests.samples import SAMPLE_NOW, Sample, make_sample, read_index
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def start_run(sample: Sample) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "tests.run_at", SAMPLE_NOW.isoformat(), "run"),
+            *("--cache-dir", str(sample.cache.directory)),
+            *("--requests-db", str(sample.database)),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "TZ": "UTC", "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"},
+    )
+
+
+def test_a_service_that_locks_loses_no_update_and_brings_nothing_back(tmp_path: Path) -> None:
+    """It saves all the time while a run is at work; what it put is there, what expired is not."""
+    sample = make_sample(tmp_path)
+    service = CacheIndex(sample.cache.directory)
+    young = {**sample.kept[0].fields, "narration_id": ""}
+    put = []
+    with start_run(sample) as run:
+        for number in itertools.count():
+            key = f"{number:064x}"
+            (sample.cache.directory / f"{key}.mp3").write_bytes(b"audio")
+            service.entries[key] = young | {"file_path": f"cache/narration/{key}.mp3"}
+            service.save()
+            put.append(key)
+            if run.poll() is not None:
+                break
+    assert run.returncode == 0
+    service.save()
+    left = read_index(sample.cache.index)
+    assert list(left) == [entry.key for entry in sample.kept] + put
+    assert all((sample.cache.directory / f"{key}.mp3").exists() for key in left)
+
+
+def test_the_tool_waits_for_the_lock(tmp_path: Path) -> None:
+    """While the service holds the lock the index is not replaced, and then it is."""
+    sample = make_sample(tmp_path)
+    before = sample.cache.index.read_bytes()
+    gone = threading.Event()
+
+    def watch() -> None:
+        while any((sample.cache.directory / entry.name).exists() for entry in sample.expired):
+            pass
+        gone.set()
+
+    with index_lock(sample.cache.directory):
+        run = start_run(sample)
+        threading.Thread(target=watch, daemon=True).start()
+        assert gone.wait(timeout=30)
+        assert sample.cache.index.read_bytes() == before
+        assert run.poll() is None
+    assert run.wait() == 0
+    assert list(read_index(sample.cache.index)) == [entry.key for entry in sample.kept]
+
+
+def test_a_worker_notices_that_its_request_was_cancelled(tmp_path: Path) -> None:
+    sample = make_sample(tmp_path)
+    abandoned = next(row for row in sample.abandoned if row.status == "generating")
+    working = next(
+        row for row in sample.requests if row.status == "generating" and row not in sample.abandoned
+    )
+    assert start_run(sample).wait() == 0
+    with closing(sqlite3.connect(sample.database)) as database:
+        assert not complete(database, abandoned.request_id, "2026-11-23T12:00:01")
+        assert complete(database, working.request_id, "2026-11-23T12:00:01")
+        found = dict(database.execute("SELECT request_id, status FROM requests"))
+    assert found[abandoned.request_id] == "cancelled"
+    assert found[working.request_id] == "completed"
