@@ -11,6 +11,7 @@ from narration_cleanup.apply import apply_cache, apply_requests
 from narration_cleanup.cache import CacheStore
 from narration_cleanup.errors import HalfError, IndexChangedError
 from narration_cleanup.escape import shown
+from narration_cleanup.looking import Watched
 from narration_cleanup.model import Half, Problem, Severity
 from narration_cleanup.opening import Halves
 from narration_cleanup.plan import (
@@ -73,7 +74,9 @@ def survey_and_plan(
     cache, requests = halves.cache, halves.requests
     progress.start("Looking at the cache")
     cache_plan = (
-        _attempt(lambda: _plan_cache(cache, cache_policy, now, explain), Half.CACHE, problems)
+        _attempt(
+            lambda: _plan_cache(cache, cache_policy, now, progress, explain), Half.CACHE, problems
+        )
         if cache is not None
         else None
     )
@@ -175,13 +178,15 @@ def _attempt(work: Callable[[], T], half: Half, problems: Problems) -> T | None:
     return None
 
 
-def _plan_cache(store: CacheStore, policy: CachePolicy, now: float, explain: bool) -> CachePlan:
+def _plan_cache(
+    store: CacheStore, policy: CachePolicy, now: float, progress: Progress, explain: bool
+) -> CachePlan:
     """Survey and plan, as often as the service rewrites the index meanwhile."""
     deadline: Deadline | None = None
     while True:
         try:
             with store.survey() as survey:
-                return plan_cache(survey, policy, now, explain=explain)
+                return plan_cache(Watched(survey, progress), policy, now, explain=explain)
         except IndexChangedError as error:
             deadline = deadline or Deadline(SETTLED_WITHIN + error.size / BYTES_A_SECOND)
             if deadline.passed:

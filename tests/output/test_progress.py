@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 
+from narration_cleanup.job import survey_and_plan
+from narration_cleanup.opening import cache_policy, open_halves, request_policy
 from narration_cleanup.output.progress import TerminalProgress, showing_progress
 from narration_cleanup.progress import NoProgress
+from narration_cleanup.settings import load_settings
+from tests.samples import make_sample
 
 
 class Terminal(io.StringIO):
@@ -57,15 +62,15 @@ def test_long_work_is_shown_and_wiped_away(clock: Clock, monkeypatch: pytest.Mon
     progress = TerminalProgress(stream, clock=clock)
     progress.start("Looking")
     clock.now += 2
-    progress.advance(500)
+    progress.advance(1500)
     progress.start("Removing", 100)
     clock.now += 2
     progress.advance(50)
     shown = stream.getvalue()
     assert "Looking" in shown
-    assert "500/?" in shown
+    assert "1,500" in shown
     assert "Removing" in shown
-    assert "50/100" in shown
+    assert "50 of 100" in shown
     progress.close()
     assert stream.getvalue().endswith("\r\x1b[2K\x1b[?25h\r")
 
@@ -81,3 +86,22 @@ def test_the_screen_is_looked_at_no_more_than_ten_times_a_second(clock: Clock) -
         progress.advance()
     assert len(stream.getvalue()) == before
     progress.close()
+
+
+def test_looking_at_a_cache_is_told_as_it_goes(tmp_path: Path) -> None:
+    sample = make_sample(tmp_path)
+    told: list[int] = []
+
+    class Told(NoProgress):
+        def advance(self, count: int = 1) -> None:
+            told.append(count)
+
+    settings = load_settings(
+        flags={"cache.dir": str(sample.cache.directory)}, config_file=None, environ={}
+    )
+    policies = cache_policy(settings.cache), request_policy(settings.requests)
+    with open_halves(settings, allow_other_user=False) as halves:
+        plans = survey_and_plan(halves, policies, sample.now.timestamp(), Told())
+    assert plans.cache is not None
+    assert len(plans.cache.actions) == len(sample.expired)
+    assert sum(told) == len(sample.cache.entries)

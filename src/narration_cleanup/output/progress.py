@@ -77,6 +77,10 @@ class TerminalProgress:
             self._bars.stop()
             self._bars = None
 
+    def _figure(self) -> str:
+        of = "" if self._total is None else f" of {self._total:,}"
+        return f"{self._count:,}{of}"
+
     def _look(self) -> None:
         now = self._clock()
         if now < self._next or not self._phase:
@@ -86,13 +90,13 @@ class TerminalProgress:
             self._bars = _open(self._stream)
             self._bars.start()
         if self._task is None:
-            self._task = self._bars.add_task(self._phase, total=self._total)
-        self._bars.update(self._task, completed=self._count)
+            self._task = self._bars.add_task(self._phase, total=self._total, figure="")
+        self._bars.update(self._task, completed=self._count, figure=self._figure())
         self._bars.refresh()
 
 
 def _open(stream: TextIO) -> Bars:
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bars
 
     from narration_cleanup.output.terminal import QUIET, STAYS, open_console
@@ -100,7 +104,7 @@ def _open(stream: TextIO) -> Bars:
     return Bars(
         TextColumn("{task.description}", markup=False),
         BarColumn(None, QUIET, STAYS, STAYS, STAYS),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[figure]}", markup=False),
         console=open_console(stream),
         auto_refresh=False,
         transient=True,
