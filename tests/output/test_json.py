@@ -6,6 +6,8 @@ import gc
 import io
 import json
 import os
+import subprocess
+import sys
 import tracemalloc
 from typing import Any
 
@@ -233,5 +235,14 @@ def test_schemas_are_strict_and_the_one_holds_the_other() -> None:
 
 
 def test_an_unknown_schema_is_said_with_the_known_ones() -> None:
-    with pytest.raises(KeyError, match="run, stats"):
+    with pytest.raises(LookupError, match="run, stats"):
         schema_text("../stats")
+
+
+def test_the_command_prints_a_schema_and_knows_what_there_is() -> None:
+    command = [sys.executable, "-m", "narration_cleanup", "schema"]
+    done = subprocess.run([*command, "stats"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, schema_text("stats"))
+    done = subprocess.run([*command, "nonsense"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "run, stats" in " ".join(done.stderr.replace("│", " ").split())

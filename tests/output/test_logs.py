@@ -218,7 +218,10 @@ def test_what_a_full_disk_refused_comes_out_later(tmp_path: Path) -> None:
     ]
 
 
-def test_muted_says_nothing() -> None:
+def test_muted_leaves_the_story_to_the_terminal_but_warns() -> None:
     stream = io.StringIO()
-    tell(Log(stream, muted=True), result_of(cache_plan(), request_plan(), dry_run=False))
-    assert stream.getvalue() == ""
+    log = Log(stream, muted=True)
+    log.warning("odd")
+    tell(log, result_of(cache_plan(), request_plan(), dry_run=False))
+    assert stream.getvalue() == "WARNING - odd\n"
+    assert log.last[-1] == "INFO - Cleanup tasks completed successfully"

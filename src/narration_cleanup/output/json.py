@@ -43,7 +43,7 @@ _encode = JSONEncoder().encode
 def schema_text(name: str) -> str:
     """The JSON Schema (draft 2020-12) of a document: ``run``, ``stats`` and the like.
 
-    Raises ``KeyError`` with the known names where there is none of that name.
+    Raises ``LookupError`` with the known names where there is none of that name.
     """
     from importlib import resources
 
@@ -54,7 +54,7 @@ def schema_text(name: str) -> str:
         if file.name.endswith(".schema.json")
     )
     if name not in known:
-        raise KeyError(f"no schema {name!r}: there are {', '.join(known)}")
+        raise LookupError(f"no schema {name!r}: there are {', '.join(known)}")
     return (folder / f"{name}.schema.json").read_text(encoding="utf-8")
 
 

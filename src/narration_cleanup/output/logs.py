@@ -65,7 +65,7 @@ class Log:
     ``quiet`` leaves only what is wrong: problems, actions that failed, and an end that is not a
     success. ``verbose`` adds a line for every action. ``clock`` gives the time that JSON lines
     carry (text lines carry none: the journal, cron and syslog add their own). ``muted`` says
-    nothing at all, for when a terminal is told in another way.
+    only warnings, for when a terminal is told all the rest in another way.
 
     ``last`` holds the last lines, said or not, for whoever hears of the run elsewhere.
     """
@@ -185,17 +185,21 @@ class Log:
     def error(self, message: str, exit_code: int) -> None:
         """A command could not be done at all: one line for each fault in ``message``."""
         for line in message.splitlines():
-            self.say(Level.ERROR, "error", shown(line), exit_code=exit_code)
+            self._write(Level.ERROR, "error", shown(line), {"exit_code": exit_code})
 
     def warning(self, message: str) -> None:
-        """Something odd that stops nothing; said even where quiet."""
-        self.say(Level.WARNING, "warning", shown(message))
+        """Something odd that stops nothing; said even where quiet or muted: no report has it."""
+        self._write(Level.WARNING, "warning", shown(message), {})
 
     def say(self, level: Level, event: str, message: str, **fields: Field) -> None:
         """Write one line, whatever ``quiet`` says. ``message`` is to be safe to show."""
-        self.last.append(f"{level.name} - {message}")
         if self._muted:
-            return
+            self.last.append(f"{level.name} - {message}")
+        else:
+            self._write(level, event, message, fields)
+
+    def _write(self, level: Level, event: str, message: str, fields: Mapping[str, Field]) -> None:
+        self.last.append(f"{level.name} - {message}")
         if self._form is LogFormat.JSON:
             line = _json_line(iso(self._clock()), level, event, message, fields)
         else:
