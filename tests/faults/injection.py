@@ -80,21 +80,20 @@ class Call:
 
 @dataclass(frozen=True)
 class Fault:
-    """What is done to one call: SIGKILL, or an error, once or from then on."""
+    """What is done to one call: `signal=NAME` or `error=NAME`, once or from then on."""
 
     call: Call
-    error: str = ""
+    what: str
     lasting: bool = False
 
     def __str__(self) -> str:
-        return f"{self.error or 'SIGKILL'}{' from' if self.lasting else ''} at {self.call}"
+        return f"{self.what}{' from' if self.lasting else ''} at {self.call}"
 
     @property
     def options(self) -> list[str]:
         """The fault as strace's options."""
-        what = f"error={self.error}" if self.error else "signal=KILL"
         when = f"{self.call.number}{'+' if self.lasting else ''}"
-        return ["-e", f"inject={self.call.name}:{what}:when={when}"]
+        return ["-e", f"inject={self.call.name}:{self.what}:when={when}"]
 
 
 def run_traced(
@@ -131,9 +130,9 @@ def calls_of(trace: Path) -> list[Call]:
     return [call for call in calls if call.name != "rt_sigtimedwait"]
 
 
-def kills(calls: Sequence[Call]) -> list[Fault]:
-    """SIGKILL at every call."""
-    return [Fault(call) for call in calls]
+def signals(calls: Sequence[Call], name: str) -> list[Fault]:
+    """A signal on entering each call."""
+    return [Fault(call, f"signal={name}") for call in calls]
 
 
 def errors(calls: Sequence[Call], below: Path) -> Iterator[Fault]:
@@ -144,7 +143,7 @@ def errors(calls: Sequence[Call], below: Path) -> Iterator[Fault]:
         for error in _FILE_CALLS.get(call.name, "").split():
             reads = call.name in ("openat", "open") and not _WRITING.search(call.arguments)
             if not (reads and error in ("ENOSPC", "EROFS")):
-                yield Fault(call, error)
+                yield Fault(call, f"error={error}")
 
 
 def sampled(faults: Sequence[Fault], count: int) -> list[Fault]:

@@ -19,11 +19,26 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from tests.samples import make_sample
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a run ended: its exit code (negative for a signal), and what it said."""
+
+    code: int
+    output: str
+    errors: str
+
+    @property
+    def said(self) -> str:
+        """All that it said, for a failed assertion or a search."""
+        return self.output + self.errors
 
 
 class ToolServer:
@@ -32,6 +47,7 @@ class ToolServer:
     def __init__(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.server"],
+            env=_bare_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -59,14 +75,16 @@ class ToolServer:
         output: Path,
         errors: Path,
         environment: dict[str, str] | None = None,
+        user: int | None = None,
     ) -> int:
-        """A copy that will run the tool when told; its process id."""
+        """A copy that will run the tool when told, as `user` if given; its process id."""
         answer = self._ask(
             {
                 "arguments": list(arguments),
                 "output": str(output),
                 "errors": str(errors),
                 "environment": environment or {},
+                "user": user,
             }
         )
         return int(answer)
@@ -74,6 +92,18 @@ class ToolServer:
     def go(self) -> int:
         """Let the copy run; its exit code, negative for a signal."""
         return os.waitstatus_to_exitcode(int(self._ask("go")))
+
+    def run(
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        environment: dict[str, str] | None = None,
+        user: int | None = None,
+    ) -> Run:
+        """Run the tool to its end; `folder` gets what it says."""
+        output, errors = folder / "output", folder / "errors"
+        self.prepare(arguments, output, errors, environment, user)
+        return Run(self.go(), output.read_text(), errors.read_text())
 
     def _ask(self, question: object) -> str:
         assert self._process.stdin
@@ -84,6 +114,12 @@ class ToolServer:
     def _answer(self) -> str:
         assert self._process.stdout
         return self._process.stdout.readline().strip()
+
+
+def _bare_environment() -> dict[str, str]:
+    """None of the caller's settings; enough to find this very code."""
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    return {"PATH": os.defpath, "PYTHONPATH": path, "HOME": "/nonexistent", "TZ": "UTC"}
 
 
 def _serve() -> None:
@@ -101,9 +137,13 @@ def _serve() -> None:
             os.kill(child, signal.SIGUSR1)
             print(os.waitpid(child, 0)[1], file=answers)
             continue
+        told, tell = os.pipe()
         child = os.fork()
         if child == 0:
-            _run(main, question)
+            _run(main, question, tell)
+        os.close(tell)
+        os.read(told, 1)
+        os.close(told)
         print(child, file=answers)
 
 
@@ -114,21 +154,24 @@ def _warm_up(main: Callable[[], None], folder: Path) -> None:
     os.environ["NARRATION_CLEANUP_STATE_DIR"] = str(folder / "state")
     sys.argv = ["narration-cleanup", "run", "--json", "--cache-dir", cache]
     sys.argv += ["--requests-db", database]
-    saved = os.dup(1)
+    saved = os.dup(1), os.dup(2)
+    code: object = None
     with (folder / "output").open("w") as output:
         os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
         try:
             main()
         except SystemExit as end:
-            if end.code:
-                raise
+            code = end.code
         sys.stdout.flush()
-        os.dup2(saved, 1)
-    os.close(saved)
+    for number, descriptor in enumerate(saved, 1):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    assert not code, (folder / "output").read_text()
 
 
-def _run(main: Callable[[], None], question: dict[str, object]) -> None:
-    """Be the copy: wait for the signal, run the tool, and end as Python would."""
+def _run(main: Callable[[], None], question: dict[str, object], ready: int) -> None:
+    """Be the copy: say so, wait for the signal, run the tool, and end as Python would."""
     _redirect(str(question["output"]), 1)
     _redirect(str(question["errors"]), 2)
     environment = question["environment"]
@@ -137,6 +180,12 @@ def _run(main: Callable[[], None], question: dict[str, object]) -> None:
     arguments = question["arguments"]
     assert isinstance(arguments, list)
     sys.argv = ["narration-cleanup", *arguments]
+    user = question["user"]
+    if isinstance(user, int):
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+    os.close(ready)
     signal.sigwait({signal.SIGUSR1})
     code = 0
     try:

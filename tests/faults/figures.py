@@ -1,0 +1,62 @@
+"""What was tried and what was lost, counted by the proofs and kept for the table in the README."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+FIGURES = Path(__file__).resolve().parents[2] / ".cache" / "faults.json"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One proof: what was done to how many runs or items, and what was lost by it."""
+
+    order: int
+    fault: str
+    tries: int
+    losses: int
+    note: str = ""
+
+
+@dataclass
+class Figures:
+    """The figures of one session of tests."""
+
+    full: bool
+    found: list[Figure] = field(default_factory=list)
+
+    def record(self, order: int, fault: str, tries: int, losses: int, note: str = "") -> None:
+        """Add a proof's figures; `order` is its place in the table."""
+        self.found.append(Figure(order, fault, tries, losses, note))
+
+    def write(self, path: Path = FIGURES) -> None:
+        """Keep them, with where and when they were measured."""
+        path.parent.mkdir(exist_ok=True)
+        document = {
+            "full": self.full,
+            "on": f"{datetime.now(UTC):%Y-%m-%d}",
+            "where": f"Linux {platform.release()}, Python {platform.python_version()}",
+            "figures": [asdict(figure) for figure in sorted(self.found, key=lambda f: f.order)],
+        }
+        path.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def table(path: Path = FIGURES) -> str:
+    """The kept figures as a Markdown table."""
+    document = json.loads(path.read_text())
+    command = f"python3 dev.py faults{' --full' if document['full'] else ''}"
+    lines = [
+        f"Measured on {document['on']} ({document['where']}) by `{command}`.",
+        "",
+        "| fault | tries | losses | besides |",
+        "|---|---:|---:|---|",
+    ]
+    lines += [
+        f"| {found['fault']} | {found['tries']:,} | {found['losses']:,} | {found['note']} |"
+        for found in document["figures"]
+    ]
+    return "\n".join(lines)

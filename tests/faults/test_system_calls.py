@@ -1,0 +1,106 @@
+"""SIGKILL, and each error, at the system calls of a run: nothing live is lost, and it converges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.faults.figures import Figures
+from tests.faults.injection import Call, Fault, errors, sampled, signals
+from tests.faults.server import ToolServer
+from tests.faults.trial import Tally, calls_of_a_run, try_all
+
+ERRORS = ("EIO", "ENOSPC", "EACCES", "EROFS")
+ALL = 1_000_000
+
+
+@pytest.fixture(params=[False, True], ids=["rollback journal", "wal"])
+def wal(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+def _summed_up(tally: Tally) -> str:
+    codes = ", ".join(f"{code}: {count}" for code, count in sorted(tally.codes.items()))
+    return f"exit codes {codes}"
+
+
+def _errors_of(calls: list[Call], folder: Path, error: str) -> list[Fault]:
+    return [fault for fault in errors(calls, folder / "dry") if fault.what == f"error={error}"]
+
+
+def test_killed_now_and_then(server: ToolServer, tmp_path: Path, wal: bool) -> None:
+    faults = sampled(signals(calls_of_a_run(server, tmp_path, wal=wal), "KILL"), 20)
+    tally = try_all(server, tmp_path, faults, wal=wal)
+    assert tally.failures == []
+    assert tally.tries >= len(faults) - 2
+
+
+def test_an_error_now_and_then(server: ToolServer, tmp_path: Path) -> None:
+    calls = calls_of_a_run(server, tmp_path, wal=False)
+    faults = sampled(list(errors(calls, tmp_path / "dry")), 40)
+    tally = try_all(server, tmp_path, faults, wal=False)
+    assert tally.failures == []
+    assert tally.tries >= len(faults) - 4
+
+
+@pytest.mark.faults
+def test_killed_at_every_call(
+    server: ToolServer,
+    tmp_path: Path,
+    wal: bool,
+    figures: Figures,
+    tries: Callable[[int, int], int],
+) -> None:
+    faults = sampled(signals(calls_of_a_run(server, tmp_path, wal=wal), "KILL"), tries(150, ALL))
+    tally = try_all(server, tmp_path, faults, wal=wal)
+    journal = "WAL" if wal else "rollback journal"
+    figures.record(1, f"SIGKILL at a system call of a run ({journal})", tally.tries, tally.lost, "")
+    assert tally.failures == []
+    assert tally.tries >= len(faults) * 0.95
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("error", ERRORS)
+def test_an_error_at_every_call(
+    server: ToolServer,
+    tmp_path: Path,
+    wal: bool,
+    error: str,
+    figures: Figures,
+    tries: Callable[[int, int], int],
+) -> None:
+    calls = calls_of_a_run(server, tmp_path, wal=wal)
+    faults = sampled(_errors_of(calls, tmp_path, error), tries(40, ALL))
+    tally = try_all(server, tmp_path, faults, wal=wal)
+    journal = "WAL" if wal else "rollback journal"
+    name = f"{error} from a system call ({journal})"
+    figures.record(2 + ERRORS.index(error), name, tally.tries, tally.lost, _summed_up(tally))
+    assert tally.failures == []
+    assert tally.tries >= len(faults) * 0.9
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC", "EROFS"])
+def test_an_error_from_some_call_on(
+    server: ToolServer,
+    tmp_path: Path,
+    error: str,
+    figures: Figures,
+    tries: Callable[[int, int], int],
+) -> None:
+    calls = calls_of_a_run(server, tmp_path, wal=True)
+    writing = [fault for fault in _errors_of(calls, tmp_path, error) if _lasts(fault)]
+    faults = [
+        Fault(fault.call, fault.what, lasting=True) for fault in sampled(writing, tries(20, ALL))
+    ]
+    tally = try_all(server, tmp_path, faults, wal=True)
+    figures.record(
+        6, f"{error} from a call and all later ones", tally.tries, tally.lost, _summed_up(tally)
+    )
+    assert tally.failures == []
+
+
+def _lasts(fault: Fault) -> bool:
+    return fault.call.name not in ("openat", "read", "newfstatat", "close")

@@ -1,0 +1,60 @@
+"""Many runs at once: one works, the others end with 75 and have written nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.faults.figures import Figures
+from tests.faults.trial import arguments_for, environment_for
+from tests.faults.truth import make_truth
+
+BUSY = 75
+
+
+def _at_once(root: Path, count: int) -> tuple[list[int], list[str]]:
+    """The exit codes of `count` runs started together, and what was lost or left undone."""
+    truth = make_truth(root, wal=True, expired=30, live=10)
+    command = [sys.executable, "-m", "narration_cleanup", *arguments_for(truth)]
+    environment = {**os.environ, **environment_for(truth)}
+    running = [
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for _ in range(count)
+    ]
+    said = [process.communicate()[0] for process in running]
+    codes = [process.returncode for process in running]
+    wrong = [text for text, code in zip(said, codes, strict=True) if code not in (0, BUSY)]
+    return codes, [*wrong, *truth.losses(), *truth.unfinished()]
+
+
+def test_six_at_once(tmp_path: Path) -> None:
+    codes, wrong = _at_once(tmp_path, 6)
+    assert wrong == []
+    assert 0 in codes
+
+
+@pytest.mark.faults
+def test_fifty_at_once(tmp_path: Path, figures: Figures, tries: Callable[[int, int], int]) -> None:
+    rounds = tries(1, 5)
+    codes: list[int] = []
+    wrong: list[str] = []
+    for number in range(rounds):
+        found = _at_once(tmp_path / str(number), 50)
+        codes += found[0]
+        wrong += found[1]
+    figures.record(
+        21,
+        "50 runs at once",
+        len(codes),
+        len(wrong),
+        f"{codes.count(0)} exit 0 one after the other, {codes.count(BUSY)} exit 75",
+    )
+    assert wrong == []
+    assert codes.count(0) >= rounds

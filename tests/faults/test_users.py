@@ -1,0 +1,73 @@
+"""Another user than the database's owner, root included, is refused before connecting."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+
+from tests.faults.server import ToolServer
+from tests.faults.trial import arguments_for, environment_for
+from tests.faults.truth import Truth, make_truth
+from tests.samples import tree_digest
+
+pytestmark = pytest.mark.usefixtures("as_root")
+
+NOBODY = pwd.getpwnam("nobody").pw_uid
+
+
+def _give(folder: Path, user: int) -> None:
+    for path in [folder, *folder.rglob("*")]:
+        os.chown(path, user, user)
+
+
+def _sample(folder: Path, owner: int, *, wal: bool = True) -> Truth:
+    folder.chmod(0o755)
+    for parent in folder.parents:
+        if parent.stat().st_uid == 0 and len(parent.parts) > 2:
+            parent.chmod(parent.stat().st_mode | 0o055)
+    truth = make_truth(folder / "sample", wal=wal)
+    _give(folder / "sample", owner)
+    return truth
+
+
+def test_root_is_refused_and_told_whom_to_be(server: ToolServer, tmp_path: Path) -> None:
+    truth = _sample(tmp_path, NOBODY)
+    before = tree_digest(truth.root)
+    environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
+    run = server.run(arguments_for(truth), tmp_path, environment)
+    assert run.code == 78, run.said
+    assert "nobody" in run.said
+    assert tree_digest(truth.root) == before
+
+
+def test_another_user_is_refused_on_roots_database(server: ToolServer, tmp_path: Path) -> None:
+    truth = _sample(tmp_path, 0)
+    (tmp_path / "output").touch()
+    before = tree_digest(truth.root)
+    run = server.run(arguments_for(truth), tmp_path, environment_for(truth), user=NOBODY)
+    assert run.code == 78, run.said
+    assert "root" in run.said
+    assert tree_digest(truth.root) == before
+
+
+def test_the_owner_is_welcome(server: ToolServer, tmp_path: Path) -> None:
+    truth = _sample(tmp_path, NOBODY)
+    run = server.run(arguments_for(truth), tmp_path, environment_for(truth), user=NOBODY)
+    assert (run.code, truth.losses(), truth.unfinished()) == (0, [], []), run.said
+    assert {path.stat().st_uid for path in truth.root.rglob("*")} == {NOBODY}
+
+
+@pytest.mark.parametrize("wal", [False, True])
+def test_allowed_by_name_and_nothing_is_left_that_the_owner_cannot_write(
+    server: ToolServer, tmp_path: Path, wal: bool
+) -> None:
+    truth = _sample(tmp_path, NOBODY, wal=wal)
+    arguments = [*arguments_for(truth), "--allow-other-user"]
+    environment = {**environment_for(truth), "NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
+    run = server.run(arguments, tmp_path, environment)
+    assert (run.code, truth.losses(), truth.unfinished()) == (0, [], []), run.said
+    owners = {path.name: path.stat().st_uid for path in truth.root.rglob("*")}
+    assert set(owners.values()) == {NOBODY}, owners
