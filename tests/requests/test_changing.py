@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +16,14 @@ from narration_cleanup.plan import RequestPolicy, plan_requests
 from narration_cleanup.requests import database
 from tests.requests.service import INSERT, NOW, cancels, names, service, store_of
 from tests.samples import read_requests
+
+
+class Interrupted(list[CancelRequest]):
+    """A batch in the middle of which Ctrl-C comes."""
+
+    def __iter__(self) -> Iterator[CancelRequest]:
+        yield from self[:3]
+        raise KeyboardInterrupt
 
 
 def test_a_run_leaves_no_file_behind(path: Path) -> None:
@@ -46,7 +55,7 @@ def test_a_run_beside_a_live_service_leaves_its_files_to_it(wal: Path) -> None:
 def test_a_locked_database_is_waited_for_and_then_told(
     path: Path, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "TRIES", 2)
+    monkeypatch.setattr(database, "WAITS", (0.0, 0.0))
     store = store_of(path)
     actions = cancels(store)
     before = read_requests(path)
@@ -90,7 +99,7 @@ def test_a_busy_database_is_waited_for(path: Path) -> None:
 
 
 def test_it_waits_ten_seconds() -> None:
-    assert database.TRIES * database._SLICE == database.BUSY_SECONDS == 10
+    assert sum(database.WAITS) == pytest.approx(10)
 
 
 def test_a_disk_that_refuses_the_commit_means_that_nothing_is_done(path: Path) -> None:
@@ -108,7 +117,7 @@ def test_a_disk_that_refuses_the_commit_means_that_nothing_is_done(path: Path) -
     writer = database.open_to_write(path)
     writer.execute("PRAGMA max_page_count = 40")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("narration_cleanup.requests.sqlite.open_to_write", lambda _: writer)
+        patch.setattr("narration_cleanup.requests.writer.open_to_write", lambda _: writer)
         with pytest.raises(HalfError) as fault:
             store.cancel(actions, NOW)
     assert fault.value.code == "disk_full"
@@ -165,4 +174,37 @@ def test_a_foreign_key_that_holds_a_finished_row_stops_no_other(path: Path) -> N
     outcomes = {each.id: what for each, what in zip(actions, store.delete(actions), strict=True)}
     assert outcomes == dict.fromkeys(ended, Outcome.DONE) | {ended[1]: Outcome.FAILED}
     assert set(ended) & set(read_requests(path)) == {ended[1]}
+    store.close()
+
+
+def test_a_change_that_the_disk_does_not_confirm_is_not_done(
+    wal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows may be on the disk or not; the run must not end well, and the next one converges."""
+    store = store_of(wal)
+    actions = cancels(store)
+
+    def refuse(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", refuse)
+        with pytest.raises(HalfError, match="did not confirm a change") as fault:
+            store.cancel(actions, NOW)
+    assert fault.value.code == "database_io_error"
+    store.close()
+    assert cancels(store) == []
+
+
+def test_an_interrupt_in_the_middle_of_a_batch_leaves_no_lock_and_no_half(path: Path) -> None:
+    store = store_of(path)
+    actions = cancels(store)
+    before = read_requests(path)
+    with pytest.raises(KeyboardInterrupt):
+        store.cancel(Interrupted(actions), NOW)
+    assert read_requests(path) == before
+    with service(path) as live:
+        live.execute("PRAGMA busy_timeout=0")
+        live.execute("BEGIN EXCLUSIVE")
+    assert list(store.cancel(actions, NOW)) == [Outcome.DONE] * 7
     store.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -20,11 +21,12 @@ from narration_cleanup.requests.faults import explained, is_busy, is_unclean
 
 T = TypeVar("T")
 
-BUSY_SECONDS = 10.0
-"""How long a busy database is waited for."""
-_SLICE = 0.25
-"""Seconds of one wait: between two of them a signal is heard."""
-TRIES = int(BUSY_SECONDS / _SLICE)
+WAITS = (0.001,) * 200 + (0.005,) * 160 + (0.05,) * 180
+"""The waits for a busy database, 10 s in all. Short ones first: a service that writes all the time
+leaves gaps of a few milliseconds, which SQLite's own longer and longer waits keep missing. Between
+two of them a signal is heard."""
+_TRIES = 20
+"""How often a look is repeated because the service opened, closed or wrote the database."""
 
 _LIVE = "mode=ro&readonly_shm=1"
 """WAL with ``-wal`` and ``-shm``: the latter is read as it is, never written or made."""
@@ -62,13 +64,13 @@ def check_owner(path: Path, *, allow_other_user: bool = False) -> None:
 def look(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
     """What ``query`` returns for a connection that only reads; it is closed afterwards.
 
-    ``query`` may be called again, where the database was busy or changed meanwhile, and must be
-    short: on a rollback journal the service cannot commit while it reads. Raises ``HalfError``.
+    ``query`` may be called again, where the database changed meanwhile, and must be short: on a
+    rollback journal the service cannot commit while it reads. Raises ``HalfError``.
     """
     real = _checked(path)
     error: sqlite3.Error | None = None
     without = ""
-    for _ in range(TRIES):
+    for _ in range(_TRIES):
         before = _state(real)
         try:
             route = _route(real, before)
@@ -77,7 +79,7 @@ def look(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
             error = fault
             if is_unclean(fault) and before[2]:
                 without = _LIVE  # its -shm must be written before it can be read, and is there
-            elif not is_busy(fault) and _state(real) == before:
+            elif is_busy(fault) or _state(real) == before:
                 break
             continue
         if route not in (_CLOSED, _LEFT) or _state(real) == before:
@@ -98,14 +100,16 @@ def open_to_write(path: Path) -> sqlite3.Connection:
 
 def patiently(connection: sqlite3.Connection, statement: str) -> None:
     """Execute ``statement``, waiting while the database is busy; raises ``sqlite3.Error``."""
-    for left in reversed(range(TRIES)):
+    for pause in WAITS:
         try:
-            connection.execute(statement)
+            connection.execute(statement).fetchall()
         except sqlite3.OperationalError as fault:
-            if not is_busy(fault) or not left:
+            if not is_busy(fault):
                 raise
+            time.sleep(pause)
         else:
             return
+    connection.execute(statement)
 
 
 def _checked(path: Path) -> Path:
@@ -153,12 +157,14 @@ def _query(real: Path, route: str, query: Callable[[sqlite3.Connection], T]) -> 
     with closing(_connect(real, route)) as connection:
         if route == _LEFT:
             connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+        connection.execute("BEGIN")  # one lock, and one state of the database, for all of it
+        patiently(connection, "SELECT 1 FROM main.sqlite_master LIMIT 1")
         return query(connection)
 
 
 def _connect(real: Path, route: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        f"{real.as_uri()}?{route}", uri=True, timeout=_SLICE, isolation_level=None
+        f"{real.as_uri()}?{route}", uri=True, timeout=0, isolation_level=None
     )
     connection.text_factory = _text
     return connection

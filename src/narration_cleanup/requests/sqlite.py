@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
 from narration_cleanup.actions import CancelRequest, DeleteRequest, Outcome
+from narration_cleanup.errors import HalfError
 from narration_cleanup.escape import shown
 from narration_cleanup.model import Half, Problem, RequestStatus, RequestSurvey, Scalar
 from narration_cleanup.problems import Problems
 from narration_cleanup.requests import BATCH
-from narration_cleanup.requests.database import look, open_to_write, patiently
+from narration_cleanup.requests.database import look
 from narration_cleanup.requests.faults import explained
 from narration_cleanup.requests.layout import Layout, read_layout
 from narration_cleanup.requests.mapping import RequestMapping
 from narration_cleanup.requests.survey import PAGE, SqliteSurvey
+from narration_cleanup.requests.writer import Writer
 from narration_cleanup.timestamps import format_like, iso
 
 _CANCEL_GUARD = ("status", "created_at", "started_at", "heartbeat_at")
@@ -29,6 +31,7 @@ _IDS = 500
 """Ids asked for in one statement; SQLite takes 999 values at least."""
 
 Change = CancelRequest | DeleteRequest
+One = Callable[[sqlite3.Connection, Change], Outcome]
 
 
 class SqliteRequests:
@@ -38,7 +41,7 @@ class SqliteRequests:
         self._path = path
         self._mapping = mapping
         self._layout: Layout | None = None
-        self._writer: sqlite3.Connection | None = None
+        self._writer: Writer | None = None
         self._completed_at: Callable[[float], Scalar] | None = None
         self._problems = Problems()
 
@@ -105,8 +108,7 @@ class SqliteRequests:
         """Let go of the database; a second call does nothing."""
         writer, self._writer = self._writer, None
         if writer is not None:
-            with suppress(sqlite3.Error):
-                writer.close()
+            writer.close()
 
     def _known_layout(self) -> Layout:
         if self._layout is None:
@@ -138,57 +140,37 @@ class SqliteRequests:
             return Outcome.DONE if found else Outcome.SKIPPED
 
         try:
-            return self._transaction(batch, one)
+            return self._open().transaction(partial(_all, one, batch))
         except sqlite3.IntegrityError:
             return self._each_for_itself(batch, one)
         except sqlite3.Error as fault:
+            self.close()
             raise explained(fault, self._path) from fault
-
-    def _transaction(
-        self,
-        batch: Sequence[Change],
-        one: Callable[[sqlite3.Connection, Change], Outcome],
-    ) -> list[Outcome]:
-        """All of ``batch`` or, with an error, none of it."""
-        connection = self._connection()
-        try:
-            patiently(connection, "BEGIN IMMEDIATE")
-            outcomes = [one(connection, action) for action in batch]
-            patiently(connection, "COMMIT")
-        except BaseException:  # an interrupt too: no lock may stay behind
-            self._roll_back(connection)
-            raise
-        return outcomes
 
     def _each_for_itself(
         self,
         batch: Sequence[Change],
-        one: Callable[[sqlite3.Connection, Change], Outcome],
+        one: One,
     ) -> list[Outcome]:
         """The database refuses one row or more (a constraint, a trigger): the others still go."""
         outcomes: list[Outcome] = []
         for action in batch:
             try:
-                outcomes += self._transaction([action], one)
-            except sqlite3.Error as fault:
+                outcomes += self._open().transaction(partial(_all, one, [action]))
+            except (sqlite3.Error, HalfError) as fault:
                 outcomes.append(Outcome.FAILED)
-                reason = f"the database refuses the change: {shown(fault)}"
-                if not isinstance(fault, sqlite3.IntegrityError):
+                reason = str(fault)
+                if isinstance(fault, sqlite3.IntegrityError):
+                    reason = f"the database refuses the change: {shown(fault)}"
+                elif isinstance(fault, sqlite3.Error):
                     reason = str(explained(fault, self._path))
                 self._problems.add(Problem(Half.REQUESTS, "row_refused", reason, str(action.id)))
         return outcomes
 
-    def _connection(self) -> sqlite3.Connection:
+    def _open(self) -> Writer:
         if self._writer is None:
-            self._writer = open_to_write(self._path)
+            self._writer = Writer(self._path)
         return self._writer
-
-    def _roll_back(self, connection: sqlite3.Connection) -> None:
-        try:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-        except sqlite3.Error:
-            self.close()  # closing rolls back as well
 
     def _time_to_write(self, at: float) -> Scalar:
         """``at`` in the form that the column's latest values have, else that of ``created_at``."""
@@ -221,6 +203,10 @@ class SqliteRequests:
             )
             found.append([row[0] for row in rows])
         return found
+
+
+def _all(one: One, batch: Sequence[Change], connection: sqlite3.Connection) -> list[Outcome]:
+    return [one(connection, action) for action in batch]
 
 
 def _by_format(mapping: RequestMapping, instant: float) -> Scalar:

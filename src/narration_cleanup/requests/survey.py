@@ -16,7 +16,6 @@ from narration_cleanup.model import (
     GenerationRequest,
     Half,
     Problem,
-    RequestStatus,
     Severity,
 )
 from narration_cleanup.problems import Problems
@@ -30,6 +29,8 @@ Row = tuple[object, ...]
 PAGE = 20_000
 """Rows passed over in one read transaction: a few milliseconds, in which nobody has to wait long
 to commit, even on a rollback journal."""
+KEPT = 20_000
+"""Active rows kept from the counting pass (about 10 MB), so that most tables are read once."""
 _CHUNK = 2_000
 """Rows handed on at a time, so that a page full of active rows stays small in memory."""
 
@@ -52,6 +53,8 @@ class SqliteSurvey:
         self._mapping = mapping
         self._rows = RowReader(layout, mapping, where)
         self._ranges: list[_Range] | None = None
+        self._kept: list[Row] | None = []
+        self._active = mapping.statuses.values(ACTIVE)
         self._counts: Counter[object] = Counter()
         self._found: dict[str, Problems] = {}
 
@@ -88,8 +91,11 @@ class SqliteSurvey:
     def active(self) -> Iterator[Sequence[GenerationRequest]]:
         """The rows that wait or are being generated."""
         problems = self._found["active"] = Problems()
-        pages = (page for page in self._pages() if page.active)
-        return self._stream(pages, ACTIVE, self._rows.active_row, problems)
+        pages = self._pages()
+        found: Iterable[list[Row]] = [self._kept or []]
+        if self._kept is None:
+            found = self._reread((page for page in pages if page.active), self._active)
+        return _read(found, self._rows.active_row, problems)
 
     def finished(self, before: float) -> Iterator[Sequence[GenerationRequest]]:
         """The rows that ended before the instant ``before``."""
@@ -105,26 +111,17 @@ class SqliteSurvey:
             )
             return
         pages = (page for page in self._pages() if page.finished)
-        for chunk in self._stream(pages, FINISHED, self._rows.finished_row, problems):
+        found = self._reread(pages, self._mapping.statuses.values(FINISHED))
+        for chunk in _read(found, self._rows.finished_row, problems):
             ended = [row for row in chunk if row.finished_at and row.finished_at < before]
             if ended:
                 yield ended
 
-    def _stream(
-        self,
-        pages: Iterable[_Range],
-        statuses: Sequence[RequestStatus],
-        read: Callable[[Row, Problems], GenerationRequest | None],
-        problems: Problems,
-    ) -> Iterator[Sequence[GenerationRequest]]:
-        values = self._mapping.statuses.values(statuses)
+    def _reread(
+        self, pages: Iterable[_Range], values: Sequence[StatusValue]
+    ) -> Iterator[list[Row]]:
         for page in pages:
-            rows = look(self._path, partial(self._select, page=page, values=values))
-            for start in range(0, len(rows), _CHUNK):
-                chunk = (read(row, problems) for row in rows[start : start + _CHUNK])
-                found = [request for request in chunk if request is not None]
-                if found:
-                    yield found
+            yield look(self._path, partial(self._select, page=page, values=values))
 
     def _select(
         self, connection: sqlite3.Connection, page: _Range, values: Sequence[StatusValue]
@@ -144,8 +141,12 @@ class SqliteSurvey:
             self._counts.clear()
             low: Row | None = None
             while True:
-                page, counts = look(self._path, partial(self._count, low=low))
+                page, counts, active = look(self._path, partial(self._count, low=low))
                 self._counts.update(counts)
+                if self._kept is not None:
+                    self._kept.extend(active)
+                    if len(self._kept) > KEPT:
+                        self._kept = None
                 ranges.append(page)
                 if page.high is None:
                     break
@@ -155,8 +156,8 @@ class SqliteSurvey:
 
     def _count(
         self, connection: sqlite3.Connection, low: Row | None
-    ) -> tuple[_Range, dict[object, int]]:
-        """The page that begins after ``low``, and its rows by raw status."""
+    ) -> tuple[_Range, dict[object, int], list[Row]]:
+        """The page that begins after ``low``, its rows by raw status, and its active rows."""
         table, status = self._layout.table, self._layout.column("status")
         keys = ", ".join(self._layout.keys)
         after, known = _within(self._layout, low, None)
@@ -174,7 +175,22 @@ class SqliteSurvey:
         )
         words = self._mapping.statuses.words()
         seen = {words.get(raw) for raw in counts if isinstance(raw, (str, int, float))}
-        return _Range(low, high, bool(seen & set(ACTIVE)), bool(seen & set(FINISHED))), counts
+        page = _Range(low, high, bool(seen & set(ACTIVE)), bool(seen & set(FINISHED)))
+        wanted = page.active and self._kept is not None
+        return page, counts, self._select(connection, page, self._active) if wanted else []
+
+
+def _read(
+    pages: Iterable[list[Row]],
+    read: Callable[[Row, Problems], GenerationRequest | None],
+    problems: Problems,
+) -> Iterator[Sequence[GenerationRequest]]:
+    for rows in pages:
+        for start in range(0, len(rows), _CHUNK):
+            chunk = (read(row, problems) for row in rows[start : start + _CHUNK])
+            found = [request for request in chunk if request is not None]
+            if found:
+                yield found
 
 
 def _within(layout: Layout, low: Row | None, high: Row | None) -> tuple[str, tuple[object, ...]]:

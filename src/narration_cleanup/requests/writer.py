@@ -1,0 +1,94 @@
+"""Short transactions on a database that a service uses: all or nothing, confirmed, giving way."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from narration_cleanup.errors import HalfError
+from narration_cleanup.escape import shown
+from narration_cleanup.requests.database import open_to_write, patiently
+from narration_cleanup.requests.faults import explained
+
+T = TypeVar("T")
+
+LONGEST_GAP = 0.05
+"""Seconds that are left to the service after a transaction, at most."""
+
+
+class Writer:
+    """A connection that changes rows; raises ``HalfError`` where it cannot be had.
+
+    In WAL mode a commit leaves the disk alone, and what it wrote is brought to the disk after the
+    lock is gone: the service need not wait for that, and nothing counts as done before it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = open_to_write(path)
+        try:
+            patiently(self._connection, "SELECT 1 FROM main.sqlite_master LIMIT 1")
+            mode = self._connection.execute("PRAGMA journal_mode").fetchone()[0]
+            self._wal: Path | None = None
+            if mode == "wal":
+                self._wal = Path(f"{path.resolve()}-wal")
+                self._connection.execute("PRAGMA synchronous=NORMAL")
+        except sqlite3.Error as fault:
+            self.close()
+            raise explained(fault, path) from fault
+        except BaseException:
+            self.close()
+            raise
+
+    def transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do ``work`` in one transaction; with any error (``sqlite3.Error``) none of it is done.
+
+        ``HalfError`` where it is done but cannot be confirmed to be on the disk.
+        """
+        connection = self._connection
+        try:
+            patiently(connection, "BEGIN IMMEDIATE")
+            begun = time.perf_counter()
+            done = work(connection)
+            patiently(connection, "COMMIT")
+        except BaseException:  # an interrupt too: no lock may stay behind
+            self._roll_back()
+            raise
+        ended = time.perf_counter()
+        self._confirm()
+        # As long a gap as the lock was held: one who waits looks again only now and then.
+        gap = min(ended - begun, LONGEST_GAP) - (time.perf_counter() - ended)
+        if gap > 0:
+            time.sleep(gap)
+        return done
+
+    def close(self) -> None:
+        """Let go of the database; what is not committed is rolled back."""
+        with suppress(sqlite3.Error), closing(self._connection):
+            pass
+
+    def _confirm(self) -> None:
+        if self._wal is None:
+            return
+        try:
+            descriptor = os.open(self._wal, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as fault:
+            raise HalfError(
+                "database_io_error",
+                f"{shown(self._path)}: the disk did not confirm a change ({fault.strerror}); "
+                "look at the disk, and run again",
+            ) from fault
+
+    def _roll_back(self) -> None:
+        with suppress(sqlite3.Error):
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
