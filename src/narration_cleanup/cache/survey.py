@@ -151,9 +151,8 @@ class IndexSurvey:
 
     def _claims(self, key: str, file_path: str | None) -> list[str]:
         """Names here that an entry which cannot be judged may mean: they are no orphans."""
-        if file_path is not None:
-            return [file_path.rpartition("/")[2]]
-        return [key + suffix for suffix in self._suffixes]
+        named = [] if file_path is None else [file_path.rpartition("/")[2]]
+        return named + [key + suffix for suffix in self._suffixes]
 
 
 def _odd(key: str, value: Odd) -> Problem:

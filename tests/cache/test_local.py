@@ -1,0 +1,364 @@
+"""A cache directory with an index: what is removed, what stays, and what a run finds changed."""
+
+import json
+import os
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from narration_cleanup.actions import Outcome, RemoveEntry
+from narration_cleanup.apply import apply_cache
+from narration_cleanup.cache import replace
+from narration_cleanup.cache.directory import OWN_FOLDER
+from narration_cleanup.cache.local import IndexedDirectory
+from narration_cleanup.cache.staging import Staging
+from narration_cleanup.errors import ConfigError, IndexChangedError
+from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
+from narration_cleanup.progress import NoProgress
+from narration_cleanup.result import CacheResult
+from narration_cleanup.stopping import Stop
+from narration_cleanup.timestamps import reader
+from tests.samples import SAMPLE_NOW, CacheSample, EntrySpec, make_cache, read_index, write_index
+
+NOW = SAMPLE_NOW.timestamp()
+DAYS = [20, 9, 8, 6, 1]
+"""Ages of the sample's entries: three expired, two not."""
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> CacheSample:
+    entries = [EntrySpec(age=timedelta(days=days), size=100 + days) for days in DAYS]
+    return make_cache(tmp_path / "cache" / "narration", entries=entries)
+
+
+@pytest.fixture
+def store(sample: CacheSample) -> Iterator[IndexedDirectory]:
+    opened = open_store(sample.directory)
+    yield opened
+    opened.close()
+
+
+def open_store(directory: Path) -> IndexedDirectory:
+    return IndexedDirectory(
+        directory,
+        index_name="cache_index.json",
+        audio_suffixes=(".mp3",),
+        read_time=reader("UTC"),
+    )
+
+
+def plan(store: IndexedDirectory, **policy: object) -> CachePlan:
+    with store.survey() as survey:
+        return plan_cache(survey, CachePolicy(**policy), NOW)  # type: ignore[arg-type]
+
+
+def apply(store: IndexedDirectory, planned: CachePlan) -> CacheResult:
+    return apply_cache(planned, store, Stop(), NoProgress())
+
+
+def outcomes(result: CacheResult) -> list[str]:
+    return [outcome.value for _, outcome, _ in result.outcomes]
+
+
+def names(sample: CacheSample) -> set[str]:
+    return {path.name for path in sample.directory.glob("*.mp3")}
+
+
+def test_expired_entries_go_with_their_files(sample: CacheSample, store: IndexedDirectory) -> None:
+    result = apply(store, plan(store))
+    assert outcomes(result) == ["done"] * 3
+    assert result.freed_bytes == 120 + 109 + 108
+    assert list(read_index(sample.index)) == [entry.key for entry in sample.entries[3:]]
+    assert names(sample) == {entry.name for entry in sample.entries[3:]}
+    assert os.listdir(sample.directory / OWN_FOLDER) == []
+
+
+def test_the_new_index_has_the_old_ones_mode_and_owner(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    sample.index.chmod(0o664)
+    if os.geteuid() == 0:
+        os.chown(sample.index, 4711, 4712)
+    before = sample.index.stat()
+    apply(store, plan(store))
+    after = sample.index.stat()
+    assert after.st_ino != before.st_ino
+    assert (after.st_mode, after.st_uid, after.st_gid) == (
+        stat.S_IFREG | 0o664,
+        before.st_uid,
+        before.st_gid,
+    )
+
+
+def test_a_file_with_other_hard_links_frees_nothing(
+    sample: CacheSample, store: IndexedDirectory, tmp_path: Path
+) -> None:
+    backup = tmp_path / "backup.mp3"
+    os.link(sample.directory / sample.entries[0].name, backup)
+    result = apply(store, plan(store))
+    assert outcomes(result) == ["done"] * 3
+    assert result.freed_bytes == 109 + 108
+    assert backup.stat().st_size == 120
+
+
+def test_a_shared_file_stays_while_one_entry_needs_it(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    entries = read_index(sample.index)
+    old, young = sample.entries[0], sample.entries[4]
+    entries[young.key]["file_path"] = entries[old.key]["file_path"]
+    write_index(sample.index, entries)
+    planned = plan(store)
+    assert [action.file for action in planned.actions] == [e.name for e in sample.entries[1:3]]
+    assert planned.held == [(old.key, "its file is shared with an entry that stays")]
+    apply(store, planned)
+    assert old.name in names(sample)
+    assert old.key in read_index(sample.index)
+
+
+def test_a_file_of_two_expired_entries_goes_once(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    entries = read_index(sample.index)
+    entries[sample.entries[1].key]["file_path"] = entries[sample.entries[0].key]["file_path"]
+    write_index(sample.index, entries)
+    (sample.directory / sample.entries[1].name).unlink()
+    result = apply(store, plan(store))
+    assert outcomes(result) == ["done"] * 3
+    assert result.freed_bytes == 120 + 108
+    assert list(read_index(sample.index)) == [entry.key for entry in sample.entries[3:]]
+
+
+def test_odd_and_outside_entries_keep_their_files(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    """They are problems; and the audio of their key is nobody's orphan."""
+    entries: dict[str, object] = dict(read_index(sample.index))
+    odd, outside = sample.entries[0], sample.entries[1]
+    entries[odd.key] = {**odd.fields, "more": 1}
+    entries[outside.key] = {**outside.fields, "file_path": "/elsewhere/x.mp3"}
+    write_index(sample.index, entries)
+    planned = plan(store, orphan_ttl=0.0)
+    assert [action.file for action in planned.actions] == [sample.entries[2].name]
+    assert [(p.code, p.subject) for p in planned.problems] == [
+        ("odd_entry", odd.key),
+        ("outside_cache", outside.key),
+    ]
+    apply(store, planned)
+    assert {odd.name, outside.name} <= names(sample)
+    assert json.loads(sample.index.read_text())[odd.key] == entries[odd.key]
+
+
+def test_audio_made_anew_after_the_survey_stays(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    planned = plan(store)
+    fresh = sample.directory / sample.entries[1].name
+    fresh.write_bytes(b"fresh audio")
+    result = apply(store, planned)
+    assert outcomes(result) == ["done", "skipped", "done"]
+    assert fresh.read_bytes() == b"fresh audio"
+    assert sample.entries[1].key in read_index(sample.index)
+
+
+def test_audio_made_just_before_the_survey_stays_once_its_entry_is_written(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    """The service writes audio first: the index surveyed may be older than the file."""
+    fresh = sample.directory / sample.entries[1].name
+    fresh.write_bytes(b"fresh audio")
+    planned = plan(store)
+    entries = read_index(sample.index)
+    entries[sample.entries[1].key]["created_at"] = "2026-11-23T11:59:59.5"
+    write_index(sample.index, entries)
+    result = apply(store, planned)
+    assert outcomes(result) == ["done", "skipped", "done"]
+    assert fresh.read_bytes() == b"fresh audio"
+    left = read_index(sample.index)
+    assert left[sample.entries[1].key]["created_at"] == "2026-11-23T11:59:59.5"
+    assert sample.entries[0].key not in left
+
+
+def test_young_audio_of_an_entry_that_stays_old_goes(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    """A cache that was just copied without its times is cleaned all the same."""
+    for entry in sample.entries:
+        os.utime(sample.directory / entry.name)
+    result = apply(store, plan(store))
+    assert outcomes(result) == ["done"] * 3
+    assert names(sample) == {entry.name for entry in sample.entries[3:]}
+
+
+def test_a_file_that_is_written_to_while_it_is_staged_is_put_back(
+    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = sample.directory / sample.entries[0].name
+    planned = plan(store)
+    with target.open("ab", buffering=0) as writer:
+        monkeypatch.setattr("time.sleep", lambda _: writer.write(b"more"))
+        result = apply(store, planned)
+    assert outcomes(result) == ["skipped", "done", "done"]
+    assert target.read_bytes().endswith(b"more")
+    assert os.listdir(sample.directory / OWN_FOLDER) == []
+
+
+def test_what_a_killed_run_had_staged_is_put_back(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    """Except where the service has made the audio anew: that is the newer one."""
+    own = sample.directory / OWN_FOLDER
+    own.mkdir()
+    (own / "index.new").write_text("torn")
+    for entry in sample.entries[:2]:
+        (sample.directory / entry.name).rename(own / entry.name)
+    newer = sample.directory / sample.entries[1].name
+    newer.write_bytes(b"newer")
+    assert store.recover() == 1
+    assert (sample.directory / sample.entries[0].name).stat().st_size == 120
+    assert newer.read_bytes() == b"newer"
+    assert os.listdir(own) == []
+
+
+def test_where_nothing_can_be_staged_it_is_removed_in_place(
+    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk at the first run: not even the folder can be made, until something is gone."""
+    planned = plan(store)
+    folder = Staging.folder
+
+    def full(staging: Staging) -> int:
+        if (sample.directory / sample.entries[2].name).exists():
+            raise OSError(28, "No space left on device")
+        return folder(staging)
+
+    monkeypatch.setattr(Staging, "folder", full)
+    result = apply(store, planned)
+    assert outcomes(result) == ["done"] * 3
+    assert list(read_index(sample.index)) == [entry.key for entry in sample.entries[3:]]
+
+
+def test_the_services_saves_between_survey_and_commit_are_kept(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    planned = plan(store)
+    entries = read_index(sample.index)
+    entries[sample.entries[4].key]["last_accessed"] = "2026-11-23T11:59:00"
+    entries["new"] = {**sample.entries[4].fields, "variant_id": "new"}
+    write_index(sample.index, entries)
+    apply(store, planned)
+    gone = {entry.key for entry in sample.entries[:3]}
+    assert read_index(sample.index) == {k: v for k, v in entries.items() if k not in gone}
+
+
+def test_an_entry_that_changed_since_the_survey_stays(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    planned = plan(store)
+    entries = read_index(sample.index)
+    entries[sample.entries[0].key]["last_accessed"] = "2026-11-23T11:59:00"
+    write_index(sample.index, entries)
+    apply(store, planned)
+    assert list(read_index(sample.index)) == [sample.entries[number].key for number in (0, 3, 4)]
+
+
+def test_what_a_late_writer_wrote_into_the_replaced_index_is_brought_in(
+    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had the old file open when the new one took its place; its save is the newest."""
+    planned = plan(store)
+    entries = read_index(sample.index)
+    entries["late"] = {**sample.entries[4].fields, "variant_id": "late"}
+    put_in_place = replace.Replacement._put_in_place
+    writer = sample.index.open("r+")
+
+    def slow(replacement: replace.Replacement) -> object:
+        done = put_in_place(replacement)
+        if not writer.closed:
+            writer.truncate(0)
+            json.dump(entries, writer, indent=2)
+            writer.close()
+        return done
+
+    monkeypatch.setattr(replace.Replacement, "_put_in_place", slow)
+    apply(store, planned)
+    assert writer.closed
+    gone = {entry.key for entry in sample.entries[:3]}
+    assert read_index(sample.index) == {k: v for k, v in entries.items() if k not in gone}
+
+
+def test_an_index_being_written_is_never_no_entries(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    whole = sample.index.read_bytes()
+    for torn in (b"", whole[: len(whole) // 2], b"[]"):
+        sample.index.write_bytes(torn)
+        with pytest.raises(IndexChangedError):
+            plan(store)
+        assert len(names(sample)) == 5
+
+
+def test_an_index_that_changes_during_a_pass_is_noticed(
+    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One too large to be held at once is read in passes over one version."""
+    monkeypatch.setattr("narration_cleanup.cache.index_file.HELD_WHOLE", 10)
+    with store.survey() as survey:
+        assert sum(len(batch.entries) for batch in survey.batches()) == 5
+        entries = read_index(sample.index)
+        entries[sample.entries[0].key]["variant_id"] = "other"
+        write_index(sample.index, entries)
+        with pytest.raises(IndexChangedError):
+            list(survey.batches())
+
+
+def test_runs_take_turns(sample: CacheSample, store: IndexedDirectory) -> None:
+    """One that comes while another is at work waits for it; the lock leaves no file behind."""
+    other = open_store(sample.directory)
+    order = []
+    with store.locked():
+        assert other.in_progress()
+
+        def second() -> None:
+            with other.locked():
+                order.append("second")
+
+        thread = threading.Thread(target=second)
+        thread.start()
+        time.sleep(0)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+    assert not other.in_progress()
+    assert {path.name for path in sample.directory.iterdir()} == names(sample) | {
+        "cache_index.json"
+    }
+    other.close()
+
+
+@pytest.mark.parametrize("place", ["missing", "file", "empty", "/"])
+def test_a_wrong_place_is_refused(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError):
+        open_store(Path(place) if place == "/" else tmp_path / place)
+
+
+def test_zero_byte_audio_goes_whatever_its_entry_says(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    empty = sample.directory / sample.entries[4].name
+    os.truncate(empty, 0)
+    os.utime(empty, (NOW - 7200, NOW - 7200))
+    planned = plan(store)
+    assert [
+        (action.reason, action.file) for action in planned.actions if action.reason == "empty"
+    ] == [("empty", empty.name)]
+    assert isinstance(next(iter(planned.actions)), RemoveEntry)
+    result = apply(store, planned)
+    assert result.outcomes.count(Outcome.DONE) == 4
