@@ -55,10 +55,10 @@ class Statuses:
     def words(self) -> dict[str | float, RequestStatus]:
         """The state that each value means; an exact form goes before a converted one."""
         found: dict[str | float, RequestStatus] = {}
-        for converted in (False, True):
+        for kind in (slice(1), slice(1, None)):
             for status in RequestStatus:
                 for value in self.of(status):
-                    for form in _forms(value)[converted:]:
+                    for form in _forms(value)[kind]:
                         found.setdefault(form, status)
         return found
 
