@@ -21,6 +21,7 @@ from narration_cleanup.commands.stats import stats_command
 from narration_cleanup.commands.systemd import systemd_app
 from narration_cleanup.errors import CleanupError, ExitCode
 from narration_cleanup.escape import shown
+from narration_cleanup.output.streams import stand_in_for_closed_streams
 
 _EXIT_CODES = """Exit codes: 0 done; 1 failed; 2 usage; 3 partly done; 4 refused for safety;
 75 another run holds the lock; 78 bad configuration; 130 and 143 stopped by SIGINT and SIGTERM."""
@@ -72,6 +73,7 @@ def narration_cleanup(
 
 def main() -> None:
     """Run the command line with the process's own arguments; ends by raising SystemExit."""
+    stand_in_for_closed_streams()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
     try:

@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 
 from narration_cleanup.actions import Actions, CacheAction, Outcome, Reason, RemoveEntry
-from narration_cleanup.errors import ExitCode
+from narration_cleanup.errors import CleanupError, ExitCode
 from narration_cleanup.model import Half, Problem
 from narration_cleanup.output.json import schema_text, write_run, write_stats
 from narration_cleanup.plan import CachePlan
@@ -218,7 +218,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 
 
 def test_a_report_that_cannot_be_written_is_an_error() -> None:
-    with pytest.raises(OSError, match="No space left"), open("/dev/full", "w") as stream:
+    with pytest.raises(CleanupError, match="No space left"), open("/dev/full", "w") as stream:
         write_stats(Stats(NOW, 6, 1), stream)
 
 

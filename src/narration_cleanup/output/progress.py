@@ -90,7 +90,7 @@ class TerminalProgress:
             self._bars = _open(self._stream)
             self._bars.start()
         if self._task is None:
-            self._task = self._bars.add_task(self._phase, total=self._total, figure="")
+            self._task = self._bars.add_task(self._phase, total=self._total, figure=self._figure())
         self._bars.update(self._task, completed=self._count, figure=self._figure())
         self._bars.refresh()
 

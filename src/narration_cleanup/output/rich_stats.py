@@ -207,7 +207,8 @@ def _bars(
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_column(justify="right", no_wrap=True, style=QUIET)
     grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
+    numbers = not any("abandoned" in text for _, _, text in rows)
+    grid.add_column(overflow="fold", justify="right" if numbers else "left")
     for name, parts, text in rows:
         grid.add_row(Text(name), bar(console, room, parts, most, track=False), Text(text))
     return grid

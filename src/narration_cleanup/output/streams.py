@@ -5,28 +5,49 @@ from __future__ import annotations
 import atexit
 import io
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
+
+from narration_cleanup.errors import CleanupError
 
 
 @contextmanager
 def until_closed(stream: TextIO) -> Iterator[None]:
     """Write to ``stream`` and flush it; a reader that has gone away (``| head``) ends it quietly.
 
-    Any other failure is the caller's to tell: a report that could not be written is no report.
+    Any other failure raises ``CleanupError``: a report that could not be written is no report.
     """
     try:
         yield
         stream.flush()
     except BrokenPipeError:
         let_go(stream)
+    except OSError as error:
+        let_go(stream)
+        raise CleanupError(f"the output could not be written: {error.strerror}") from error
 
 
 def allow_any_character(stream: TextIO) -> None:
     """Let characters that the stream's encoding lacks be shown as escapes, not end the report."""
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
+
+
+def stand_in_for_closed_streams() -> None:
+    """Where standard input, output or error is closed, put the null device in its place.
+
+    Without it the next file opened, an index being written perhaps, would be standard output, and
+    a line printed would go into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
 
 
 def write_or_wait(stream: TextIO, line: str) -> None:

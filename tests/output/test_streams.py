@@ -1,0 +1,50 @@
+"""Output that goes nowhere: closed, full, or cut off. The work is done all the same."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.samples import make_sample, read_index
+
+PROGRAM = f"{sys.executable} -m tests.run_at 2026-11-23T12:00:00+00:00"
+ROOT = Path(__file__).parents[2]
+
+
+def shell(command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-c", command.replace("TOOL", PROGRAM)], cwd=ROOT, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("form", ["", "--json"])
+def test_closed_streams_stop_no_run(redirection: str, form: str, tmp_path: Path) -> None:
+    sample = make_sample(tmp_path)
+    where = f"--cache-dir {sample.cache.directory} --requests-db {sample.database}"
+    done = shell(f"TOOL run {where} {form} {redirection}")
+    assert done.returncode == 0, done.stderr
+    assert len(read_index(sample.cache.index)) == len(sample.kept)
+    assert "internal error" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["run --json", "dry-run", "dry-run --json", "stats"])
+def test_a_full_disk_is_said_in_one_line(command: str, tmp_path: Path) -> None:
+    sample = make_sample(tmp_path)
+    done = shell(f"TOOL {command} --cache-dir {sample.cache.directory} > /dev/full")
+    assert done.returncode == 1
+    said = "narration-cleanup: the output could not be written: No space left on device"
+    assert done.stderr.splitlines()[-1] == said
+    assert len(read_index(sample.cache.index)) == (27 if command.startswith("run") else 60)
+
+
+@pytest.mark.parametrize("command", ["dry-run", "dry-run --json", "stats", "schema run"])
+def test_a_reader_that_has_seen_enough_is_no_error(command: str, tmp_path: Path) -> None:
+    sample = make_sample(tmp_path)
+    where = "" if command == "schema run" else f"--cache-dir {sample.cache.directory}"
+    # Only a reader that is gone before the first byte is written makes every write fail.
+    done = shell(f"set -o pipefail; TOOL {command} {where} | true")
+    assert (done.returncode, done.stderr) == (0, "")
