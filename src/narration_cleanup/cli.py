@@ -16,6 +16,7 @@ from narration_cleanup.commands.cleanup import dry_run_command, run_command
 from narration_cleanup.commands.config import config_app
 from narration_cleanup.commands.demo import demo_command
 from narration_cleanup.commands.history import history_app
+from narration_cleanup.commands.notify import notify_command
 from narration_cleanup.commands.schema import schema_command
 from narration_cleanup.commands.stats import stats_command
 from narration_cleanup.commands.systemd import systemd_app
@@ -38,6 +39,7 @@ app.command("dry-run", epilog=_EXIT_CODES)(dry_run_command)
 app.command("stats", epilog=_EXIT_CODES)(stats_command)
 app.command("demo")(demo_command)
 app.command("schema")(schema_command)
+app.command("notify")(notify_command)
 app.add_typer(history_app)
 app.add_typer(config_app)
 app.add_typer(systemd_app)

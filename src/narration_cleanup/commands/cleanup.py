@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 import typer
 
@@ -15,12 +16,14 @@ from narration_cleanup.commands import options
 from narration_cleanup.commands.options import Invocation
 from narration_cleanup.errors import CleanupError, ExitCode
 from narration_cleanup.escape import shown
+from narration_cleanup.lookback import with_last_run, with_past
 from narration_cleanup.opening import Halves, cache_policy, open_halves, request_policy
 from narration_cleanup.output import human
 from narration_cleanup.output import json as json_output
-from narration_cleanup.output.logs import Log
+from narration_cleanup.output.logs import Log, LogFormat
 from narration_cleanup.output.progress import showing_progress
 from narration_cleanup.progress import Progress
+from narration_cleanup.record import RunRecord
 from narration_cleanup.result import Result
 from narration_cleanup.safety import refuse_too_many
 from narration_cleanup.settings import Settings, load_settings, require_a_half
@@ -47,6 +50,7 @@ def run_command(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
+    log_format: options.LogForm = LogFormat.TEXT,
 ) -> None:
     """Remove expired audio, and cancel abandoned requests."""
     flags = {
@@ -58,7 +62,9 @@ def run_command(
         "cache.min_free_mb": min_free_mb,
         "cleanup.max_delete": max_delete,
     }
-    call = Invocation(context.obj, flags, as_json, quiet, verbose, allow_other_user, ignore_clock)
+    call = Invocation(
+        context.obj, flags, as_json, quiet, verbose, allow_other_user, ignore_clock, log_format
+    )
     raise typer.Exit(_carry_out(call, Result(time.time(), dry_run=False), _run))
 
 
@@ -74,6 +80,7 @@ def dry_run_command(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
+    log_format: options.LogForm = LogFormat.TEXT,
 ) -> None:
     """Show what a run would do, item by item, with the reason for each. Changes nothing."""
     flags = {
@@ -84,14 +91,15 @@ def dry_run_command(
         "cache.enforce_max_size": enforce_max_size,
         "cache.min_free_mb": min_free_mb,
     }
-    call = Invocation(context.obj, flags, as_json, quiet, verbose, allow_other_user)
+    call = Invocation(
+        context.obj, flags, as_json, quiet, verbose, allow_other_user, log_format=log_format
+    )
     raise typer.Exit(_carry_out(call, Result(time.time(), dry_run=True), _dry_run))
 
 
 def _carry_out(call: Invocation, result: Result, work: Work) -> ExitCode:
     """Do the work, tell of it, and answer with the exit code; a refusal is a result too."""
-    on_terminal = sys.stdout.isatty() and not call.as_json
-    log = Log(quiet=call.quiet or result.dry_run, verbose=call.verbose, muted=on_terminal)
+    log = _log(call, result)
     stats, told, watch = None, None, Stopwatch()
     try:
         settings = load_settings(flags=call.flags, config_file=call.config_file, environ=os.environ)
@@ -112,8 +120,19 @@ def _carry_out(call: Invocation, result: Result, work: Work) -> ExitCode:
         raise
     if told is None and not result.dry_run:
         told = telling.begin_despite_faults(call.flags, call.config_file, result, os.environ)
-    _remember_and_tell(told, result, log, watch, lambda: _show(call, result, stats, log, told))
+    _remember_and_tell(told, result, log, watch, partial(_show, call, result, stats, log, told))
     return result.exit_code
+
+
+def _log(call: Invocation, result: Result) -> Log:
+    """Muted where a terminal is told in another way, unless JSON lines are asked for."""
+    on_terminal = sys.stdout.isatty() and not call.as_json
+    return Log(
+        form=call.log_format,
+        quiet=call.quiet or result.dry_run,
+        verbose=call.verbose,
+        muted=on_terminal and call.log_format is LogFormat.TEXT,
+    )
 
 
 def _remember_and_tell(
@@ -121,19 +140,26 @@ def _remember_and_tell(
     result: Result,
     log: Log,
     watch: Stopwatch,
-    show: Callable[[], None] = lambda: None,
+    show: Callable[[RunRecord | None], None] = lambda record: None,
 ) -> None:
     """History and metrics first, so that what they lack is shown; the network last."""
     result.finished_at = result.started_at + watch.seconds
     record = None if told is None else telling.end(told, result)
-    show()
+    show(record)
     if told is not None and record is not None:
         telling.tell(told, record, list(log.last), log.warning)
 
 
 def _show(
-    call: Invocation, result: Result, stats: Stats | None, log: Log, told: Telling | None
+    call: Invocation,
+    result: Result,
+    stats: Stats | None,
+    log: Log,
+    told: Telling | None,
+    record: RunRecord | None,
 ) -> None:
+    if stats is not None and record is not None:
+        stats = with_last_run(stats, record)
     if not result.dry_run or result.stopped is not None:
         log.finished(result)
     if call.as_json:
@@ -157,7 +183,8 @@ def _dry_run(
             halves, _policies(settings), now, progress, explain=call.verbose
         )
         job.dry_run(plans, result)
-        return stats_of(settings, plans.cache, plans.requests, plans.problems, now)
+        stats = stats_of(settings, plans.cache, plans.requests, plans.problems, now)
+    return with_past(stats, settings.cleanup.state_dir)[0]
 
 
 def _run(

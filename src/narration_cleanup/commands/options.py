@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from narration_cleanup.output.logs import LogFormat
 from narration_cleanup.settings.show import option_help
 
 _WHERE = "Where"
@@ -58,6 +59,22 @@ AsJson = Annotated[
     bool,
     typer.Option("--json", help="One JSON document on stdout.", rich_help_panel=_OUTPUT),
 ]
+Prometheus = Annotated[
+    bool,
+    typer.Option(
+        "--prometheus",
+        help="The metrics, as Prometheus reads them, on stdout.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+LogForm = Annotated[
+    LogFormat,
+    typer.Option(
+        "--log-format",
+        help="Log lines as text, or as JSON for log collectors: one object a line.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
 Quiet = Annotated[
     bool,
     typer.Option(
@@ -83,3 +100,4 @@ class Invocation:
     verbose: bool = False
     allow_other_user: bool = False
     ignore_clock: bool = False
+    log_format: LogFormat = LogFormat.TEXT

@@ -11,12 +11,15 @@ import typer
 from narration_cleanup import job
 from narration_cleanup.commands import options
 from narration_cleanup.errors import ExitCode
+from narration_cleanup.lookback import Past, with_past
 from narration_cleanup.model import Severity
 from narration_cleanup.opening import cache_policy, open_halves, request_policy
 from narration_cleanup.output import human
 from narration_cleanup.output import json as json_output
 from narration_cleanup.output.progress import showing_progress
-from narration_cleanup.settings import load_settings, require_a_half
+from narration_cleanup.output.streams import until_closed
+from narration_cleanup.record import CacheState
+from narration_cleanup.settings import Settings, load_settings, require_a_half
 from narration_cleanup.standing import in_progress, stats_of
 from narration_cleanup.stats import Stats
 
@@ -31,6 +34,7 @@ def stats_command(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
+    prometheus: options.Prometheus = False,
 ) -> None:
     """Show how cache and queue stand. Changes nothing."""
     now = time.time()
@@ -54,11 +58,34 @@ def stats_command(
             now,
             in_progress=in_progress(halves),
         )
-    if as_json:
+    stats, past = with_past(stats, settings.cleanup.state_dir)
+    if prometheus:
+        with until_closed(sys.stdout):
+            sys.stdout.write(_metrics(stats, past, settings))
+    elif as_json:
         json_output.write_stats(stats, sys.stdout)
     else:
         human.show_stats(stats, verbose=verbose, quiet=quiet)
     raise typer.Exit(_exit_code(stats, nothing_seen=plans.cache is None and plans.requests is None))
+
+
+def _metrics(stats: Stats, past: Past, settings: Settings) -> str:
+    """The page that a run would write, with the cache and the requests as they stand now."""
+    from narration_cleanup.output.metrics import Facts, metrics_text
+
+    limit_bytes = int(settings.cache.max_size_mb * 2**20)
+    cache, requests = stats.cache, stats.requests
+    facts = Facts(
+        last=past.last,
+        counters=past.counters,
+        interval_seconds=stats.cleanup_interval_hours * 3_600,
+        limit_bytes=limit_bytes,
+        cache=None
+        if cache is None
+        else CacheState(cache.totals.entry_count, cache.totals.total_size_bytes, limit_bytes),
+        requests_by_status=None if requests is None else requests.by_status,
+    )
+    return metrics_text(facts)
 
 
 def _exit_code(stats: Stats, *, nothing_seen: bool) -> ExitCode:

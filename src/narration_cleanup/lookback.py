@@ -1,0 +1,62 @@
+"""What the history says to a command that only looks: the last runs, and when the next is due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from narration_cleanup.history import read_history
+from narration_cleanup.model import Half, Problem, Severity
+from narration_cleanup.record import Counters, RunRecord
+from narration_cleanup.stats import Stats
+
+ALIVE_FOR = 1.5
+"""Intervals after the start of a run for which the automatic clean-up counts as alive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """``latest`` is the run that began last, at work or not; ``last`` is the one that ended last;
+    neither is one that found the lock held."""
+
+    latest: RunRecord | None = None
+    last: RunRecord | None = None
+    counters: Counters = field(default_factory=Counters)
+
+
+def look_back(state_dir: Path, warn: Callable[[str], None]) -> Past:
+    """Read the history; ``warn`` is told where it cannot be read."""
+    history = read_history(state_dir, warn=warn)
+    if history is None:
+        return Past()
+    past = Past(history.running() or history.last_run(), history.last_run(), history.counters())
+    history.close()
+    return past
+
+
+def with_past(stats: Stats, state_dir: Path) -> tuple[Stats, Past]:
+    """The statistics with what the history knows; one that cannot be read is a warning."""
+    problems = list(stats.problems)
+
+    def warn(text: str) -> None:
+        severity = Severity.WARNING
+        problems.append(Problem(Half.PROGRAM, "history_unreadable", text, severity=severity))
+
+    past = look_back(state_dir, warn)
+    return replace(with_last_run(stats, past.latest), problems=problems), past
+
+
+def with_last_run(stats: Stats, run: RunRecord | None) -> Stats:
+    """The statistics with the last run, and what follows from it: whether the automatic clean-up
+    is alive, and when the next run is due."""
+    if run is None:
+        return stats
+    interval = stats.cleanup_interval_hours * 3_600
+    alive = stats.generated_at - run.started_at <= ALIVE_FOR * interval
+    return replace(
+        stats,
+        running=stats.in_progress or alive,
+        last_run=run,
+        next_run_at=run.started_at + interval,
+    )
