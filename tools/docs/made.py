@@ -10,7 +10,11 @@ from tools.docs.picture import pictures
 
 def documents() -> list[str]:
     """The documents whose commands are run."""
-    return ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+    return [
+        "README.md",
+        "CONTRIBUTING.md",
+        *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+    ]
 
 
 def made_files() -> Iterator[tuple[str, str]]:
