@@ -110,23 +110,30 @@ class Actions(Generic[ActionT]):
     """Actions in the order they are to be done, held small: about 250 bytes for each.
 
     Each is kept as its MessagePack bytes and made anew when iterated, so that planning to remove
-    a hundred thousand entries does not cost a hundred megabytes.
+    a hundred thousand entries does not cost a hundred megabytes. One with a file name that is
+    not UTF-8 is kept as it is.
     """
 
     def __init__(self, kind: type[ActionT] | UnionType) -> None:
-        self._packed: list[bytes] = []
+        self._packed: list[bytes | ActionT] = []
         self._pack = msgspec.msgpack.Encoder().encode
         self._unpack: Callable[[bytes], ActionT] = msgspec.msgpack.Decoder(kind).decode
 
     def append(self, action: ActionT) -> None:
         """Add one at the end."""
-        self._packed.append(self._pack(action))
+        try:
+            self._packed.append(self._pack(action))
+        except UnicodeEncodeError:
+            self._packed.append(action)
 
     def __len__(self) -> int:
         return len(self._packed)
 
     def __iter__(self) -> Iterator[ActionT]:
-        return map(self._unpack, self._packed)
+        return map(self._action, self._packed)
 
     def __getitem__(self, position: int) -> ActionT:
-        return self._unpack(self._packed[position])
+        return self._action(self._packed[position])
+
+    def _action(self, packed: bytes | ActionT) -> ActionT:
+        return self._unpack(packed) if isinstance(packed, bytes) else packed

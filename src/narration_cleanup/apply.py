@@ -104,25 +104,22 @@ def _leave(
 def _remove(
     batch: Sequence[tuple[int, CacheAction]], store: CacheStore, result: CacheResult
 ) -> None:
-    """Remove the files of a batch; sidecars only follow audio that is gone."""
+    """Remove the files of a batch."""
     removing = [
         (position, action) for position, action in batch if not isinstance(action, DropEntry)
     ]
     targets = [_target(action, store.has_index) for _, action in removing]
-    sidecars: list[FileTarget] = []
     for (position, action), removal in zip(removing, store.remove(targets), strict=True):
         result.outcomes.set(position, removal.outcome, removal.note)
         _note_removal(action, removal, result)
-        if isinstance(action, RemoveEntry) and removal.outcome is Outcome.DONE:
-            sidecars.extend(FileTarget(name) for name in action.sidecars)
-    for removal in store.remove(sidecars) if sidecars else ():
-        result.freed_bytes += removal.freed_bytes
 
 
 def _target(action: RemoveEntry | RemoveFile, has_index: bool) -> FileTarget:
-    if isinstance(action, RemoveEntry) and has_index:
+    if not isinstance(action, RemoveEntry):
+        return FileTarget(action.file, identity=action.ref)
+    if has_index:
         return FileTarget(action.file, entry=action.ref)
-    return FileTarget(action.file, identity=action.ref)
+    return FileTarget(action.file, identity=action.ref, sidecars=action.sidecars)
 
 
 def _note_removal(action: RemoveEntry | RemoveFile, removal: Removal, result: CacheResult) -> None:

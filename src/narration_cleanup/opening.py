@@ -61,12 +61,21 @@ def open_cache(settings: CacheSettings, zone: str) -> CacheStore | None:
     """The cache's store; ``None`` where none is configured."""
     if settings.dir is None:
         return None
+    if settings.index is None:
+        from narration_cleanup.cache.tree import AudioTree
+
+        return AudioTree(
+            Path(settings.dir),
+            audio_suffixes=settings.audio_suffixes,
+            by_atime=settings.age_from == "atime",
+            remove_empty_dirs=settings.remove_empty_dirs,
+        )
     from narration_cleanup.cache.local import IndexedDirectory
     from narration_cleanup.timestamps import reader
 
     return IndexedDirectory(
         Path(settings.dir),
-        index_name=settings.index or "",
+        index_name=settings.index,
         audio_suffixes=settings.audio_suffixes,
         read_time=reader(zone),
     )
@@ -100,7 +109,7 @@ def request_mapping(settings: RequestSettings, zone: str) -> RequestMapping:
 
 
 def cache_policy(settings: CacheSettings) -> CachePolicy:
-    """The rules for the cache; orphans, partials and dangling entries only with an index."""
+    """The rules for the cache; leftovers are looked for only where there is an index."""
     has_index = settings.index is not None
     limit = int(settings.max_size_mb * MB)
     return CachePolicy(
@@ -115,7 +124,7 @@ def cache_policy(settings: CacheSettings) -> CachePolicy:
         orphan_ttl=settings.ttl_days * DAY if has_index and settings.remove_orphans else None,
         partial_ttl=(settings.partial_hours * HOUR or None) if has_index else None,
         remove_dangling=settings.remove_dangling,
-        remove_empty=settings.remove_empty_audio,
+        remove_empty=has_index and settings.remove_empty_audio,
     )
 
 

@@ -16,12 +16,14 @@ class FileTarget(msgspec.Struct, frozen=True, gc=False):
     """A file to remove, and what it was planned on.
 
     ``identity`` is the ref of a file that was itself surveyed; ``entry`` that of the index entry
-    which names it: then the file must not be younger than what the index says.
+    which names it: then the file must not be younger than what the index says. ``sidecars`` go
+    with it or not at all; the identity is then that of the whole group.
     """
 
     name: str
     identity: Ref | None = None
     entry: Ref | None = None
+    sidecars: tuple[str, ...] = ()
 
 
 class Removal(msgspec.Struct, frozen=True, gc=False):

@@ -122,6 +122,18 @@ def _open_directory(path: Path) -> int:
         return os.open(path, flags)
 
 
+def open_folder(name: str, directory_fd: int) -> int:
+    """Open a folder by its name in another: never through a symlink, its atime left alone.
+
+    Raises ``NotADirectoryError`` where it is anything else, ``OSError`` as ``open`` does.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(name, flags | os.O_NOATIME, dir_fd=directory_fd)
+    except PermissionError:
+        return os.open(name, flags, dir_fd=directory_fd)
+
+
 def open_to_read(name: str, directory_fd: int) -> int:
     """Open a name for reading: never through a symlink, never blocking, its atime left alone."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from narration_cleanup.cache.directory import Directory
 from narration_cleanup.model import Ref, StoredFile
@@ -16,6 +16,18 @@ _GROUP = 4096
 def ref_of(status: os.stat_result) -> Ref:
     """The handle of a file: (inode, size, mtime in ns)."""
     return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def group_ref(
+    audio: os.stat_result, sidecars: Iterable[os.stat_result] = (), *, by_atime: bool = False
+) -> Ref:
+    """The handle of audio and its sidecars together; with ``by_atime`` a use changes it too."""
+    inode, size, mtime = ref_of(audio)
+    marks = [ref_of(sidecar) for sidecar in sidecars]
+    if not marks and not by_atime:
+        return inode, size, mtime
+    size += sum(mark[1] for mark in marks)
+    return inode, size, hash((mtime, audio.st_atime_ns if by_atime else 0, *marks))
 
 
 def stored_file(name: str, status: os.stat_result) -> StoredFile:

@@ -13,12 +13,12 @@ import os
 import stat
 import time
 from collections.abc import Sequence
-from urllib.parse import quote, unquote
 
 from narration_cleanup.actions import Outcome
 from narration_cleanup.cache import FileTarget, Removal
 from narration_cleanup.cache.directory import OWN_FOLDER, Directory, what_it_is
-from narration_cleanup.cache.listing import ref_of
+from narration_cleanup.cache.folders import Folders
+from narration_cleanup.cache.listing import group_ref, ref_of
 from narration_cleanup.escape import shown
 from narration_cleanup.model import Ref
 
@@ -27,26 +27,34 @@ SETTLE = 0.005
 INDEX_FILE_NAME = "index.new"
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FRESH = "it is younger than its entry"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG)
 _CHANGED = "it changed after the cache was surveyed"
 
 
 class _Staged:
-    """One file on its way: what it was when it was staged, under which name it waits."""
+    """Audio, and then its sidecars, on their way: under which name each waits, and what it was."""
 
-    __slots__ = ("position", "ref", "status", "waiting_as")
+    __slots__ = ("members", "position")
 
-    def __init__(self, position: int, status: os.stat_result, waiting_as: str) -> None:
+    def __init__(self, position: int) -> None:
         self.position = position
-        self.status = status
-        self.ref = ref_of(status)
-        self.waiting_as = waiting_as
+        self.members: list[tuple[str, Ref]] = []
 
 
 class Staging:
-    """The tool's own folder, and removal through it. Made when first needed."""
+    """The tool's own folder, and removal through it. Made when first needed.
 
-    def __init__(self, directory: Directory) -> None:
+    ``audio_suffixes`` are those of a cache where audio has sidecars, which stay as long as any
+    audio of their stem does; ``by_atime``: identities change with every use (see ``group_ref``).
+    """
+
+    def __init__(
+        self, directory: Directory, *, audio_suffixes: Sequence[str] = (), by_atime: bool = False
+    ) -> None:
         self._directory = directory
+        self._folders = Folders(directory)
+        self._suffixes = audio_suffixes
+        self._by_atime = by_atime
         self._fd: int | None = None
 
     def folder(self) -> int:
@@ -79,6 +87,7 @@ class Staging:
                 os.unlink(waiting_as, dir_fd=folder)
                 continue
             count += self._put_back(waiting_as)
+        self._folders.forget()
         return count
 
     def remove(
@@ -92,81 +101,145 @@ class Staging:
         removals: list[Removal | None] = [None] * len(targets)
         staged: list[_Staged] = []
         for position, target in enumerate(targets):
-            answer = self._stage(position, target, settled_before)
-            if isinstance(answer, Removal):
-                removals[position] = answer
-            else:
-                staged.append(answer)
+            item = _Staged(position)
+            answer = self._stage(target, settled_before, item)
+            if answer is None:
+                staged.append(item)
+            removals[position] = answer
         if staged:
             time.sleep(SETTLE)
         for item in staged:
             removals[item.position] = self._verify_and_purge(item)
+        self._folders.forget()
         return [removal or Removal(Outcome.FAILED) for removal in removals]
 
     def _stage(
-        self, position: int, target: FileTarget, settled_before: int | None
-    ) -> _Staged | Removal:
-        name, here = target.name, self._directory.fd
+        self, target: FileTarget, settled_before: int | None, item: _Staged
+    ) -> Removal | None:
+        """Move the target's files into the folder; the answer where that is not to be, or done."""
+        files: list[tuple[str, os.stat_result]] = []
         try:
-            status = os.stat(name, dir_fd=here, follow_symlinks=False)
-            if refusal := self._refusal(status, target.identity):
+            audio = self._status(target.name)
+            sidecars = self._sidecars(target)
+            if refusal := self._refusal(target, audio, sidecars):
                 return refusal
             if target.identity is None and target.entry is not None:
-                fresh = settled_before is not None and status.st_mtime_ns >= settled_before
+                fresh = settled_before is not None and audio.st_mtime_ns >= settled_before
                 if fresh:
                     return Removal(Outcome.SKIPPED, note=FRESH)
-            waiting_as = quote(name, safe=" !#$&'()+,;=@[]{}~") if "/" in name else name
-            try:
-                os.rename(name, waiting_as, src_dir_fd=here, dst_dir_fd=self.folder())
-            except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG):
-                    return self._remove_in_place(name, status)
-                raise
+            files = [(target.name, audio)]
+            if sidecars and not self._has_twin(target.name):
+                files += zip(target.sidecars, sidecars, strict=True)
+            for name, status in files:
+                item.members.append((self._move_in(name), ref_of(status)))
         except FileNotFoundError:
-            return Removal(Outcome.DONE, note="its file was already gone")
+            if not files:
+                return Removal(Outcome.DONE, note="its file was already gone")
+            self._put_all_back(item)
+            return Removal(Outcome.SKIPPED, note=_CHANGED)
         except OSError as error:
-            return Removal(Outcome.FAILED, note=f"{shown(name)}: {error.strerror}")
-        return _Staged(position, status, waiting_as)
+            self._put_all_back(item)
+            if files and error.errno in _NO_ROOM:
+                return self._remove_in_place(files)
+            return Removal(Outcome.FAILED, note=f"{shown(target.name)}: {error.strerror}")
+        return None
 
-    def _refusal(self, status: os.stat_result, identity: Ref | None) -> Removal | None:
-        if not stat.S_ISREG(status.st_mode):
-            kind = what_it_is(status.st_mode)
-            return Removal(Outcome.SKIPPED, note=f"{kind} lies where audio should", odd=True)
-        if status.st_dev != self._directory.device:
-            return Removal(Outcome.SKIPPED, note="another file system is mounted there", odd=True)
-        if identity is not None and ref_of(status) != identity:
+    def _status(self, name: str) -> os.stat_result:
+        folder, base = self._folders.locate(name)
+        return os.stat(base, dir_fd=folder, follow_symlinks=False)
+
+    def _sidecars(self, target: FileTarget) -> list[os.stat_result]:
+        """Their statuses; fewer where one is gone, which makes the group another one."""
+        found = []
+        for name in target.sidecars:
+            try:
+                found.append(self._status(name))
+            except FileNotFoundError:
+                continue
+        return found
+
+    def _refusal(
+        self, target: FileTarget, audio: os.stat_result, sidecars: list[os.stat_result]
+    ) -> Removal | None:
+        for status in (audio, *sidecars):
+            if not stat.S_ISREG(status.st_mode):
+                kind = what_it_is(status.st_mode)
+                return Removal(Outcome.SKIPPED, note=f"{kind} lies where audio should", odd=True)
+            if status.st_dev != self._directory.device:
+                note = "another file system is mounted there"
+                return Removal(Outcome.SKIPPED, note=note, odd=True)
+        identity = target.identity
+        if identity is not None and identity != group_ref(audio, sidecars, by_atime=self._by_atime):
             return Removal(Outcome.SKIPPED, note=_CHANGED)
         return None
 
-    def _remove_in_place(self, name: str, status: os.stat_result) -> Removal:
+    def _has_twin(self, name: str) -> bool:
+        """Whether other audio of the same stem lies there, which needs the sidecars too."""
+        folder, base = self._folders.locate(name)
+        stem = base.rpartition(".")[0]
+        others = (stem + suffix for suffix in self._suffixes if stem + suffix != base)
+        return any(os.access(other, os.F_OK, dir_fd=folder) for other in others)
+
+    def _move_in(self, name: str) -> str:
+        """Move one file into the folder; the name that it waits under there."""
+        waiting_as = name
+        if "/" in name or "%" in name:
+            waiting_as = name.replace("%", "%25").replace("/", "%2F")
+        folder, base = self._folders.locate(name)
+        os.rename(base, waiting_as, src_dir_fd=folder, dst_dir_fd=self.folder())
+        return waiting_as
+
+    def _remove_in_place(self, files: Sequence[tuple[str, os.stat_result]]) -> Removal:
         """What is left where nothing can be staged: a full disk is when it is needed most."""
-        now = os.stat(name, dir_fd=self._directory.fd, follow_symlinks=False)
-        if ref_of(now) != ref_of(status):
-            return Removal(Outcome.SKIPPED, note=_CHANGED)
-        os.unlink(name, dir_fd=self._directory.fd)
-        return Removal(Outcome.DONE, _freed_by(now))
+        freed = 0
+        try:
+            if any(ref_of(self._status(name)) != ref_of(status) for name, status in files):
+                return Removal(Outcome.SKIPPED, note=_CHANGED)
+            for name, _ in reversed(files):
+                status = self._status(name)
+                folder, base = self._folders.locate(name)
+                os.unlink(base, dir_fd=folder)
+                freed += _freed_by(status)
+        except FileNotFoundError:
+            return Removal(Outcome.SKIPPED, freed, _CHANGED)
+        except OSError as error:
+            return Removal(Outcome.FAILED, freed, f"{shown(files[0][0])}: {error.strerror}")
+        return Removal(Outcome.DONE, freed)
 
     def _verify_and_purge(self, item: _Staged) -> Removal:
+        """Sidecars go first: a run killed in between finds the audio again, and finishes."""
+        freed = 0
         try:
-            status = os.stat(item.waiting_as, dir_fd=self.folder(), follow_symlinks=False)
-            if ref_of(status) != item.ref:
-                self._put_back(item.waiting_as)
-                return Removal(Outcome.SKIPPED, note="it was being written to")
-            os.unlink(item.waiting_as, dir_fd=self.folder())
+            for waiting_as, ref in item.members:
+                status = os.stat(waiting_as, dir_fd=self.folder(), follow_symlinks=False)
+                if ref_of(status) != ref:
+                    self._put_all_back(item)
+                    return Removal(Outcome.SKIPPED, note="it was being written to")
+                freed += _freed_by(status)
+            for waiting_as, _ in reversed(item.members):
+                os.unlink(waiting_as, dir_fd=self.folder())
         except OSError as error:
-            self._put_back(item.waiting_as)
-            return Removal(Outcome.FAILED, note=f"{shown(item.waiting_as)}: {error.strerror}")
-        return Removal(Outcome.DONE, _freed_by(status))
+            self._put_all_back(item)
+            note = f"{shown(item.members[0][0])}: {error.strerror}"
+            return Removal(Outcome.FAILED, note=note)
+        return Removal(Outcome.DONE, freed)
+
+    def _put_all_back(self, item: _Staged) -> None:
+        for waiting_as, _ in item.members:
+            self._put_back(waiting_as)
 
     def _put_back(self, waiting_as: str) -> bool:
         """Give a staged file its name again, never over a newer one; whether it has it."""
-        name = unquote(waiting_as) if "%2F" in waiting_as else waiting_as
+        name = waiting_as
+        if "%" in name:
+            name = name.replace("%2F", "/").replace("%25", "%")
         try:
+            folder, base = self._folders.locate(name)
             os.link(
                 waiting_as,
-                name,
+                base,
                 src_dir_fd=self.folder(),
-                dst_dir_fd=self._directory.fd,
+                dst_dir_fd=folder,
                 follow_symlinks=False,
             )
             put_back = True
@@ -183,8 +256,12 @@ class Staging:
     def _rename_back(self, waiting_as: str, name: str) -> bool:
         """The same where hard links do not exist, or its subfolder has to be made again."""
         try:
-            if self._directory.status(name) is None:
-                os.rename(waiting_as, name, src_dir_fd=self.folder(), dst_dir_fd=self._directory.fd)
+            self._folders.make(name)
+            folder, base = self._folders.locate(name)
+            try:
+                os.stat(base, dir_fd=folder, follow_symlinks=False)
+            except FileNotFoundError:
+                os.rename(waiting_as, base, src_dir_fd=self.folder(), dst_dir_fd=folder)
                 return True
         except OSError:
             pass
@@ -192,6 +269,7 @@ class Staging:
 
     def close(self) -> None:
         """Let go of the folder."""
+        self._folders.forget()
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None

@@ -117,7 +117,7 @@ class CacheSettings:
         help="Remove half-written files (*.part, *.tmp) older than this; 0 is off.",
     )
     remove_empty_audio: bool = setting(
-        kinds.switch(), True, help="Remove audio of zero bytes, once an hour old."
+        kinds.switch(), True, help="With an index: remove audio of zero bytes, once an hour old."
     )
     ttl_days_by_voice_style: Mapping[str, float] = setting(
         kinds.numbers_by_name(
