@@ -86,13 +86,15 @@ class StoredFile(msgspec.Struct, frozen=True, gc=False):
 class Unmatched(msgspec.Struct, frozen=True):
     """Where index and directory disagree.
 
-    ``files`` have no entry; ``dangling`` are entries, each with its ref, that have no file;
-    ``shared`` are the files that more than one entry names.
+    ``files`` are audio without an entry; ``dangling`` are entries, each with its ref, that have
+    no file; ``shared`` are the files that more than one entry names; ``partials`` are files that
+    were being written, audio or index.
     """
 
     files: Iterable[StoredFile] = ()
     dangling: Iterable[tuple[CacheEntry, Ref]] = ()
     shared: frozenset[str] = frozenset()
+    partials: Iterable[StoredFile] = ()
 
 
 class CacheSurvey(Protocol):

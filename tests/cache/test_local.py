@@ -54,7 +54,7 @@ def open_store(directory: Path) -> IndexedDirectory:
 
 def plan(store: IndexedDirectory, **policy: object) -> CachePlan:
     with store.survey() as survey:
-        return plan_cache(survey, CachePolicy(**policy), NOW)  # type: ignore[arg-type]
+        return plan_cache(survey, CachePolicy(**policy), NOW, explain=True)  # type: ignore[arg-type]
 
 
 def apply(store: IndexedDirectory, planned: CachePlan) -> CacheResult:

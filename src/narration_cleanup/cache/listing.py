@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
 
@@ -10,7 +11,22 @@ from narration_cleanup.cache.directory import Directory
 from narration_cleanup.model import Ref, StoredFile
 
 PARTIAL_SUFFIXES = (".part", ".tmp")
+_VISIBLE_TEMPORARY = re.compile(r"\.(new|temp|tmp[\w.-]*)")
+_HIDDEN_TEMPORARY = re.compile(r"\.(new|temp|tmp[\w.-]*|(?!backup$|original$|\d+$)\w{6,10})")
 _GROUP = 4096
+
+
+def is_index_temporary(name: str, index_name: str) -> bool:
+    """Whether a program that replaces the index left ``name``; copies made by hand are not meant.
+
+    ``<index>.new``, ``<index>.tmp…``, and the same with a leading dot, where ``mkstemp``'s and
+    rsync's random endings count too.
+    """
+    if name.startswith(index_name):
+        return _VISIBLE_TEMPORARY.fullmatch(name, len(index_name)) is not None
+    if name.startswith(f".{index_name}"):
+        return _HIDDEN_TEMPORARY.fullmatch(name, len(index_name) + 1) is not None
+    return False
 
 
 def ref_of(status: os.stat_result) -> Ref:
@@ -46,9 +62,12 @@ def regular(directory: Directory, name: str) -> StoredFile | None:
 class Listing:
     """Names of audio (of whatever kind of file), partials, and zero-byte audio with its mtime."""
 
-    def __init__(self, directory: Directory, audio_suffixes: tuple[str, ...]) -> None:
+    def __init__(
+        self, directory: Directory, audio_suffixes: tuple[str, ...], index_name: str
+    ) -> None:
         self._directory = directory
         self._suffixes = audio_suffixes
+        self._index_name = index_name
         self.partials: list[str] = []
         self.empty_files: dict[str, float] = {}
 
@@ -65,7 +84,7 @@ class Listing:
                         self._note_empty(group)
                         yield group
                         group = []
-                elif name.endswith(PARTIAL_SUFFIXES):
+                elif name.endswith(PARTIAL_SUFFIXES) or is_index_temporary(name, self._index_name):
                     self.partials.append(name)
         self._note_empty(group)
         yield group

@@ -66,7 +66,7 @@ class IndexSurvey:
         self._suffixes = audio_suffixes
         self._read_time = read_time
         self._places = Places(directory, audio_suffixes)
-        self._listing = Listing(directory, audio_suffixes)
+        self._listing = Listing(directory, audio_suffixes, index_file.name)
         self._balance = Balance()
         self._passes = 0
         for names in self._listing.scan():
@@ -108,8 +108,8 @@ class IndexSurvey:
             shared |= differences.shared
             files.extend(self._stored(differences.without_entry))
             dangling.extend(self._dangling(differences.without_file))
-        files.extend(self._stored(self._listing.partials))
-        return Unmatched(files, dangling, frozenset(shared))
+        partials = list(self._stored(self._listing.partials))
+        return Unmatched(files, dangling, frozenset(shared), partials)
 
     def _stored(self, names: Sequence[str] | set[str]) -> Iterator[StoredFile]:
         for name in sorted(names):

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from narration_cleanup.actions import Actions, CacheAction, DropEntry, Reason, RemoveFile
-from narration_cleanup.model import CacheEntry, CacheSurvey, Half, Problem, Unmatched
+from narration_cleanup.model import (
+    CacheEntry,
+    CacheSurvey,
+    Half,
+    Problem,
+    StoredFile,
+    Unmatched,
+)
 from narration_cleanup.plan.eviction import plan_evictions
 from narration_cleanup.plan.policy import DAY, FUTURE_TOLERANCE, HOUR, CachePolicy
 from narration_cleanup.plan.rules import Rules
@@ -28,14 +37,15 @@ def plan_cache(
         plan = _plan_entries(survey, rules, explain=explain)
     plan.problems.extend(survey.problems)
     dangling = _plan_dangling(plan, unmatched, rules)
-    _plan_files(plan, unmatched, policy, now)
+    _plan_orphans(plan, unmatched.files, rules)
+    _plan_partials(plan, unmatched.partials, rules)
     plan_evictions(plan, survey, rules, unmatched.shared | dangling)
     return plan
 
 
 def _plan_entries(survey: CacheSurvey, rules: Rules, *, explain: bool) -> CachePlan:
     totals = CacheTotals(ttl=rules.policy.ttl)
-    plan = CachePlan(Actions(CacheAction), totals, Problems())
+    plan = CachePlan(Actions(CacheAction), totals, Problems(), explain)
     latest = rules.now + FUTURE_TOLERANCE
     for batch in survey.batches():
         for position, entry in enumerate(batch.entries):
@@ -45,10 +55,10 @@ def _plan_entries(survey: CacheSurvey, rules: Rules, *, explain: bool) -> CacheP
             verdict = rules.verdict(entry)
             if verdict is None:
                 if explain and (rule := rules.longer_life(entry)):
-                    plan.held.append((entry.key, rule))
+                    plan.hold(entry.key, rule)
                 continue
             if rule := rules.held_by(entry):
-                plan.held.append((entry.key, rule))
+                plan.hold(entry.key, rule)
                 continue
             plan.remove(entry, verdict, batch.ref(position))
     return plan
@@ -78,31 +88,38 @@ def _plan_dangling(plan: CachePlan, unmatched: Unmatched, rules: Rules) -> froze
         if not rules.policy.remove_dangling:
             continue
         if rule := rules.held_by(entry):
-            plan.held.append((entry.key, rule))
+            plan.hold(entry.key, rule)
             continue
         detail = "its file is gone"
         plan.add(DropEntry(entry.key, entry.file, Reason.DANGLING, detail, ref), 0)
     return frozenset(keys)
 
 
-def _plan_files(plan: CachePlan, unmatched: Unmatched, policy: CachePolicy, now: float) -> None:
-    for file in unmatched.files:
-        partial = file.name.endswith(policy.partial_suffixes)
-        reason = Reason.PARTIAL if partial else Reason.ORPHAN
-        ttl = policy.partial_ttl if partial else policy.orphan_ttl
-        age = now - file.modified_at
-        if not partial:
-            plan.totals.orphan_count += 1
-            plan.totals.orphan_size_bytes += file.size_bytes
+def _plan_orphans(plan: CachePlan, files: Iterable[StoredFile], rules: Rules) -> None:
+    """Audio without an entry, once older than the TTL; an empty file needs only its hour."""
+    for file in files:
+        plan.totals.orphan_count += 1
+        plan.totals.orphan_size_bytes += file.size_bytes
+        verdict = rules.verdict_on_orphan(file)
+        if verdict is None:
+            continue
+        if rule := rules.kept(file.name, file.name.rpartition(".")[0]):
+            plan.hold(file.name, rule)
+            continue
+        reason, detail = verdict
+        action = RemoveFile(file.name, file.size_bytes, reason, detail, file.ref)
+        plan.add(action, file.size_bytes)
+
+
+def _plan_partials(plan: CachePlan, files: Iterable[StoredFile], rules: Rules) -> None:
+    ttl = rules.policy.partial_ttl
+    for file in files:
+        age = rules.now - file.modified_at
         if ttl is None or age <= ttl:
             continue
-        limit = f"limit {ttl / HOUR:g} h" if partial else f"limit {ttl / DAY:g}"
-        why = "left half-written" if partial else "no entry names it"
-        detail = f"{why}, {age / DAY:.1f} days old, {limit}"
-        plan.add(
-            RemoveFile(file.name, file.size_bytes, reason, detail, file.ref),
-            file.size_bytes,
-        )
+        detail = f"left half-written, {age / DAY:.1f} days old, limit {ttl / HOUR:g} h"
+        action = RemoveFile(file.name, file.size_bytes, Reason.PARTIAL, detail, file.ref)
+        plan.add(action, file.size_bytes)
 
 
 def _future(entry: CacheEntry) -> Problem:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 
 from narration_cleanup.actions import Reason, RemoveEntry
-from narration_cleanup.model import CacheSurvey, Half, Problem
+from narration_cleanup.model import CacheEntry, CacheSurvey, Half, Problem
 from narration_cleanup.plan.policy import DAY, MB, CachePolicy
 from narration_cleanup.plan.rules import Rules
 from narration_cleanup.plan.types import CachePlan, removal_of
@@ -19,16 +19,21 @@ def plan_evictions(
     if excess <= 0:
         return
     candidates: list[tuple[float, int, RemoveEntry]] = []
-    gathered = 0
-    order = 0
+    gathered = order = protected = protected_bytes = 0
     for batch in survey.batches(last_used=True):
         for position, entry in enumerate(batch.entries):
-            if entry.last_used_at is None or not entry.size_bytes or rules.verdict(entry):
+            if not entry.size_bytes or entry.key in excluded:
                 continue
-            if {entry.key, entry.file} & excluded:
+            goes = rules.verdict(entry) is not None
+            rule = rules.held_by(entry)
+            if goes and rule is None:
                 continue
-            if rule := rules.held_by(entry):
-                plan.held.append((entry.key, rule))
+            rule = rule or _unsure(entry, excluded)
+            if rule is not None or entry.last_used_at is None:
+                if not goes:
+                    plan.hold(entry.key, str(rule))
+                protected += 1
+                protected_bytes += entry.size_bytes
                 continue
             latest_first = -entry.last_used_at
             if gathered >= excess and latest_first <= candidates[0][0]:
@@ -43,26 +48,34 @@ def plan_evictions(
     for _, _, action in sorted(candidates, reverse=True):
         plan.add(action, action.size_bytes)
     if gathered < excess:
-        plan.problems.add(_cannot_reach(excess - gathered))
+        plan.problems.add(_cannot_reach(excess - gathered, why, protected, protected_bytes))
+
+
+def _unsure(entry: CacheEntry, shared: frozenset[str]) -> str | None:
+    """Why an entry that no rule keeps cannot be evicted all the same."""
+    if entry.file in shared:
+        return "its file is shared with another entry"
+    return "its last use cannot be read" if entry.last_used_at is None else None
 
 
 def _excess(plan: CachePlan, survey: CacheSurvey, policy: CachePolicy) -> tuple[int, str]:
-    """How many bytes more must go, and for which limit."""
+    """How many bytes more must go, and for which limit: the one that asks for most."""
+    excess, why = 0, ""
     staying = plan.totals.total_size_bytes - plan.leaving_bytes
     if policy.evict_above is not None and staying > policy.evict_above:
-        return staying - policy.evict_to, f"cache over {policy.evict_above / MB:g} MB"
+        excess, why = staying - policy.evict_to, f"cache over {policy.evict_above / MB:g} MB"
     if policy.min_free is not None:
         free = survey.free_bytes()
-        if free is not None and free + plan.planned_bytes < policy.min_free:
-            missing = policy.min_free - free - plan.planned_bytes
-            return missing, f"less than {policy.min_free / MB:g} MB free on the disk"
-    return 0, ""
+        if free is not None and policy.min_free - free - plan.planned_bytes > excess:
+            excess = policy.min_free - free - plan.planned_bytes
+            why = f"less than {policy.min_free / MB:g} MB free on the disk"
+    return excess, why
 
 
-def _cannot_reach(missing: int) -> Problem:
+def _cannot_reach(missing: int, why: str, protected: int, protected_bytes: int) -> Problem:
     return Problem(
         Half.CACHE,
         "over_limit",
-        f"{missing / MB:.2f} MB over what the limit wants, and nothing left that may go: "
-        "entries are kept by a rule or have no readable last use",
+        f"{why}, and {missing / MB:.2f} MB more should go than may: "
+        f"{protected} entries of {protected_bytes / MB:.2f} MB are protected (-v says by what)",
     )

@@ -28,7 +28,6 @@ class CachePolicy:
     partial_ttl: float | None = None
     remove_dangling: bool = True
     remove_empty: bool = True
-    partial_suffixes: tuple[str, ...] = (".part", ".tmp")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
 from narration_cleanup.actions import Reason
-from narration_cleanup.model import CacheEntry
+from narration_cleanup.model import CacheEntry, StoredFile
 from narration_cleanup.plan.policy import DAY, EMPTY_AUDIO_AGE, HOUR, CachePolicy
 from narration_cleanup.plan.types import Verdict
 
@@ -36,16 +36,32 @@ class Rules:
                 return Reason.EMPTY, f"no audio in it for {age / HOUR:.1f} h"
         return None
 
+    def verdict_on_orphan(self, file: StoredFile) -> Verdict | None:
+        """Why audio without an entry would go by its age or its emptiness."""
+        ttl = self.policy.orphan_ttl
+        age = self.now - file.modified_at
+        if ttl is None:
+            return None
+        if age > ttl:
+            why = f"no entry names it, {age / DAY:.1f} days old, limit {ttl / DAY:g}"
+            return Reason.ORPHAN, why
+        if self.policy.remove_empty and not file.size_bytes and age > EMPTY_AUDIO_AGE:
+            return Reason.EMPTY, f"no audio in it for {age / HOUR:.1f} h, and no entry names it"
+        return None
+
     def held_by(self, entry: CacheEntry) -> str | None:
         """The rule that keeps ``entry`` although it would go, if there is one."""
-        for pattern in self.policy.keep:
-            if any(
-                fnmatchcase(name, pattern)
-                for name in (entry.key, entry.variant_id, entry.voice_style)
-            ):
-                return f"kept by {pattern}"
+        if rule := self.kept(entry.key, entry.variant_id, entry.voice_style):
+            return rule
         if entry.file in self.needed:
             return "its file is shared with an entry that stays"
+        return None
+
+    def kept(self, *names: str) -> str | None:
+        """The pattern of ``keep`` that one of ``names`` matches, as a reason."""
+        for pattern in self.policy.keep:
+            if any(fnmatchcase(name, pattern) for name in names):
+                return f"kept by {pattern}"
         return None
 
     def longer_life(self, entry: CacheEntry) -> str | None:

@@ -19,12 +19,13 @@ class CachePlan:
 
     ``fileless`` counts removals whose file is gone already.
     ``leaving_bytes`` is the stated size of the entries that go or are dangling. ``held`` says
-    which rule kept an entry that would have gone (key, rule), when asked for.
+    which rule kept something that would have gone (key, rule), where ``explain`` asks for it.
     """
 
     actions: Actions[CacheAction]
     totals: CacheTotals
     problems: Problems
+    explain: bool = False
     planned_bytes: int = 0
     leaving_bytes: int = 0
     by_reason: dict[Reason, int] = field(default_factory=dict)
@@ -38,6 +39,11 @@ class CachePlan:
         if verdict[0] is Reason.EXPIRED:
             self.totals.expired_count += 1
             self.totals.expired_size_bytes += entry.size_bytes
+
+    def hold(self, key: str, rule: str) -> None:
+        """Say, where that is asked for, which rule keeps what would have gone."""
+        if self.explain:
+            self.held.append((key, rule))
 
     def add(self, action: CacheAction, size_bytes: int) -> None:
         """Plan one more action that is expected to free ``size_bytes``."""
@@ -58,4 +64,7 @@ class RequestPlan:
 def removal_of(entry: CacheEntry, verdict: Verdict, ref: Ref) -> RemoveEntry:
     """The action that removes ``entry`` with its file and sidecars."""
     reason, detail = verdict
+    if entry.sidecars:
+        count = len(entry.sidecars)
+        detail += f", with {count} sidecars" if count > 1 else ", with its sidecar"
     return RemoveEntry(entry.key, entry.file, entry.size_bytes, reason, detail, ref, entry.sidecars)
