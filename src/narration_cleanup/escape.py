@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 SHOWN_LENGTH = 200
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def shown(text: object) -> str:
-    """``text`` with control, bidirectional and unprintable characters as ``\\x..``/``\\u....``.
+    """``text`` with control, bidirectional and all other unprintable characters escaped.
 
-    At most 200 characters are shown, so that a 10 MB key stays one line.
+    They become ``\\x..`` and ``\\u....``, as do spaces that only look like the space. At most 200
+    characters are shown, so that a 10 MB key stays one line.
     """
     whole = str(text)
-    if whole.isascii() and whole.isprintable() and len(whole) <= SHOWN_LENGTH:
+    if len(whole) <= SHOWN_LENGTH and whole.isprintable():
         return whole
     cut = whole[:SHOWN_LENGTH]
     tail = f"… ({len(whole)} characters)" if len(whole) > SHOWN_LENGTH else ""
@@ -22,6 +20,6 @@ def shown(text: object) -> str:
 
 
 def _shown_character(character: str) -> str:
-    if unicodedata.category(character) not in _HIDDEN:
+    if character.isprintable():
         return character
     return character.encode("unicode_escape").decode("ascii")
