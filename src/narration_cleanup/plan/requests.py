@@ -27,7 +27,10 @@ def plan_requests(survey: RequestSurvey, policy: RequestPolicy, now: float) -> R
             age, limit, clock = _age_of(request, policy, now)
             if age <= limit:
                 continue
-            detail = f"{request.status} {clock}{age / HOUR:.1f} h, limit {limit / HOUR:g} h"
+            unit, name = (HOUR, "h") if limit >= HOUR else (60.0, "min")
+            detail = (
+                f"{request.status} {clock}{age / unit:.1f} {name}, limit {limit / unit:g} {name}"
+            )
             plan.totals.count_abandoned(request.status)
             plan.actions.append(
                 CancelRequest(
