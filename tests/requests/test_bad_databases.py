@@ -7,12 +7,14 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from narration_cleanup.actions import CancelRequest, Outcome
 from narration_cleanup.errors import HalfError
 from narration_cleanup.plan import RequestPolicy, plan_requests
+from narration_cleanup.requests.faults import explained
 from tests.requests.service import NOW, cancels, names, service, store_of
 from tests.samples import make_requests, tree_digest
 
@@ -173,3 +175,35 @@ def test_ids_that_are_not_text_and_odd_values_are_left_alone_and_told(tmp_path: 
             "SELECT request_id FROM requests WHERE status = 'cancelled'"
         ).fetchall()
     assert sorted(cancelled, key=str) == [(7,), (b"text",)]
+
+
+@pytest.mark.parametrize(
+    ("code", "free", "writable", "expected"),
+    [
+        (sqlite3.SQLITE_IOERR_SHMSIZE, 0, True, "disk_full"),
+        (sqlite3.SQLITE_IOERR_SHMSIZE, 10**9, True, "database_io_error"),
+        (sqlite3.SQLITE_IOERR_WRITE, 10**9, True, "database_io_error"),
+        (sqlite3.SQLITE_CANTOPEN, 0, True, "database_unreadable"),
+        (sqlite3.SQLITE_CANTOPEN, 0, False, "database_read_only"),
+        (sqlite3.SQLITE_READONLY_DBMOVED, 0, True, "database_read_only"),
+        (sqlite3.SQLITE_BUSY_RECOVERY, 0, True, "database_locked"),
+        (sqlite3.SQLITE_NOMEM, 0, True, "database_error"),
+    ],
+)
+def test_a_fault_is_named_by_its_cause(
+    path: Path,
+    code: int,
+    free: int,
+    writable: bool,
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where SQLite's own word for it would lead an operator astray, the disk is looked at."""
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    monkeypatch.setattr(os, "access", lambda _, mode: writable or mode == os.R_OK)
+    fault = sqlite3.OperationalError("told by SQLite\nin two lines")
+    fault.sqlite_errorcode = code
+    told = explained(fault, path)
+    assert told.code == expected
+    assert "\n" not in str(told)
+    assert str(path) in str(told)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -10,6 +12,8 @@ from narration_cleanup.escape import shown
 
 _PRIMARY = 0xFF
 """The part of a result code that is its kind; the rest is detail."""
+_ROOM = 1024 * 1024
+"""Bytes free on a disk, below which a failed write is put down to that."""
 
 _MEANINGS: dict[int, tuple[str, str]] = {
     sqlite3.SQLITE_BUSY: (
@@ -63,6 +67,12 @@ def explained(fault: sqlite3.Error, path: Path) -> HalfError:
     )
     if extended == sqlite3.SQLITE_READONLY_ROLLBACK:
         code, meaning = _UNCLEAN
+    elif extended & _PRIMARY == sqlite3.SQLITE_IOERR and _is_full(path):
+        # What a full disk gives where SQLite cannot make its -shm.
+        code, meaning = _MEANINGS[sqlite3.SQLITE_FULL]
+    elif extended & _PRIMARY == sqlite3.SQLITE_CANTOPEN and _is_closed(path):
+        # A read-only mount, on which the -wal cannot be made.
+        code, meaning = _MEANINGS[sqlite3.SQLITE_READONLY]
     return HalfError(code, f"{shown(path)}: {meaning.format(error=shown(fault))}")
 
 
@@ -78,6 +88,18 @@ def is_unclean(fault: sqlite3.Error) -> bool:
         sqlite3.SQLITE_READONLY_CANTLOCK,
         sqlite3.SQLITE_READONLY_CANTINIT,
     )
+
+
+def _is_full(path: Path) -> bool:
+    try:
+        return shutil.disk_usage(path.resolve().parent).free < _ROOM
+    except OSError:
+        return False
+
+
+def _is_closed(path: Path) -> bool:
+    """Whether the database can be read, but its folder cannot be written."""
+    return os.access(path, os.R_OK) and not os.access(path.resolve().parent, os.W_OK)
 
 
 def _code(fault: sqlite3.Error) -> int:

@@ -80,7 +80,8 @@ class SqliteSurvey:
                 Problem(
                     Half.REQUESTS,
                     "unknown_status",
-                    f"{count} rows have a status that no setting names: left alone; "
+                    f"{count} {'row has' if count == 1 else 'rows have'} a status that no "
+                    "setting names: left alone; "
                     "requests.statuses maps other services' words",
                     name,
                     Severity.WARNING,
