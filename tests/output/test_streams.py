@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.receiver import receiver
 from tests.samples import make_sample, read_index
 
 PROGRAM = f"{sys.executable} -m tests.run_at 2026-11-23T12:00:00+00:00"
@@ -48,3 +49,13 @@ def test_a_reader_that_has_seen_enough_is_no_error(command: str, tmp_path: Path)
     # Only a reader that is gone before the first byte is written makes every write fail.
     done = shell(f"set -o pipefail; TOOL {command} {where} | true")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_those_who_listen_elsewhere_hear_of_a_run_that_cannot_be_shown(tmp_path: Path) -> None:
+    sample = make_sample(tmp_path)
+    with receiver() as listening:
+        variables = f"NARRATION_ALERTS_PING_URL={listening.url('ping')}"
+        where = f"--cache-dir {sample.cache.directory}"
+        done = shell(f"{variables} TOOL run --json {where} > /dev/full")
+    assert done.returncode == 1
+    assert listening.paths == ["/ping/start", "/ping"]

@@ -142,12 +142,17 @@ def _remember_and_tell(
     watch: Stopwatch,
     show: Callable[[RunRecord | None], None] = lambda record: None,
 ) -> None:
-    """History and metrics first, so that what they lack is shown; the network last."""
+    """History and metrics first, so that what they lack is shown; the network last.
+
+    Those who listen elsewhere hear of the run also where it cannot be shown here.
+    """
     result.finished_at = result.started_at + watch.seconds
     record = None if told is None else telling.end(told, result)
-    show(record)
-    if told is not None and record is not None:
-        telling.tell(told, record, list(log.last), log.warning)
+    try:
+        show(record)
+    finally:
+        if told is not None and record is not None:
+            telling.tell(told, record, list(log.last), log.warning)
 
 
 def _show(

@@ -27,6 +27,7 @@ _STEPS: tuple[tuple[str, str, Callable[[typer.Context], None]], ...] = (
 _NEXT = (
     ("stats --json", "the same for programs"),
     ("dry-run -v", "nothing is left to do"),
+    ("history", "the run above, as it is remembered"),
     ("config show", "every setting, and where it came from"),
     ("--help", "all there is"),
 )
