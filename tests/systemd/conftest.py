@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.systemd.container import Container, cache_dir, pip_command, why_not
+from tests.systemd.service import Service
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = "/opt/narration-cleanup/bin/narration-cleanup"
@@ -32,12 +33,20 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
         container.run("python3", "-m", "venv", "--without-pip", "/opt/narration-cleanup")
         container.run(
             *("python3", "-m", "pip", "--python", "/opt/narration-cleanup/bin/python"),
-            *("install", "--quiet", "--no-index", "--find-links=/opt/wheels", "narration-cleanup"),
+            *("install", "--quiet", "--no-index", "--find-links=/opt/wheels", "narration-cleanup[alerts]"),
         )
         container.run("ln", "-s", PROGRAM, "/usr/local/bin/narration-cleanup")
         yield container
     finally:
         container.stop()
+
+
+@pytest.fixture
+def service(machine: Container) -> Iterator[Service]:
+    """The narration service, running, with a cache and a database that need cleaning."""
+    running = Service.start(machine)
+    yield running
+    running.stop()
 
 
 def _wheels(folder: Path) -> Path:

@@ -41,6 +41,9 @@ PACKAGES = (
 BOOT_TIMEOUT_S = 120.0
 """How long a boot may take before it counts as failed; a usual one takes under two seconds."""
 
+WAIT_S = 60.0
+"""How long an event may take to show in the journal before it counts as missing."""
+
 _CGROUPS = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup/systemd"), Path("/sys/fs/cgroup"))
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -212,22 +215,24 @@ class Container:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
-        alarm = threading.Timer(60, follow.kill)
+        # nsenter starts a child for the process namespace: the group is what has to end.
+        alarm = threading.Timer(WAIT_S, os.killpg, (follow.pid, signal.SIGKILL))
         alarm.start()
         messages = []
+        assert follow.stdout is not None
         try:
-            assert follow.stdout is not None
             for line in follow.stdout:
                 messages.append(line.rstrip("\n"))
                 if text in line:
                     return messages
         finally:
             alarm.cancel()
-            follow.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(follow.pid, signal.SIGKILL)
             follow.wait()
-            if follow.stdout is not None:
-                follow.stdout.close()
+            follow.stdout.close()
         raise AssertionError(f"the journal never said {text!r}, only:\n" + "\n".join(messages))
 
     def path(self, inside: str) -> Path:
@@ -239,6 +244,11 @@ class Container:
         path = self.path(inside)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+
+    def drop_in(self, unit: str, text: str) -> None:
+        """Give a unit of the container a drop-in, as `systemctl edit` would, and reload."""
+        self.write(f"/etc/systemd/system/{unit}.d/test.conf", text)
+        self.run("systemctl", "daemon-reload")
 
     def copy(self, source: Path, inside: str) -> None:
         """Copy a file or folder into the container, with its times."""

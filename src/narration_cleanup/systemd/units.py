@@ -134,6 +134,10 @@ def service(facts: Facts) -> str:
         "TimeoutStartSec=2h",
         "# One-line errors, in the journal as everywhere that is not a terminal.",
         "Environment=TYPER_USE_RICH=0",
+        "# The guard against a clock that jumped must know this boot from others; the kernel's own",
+        "# file for that is out of sight (ProcSubset=pid).",
+        "Environment=NARRATION_BOOT_ID=%b",
+        *_told_by_unit(facts),
         *_environment(facts),
         *(f"LoadCredential={name}:{word(file)}" for name, file in facts.credentials),
         "",
@@ -148,6 +152,11 @@ def service(facts: Facts) -> str:
     ]
     hardening = USER_MANAGER if facts.user is None else RUN_NETWORK if facts.network else RUN
     return _file(facts, ("Unit", unit), ("Service", [*run, *hardening]))
+
+
+def _told_by_unit(facts: Facts) -> list[str]:
+    # In the user's own manager there is no notify unit, and a network: the run tells by itself.
+    return [] if facts.user is None else ["Environment=NARRATION_NOTIFIED_BY=unit"]
 
 
 def _identity(facts: Facts) -> list[str]:
@@ -185,16 +194,17 @@ def _places(facts: Facts) -> list[str]:
     lines = [
         "# Everything is read-only; of /var, only what is bound back is there at all.",
         "ProtectSystem=strict",
+        "# Said once more: with ProtectProc=, systemd 252 leaves this one out.",
+        "ReadOnlyPaths=/run",
         "TemporaryFileSystem=/var:ro",
     ]
     lines += [f"BindPaths={_path(facts, path, bound)}" for path in _outermost(facts.data)]
     lines += [f"BindReadOnlyPaths={bound(path)}" for path in _bound_back(facts)]
     lines += _home(facts, (*facts.data, *_bound_back(facts)))
     lines += [
-        "# No file of the cache, or of anywhere else that is written to, is ever a program. What",
-        "# is bound is a mount of its own, which the first word alone does not reach.",
+        "# What can be written to holds no program. (ExecPaths= is no help here: in systemd 252 it",
+        "# makes its paths writable again.)",
         f"NoExecPaths={' '.join(_not_executable(facts))}",
-        f"ExecPaths={' '.join(word(path) for path in _executable(facts))}",
     ]
     return lines
 
@@ -227,13 +237,10 @@ def _path(facts: Facts, path: Path, write: Callable[[Path], str] = word) -> str:
 
 
 def _not_executable(facts: Facts) -> list[str]:
-    places = ["/", "-/tmp", "-/var/tmp", *(_path(facts, path) for path in _outermost(facts.data))]
-    return places if facts.state is None else [*places, f"-{STATE_ROOT}/{facts.state}"]
-
-
-def _executable(facts: Facts) -> list[Path]:
-    system = [Path("/usr"), Path("-/lib"), Path("-/lib64")]
-    return [*system, *(path for path in facts.code if not path.is_relative_to("/usr"))]
+    places = [_path(facts, path) for path in _outermost(facts.data)]
+    if facts.state is not None:
+        places.append(f"-{STATE_ROOT}/{facts.state}")
+    return [*places, *(f"-{place}" for place in ("/tmp", "/var/tmp", "/dev/shm", "/run"))]
 
 
 def _bound_back(facts: Facts) -> list[Path]:
