@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from narration_cleanup.errors import ConfigError
 from narration_cleanup.timestamps import format_like, from_number, iso, reader
+from tests.settings_help import load
 
 ZONES = (
     "UTC",
@@ -137,6 +138,21 @@ def test_a_million_different_hours_do_not_fill_the_memory() -> None:
     for number in range(50_000):
         moment = datetime(1971, 1, 1) + timedelta(hours=number)
         assert read(moment.isoformat()) == moment.replace(tzinfo=UTC).timestamp()
+
+
+def test_utc_needs_no_time_zone_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small Debian has none; the whole of SQLite's CURRENT_TIMESTAMP is read as UTC."""
+
+    def unknown(zone: str) -> ZoneInfo:
+        raise KeyError(zone)
+
+    monkeypatch.setattr("zoneinfo.ZoneInfo", unknown)
+    assert (
+        reader("UTC")("2026-11-23 12:00:00") == datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()
+    )
+    assert load(variables={"NARRATION_CLEANUP_TIMEZONE": "UTC"}).cleanup.timezone == "UTC"
+    with pytest.raises(ConfigError, match="does not know the time zone"):
+        reader("Europe/Berlin")
 
 
 def test_an_unknown_zone_is_a_fault_in_the_settings() -> None:

@@ -139,6 +139,8 @@ def format_like(
 
 
 def _zone_info(zone: str) -> tzinfo:
+    if zone == "UTC":
+        return UTC  # also on a machine without a time zone database, as small ones are
     from zoneinfo import ZoneInfo
 
     try:
