@@ -33,7 +33,13 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
         container.run("python3", "-m", "venv", "--without-pip", "/opt/narration-cleanup")
         container.run(
             *("python3", "-m", "pip", "--python", "/opt/narration-cleanup/bin/python"),
-            *("install", "--quiet", "--no-index", "--find-links=/opt/wheels", "narration-cleanup[alerts]"),
+            *(
+                "install",
+                "--quiet",
+                "--no-index",
+                "--find-links=/opt/wheels",
+                "narration-cleanup[alerts]",
+            ),
         )
         container.run("ln", "-s", PROGRAM, "/usr/local/bin/narration-cleanup")
         yield container
@@ -61,7 +67,7 @@ def _wheels(folder: Path) -> Path:
             *("--constraint", str(ROOT / "constraints.txt"), "--only-binary=:all:"),
             *("--python-version=3.11", "--implementation=cp", "--abi=cp311", "--abi=abi3"),
             *(f"--platform=manylinux_2_28_{machine}", f"--platform=manylinux2014_{machine}"),
-            *(f"--cache-dir={cache_dir() / 'pip'}", str(wheel)),
+            *(f"--cache-dir={cache_dir() / 'pip'}", f"{wheel}[alerts]"),
         ],
         check=True,
     )

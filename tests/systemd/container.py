@@ -201,16 +201,18 @@ class Container:
         shown = self.run("journalctl", "--show-cursor", "--lines=0", "--quiet").stdout
         return shown.strip().removeprefix("-- cursor: ")
 
-    def wait_for(self, cursor: str, text: str, *filters: str) -> list[str]:
-        """Follow the journal from `cursor` until a message holds `text`: the messages read.
+    def wait_for(self, cursor: str, text: str) -> list[str]:
+        """Follow the journal until a message holds `text`: the messages read.
 
-        `filters` are matches or options of journalctl. AssertionError after a minute without it.
+        From `cursor` on; where that is empty, from the boot on. AssertionError after a minute
+        without it. The whole journal is read: `--after-cursor` beside a filter loses a message.
         """
         follow = subprocess.Popen(
             [
                 *self._enter(),
                 *("journalctl", "--follow", "--quiet", "--output=cat"),
-                *(f"--after-cursor={cursor}", "--no-tail", *filters),
+                *([f"--after-cursor={cursor}"] if cursor else ["--boot"]),
+                "--no-tail",
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

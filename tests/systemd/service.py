@@ -93,10 +93,16 @@ class Service:
         machine.write(CONFIG, f'cache.dir = "{CACHE}"\nrequests.db = "{DATABASE}"\n')
         cursor = machine.journal_cursor()
         machine.run(
-            *("systemd-run", "--quiet", f"--unit={UNIT}", "--property=User=narration"),
+            *(
+                "systemd-run",
+                "--quiet",
+                "--description=test",
+                f"--unit={UNIT}",
+                "--property=User=narration",
+            ),
             *("/usr/bin/python3", "-c", _PROGRAM, DATABASE),
         )
-        machine.wait_for(cursor, "SERVING", f"--unit={UNIT}")
+        machine.wait_for(cursor, "SERVING")
         names = [entry.name for entry in cache.entries]
         return cls(machine, frozenset(names[:33]), frozenset(names[33:]))
 

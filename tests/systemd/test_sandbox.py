@@ -59,7 +59,7 @@ def test_without_the_sandbox_all_of_it_is_possible(machine: Container, probe: No
     """The test above stands on this: it is the unit that refuses, and not the user's rights."""
     cursor = machine.journal_cursor()
     machine.run(
-        *("systemd-run", "--quiet", "--wait", "--property=User=narration"),
+        *("systemd-run", "--quiet", "--description=test", "--wait", "--property=User=narration"),
         *("--property=StateDirectory=narration-cleanup", "/usr/bin/python3", *PROBE),
     )
     outside = result(machine, cursor)
