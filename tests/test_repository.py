@@ -53,6 +53,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "actions",
             "errors",
             "escape",
+            "finding",
             "model",
             "plan",
             "problems",
@@ -65,6 +66,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         }
     ),
     "record": frozenset({"actions", "model", "result"}),
+    "finding": frozenset(),
     "history": frozenset({"errors", "escape", "model", "record", "result", "timestamps"}),
 }
 # The rooms that decide: no files, no clock, the standard library and msgspec's plain structs.

@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from narration_cleanup import __version__
+from narration_cleanup.commands.check import check_command
 from narration_cleanup.commands.cleanup import dry_run_command, run_command
 from narration_cleanup.commands.config import config_app
 from narration_cleanup.commands.demo import demo_command
@@ -39,6 +40,7 @@ app.command("dry-run", epilog=_EXIT_CODES)(dry_run_command)
 app.command("stats", epilog=_EXIT_CODES)(stats_command)
 app.command("demo")(demo_command)
 app.command("schema")(schema_command)
+app.command("check")(check_command)
 app.command("notify")(notify_command)
 app.add_typer(history_app)
 app.add_typer(config_app)

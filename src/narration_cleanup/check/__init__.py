@@ -1,0 +1,48 @@
+"""Everything that an operator would have to look up: found, judged, and said with what to do.
+
+Nothing is changed, made or sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from narration_cleanup.finding import Finding, Status
+from narration_cleanup.settings import Settings
+
+__all__ = ["Finding", "Status", "run_checks", "worst"]
+
+
+def run_checks(
+    settings: Settings, faults: Sequence[str], now: float, *, allow_other_user: bool = False
+) -> Iterator[Finding]:
+    """All findings, in the order in which they are best put right.
+
+    ``faults`` are those of the settings, which are then those without what is wrong.
+    """
+    from narration_cleanup.check.cache import check_cache
+    from narration_cleanup.check.requests import check_requests
+    from narration_cleanup.check.schedule import check_schedule
+    from narration_cleanup.check.surroundings import (
+        check_alerts,
+        check_metrics,
+        check_settings,
+        check_state,
+    )
+
+    yield from check_settings(settings, faults)
+    yield from check_cache(settings, now)
+    yield from check_requests(settings, now, allow_other_user=allow_other_user)
+    yield from check_state(settings)
+    yield from check_metrics(settings)
+    yield from check_alerts(settings)
+    yield from check_schedule(settings, now)
+
+
+def worst(findings: Sequence[Finding]) -> Status:
+    """What all of them come to."""
+    found = {finding.status for finding in findings}
+    for status in (Status.FAILED, Status.WARNING):
+        if status in found:
+            return status
+    return Status.PASSED

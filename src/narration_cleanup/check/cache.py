@@ -1,0 +1,195 @@
+"""The cache: the right folder, in reach, its index sound, and the files as the index says."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from narration_cleanup import job
+from narration_cleanup.cache import CacheStore
+from narration_cleanup.check.permissions import (
+    described,
+    may_read_in,
+    may_write_in,
+    me,
+    user_name,
+)
+from narration_cleanup.check.problems import findings_of
+from narration_cleanup.errors import CleanupError
+from narration_cleanup.finding import Finding, failed, passed, warning
+from narration_cleanup.opening import Halves, cache_policy, open_cache, request_policy
+from narration_cleanup.plan import CachePlan
+from narration_cleanup.plan.policy import DAY
+from narration_cleanup.progress import NoProgress
+from narration_cleanup.settings import CacheSettings, Settings
+
+QUIET_AFTER = 2 * DAY
+"""A service in use writes an entry more often than this; a shorter TTL counts instead."""
+SHOWN = 3
+
+_WHICH = "set cache.dir (--cache-dir, NARRATION_CACHE_DIR) to the folder the service writes to"
+
+
+def check_cache(settings: Settings, now: float) -> Iterator[Finding]:
+    """Everything about the cache half; stops early where there is nothing to look at."""
+    place = settings.cache.dir
+    if place is None:
+        yield passed("cache.directory", "no cache is configured: that half is left out")
+        return
+    local = None if "://" in place else Path(place)
+    if local is not None:
+        yield from _check_folder(local)
+    try:
+        store = open_cache(settings.cache, settings.cleanup.timezone)
+    except CleanupError as error:
+        yield failed("cache.directory", str(error), _WHICH)
+        return
+    assert store is not None
+    try:
+        yield from _check_store(store, local, settings, now)
+    finally:
+        store.close()
+
+
+def _check_folder(folder: Path) -> Iterator[Finding]:
+    """Owner, permissions, writable; what is not there is told by the store's own refusal."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return
+    if not stat.S_ISDIR(status.st_mode):
+        return
+    about = f"{folder} ({described(status)})"
+    if not may_read_in(folder):
+        yield failed(
+            "cache.permissions",
+            f"{me()} may not look into {about}",
+            f"run as {user_name(status.st_uid)}, or give {me()} the right to read and enter it",
+        )
+    elif not may_write_in(folder):
+        yield failed(
+            "cache.permissions",
+            f"{me()} may not remove files from {about}",
+            f"run as {user_name(status.st_uid)}, or give {me()} the right to write there",
+        )
+    elif status.st_mode & stat.S_ISVTX and os.geteuid() not in (0, status.st_uid):
+        yield failed(
+            "cache.permissions",
+            f"{about} has the sticky bit: only a file's owner may remove it",
+            f"run as {user_name(status.st_uid)}",
+        )
+    else:
+        yield passed("cache.permissions", f"{me()} may read and write {about}")
+
+
+def _check_store(
+    store: CacheStore, local: Path | None, settings: Settings, now: float
+) -> Iterator[Finding]:
+    policies = cache_policy(settings.cache), request_policy(settings.requests)
+    plans = job.survey_and_plan(Halves(store, None), policies, now, NoProgress())
+    yield from findings_of(plans.problems, "cache")
+    if plans.cache is None:
+        return
+    yield from findings_of(plans.cache.problems, "cache")
+    if local is not None and store.has_index:
+        yield from _check_index_owner(local / (settings.cache.index or ""))
+    yield _written_lately(plans.cache, settings.cache, now)
+    yield _size(plans.cache, settings.cache)
+    yield from _agreement(plans.cache, store, local)
+
+
+def _check_index_owner(index: Path) -> Iterator[Finding]:
+    """A run replaces the index by a new file: what it may not give away would be its own."""
+    try:
+        owner = index.stat().st_uid
+    except OSError:
+        return
+    if os.geteuid() in (0, owner):
+        yield passed("cache.index_owner", f"the index belongs to {user_name(owner)}")
+        return
+    yield failed(
+        "cache.index_owner",
+        f"the index belongs to {user_name(owner)}, and this is {me()}: after a run it would belong "
+        f"to {me()}, and the service might not be able to write it",
+        f"run as {user_name(owner)}",
+    )
+
+
+def _written_lately(plan: CachePlan, settings: CacheSettings, now: float) -> Finding:
+    """Whether this is the folder that the service writes to."""
+    newest = plan.totals.newest_created_at
+    remedy = f"is it in use? If so, {_WHICH}"
+    if newest is None:
+        return warning("cache.newest_entry", "the cache holds no entries", remedy)
+    days = max(0.0, now - newest) / DAY
+    age = f"{days:.1f} days" if days >= 2 else f"{days * 24:.1f} h"
+    if now - newest > min(QUIET_AFTER, settings.ttl_days * DAY):
+        message = f"the newest entry is {age} old: is this the folder that the service writes to?"
+        return warning("cache.newest_entry", message, remedy)
+    total = plan.totals.entry_count
+    return passed("cache.newest_entry", f"{total:,} entries, the newest {age} old")
+
+
+def _size(plan: CachePlan, settings: CacheSettings) -> Finding:
+    held = plan.totals.total_size_bytes / 2**20
+    message = f"{held:.1f} MB of {settings.max_size_mb:g} MB (cache.max_size_mb)"
+    if held <= settings.max_size_mb or settings.enforce_max_size:
+        return passed("cache.size", message)
+    remedy = "set cache.enforce_max_size (--enforce-max-size), a shorter cache.ttl_days, or more"
+    return warning("cache.size", message, remedy)
+
+
+def _agreement(plan: CachePlan, store: CacheStore, local: Path | None) -> Iterator[Finding]:
+    """Where index and files disagree. A run puts most of it right by itself."""
+    totals = plan.totals
+    run = "a run drops these entries" if store.has_index else ""
+    if totals.dangling_count:
+        message = f"{totals.dangling_count:,} entries have no file"
+        yield warning("cache.dangling", message, f"{run}, unless cache.remove_dangling is off")
+    if totals.orphan_count:
+        message = f"{totals.orphan_count:,} audio files have no entry"
+        remedy = "a run removes those older than the TTL, unless cache.remove_orphans is off"
+        yield warning("cache.orphans", message, remedy)
+    empty, differing = _sizes(store, local)
+    if empty:
+        message = f"{len(empty):,} audio files are empty: they would be served for ever"
+        remedy = "a run removes those an hour old, unless cache.remove_empty_audio is off"
+        yield warning("cache.empty_audio", message, remedy, empty[:SHOWN])
+    if differing:
+        message = f"{len(differing):,} files have another size than their entry says"
+        remedy = (
+            "harmless to a run, which counts what it frees; if it goes on, the service stops "
+            "while it writes audio, or two services share the folder"
+        )
+        yield warning("cache.sizes", message, remedy, differing[:SHOWN])
+    if not (totals.dangling_count or totals.orphan_count or empty or differing):
+        yield passed("cache.agreement", "index and files agree")
+
+
+def _sizes(store: CacheStore, local: Path | None) -> tuple[list[str], list[str]]:
+    """Empty audio files, and files whose size is not what their entry says."""
+    empty, differing = list[str](), list[str]()
+    if local is None or not store.has_index:
+        return empty, differing
+    try:
+        with store.survey() as survey:
+            for batch in survey.batches():
+                for entry in batch.entries:
+                    size = _size_of(local / entry.file)
+                    if size == 0:
+                        empty.append(entry.file)
+                    elif size is not None and size != entry.size_bytes:
+                        differing.append(f"{entry.file}: {size} bytes, entry {entry.size_bytes}")
+    except CleanupError:  # rewritten meanwhile: the service is at work, and what was seen counts
+        pass
+    return empty, differing
+
+
+def _size_of(file: Path) -> int | None:
+    try:
+        status = file.lstat()
+    except OSError:
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None

@@ -1,0 +1,49 @@
+"""Who owns a place, and what this process may do there, asked without trying it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+
+def user_name(uid: int) -> str:
+    """A user's name, or its number where it has none."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
+
+
+def me() -> str:
+    """The user that this process acts as."""
+    return user_name(os.geteuid())
+
+
+def described(status: os.stat_result) -> str:
+    """Owner and mode: ``owner narration, mode 0750``."""
+    return f"owner {user_name(status.st_uid)}, mode {stat.S_IMODE(status.st_mode):04o}"
+
+
+def may_write_in(folder: Path) -> bool:
+    """Whether files can be made, renamed and removed in ``folder``."""
+    return _may(folder, os.W_OK | os.X_OK)
+
+
+def may_read_in(folder: Path) -> bool:
+    """Whether the files of ``folder`` can be listed and reached."""
+    return _may(folder, os.R_OK | os.X_OK)
+
+
+def nearest_folder(path: Path) -> Path:
+    """``path``, or the folder above it that exists and in which it would have to be made."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def _may(path: Path, mode: int) -> bool:
+    effective = os.access in os.supports_effective_ids
+    return os.access(path, mode, effective_ids=effective)

@@ -1,0 +1,40 @@
+"""Problems of a survey as findings: one for each code, since a thousand entries have one cause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from narration_cleanup.finding import Finding, failed, warning
+from narration_cleanup.model import Problem, Severity
+
+SHOWN = 3
+
+_REMEDIES = {
+    "odd_entry": "correct or remove these entries in the index while the service is stopped",
+    "outside_cache": "remove these entries from the index; the files they name are not the cache's",
+    "unreadable_time": "correct these times, or set how they are written "
+    "(requests.time_format, cleanup.timezone)",
+    "created_in_future": "correct the machine's clock, or set cleanup.timezone to the zone that "
+    "the service writes its times in",
+    "over_limit": "raise the limit, or keep less (cache.keep)",
+    "unknown_status": "map it with requests.statuses, if requests in that state can be abandoned",
+    "index_unreadable": "if the service is not writing it, restore it from a backup",
+    "database_missing": "correct requests.db (--requests-db, NARRATION_REQUESTS_DB)",
+    "no_such_table": "set requests.table",
+    "no_such_column": "set requests.columns",
+    "mixed_times": "set requests.time_format",
+}
+_ANY = "the message says what to do"
+
+
+def findings_of(problems: Iterable[Problem], area: str) -> Iterator[Finding]:
+    """One finding for each code, failed where it makes a run partly done."""
+    by_code: dict[str, list[Problem]] = {}
+    for problem in problems:
+        by_code.setdefault(problem.code, []).append(problem)
+    for code, found in by_code.items():
+        first = found[0]
+        message = first.message if len(found) == 1 else f"{len(found):,} times: {first.message}"
+        subjects = [problem.subject for problem in found if problem.subject is not None][:SHOWN]
+        judge = failed if first.severity is Severity.PROBLEM else warning
+        yield judge(f"{area}.{code}", message, _REMEDIES.get(code, _ANY), subjects)

@@ -1,0 +1,88 @@
+"""The request database: in reach, its table and columns there, its times understood."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain, islice
+from pathlib import Path
+
+from narration_cleanup import job
+from narration_cleanup.check.permissions import described
+from narration_cleanup.check.problems import findings_of
+from narration_cleanup.errors import CleanupError, HalfError
+from narration_cleanup.escape import shown
+from narration_cleanup.finding import Finding, failed, passed
+from narration_cleanup.model import GenerationRequest
+from narration_cleanup.opening import Halves, cache_policy, open_requests, request_policy
+from narration_cleanup.output.words import age, iso
+from narration_cleanup.progress import NoProgress
+from narration_cleanup.requests import RequestStore
+from narration_cleanup.settings import Settings
+
+ROWS_SHOWN = 3
+
+
+def check_requests(settings: Settings, now: float, *, allow_other_user: bool) -> Iterator[Finding]:
+    """Everything about the request half; stops early where there is nothing to look at."""
+    if settings.requests.db is None:
+        yield passed("requests.database", "no database is configured: that half is left out")
+        return
+    zone = settings.cleanup.timezone
+    try:
+        store = open_requests(settings.requests, zone, allow_other_user=allow_other_user)
+    except CleanupError as error:
+        remedy = "run as that user (systemd install does so by itself)"
+        yield failed("requests.owner", str(error), remedy)
+        return
+    assert store is not None
+    try:
+        yield from _check_store(store, settings, now)
+    finally:
+        store.close()
+
+
+def _check_store(store: RequestStore, settings: Settings, now: float) -> Iterator[Finding]:
+    policies = cache_policy(settings.cache), request_policy(settings.requests)
+    plans = job.survey_and_plan(Halves(None, store), policies, now, NoProgress())
+    yield from findings_of(plans.problems, "requests")
+    if plans.requests is None:
+        return
+    yield from findings_of(plans.requests.problems, "requests")
+    yield passed("requests.database", _about(settings.requests.db or "", store))
+    by_status = plans.requests.totals.by_status
+    counted = ", ".join(f"{number:,} {shown(name)}" for name, number in by_status.items())
+    yield passed("requests.statuses", f"table {settings.requests.table}: {counted or 'no rows'}")
+    abandoned = plans.requests.totals.abandoned_count
+    rows = [_understood(request, now) for request in _some(store, now)]
+    zoned = f"times without a zone are read in {settings.cleanup.timezone}"
+    yield passed("requests.times", f"{zoned}; {abandoned:,} requests are abandoned", rows)
+
+
+def _about(location: str, store: RequestStore) -> str:
+    """Where it is, whose, and how it keeps its journal."""
+    if "://" in location:
+        return store.location
+    path = Path(location)
+    from narration_cleanup.requests.database import look
+
+    try:
+        mode = look(path, lambda it: str(it.execute("PRAGMA journal_mode").fetchone()[0]))
+        return f"{path} ({described(path.stat())}), journal mode {mode}"
+    except (HalfError, OSError):
+        return str(path)
+
+
+def _some(store: RequestStore, now: float) -> list[GenerationRequest]:
+    """A few real rows, those that a run would judge first."""
+    survey = store.survey()
+    try:
+        rows = chain.from_iterable(chain(survey.active(), survey.finished(now)))
+        return list(islice(rows, ROWS_SHOWN))
+    except CleanupError:
+        return []
+
+
+def _understood(request: GenerationRequest, now: float) -> str:
+    """A row's time as it stands, and as it was understood."""
+    read = f"{iso(request.created_at)}, {age(now - request.created_at)} ago"
+    return f"{shown(request.id)} {request.status}: created_at {request.guard[1]!r} is {read}"

@@ -1,0 +1,106 @@
+"""Whether runs are started, and whether they succeed."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from narration_cleanup.finding import Finding, failed, passed, warning
+from narration_cleanup.lookback import Past, look_back
+from narration_cleanup.output.words import age, clock
+from narration_cleanup.record import RUNNING, RunRecord
+from narration_cleanup.settings import Settings
+
+LATE_AFTER = 2.0
+"""Intervals without a success after which something is wrong: one may be missed, two not."""
+CRON_PLACES = (Path("/etc/crontab"), Path("/etc/cron.d"), Path("/etc/cron.daily"))
+_INSTALL = "narration-cleanup systemd install, or a line for cron: systemd install --print cron"
+
+
+def check_schedule(settings: Settings, now: float) -> Iterator[Finding]:
+    """The timer or cron, the last run, and the last success."""
+    yield _starter()
+    unreadable: list[str] = []
+    past = look_back(settings.cleanup.state_dir, unreadable.append)
+    for text in unreadable:
+        remedy = "the next run moves a damaged history aside; else give this user the right to it"
+        yield failed("runs.history", text, remedy)
+    if not unreadable:
+        yield from _runs(past, settings.cleanup.interval_hours * 3_600, now)
+
+
+def _starter() -> Finding:
+    from narration_cleanup.systemd.manager import is_running
+    from narration_cleanup.systemd.status import Schedule, read_schedule
+
+    schedule: Schedule | None = read_schedule()
+    if schedule is None:
+        lines = cron_lines(CRON_PLACES)
+        if lines:
+            return passed("schedule", "cron starts runs", lines)
+        why = "systemd has no narration-cleanup.timer" if is_running() else "there is no systemd"
+        return warning("schedule", f"nothing is known to start runs: {why}, nor cron", _INSTALL)
+    timer = schedule.timer
+    if not schedule.active:
+        remedy = f"systemctl enable --now {timer}"
+        return failed("schedule", f"{timer} is installed, and not active", remedy)
+    if not schedule.enabled:
+        remedy = f"systemctl enable {timer}"
+        return warning("schedule", f"{timer} is active, and would not be after a reboot", remedy)
+    if schedule.next_run is None and not schedule.running:
+        remedy = f"systemctl list-timers {timer}; then install it again: {_INSTALL}"
+        return failed("schedule", f"{timer} is active, but has no next run", remedy)
+    when = "" if schedule.next_run is None else f", next at {clock(schedule.next_run.timestamp())}"
+    return passed("schedule", f"{timer} is active{when}")
+
+
+def cron_lines(places: Sequence[Path]) -> list[str]:
+    """Lines of cron that name the program: of the system's tables, and of this user's own."""
+    texts = []
+    for place in places:
+        files = sorted(place.iterdir()) if place.is_dir() else [place]
+        for file in files:
+            try:
+                texts.append(file.read_text(errors="replace"))
+            except OSError:
+                continue
+    try:
+        own = subprocess.run(
+            ["crontab", "-l"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=5
+        )
+        texts.append(own.stdout)
+    except (OSError, subprocess.SubprocessError):
+        pass
+    lines = (line.strip() for text in texts for line in text.splitlines())
+    return [line for line in lines if "narration-cleanup" in line and not line.startswith("#")]
+
+
+def _runs(past: Past, interval: float, now: float) -> Iterator[Finding]:
+    if past.last is None and past.latest is None:
+        yield warning("runs.last", "no run is recorded yet", "narration-cleanup run")
+        return
+    yield _last(past.latest or past.last, now)
+    success = past.counters.last_success_at
+    if success is None:
+        remedy = "narration-cleanup history; narration-cleanup run says what is wrong"
+        yield failed("runs.last_success", "no run has succeeded yet", remedy)
+    elif now - success > LATE_AFTER * interval:
+        message = (
+            f"the last success is {age(now - success)} ago; a run is due every {age(interval)}"
+        )
+        remedy = "see that runs are started (schedule), then: narration-cleanup history"
+        yield failed("runs.last_success", message, remedy)
+    else:
+        yield passed("runs.last_success", f"{age(max(0.0, now - success))} ago")
+
+
+def _last(run: RunRecord | None, now: float) -> Finding:
+    assert run is not None
+    when = f"run {run.id}, {age(max(0.0, now - run.started_at))} ago"
+    if run.outcome == RUNNING:
+        return passed("runs.last", f"{when}, is at work")
+    if run.success:
+        return passed("runs.last", f"{when}: {run.outcome}")
+    remedy = f"narration-cleanup history show {run.id}"
+    return warning("runs.last", f"{when}: {run.outcome}: {run.message}", remedy)

@@ -1,0 +1,72 @@
+"""What `check` found: JSON, or lines with a word before each, coloured on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from json import JSONEncoder
+from typing import TextIO
+
+from narration_cleanup import __version__
+from narration_cleanup.escape import shown
+from narration_cleanup.finding import Finding, Status
+from narration_cleanup.output.json import SCHEMA_VERSION, Json
+from narration_cleanup.output.streams import allow_any_character, until_closed
+from narration_cleanup.output.words import count, iso
+
+_COLOURS = {Status.PASSED: "32", Status.WARNING: "33", Status.FAILED: "31"}
+_MARGIN = 9
+
+
+def write_check_json(findings: Sequence[Finding], now: float, outcome: Status, to: TextIO) -> None:
+    """Write the document of `check --json`."""
+    document: dict[str, Json] = {
+        "schema_version": SCHEMA_VERSION,
+        "version": __version__,
+        "generated_at": iso(now),
+        "outcome": outcome.value,
+        "counts": {status.value: _count(findings, status) for status in Status},
+        "checks": [
+            {
+                "check": finding.check,
+                "status": finding.status.value,
+                "message": finding.message,
+                "remedy": finding.remedy,
+                "details": [*finding.details],
+            }
+            for finding in findings
+        ],
+    }
+    with until_closed(to):
+        to.write(JSONEncoder().encode(document) + "\n")
+
+
+def show_check(findings: Sequence[Finding], stream: TextIO, *, quiet: bool = False) -> None:
+    """Show each finding with what to do; `quiet` leaves out what passed."""
+    allow_any_character(stream)
+    coloured = stream.isatty()
+    with until_closed(stream):
+        for finding in findings:
+            if quiet and finding.status is Status.PASSED:
+                continue
+            word = f"{finding.status.value:<{_MARGIN - 1}}"
+            if coloured:
+                word = f"\x1b[{_COLOURS[finding.status]}m{word}\x1b[0m"
+            stream.write(f"{word} {finding.check}: {shown(finding.message)}\n")
+            if finding.remedy:
+                stream.write(f"{'':<{_MARGIN}}-> {shown(finding.remedy)}\n")
+            for line in finding.details:
+                stream.write(f"{'':<{_MARGIN}}   {shown(line)}\n")
+        if not quiet:
+            stream.write(f"{_total(findings)}\n")
+
+
+def _total(findings: Sequence[Finding]) -> str:
+    return (
+        f"{count(len(findings), 'check')}: {_count(findings, Status.PASSED)} passed, "
+        f"{count(_count(findings, Status.WARNING), 'warning')}, "
+        f"{_count(findings, Status.FAILED)} failed"
+    )
+
+
+def _count(findings: Sequence[Finding], status: Status) -> int:
+    return sum(finding.status is status for finding in findings)

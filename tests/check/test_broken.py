@@ -1,0 +1,359 @@
+"""Broken set-ups: `check` names the fault and the remedy in each, and changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from narration_cleanup.check import Finding, Status, run_checks, schedule, worst
+from narration_cleanup.errors import ConfigError, ExitCode
+from narration_cleanup.history import open_history
+from narration_cleanup.record import record_of
+from narration_cleanup.settings import load_despite_faults, load_settings
+from narration_cleanup.systemd.status import Schedule
+from tests.results import NOW, make_result
+from tests.samples import SAMPLE_NOW, EntrySpec, Sample, make_cache, make_sample, tree_digest
+
+HOUR = 3_600.0
+NOBODY = 65534
+
+
+@dataclass
+class Place:
+    """A set-up on a sample, and what `check` finds in it."""
+
+    sample: Sample
+    root: Path
+    environ: dict[str, str] = field(default_factory=dict)
+
+    def findings(self) -> list[Finding]:
+        environ = {
+            "HOME": str(self.root),
+            "NARRATION_CACHE_DIR": str(self.sample.cache.directory),
+            "NARRATION_REQUESTS_DB": str(self.sample.database),
+            "NARRATION_CLEANUP_STATE_DIR": str(self.root / "state"),
+        } | self.environ
+        before = tree_digest(self.root)
+        try:
+            settings = load_settings(flags={}, config_file=None, environ=environ)
+            faults: tuple[str, ...] = ()
+        except ConfigError as error:
+            settings, _ = load_despite_faults(flags={}, config_file=None, environ=environ)
+            faults = error.faults
+        found = list(run_checks(settings, faults, NOW))
+        assert tree_digest(self.root) == before
+        return found
+
+    def one(self, check: str) -> Finding:
+        (found,) = [finding for finding in self.findings() if finding.check == check]
+        return found
+
+    def database(self, *statements: str) -> None:
+        with closing(sqlite3.connect(self.sample.database)) as connection:
+            for statement in statements:
+                connection.execute(statement)
+            connection.commit()
+
+    def ran(self, *hours_ago: float, failed: bool = False) -> None:
+        """Runs in the history."""
+        history = open_history(self.root / "state", warn=pytest.fail, at=NOW)
+        assert history is not None
+        for hours in hours_ago:
+            at = NOW - hours * HOUR
+            run_id = history.begin(at, trigger="timer", version="1")
+            stopped = ExitCode.FAILED if failed else None
+            history.finish(run_id, record_of(make_result(started_at=at, stopped=stopped)))
+        history.close()
+
+
+@pytest.fixture(autouse=True)
+def no_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this machine's own systemd and cron say, is not of the test."""
+    monkeypatch.setattr("narration_cleanup.systemd.status.read_schedule", lambda: None)
+    monkeypatch.setattr(schedule, "cron_lines", lambda places: ["0 */6 * * * narration-cleanup"])
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    """A folder that other users may enter: pytest's own may be closed to them."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        root.chmod(0o755)
+        yield Place(make_sample(root), root)
+
+
+def is_failed(finding: Finding, message: str, remedy: str) -> None:
+    assert finding.status is Status.FAILED
+    assert message in finding.message
+    assert remedy in finding.remedy
+
+
+def is_warning(finding: Finding, message: str, remedy: str) -> None:
+    assert finding.status is Status.WARNING
+    assert message in finding.message
+    assert remedy in finding.remedy
+
+
+def test_a_sound_set_up_passes(place: Place) -> None:
+    place.ran(6, 0.1)
+    findings = place.findings()
+    assert [finding for finding in findings if finding.status is not Status.PASSED] == []
+    assert worst(findings) is Status.PASSED
+    times = next(finding for finding in findings if finding.check == "requests.times")
+    assert "7 requests are abandoned" in times.message
+    assert len(times.details) == 3
+    assert "created_at '2026-11-" in times.details[0]
+    assert " ago" in times.details[0]
+
+
+def test_wrong_directory(place: Place) -> None:
+    place.environ["NARRATION_CACHE_DIR"] = str(place.root / "elsewhere")
+    is_failed(place.one("cache.directory"), "elsewhere does not exist", "NARRATION_CACHE_DIR")
+
+
+def test_a_directory_without_an_index(place: Place) -> None:
+    place.sample.cache.index.unlink()
+    is_failed(place.one("cache.directory"), "cache_index.json", "cache.dir")
+
+
+def test_an_index_that_is_torn(place: Place) -> None:
+    place.sample.cache.index.write_text('{"a": {')
+    is_failed(place.one("cache.index_unreadable"), "the index", "restore it from a backup")
+
+
+def test_a_folder_that_nobody_writes_to_any_more(place: Place) -> None:
+    old = [EntrySpec(timedelta(days=6)), EntrySpec(timedelta(days=5))]
+    directory = place.root / "old"
+    make_cache(directory, entries=old)
+    place.environ["NARRATION_CACHE_DIR"] = str(directory)
+    is_warning(place.one("cache.newest_entry"), "5.0 days old", "cache.dir")
+
+
+def test_a_service_whose_times_are_of_another_zone(place: Place) -> None:
+    ahead = [EntrySpec(timedelta(hours=-2))]
+    make_cache(place.root / "ahead", entries=ahead)
+    place.environ["NARRATION_CACHE_DIR"] = str(place.root / "ahead")
+    is_failed(place.one("cache.created_in_future"), "lies in the future", "cleanup.timezone")
+
+
+def test_an_entry_that_leaves_the_cache(place: Place) -> None:
+    index = json.loads(place.sample.cache.index.read_text())
+    key = next(iter(index))
+    index[key]["file_path"] = "/etc/passwd"
+    place.sample.cache.index.write_text(json.dumps(index, indent=2))
+    finding = place.one("cache.outside_cache")
+    is_failed(finding, "/etc/passwd", "remove these entries from the index")
+    assert finding.details == (key,)
+
+
+def test_index_and_files_that_disagree(place: Place) -> None:
+    cache = place.sample.cache
+    missing, empty, longer = (cache.directory / entry.name for entry in cache.entries[-3:])
+    missing.unlink()
+    empty.write_bytes(b"")
+    with longer.open("ab") as file:
+        file.write(b"more")
+    (cache.directory / f"{'f' * 64}.mp3").write_bytes(b"no entry")
+    is_warning(place.one("cache.dangling"), "1 entries have no file", "remove_dangling")
+    is_warning(place.one("cache.orphans"), "1 audio files have no entry", "remove_orphans")
+    is_warning(place.one("cache.empty_audio"), "1 audio files are empty", "remove_empty_audio")
+    sizes = place.one("cache.sizes")
+    is_warning(sizes, "1 files have another size", "")
+    assert sizes.details[0].startswith(longer.name)
+
+
+def test_a_cache_over_its_limit(place: Place) -> None:
+    place.environ["NARRATION_CACHE_MAX_SIZE_MB"] = "0.01"
+    is_warning(place.one("cache.size"), "MB of 0.01 MB", "enforce_max_size")
+
+
+def test_no_database(place: Place) -> None:
+    place.sample.database.unlink()
+    is_failed(place.one("requests.database_missing"), "no such file", "requests.db")
+
+
+def test_a_missing_table(place: Place) -> None:
+    place.database("ALTER TABLE requests RENAME TO generation_requests")
+    is_failed(place.one("requests.no_such_table"), "generation_requests", "requests.table")
+
+
+def test_a_missing_column(place: Place) -> None:
+    place.database("ALTER TABLE requests RENAME COLUMN created_at TO queued_at")
+    is_failed(place.one("requests.no_such_column"), "no column created_at", "requests.columns")
+
+
+def test_a_status_that_nobody_knows(place: Place) -> None:
+    place.database("UPDATE requests SET status = 'paused' WHERE status = 'failed'")
+    is_warning(place.one("requests.unknown_status"), "2 rows", "requests.statuses")
+
+
+def test_a_database_that_is_none(place: Place) -> None:
+    place.sample.database.write_bytes(b"no database" * 1000)
+    findings = [each for each in place.findings() if each.check.startswith("requests.")]
+    (finding,) = findings
+    assert finding.status is Status.FAILED
+    assert "requests.db" in finding.message
+    assert finding.remedy
+
+
+def test_a_state_folder_that_cannot_be_made(place: Place) -> None:
+    (place.root / "file").write_text("")
+    place.environ["NARRATION_CLEANUP_STATE_DIR"] = str(place.root / "file" / "state")
+    is_failed(place.one("state.directory"), "is not a directory", "NARRATION_CLEANUP_STATE_DIR")
+
+
+def test_a_damaged_history(place: Place) -> None:
+    (place.root / "state").mkdir()
+    (place.root / "state" / "history.db").write_bytes(b"damaged" * 1000)
+    is_failed(place.one("runs.history"), "history.db cannot be read", "moves a damaged history")
+
+
+def test_a_timer_that_is_stale(place: Place) -> None:
+    place.ran(13)
+    is_failed(place.one("runs.last_success"), "13.0 h ago; a run is due every 6.0 h", "(schedule)")
+
+
+def test_runs_that_fail(place: Place) -> None:
+    place.ran(12.5, 6, failed=True)
+    is_failed(place.one("runs.last_success"), "no run has succeeded", "narration-cleanup history")
+    is_warning(place.one("runs.last"), "failed: It stopped", "history show 2")
+
+
+def test_nothing_that_starts_runs(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule, "cron_lines", lambda places: [])
+    is_warning(place.one("schedule"), "nothing is known to start runs", "systemd install")
+
+
+@pytest.mark.parametrize(
+    ("enabled", "active", "next_run", "status", "message", "remedy"),
+    [
+        (True, False, None, Status.FAILED, "not active", "systemctl enable --now"),
+        (False, True, NOW + 60, Status.WARNING, "after a reboot", "systemctl enable"),
+        (True, True, None, Status.FAILED, "no next run", "systemctl list-timers"),
+        (True, True, NOW + 60, Status.PASSED, "is active, next at 2026-11-23 12:01 UTC", ""),
+    ],
+)
+def test_a_timer(
+    place: Place,
+    monkeypatch: pytest.MonkeyPatch,
+    enabled: bool,
+    active: bool,
+    next_run: float | None,
+    status: Status,
+    message: str,
+    remedy: str,
+) -> None:
+    found = Schedule(
+        timer="narration-cleanup.timer",
+        service="narration-cleanup.service",
+        enabled=enabled,
+        active=active,
+        running=False,
+        next_run=None if next_run is None else datetime.fromtimestamp(next_run, UTC),
+        last_run=None,
+        last_result=None,
+        last_exit=None,
+    )
+    monkeypatch.setattr("narration_cleanup.systemd.status.read_schedule", lambda: found)
+    finding = place.one("schedule")
+    assert finding.status is status
+    assert message in finding.message
+    assert remedy in finding.remedy
+
+
+def test_a_metrics_folder_that_is_not_there(place: Place) -> None:
+    place.environ["NARRATION_METRICS_TEXTFILE"] = str(place.root / "none" / "narration.prom")
+    is_failed(place.one("metrics.textfile"), "none does not exist", "make it")
+
+
+def test_a_metrics_file_that_no_collector_reads(place: Place) -> None:
+    file = place.root / "narration.txt"
+    place.environ["NARRATION_METRICS_TEXTFILE"] = str(file)
+    is_warning(place.one("metrics.textfile"), "only *.prom", "narration.prom")
+    hidden = place.root / "narration.prom"
+    hidden.write_text("")
+    hidden.chmod(0o600)
+    place.environ["NARRATION_METRICS_TEXTFILE"] = str(hidden)
+    is_warning(place.one("metrics.textfile"), "cannot be read by node_exporter", "chmod 0644")
+
+
+def test_an_alert_address_that_is_none(place: Place) -> None:
+    place.environ["NARRATION_ALERTS_URLS"] = "json://127.0.0.1/ok nonsense-canary"
+    finding = place.one("alerts.urls")
+    is_failed(finding, "alerts.urls number 2", "correct it")
+    assert "canary" not in str(place.findings())
+
+
+def test_wrong_settings_and_the_rest_is_looked_at_all_the_same(place: Place) -> None:
+    place.environ["NARRATION_CACHE_TTL_DAYS"] = "soon"
+    place.environ["NARRATION_CLEANUP_INTERVALL_HOURS"] = "6"
+    findings = place.findings()
+    is_failed(findings[0], 'NARRATION_CACHE_TTL_DAYS is "soon"', "config validate")
+    is_warning(findings[1], "NARRATION_CLEANUP_INTERVAL_HOURS", "correct the name")
+    assert any(each.check == "cache.newest_entry" for each in findings)
+    assert worst(findings) is Status.FAILED
+
+
+def test_nothing_to_look_after(place: Place) -> None:
+    place.environ |= {"NARRATION_CACHE_DIR": "", "NARRATION_REQUESTS_DB": ""}
+    is_failed(place.findings()[0], "nothing to look after", "cache.dir")
+
+
+@pytest.fixture
+def as_nobody(place: Place) -> Iterator[Callable[[], None]]:
+    """Gives a function after which the test acts as another user than the files' owner."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can act as another user")
+
+    def act() -> None:
+        os.seteuid(NOBODY)
+
+    yield act
+    os.seteuid(0)
+
+
+def test_a_database_of_another_user(place: Place, as_nobody: Callable[[], None]) -> None:
+    as_nobody()
+    is_failed(place.one("requests.owner"), "belongs to root", "run as")
+
+
+def test_a_cache_that_may_not_be_written(place: Place, as_nobody: Callable[[], None]) -> None:
+    as_nobody()
+    is_failed(place.one("cache.permissions"), "may not remove files", "run as root")
+    is_failed(place.one("cache.index_owner"), "the index belongs to root", "run as root")
+    is_failed(place.one("state.directory"), "may not write in", "set cleanup.state_dir")
+
+
+def test_an_index_that_may_not_be_read(place: Place, as_nobody: Callable[[], None]) -> None:
+    place.sample.cache.directory.chmod(0o777)
+    place.sample.cache.index.chmod(0o600)
+    environ = dict(place.environ)
+    as_nobody()
+    settings = load_settings(
+        flags={},
+        config_file=None,
+        environ=environ
+        | {"NARRATION_CACHE_DIR": str(place.sample.cache.directory), "HOME": str(place.root)},
+    )
+    findings = [each for each in run_checks(settings, (), NOW) if each.status is Status.FAILED]
+    assert any("Permission denied" in each.message for each in findings)
+    assert all(each.remedy for each in findings)
+
+
+def test_a_folder_where_only_owners_may_remove(place: Place, as_nobody: Callable[[], None]) -> None:
+    place.sample.cache.directory.chmod(0o1777)
+    as_nobody()
+    is_failed(place.one("cache.permissions"), "sticky bit", "run as root")
+
+
+def test_the_sample_is_seen_from_the_moment_that_the_tests_count_from() -> None:
+    assert SAMPLE_NOW.timestamp() == NOW

@@ -1,0 +1,104 @@
+"""`check` from outside: exit codes, the document and its schema, and what a reader gets."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from narration_cleanup.check import Finding, Status
+from narration_cleanup.check.schedule import cron_lines
+from narration_cleanup.output.check import show_check
+from narration_cleanup.output.json import schema_text
+from tests.samples import Sample, make_sample
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Sample:
+    return make_sample(tmp_path)
+
+
+def check(sample: Sample, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    settings = {
+        "NARRATION_CACHE_DIR": str(sample.cache.directory),
+        "NARRATION_REQUESTS_DB": str(sample.database),
+        "NARRATION_CLEANUP_STATE_DIR": str(sample.root / "state"),
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "tests.run_at", "2026-11-23T12:00:00+00:00", "check", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **settings, **more},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_warnings_count_only_where_strict(sample: Sample) -> None:
+    """No run is recorded yet: that is a warning."""
+    assert check(sample).returncode == 0
+    strict = check(sample, "--strict", "--quiet")
+    assert strict.returncode == 3
+    assert "warning  runs.last: no run is recorded yet\n" in strict.stdout
+    assert "passed" not in strict.stdout
+    assert "\x1b" not in strict.stdout
+
+
+def test_a_failure_is_exit_1(sample: Sample) -> None:
+    done = check(sample, NARRATION_CACHE_DIR=str(sample.root / "nowhere"))
+    assert done.returncode == 1
+    assert "failed   cache.directory: " in done.stdout
+    assert "         -> set cache.dir" in done.stdout
+    assert done.stderr == ""
+
+
+def test_wrong_settings_are_exit_1_too(sample: Sample) -> None:
+    done = check(sample, NARRATION_CACHE_TTL_DAYS="soon")
+    assert done.returncode == 1
+    assert "failed   settings: variable NARRATION_CACHE_TTL_DAYS" in done.stdout
+
+
+def test_the_document_holds_to_its_schema(sample: Sample) -> None:
+    schema = json.loads(schema_text("check"))
+    kind = jsonschema.Draft202012Validator
+    kind.check_schema(schema)
+    done = check(sample, "--json", NARRATION_ALERTS_PING_URL="https://example.com/canary-1")
+    document = json.loads(done.stdout)
+    kind(schema, format_checker=kind.FORMAT_CHECKER).validate(document)
+    assert document["outcome"] == "warning"
+    assert document["counts"]["failed"] == 0
+    assert sum(document["counts"].values()) == len(document["checks"])
+    assert "canary" not in done.stdout + done.stderr
+
+
+def test_what_is_shown_can_do_no_harm() -> None:
+    stream = io.StringIO()
+    hostile = Finding("cache.x", Status.FAILED, "a\x1b[2J\nb", "c\u202e", ("d\x07",))
+    show_check([hostile], stream)
+    text = stream.getvalue()
+    assert text.splitlines() == [
+        "failed   cache.x: a\\x1b[2J\\nb",
+        "         -> c\\u202e",
+        "            d\\x07",
+        "1 check: 0 passed, 0 warnings, 1 failed",
+    ]
+
+
+def test_lines_of_cron_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    folder = tmp_path / "cron.d"
+    folder.mkdir()
+    (folder / "ours").write_text("# narration-cleanup\n0 */6 * * * x narration-cleanup run -q\n")
+    (folder / "other").write_text("0 0 * * * root true\n")
+    assert cron_lines([tmp_path / "crontab", folder]) == ["0 */6 * * * x narration-cleanup run -q"]
+    crontab = tmp_path / "crontab"
+    crontab.write_text("#!/bin/sh\necho '@daily /opt/narration-cleanup run'\n")
+    crontab.chmod(0o755)
+    assert cron_lines([]) == ["@daily /opt/narration-cleanup run"]
