@@ -27,7 +27,17 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "plan": frozenset({"actions", "errors", "model", "problems", "timestamps", "totals"}),
     "result": frozenset({"actions", "errors", "model", "plan", "problems", "timestamps"}),
     "cache": frozenset(
-        {"locking", "waiting", "actions", "errors", "escape", "model", "problems", "timestamps"}
+        {
+            "actions",
+            "beside",
+            "errors",
+            "escape",
+            "locking",
+            "model",
+            "problems",
+            "timestamps",
+            "waiting",
+        }
     ),
     "requests": frozenset(
         {"waiting", "actions", "errors", "escape", "model", "problems", "timestamps"}

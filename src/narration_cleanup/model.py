@@ -100,8 +100,8 @@ class Unmatched(msgspec.Struct, frozen=True):
 class CacheSurvey(Protocol):
     """One look at a cache. Passes may be repeated and give the same answer.
 
-    ``problems`` grows while ``batches`` is first consumed. ``unmatched`` needs one whole pass of
-    ``batches`` before it. ``empty_files`` maps the names of zero-byte audio to their mtime.
+    ``problems`` grows while ``batches`` is first consumed. ``unmatched`` and
+    ``empty_files`` (the names of zero-byte audio and their mtime) need one whole pass before them.
     """
 
     @property

@@ -56,7 +56,7 @@ def cache_plan(entries: int = 60, expired: int = 33) -> CachePlan:
         key = key_of(number)
         voice = VOICES[number % len(VOICES)]
         entry = CacheEntry(key, f"{key}.mp3", 1000, NOW - age, None, voice, f"variant-{number}")
-        plan.totals.count_entry(entry, NOW)
+        plan.totals.count_entries([entry], NOW)
         if number < expired:
             plan.remove(entry, (Reason.EXPIRED, f"{age / DAY:.1f} days old, limit 7"), REF)
     return plan

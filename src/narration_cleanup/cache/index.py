@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import NoReturn
 
 import msgspec
@@ -134,17 +135,15 @@ def _chunk(text: bytes, at: int, end: int) -> Members:
     if len(decoded) != len(parts) or max(map(len, decoded)) > LONGEST_KEY:
         odd = _scanned(b"{%b}" % text, at - 1)
         return Members(odd.keys, odd.values, [at, *odd.starts[1:-1], end])
-    starts = []
-    for part in parts:
-        starts.append(at)
-        at += len(part) + len(_MEMBER_END)
-    starts.append(end)
+    lengths = [len(part) + len(_MEMBER_END) for part in parts]
+    starts = list(accumulate(lengths, initial=at))
+    starts[-1] = end
     return Members(list(decoded), list(decoded.values()), starts)
 
 
 def _members_of_whole(read: Read, size: int, after: int = 0) -> Iterator[Members]:
     """The members that begin at or behind ``after``."""
-    text = b"".join(_copy(read, 0, size))
+    text = b"".join(_copied(read, [(0, size)]))
     batch = _scanned(text, 0)
     first = bisect_left(batch.starts, after, hi=len(batch.keys))
     if first < len(batch.keys):
@@ -264,8 +263,7 @@ def without(read: Read, size: int, spans: Sequence[tuple[int, int]], end: int) -
         else:
             kept.append((start, stop))
             end = _skip_white_space(read, end, size)
-    for start, stop in [*kept, (end, size)]:
-        yield from _copy(read, start, stop)
+    yield from _copied(read, [*kept, (end, size)])
 
 
 def _skip_white_space(read: Read, at: int, size: int) -> int:
@@ -287,10 +285,27 @@ def _between(spans: Sequence[tuple[int, int]], end: int) -> list[tuple[int, int]
     return kept
 
 
-def _copy(read: Read, start: int, end: int) -> Iterator[bytes]:
-    while start < end:
-        block = read(start, min(CHUNK, end - start))
-        if not block:
-            raise UnreadableIndexError("it became shorter while it was copied")
-        yield block
-        start += len(block)
+def _copied(read: Read, ranges: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+    """The bytes of ascending ranges, read and given in blocks however small the ranges are."""
+    block, block_at = b"", 0
+    pieces: list[bytes] = []
+    gathered = 0
+    for start, end in ranges:
+        while start < end:
+            if not block_at <= start < block_at + len(block):
+                block, block_at = _block(read, start, CHUNK), start
+            piece = block[start - block_at : end - block_at]
+            pieces.append(piece)
+            start += len(piece)
+            gathered += len(piece)
+            if gathered >= CHUNK:
+                yield b"".join(pieces)
+                pieces, gathered = [], 0
+    yield b"".join(pieces)
+
+
+def _block(read: Read, start: int, size: int) -> bytes:
+    block = read(start, size)
+    if not block:
+        raise UnreadableIndexError("it became shorter while it was copied")
+    return block

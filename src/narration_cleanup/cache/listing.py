@@ -6,8 +6,11 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple
 
 from narration_cleanup.cache.directory import Directory
+from narration_cleanup.cache.reconcile import Cells
 from narration_cleanup.model import Ref, StoredFile
 
 PARTIAL_SUFFIXES = (".part", ".tmp")
@@ -59,8 +62,16 @@ def regular(directory: Directory, name: str) -> StoredFile | None:
     return stored_file(name, status)
 
 
+class Seen(NamedTuple):
+    """What lies in a directory: audio by cells, partials, zero-byte audio with its mtime."""
+
+    audio: Cells
+    partials: list[str]
+    empty_files: dict[str, float]
+
+
 class Listing:
-    """Names of audio (of whatever kind of file), partials, and zero-byte audio with its mtime."""
+    """The names in a directory that are audio (of whatever kind of file), or partials."""
 
     def __init__(
         self, directory: Directory, audio_suffixes: tuple[str, ...], index_name: str
@@ -68,26 +79,14 @@ class Listing:
         self._directory = directory
         self._suffixes = audio_suffixes
         self._index_name = index_name
-        self.partials: list[str] = []
-        self.empty_files: dict[str, float] = {}
 
-    def scan(self) -> Iterator[list[str]]:
-        """Look at everything once: audio names in groups; fills the other two on the way."""
-        group: list[str] = []
-        suffixes = self._suffixes
-        with os.scandir(self._directory.fd) as found:
-            for item in found:
-                name = item.name
-                if name.endswith(suffixes):
-                    group.append(name)
-                    if len(group) == _GROUP:
-                        self._note_empty(group)
-                        yield group
-                        group = []
-                elif name.endswith(PARTIAL_SUFFIXES) or is_index_temporary(name, self._index_name):
-                    self.partials.append(name)
-        self._note_empty(group)
-        yield group
+    def look(self) -> Seen:
+        """Look at everything once."""
+        seen = Seen(Cells(), [], {})
+        for group in self._groups(seen.partials):
+            seen.audio.add(group)
+            self._note_empty(group, seen.empty_files)
+        return seen
 
     def names(self, wanted: Callable[[str], bool]) -> Iterator[str]:
         """The audio names that ``wanted`` picks, as they are now."""
@@ -97,12 +96,25 @@ class Listing:
                 if name.endswith(self._suffixes) and wanted(name):
                     yield name
 
-    def _note_empty(self, group: list[str]) -> None:
-        fd = self._directory.fd
+    def _groups(self, partials: list[str]) -> Iterator[list[str]]:
+        """Audio names in groups; fills ``partials`` on the way."""
+        suffixes = self._suffixes
+        with os.scandir(self._directory.fd) as found:
+            while names := [item.name for item in islice(found, _GROUP)]:
+                yield [name for name in names if name.endswith(suffixes)]
+                partials.extend(name for name in names if self._is_partial(name))
+
+    def _is_partial(self, name: str) -> bool:
+        if name.endswith(self._suffixes):
+            return False
+        return name.endswith(PARTIAL_SUFFIXES) or is_index_temporary(name, self._index_name)
+
+    def _note_empty(self, group: list[str], empty_files: dict[str, float]) -> None:
+        fd, look = self._directory.fd, os.stat
         for name in group:
             try:
-                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                status = look(name, dir_fd=fd, follow_symlinks=False)
             except FileNotFoundError:
                 continue
             if not status.st_size and stat.S_ISREG(status.st_mode):
-                self.empty_files[name] = status.st_mtime
+                empty_files[name] = status.st_mtime

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -79,8 +79,9 @@ class IndexedDirectory:
         index_file = IndexFile(self._directory, self._index_name)
         try:
             index_file.hold()
-            survey = IndexSurvey(self._directory, index_file, self._suffixes, self._read_time)
-            yield survey
+            looking = IndexSurvey(self._directory, index_file, self._suffixes, self._read_time)
+            with closing(looking) as survey:
+                yield survey
             self._version = index_file.version
             self._members_end = survey.members_end
             self._index_read_ns = index_file.read_at_ns

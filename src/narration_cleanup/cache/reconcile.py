@@ -1,15 +1,15 @@
 """Finds where an index and a directory disagree, without holding the names of either.
 
-Every name that an entry has adds its hash to one of 65,536 cells; every file found subtracts its
-own. Where both sides agree a cell ends at zero, so only the names that fall into the other cells
-have to be looked at again, a bounded number of them at a time. Hashes are 64 bits: a disagreement
-hidden by chance has odds of 2**-64, and the next run hashes differently.
+Every name that an entry has adds its hash to one of 65,536 cells, and every file found to one of
+as many others. What both sides agree on leaves equal cells, so only the names that fall into the
+unequal ones have to be looked at again, a bounded number of them at a time. Hashes are 64 bits:
+a disagreement hidden by chance has odds of 2**-64, and the next run hashes differently.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 CELLS = 1 << 16
 _MASK = CELLS - 1
@@ -17,41 +17,35 @@ NAMES_AT_A_TIME = 50_000
 """Names of each side held at once in the second look."""
 
 
-class Balance:
-    """The sum of what entries name, less what the directory holds, by cell."""
+class Cells:
+    """The sums of the hashes of some names, by cell."""
 
     def __init__(self) -> None:
-        self._cells = [0] * CELLS
-        self._names = 0
+        self.sums = [0] * CELLS
+        self.names = 0
 
-    def add_entries(self, names: Iterable[str]) -> None:
-        """Count names that entries have (a name twice where two entries have it)."""
-        cells = self._cells
-        count = 0
+    def add(self, names: Sequence[str]) -> None:
+        """Count names (one twice where two entries have it)."""
+        sums = self.sums
         for digest in map(hash, names):
-            cells[digest & _MASK] += digest
-            count += 1
-        self._names += count
+            sums[digest & _MASK] += digest
+        self.names += len(names)
 
-    def add_files(self, names: Iterable[str]) -> None:
-        """Count names that files have."""
-        cells = self._cells
-        for digest in map(hash, names):
-            cells[digest & _MASK] -= digest
 
-    def rounds(self) -> Iterator[Callable[[str], bool]]:
-        """Tests for the names to look at again, each test picking about ``NAMES_AT_A_TIME``.
+def rounds(entries: Cells, files: Cells) -> Iterator[Callable[[str], bool]]:
+    """Tests for the names to look at again, each test picking about ``NAMES_AT_A_TIME``.
 
-        None where both sides agree.
-        """
-        unequal = [cell for cell, total in enumerate(self._cells) if total]
-        if not unequal:
-            return
-        in_each = max(1, self._names // CELLS)
-        step = max(1, NAMES_AT_A_TIME // in_each)
-        for first in range(0, len(unequal), step):
-            chosen = frozenset(unequal[first : first + step])
-            yield lambda name, chosen=chosen: hash(name) & _MASK in chosen  # type: ignore[misc]
+    None where both sides agree.
+    """
+    pairs = enumerate(zip(entries.sums, files.sums, strict=True))
+    unequal = [cell for cell, (one, other) in pairs if one != other]
+    if not unequal:
+        return
+    in_each = max(1, entries.names // CELLS)
+    step = max(1, NAMES_AT_A_TIME // in_each)
+    for first in range(0, len(unequal), step):
+        chosen = frozenset(unequal[first : first + step])
+        yield lambda name, chosen=chosen: hash(name) & _MASK in chosen  # type: ignore[misc]
 
 
 class Differences:

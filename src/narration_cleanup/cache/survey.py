@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
 
+from narration_cleanup.beside import Beside
 from narration_cleanup.cache import index
 from narration_cleanup.cache.directory import Directory
 from narration_cleanup.cache.index import IndexMember, Members, Odd, UnreadableIndexError
-from narration_cleanup.cache.index_file import IndexFile
-from narration_cleanup.cache.listing import Listing, regular
+from narration_cleanup.cache.index_file import HELD_WHOLE, IndexFile
+from narration_cleanup.cache.listing import Listing, Seen, regular
 from narration_cleanup.cache.places import Places
-from narration_cleanup.cache.reconcile import Balance, Differences
+from narration_cleanup.cache.reconcile import Cells, Differences, rounds
 from narration_cleanup.errors import IndexChangedError
 from narration_cleanup.model import (
     CacheEntry,
@@ -28,21 +30,22 @@ ReadTime = Callable[[str], float | None]
 
 
 class Batch:
-    """Entries of some members; ``names`` are all files that the members lay claim to."""
+    """Entries of some members, and all the names that the members lay claim to."""
 
     __slots__ = ("_members", "_positions", "entries", "names")
 
-    def __init__(self, members: Members) -> None:
+    def __init__(
+        self,
+        members: Members,
+        positions: Sequence[int],
+        entries: list[CacheEntry],
+        names: list[str],
+    ) -> None:
+        """``positions`` are the members' that ``entries`` were made of."""
         self._members = members
-        self._positions: list[int] = []
-        self.entries: list[CacheEntry] = []
-        self.names: list[str] = []
-
-    def add(self, entry: CacheEntry, position: int) -> None:
-        """Take in the entry made of the member at ``position``."""
-        self.entries.append(entry)
-        self._positions.append(position)
-        self.names.append(entry.file)
+        self._positions = positions
+        self.entries = entries
+        self.names = names
 
     def ref(self, position: int) -> Ref:
         """The handle of the entry at ``position``."""
@@ -67,15 +70,22 @@ class IndexSurvey:
         self._read_time = read_time
         self._places = Places(directory, audio_suffixes)
         self._listing = Listing(directory, audio_suffixes, index_file.name)
-        self._balance = Balance()
+        self._claimed = Cells()
         self._passes = 0
-        for names in self._listing.scan():
-            self._balance.add_files(names)
+        self._seen: Seen | None = None
+        self._look = Beside(self._listing.look, fork=index_file.size > HELD_WHOLE)
+
+    @property
+    def seen(self) -> Seen:
+        """What lies in the directory; of a large one this was found out beside the first pass."""
+        if self._seen is None:
+            self._seen = self._look.result()
+        return self._seen
 
     @property
     def empty_files(self) -> dict[str, float]:
         """Zero-byte audio and its mtime."""
-        return self._listing.empty_files
+        return self.seen.empty_files
 
     def free_bytes(self) -> int:
         """Bytes free on the file system."""
@@ -90,7 +100,7 @@ class IndexSurvey:
             for members in index.members(self._index.read, self._index.size):
                 batch = self._batch(members, problems, last_used)
                 if first_pass:
-                    self._balance.add_entries(batch.names)
+                    self._claimed.add(batch.names)
                     self.members_end = members.starts[-1]
                 yield batch
         except UnreadableIndexError as error:
@@ -102,14 +112,18 @@ class IndexSurvey:
         files: list[StoredFile] = []
         dangling: list[tuple[CacheEntry, Ref]] = []
         shared: set[str] = set()
-        for wanted in self._balance.rounds():
+        for wanted in rounds(self._claimed, self.seen.audio):
             names = (name for batch in self.batches() for name in batch.names if wanted(name))
             differences = Differences(names, self._listing.names(wanted))
             shared |= differences.shared
             files.extend(self._stored(differences.without_entry))
             dangling.extend(self._dangling(differences.without_file))
-        partials = list(self._stored(self._listing.partials))
+        partials = list(self._stored(self.seen.partials))
         return Unmatched(files, dangling, frozenset(shared), partials)
+
+    def close(self) -> None:
+        """Stop looking."""
+        self._look.close()
 
     def _stored(self, names: Sequence[str] | set[str]) -> Iterator[StoredFile]:
         for name in sorted(names):
@@ -126,28 +140,66 @@ class IndexSurvey:
                     yield entry, batch.ref(position)
 
     def _batch(self, members: Members, problems: Problems, last_used: bool) -> Batch:
-        batch = Batch(members)
+        batch = self._plain_batch(members, last_used)
+        return batch or self._batch_with_oddities(members, problems, last_used)
+
+    def _plain_batch(self, members: Members, last_used: bool) -> Batch | None:
+        """The batch where every member is as the service writes it: by columns, which is quick."""
+        values = [value for value in members.values if isinstance(value, IndexMember)]
+        found = self._places.names_of([value.file_path for value in values])
+        names = [name for name in found if name is not None]
+        read_time = self._read_time
+        created = [read_time(value.created_at) for value in values]
+        if len(names) != len(members.values) or None in created:
+            return None
+        used = (
+            [read_time(value.last_accessed) for value in values]
+            if last_used
+            else repeat(None, len(values))
+        )
+        columns = zip(members.keys, names, values, created, used, strict=True)
+        entries = [
+            CacheEntry(
+                key,
+                name,
+                size if (size := value.file_size) > 0 else 0,
+                created_at,
+                used_at,
+                value.voice_style,
+                value.variant_id,
+            )
+            for key, name, value, created_at, used_at in columns
+        ]
+        return Batch(members, range(len(entries)), entries, names)
+
+    def _batch_with_oddities(self, members: Members, problems: Problems, last_used: bool) -> Batch:
+        positions: list[int] = []
+        entries: list[CacheEntry] = []
+        names: list[str] = []
         read_time, name_of = self._read_time, self._places.name_of
         for position, (key, value) in enumerate(zip(members.keys, members.values, strict=True)):
             if isinstance(value, Odd):
                 problems.add(_odd(key, value))
-                batch.names.extend(self._claims(key, value.file_path))
+                names.extend(self._claims(key, value.file_path))
                 continue
             name = name_of(value.file_path)
             if name is None:
                 problems.add(_outside(key, value))
-                batch.names.extend(self._claims(key, value.file_path))
+                names.extend(self._claims(key, value.file_path))
                 continue
             created_at = read_time(value.created_at)
             if created_at is None:
                 problems.add(_unreadable_time(key, value))
             used_at = read_time(value.last_accessed) if last_used else None
             size = max(value.file_size, 0)
-            entry = CacheEntry(
-                key, name, size, created_at, used_at, value.voice_style, value.variant_id
+            entries.append(
+                CacheEntry(
+                    key, name, size, created_at, used_at, value.voice_style, value.variant_id
+                )
             )
-            batch.add(entry, position)
-        return batch
+            positions.append(position)
+            names.append(name)
+        return Batch(members, positions, entries, names)
 
     def _claims(self, key: str, file_path: str | None) -> list[str]:
         """Names here that an entry which cannot be judged may mean: they are no orphans."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from narration_cleanup.actions import Actions, CacheAction, DropEntry, Reason, RemoveFile
 from narration_cleanup.model import (
@@ -29,11 +29,14 @@ def plan_cache(
     Expired is ``now - created_at > ttl``, strictly: an entry of exactly its TTL stays, as the
     service itself has it. ``explain`` collects what a rule held (for ``dry-run -v``).
     """
-    rules = Rules(policy, survey.empty_files, now)
+    rules = Rules(policy, now)
     plan = _plan_entries(survey, rules, explain=explain)
     unmatched = survey.unmatched()
-    if unmatched.shared:
-        rules.needed = _needed_by_who_stays(survey, rules, unmatched.shared)
+    if policy.remove_empty:
+        rules.empty_files = survey.empty_files
+    if unmatched.shared or rules.empty_files:
+        if unmatched.shared:
+            rules.needed = _needed_by_who_stays(survey, rules, unmatched.shared)
         plan = _plan_entries(survey, rules, explain=explain)
     plan.problems.extend(survey.problems)
     dangling = _plan_dangling(plan, unmatched, rules)
@@ -48,20 +51,32 @@ def _plan_entries(survey: CacheSurvey, rules: Rules, *, explain: bool) -> CacheP
     plan = CachePlan(Actions(CacheAction), totals, Problems(), explain)
     latest = rules.now + FUTURE_TOLERANCE
     for batch in survey.batches():
-        for position, entry in enumerate(batch.entries):
-            totals.count_entry(entry, rules.now)
-            if entry.created_at is not None and entry.created_at > latest:
-                plan.problems.add(_future(entry))
+        entries = batch.entries
+        totals.count_entries(entries, rules.now)
+        if (totals.newest_created_at or 0.0) > latest:
+            plan.problems.extend(_future(entry) for entry in entries if _is_after(entry, latest))
+        for key, why in _living_longer(entries, rules) if explain else ():
+            plan.hold(key, why)
+        for position in rules.candidates(entries):
+            entry = entries[position]
             verdict = rules.verdict(entry)
             if verdict is None:
-                if explain and (rule := rules.longer_life(entry)):
-                    plan.hold(entry.key, rule)
                 continue
             if rule := rules.held_by(entry):
                 plan.hold(entry.key, rule)
                 continue
             plan.remove(entry, verdict, batch.ref(position))
     return plan
+
+
+def _is_after(entry: CacheEntry, latest: float) -> bool:
+    return entry.created_at is not None and entry.created_at > latest
+
+
+def _living_longer(entries: Iterable[CacheEntry], rules: Rules) -> Iterator[tuple[str, str]]:
+    for entry in entries:
+        if rules.verdict(entry) is None and (rule := rules.longer_life(entry)):
+            yield entry.key, rule
 
 
 def _needed_by_who_stays(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from narration_cleanup.actions import Reason
@@ -12,15 +12,29 @@ from narration_cleanup.plan.types import Verdict
 
 
 class Rules:
-    """``needed`` are the shared files that an entry which stays still has."""
+    """What is known only after a first pass over all entries is empty until then.
 
-    def __init__(self, policy: CachePolicy, empty_files: Mapping[str, float], now: float) -> None:
+    ``empty_files`` are zero-byte audio files and their mtime, ``needed`` the shared files that an
+    entry which stays still has.
+    """
+
+    def __init__(self, policy: CachePolicy, now: float) -> None:
         self.policy = policy
         self.now = now
         self.needed: frozenset[str] = frozenset()
-        self._empty = empty_files if policy.remove_empty else {}
+        self.empty_files: Mapping[str, float] = {}
         shortest = min([policy.ttl, *policy.ttl_by_voice_style.values()])
         self.earliest_cutoff = now - shortest
+
+    def candidates(self, entries: Sequence[CacheEntry]) -> list[int]:
+        """Positions of the entries that may go: the rest is not worth a call for each."""
+        cutoff, empty = self.earliest_cutoff, self.empty_files
+        return [
+            position
+            for position, entry in enumerate(entries)
+            if ((created_at := entry.created_at) is not None and created_at < cutoff)
+            or entry.file in empty
+        ]
 
     def verdict(self, entry: CacheEntry) -> Verdict | None:
         """Why ``entry`` would go by its age or its emptiness, whatever holds it."""
@@ -30,8 +44,8 @@ class Rules:
             age = self.now - created_at
             if age > ttl:
                 return Reason.EXPIRED, f"{age / DAY:.1f} days old, limit {ttl / DAY:g}"
-        if entry.file in self._empty:
-            age = self.now - self._empty[entry.file]
+        if entry.file in self.empty_files:
+            age = self.now - self.empty_files[entry.file]
             if age > EMPTY_AUDIO_AGE:
                 return Reason.EMPTY, f"no audio in it for {age / HOUR:.1f} h"
         return None
