@@ -42,7 +42,7 @@ def plan_cache(
     dangling = _plan_dangling(plan, unmatched, rules)
     _plan_orphans(plan, unmatched.files, rules)
     _plan_partials(plan, unmatched.partials, rules)
-    plan_evictions(plan, survey, rules, unmatched.shared | dangling)
+    plan_evictions(plan, survey, rules, dangling)
     return plan
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import heapq
 
 from narration_cleanup.actions import Reason, RemoveEntry
-from narration_cleanup.model import CacheEntry, CacheSurvey, Half, Problem
+from narration_cleanup.model import CacheSurvey, Half, Problem
 from narration_cleanup.plan.policy import DAY, MB, CachePolicy
 from narration_cleanup.plan.rules import Rules
 from narration_cleanup.plan.types import CachePlan, removal_of
 
 
 def plan_evictions(
-    plan: CachePlan, survey: CacheSurvey, rules: Rules, excluded: frozenset[str]
+    plan: CachePlan, survey: CacheSurvey, rules: Rules, dangling: frozenset[str]
 ) -> None:
-    """Plan the least recently used entries until the size or the free space is as wanted."""
+    """Plan the least recently used entries until the size or the free space is as wanted.
+
+    ``dangling`` are the keys of entries that have no file to free. A file that two entries share
+    is not evicted: one of them stays, so both are held.
+    """
     excess, why = _excess(plan, survey, rules.policy)
     if excess <= 0:
         return
@@ -22,16 +26,15 @@ def plan_evictions(
     gathered = order = protected = protected_bytes = 0
     for batch in survey.batches(last_used=True):
         for position, entry in enumerate(batch.entries):
-            if not entry.size_bytes or entry.key in excluded:
+            if not entry.size_bytes or entry.key in dangling:
                 continue
             goes = rules.verdict(entry) is not None
             rule = rules.held_by(entry)
             if goes and rule is None:
                 continue
-            rule = rule or _unsure(entry, excluded)
             if rule is not None or entry.last_used_at is None:
                 if not goes:
-                    plan.hold(entry.key, str(rule))
+                    plan.hold(entry.key, rule or "its last use cannot be read")
                 protected += 1
                 protected_bytes += entry.size_bytes
                 continue
@@ -49,13 +52,6 @@ def plan_evictions(
         plan.add(action, action.size_bytes)
     if gathered < excess:
         plan.problems.add(_cannot_reach(excess - gathered, why, protected, protected_bytes))
-
-
-def _unsure(entry: CacheEntry, shared: frozenset[str]) -> str | None:
-    """Why an entry that no rule keeps cannot be evicted all the same."""
-    if entry.file in shared:
-        return "its file is shared with another entry"
-    return "its last use cannot be read" if entry.last_used_at is None else None
 
 
 def _excess(plan: CachePlan, survey: CacheSurvey, policy: CachePolicy) -> tuple[int, str]:

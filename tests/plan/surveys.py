@@ -1,0 +1,69 @@
+"""Surveys made by hand, so that the planner can be asked without a disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from narration_cleanup.model import CacheEntry, Problem, Ref, StoredFile, Unmatched
+
+NOW = 1_795_435_200.0
+"""2026-11-23 12:00 UTC."""
+MB = 1024 * 1024
+HOUR = 3_600.0
+DAY = 86_400.0
+
+
+def entry(
+    key: str,
+    *,
+    age: float | None = 0.0,
+    unused: float | None = 0.0,
+    size: int = MB,
+    voice: str = "ghostly_whisper",
+    variant: str = "variant-1",
+    file: str | None = None,
+    sidecars: tuple[str, ...] = (),
+) -> CacheEntry:
+    """An entry; ``age`` and ``unused`` in seconds before ``NOW``, ``None`` for unreadable."""
+    created_at = None if age is None else NOW - age
+    used_at = None if unused is None else NOW - unused
+    name = f"{key}.mp3" if file is None else file
+    return CacheEntry(key, name, size, created_at, used_at, voice, variant, sidecars)
+
+
+def stored(name: str, *, age: float, size: int = 1000) -> StoredFile:
+    """A file without an entry."""
+    return StoredFile(name, size, NOW - age, (1, size, 1))
+
+
+@dataclass
+class Entries:
+    """An ``EntryBatch`` whose refs are made of positions."""
+
+    entries: Sequence[CacheEntry]
+    first: int
+
+    def ref(self, position: int) -> Ref:
+        return self.first + position, 0, 0
+
+
+@dataclass
+class Survey:
+    """A ``CacheSurvey`` that says what it is told; entries come two at a time."""
+
+    entries: Sequence[CacheEntry] = ()
+    found: Unmatched = field(default_factory=Unmatched)
+    empty_files: Mapping[str, float] = field(default_factory=dict)
+    free: int | None = None
+    problems: Sequence[Problem] = ()
+
+    def batches(self, *, last_used: bool = False) -> Iterator[Entries]:
+        for first in range(0, len(self.entries), 2):
+            yield Entries(self.entries[first : first + 2], first)
+
+    def unmatched(self) -> Unmatched:
+        return self.found
+
+    def free_bytes(self) -> int | None:
+        return self.free

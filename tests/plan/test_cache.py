@@ -1,0 +1,204 @@
+"""What goes from a cache and why: a table of constructed values, what stays beside what goes."""
+
+import pytest
+
+from narration_cleanup.actions import DropEntry, Reason, RemoveEntry, RemoveFile
+from narration_cleanup.model import CacheEntry, StoredFile, Unmatched
+from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
+from tests.plan.surveys import DAY, HOUR, NOW, Survey, entry, stored
+
+WEEK = 7 * DAY
+LEFTOVERS = CachePolicy(orphan_ttl=WEEK, partial_ttl=24 * HOUR)
+MOMENT = 1e-6
+
+
+def reasons(plan: CachePlan) -> dict[str, Reason]:
+    """What goes, by key or name, and why."""
+    return {
+        action.file if isinstance(action, RemoveFile) else action.key: action.reason
+        for action in plan.actions
+    }
+
+
+def planned(survey: Survey, policy: CachePolicy = LEFTOVERS) -> CachePlan:
+    return plan_cache(survey, policy, NOW, explain=True)
+
+
+@pytest.mark.parametrize(
+    ("age", "goes"),
+    [
+        (WEEK + 1, True),
+        (WEEK + MOMENT, True),
+        (WEEK, False),
+        (WEEK - 1, False),
+        (0, False),
+        (-4 * 60, False),
+        (-400 * DAY, False),
+        (None, False),
+    ],
+)
+def test_expired_is_strictly_older_than_the_ttl(age: float | None, *, goes: bool) -> None:
+    """An entry of exactly the TTL stays, as in the service itself; so does one without a time."""
+    plan = planned(Survey([entry("fresh", age=1), entry("it", age=age)]))
+    assert reasons(plan) == ({"it": Reason.EXPIRED} if goes else {})
+    assert plan.totals.entry_count == 2
+    assert plan.totals.expired_count == goes
+
+
+def test_a_creation_in_the_future_is_told() -> None:
+    plan = planned(Survey([entry("k", age=-DAY)]))
+    assert [(p.code, p.subject) for p in plan.problems] == [("created_in_future", "k")]
+
+
+@pytest.mark.parametrize(
+    ("voice", "age", "goes", "held"),
+    [
+        ("eerie_narrator", 31 * DAY, True, None),
+        ("eerie_narrator", 30 * DAY, False, "voice style eerie_narrator has 30 days"),
+        ("eerie_narrator", 8 * DAY, False, "voice style eerie_narrator has 30 days"),
+        ("eerie_narrator", 6 * DAY, False, None),
+        ("demonic_growl", 2 * DAY, True, None),
+        ("demonic_growl", 0.5 * DAY, False, None),
+        ("another", 8 * DAY, True, None),
+        ("another", 2 * DAY, False, None),
+    ],
+)
+def test_a_voice_style_may_have_a_ttl_of_its_own(
+    voice: str, age: float, *, goes: bool, held: str | None
+) -> None:
+    """A longer or a shorter one; where it alone keeps an entry, that is said."""
+    policy = CachePolicy(ttl_by_voice_style={"eerie_narrator": 30 * DAY, "demonic_growl": DAY})
+    plan = planned(Survey([entry("k", age=age, voice=voice)]), policy)
+    assert reasons(plan) == ({"k": Reason.EXPIRED} if goes else {})
+    assert plan.held == ([("k", held)] if held else [])
+
+
+@pytest.mark.parametrize(
+    "pattern", ["intro-7", "intro-*", "intro-?", "[i]ntro-*", "chapter-*", "eerie*", "*"]
+)
+def test_keep_pins_by_key_variant_or_voice(pattern: str) -> None:
+    old = entry("intro-7", age=90 * DAY, voice="eerie_narrator", variant="chapter-1")
+    other = entry("outro-7", age=90 * DAY, voice="another", variant="variant-1")
+    plan = planned(Survey([old, other]), CachePolicy(keep=(pattern,)))
+    kept = {"intro-7"} | ({"outro-7"} if pattern == "*" else set())
+    assert set(reasons(plan)) == {"intro-7", "outro-7"} - kept
+    assert dict(plan.held) == dict.fromkeys(kept, f"kept by {pattern}")
+
+
+@pytest.mark.parametrize("pattern", ["intro", "Intro-*", "intro-7.mp3", "intro-??", ""])
+def test_a_pattern_that_does_not_match_the_whole_name_keeps_nothing(pattern: str) -> None:
+    plan = planned(Survey([entry("intro-7", age=8 * DAY)]), CachePolicy(keep=(pattern,)))
+    assert set(reasons(plan)) == {"intro-7"}
+    assert plan.held == []
+
+
+def test_what_is_held_is_only_gathered_where_it_is_asked_for() -> None:
+    survey = Survey([entry("k", age=8 * DAY)])
+    plan = plan_cache(survey, CachePolicy(keep=("*",)), NOW)
+    assert len(plan.actions) == 0
+    assert plan.held == []
+
+
+@pytest.mark.parametrize(
+    ("age", "empty_for", "reason"),
+    [
+        (DAY, 2 * HOUR, Reason.EMPTY),
+        (DAY, HOUR + MOMENT, Reason.EMPTY),
+        (DAY, HOUR, None),
+        (8 * DAY, 8 * DAY, Reason.EXPIRED),
+    ],
+)
+def test_empty_audio_goes_once_an_hour_old(
+    age: float, empty_for: float, reason: Reason | None
+) -> None:
+    entries = [entry("whole", age=age if reason is not Reason.EXPIRED else 0), entry("k", age=age)]
+    survey = Survey(entries, empty_files={"k.mp3": NOW - empty_for})
+    assert reasons(planned(survey)) == ({"k": reason} if reason else {})
+    off = CachePolicy(remove_empty=False)
+    assert reasons(planned(survey, off)) == ({"k": reason} if reason is Reason.EXPIRED else {})
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        (stored("k.mp3", age=WEEK + 1), Reason.ORPHAN),
+        (stored("k.mp3", age=WEEK), None),
+        (stored("k.mp3", age=-DAY), None),
+        (stored("k.mp3", age=2 * HOUR, size=0), Reason.EMPTY),
+        (stored("k.mp3", age=HOUR, size=0), None),
+        (stored("k.mp3", age=8 * DAY, size=0), Reason.ORPHAN),
+        (stored("pinned.mp3", age=8 * DAY), None),
+    ],
+)
+def test_an_orphan_goes_once_older_than_the_ttl(file: StoredFile, reason: Reason | None) -> None:
+    survey = Survey([entry("k")], Unmatched(files=[file]))
+    policy = CachePolicy(orphan_ttl=WEEK, keep=("pinned",))
+    plan = planned(survey, policy)
+    assert reasons(plan) == ({file.name: reason} if reason else {})
+    assert (plan.totals.orphan_count, plan.totals.orphan_size_bytes) == (1, file.size_bytes)
+    assert reasons(planned(survey, CachePolicy(orphan_ttl=None))) == {}
+
+
+@pytest.mark.parametrize(
+    ("age", "goes"), [(24 * HOUR + 1, True), (24 * HOUR, False), (HOUR, False), (-DAY, False)]
+)
+def test_a_partial_goes_once_older_than_its_hours(age: float, *, goes: bool) -> None:
+    survey = Survey(found=Unmatched(partials=[stored("k.mp3.part", age=age)]))
+    plan = planned(survey)
+    assert reasons(plan) == ({"k.mp3.part": Reason.PARTIAL} if goes else {})
+    assert plan.totals.orphan_count == 0
+    assert reasons(planned(survey, CachePolicy(partial_ttl=None))) == {}
+
+
+@pytest.mark.parametrize(
+    ("policy", "lost", "reason"),
+    [
+        (LEFTOVERS, entry("k", age=DAY), Reason.DANGLING),
+        (LEFTOVERS, entry("k", age=8 * DAY), Reason.EXPIRED),
+        (LEFTOVERS, entry("k", age=None), Reason.DANGLING),
+        (CachePolicy(remove_dangling=False), entry("k", age=DAY), None),
+        (CachePolicy(remove_dangling=False), entry("k", age=8 * DAY), Reason.EXPIRED),
+        (CachePolicy(keep=("k",)), entry("k", age=DAY), None),
+    ],
+)
+def test_an_entry_without_a_file_is_dropped(
+    policy: CachePolicy, lost: CacheEntry, reason: Reason | None
+) -> None:
+    """An expired one goes as expired; each frees nothing, and is counted once."""
+    survey = Survey([entry("fresh"), lost], Unmatched(dangling=[(lost, (1, 0, 0))]))
+    plan = planned(survey, policy)
+    assert reasons(plan) == ({"k": reason} if reason else {})
+    kind = RemoveEntry if reason is Reason.EXPIRED else DropEntry
+    assert all(isinstance(action, kind) for action in plan.actions)
+    assert plan.totals.dangling_count == 1
+
+
+def test_a_shared_file_goes_only_with_the_last_entry_that_needs_it() -> None:
+    old, older = entry("a", age=8 * DAY, file="x.mp3"), entry("b", age=9 * DAY, file="x.mp3")
+    young = entry("c", age=DAY, file="x.mp3")
+    shared = Unmatched(shared=frozenset({"x.mp3"}))
+    assert set(reasons(planned(Survey([old, older], shared)))) == {"a", "b"}
+    plan = planned(Survey([old, older, young], shared))
+    assert reasons(plan) == {}
+    assert {key for key, _ in plan.held} == {"a", "b"}
+
+
+def test_sidecars_are_named_with_what_they_go_with() -> None:
+    gone = entry("v/a.wav", age=8 * DAY, sidecars=("v/a.pho", "v/a.json"))
+    one = entry("v/b.wav", age=8 * DAY, sidecars=("v/b.pho",))
+    actions = list(planned(Survey([gone, one])).actions)
+    assert [a.sidecars for a in actions if isinstance(a, RemoveEntry)] == [
+        gone.sidecars,
+        one.sidecars,
+    ]
+    assert [a.detail for a in actions] == [
+        "8.0 days old, limit 7, with 2 sidecars",
+        "8.0 days old, limit 7, with its sidecar",
+    ]
+
+
+def test_a_name_that_is_not_text_is_planned_like_any_other() -> None:
+    name = b"\xff.mp3".decode("utf-8", "surrogateescape")
+    actions = planned(Survey([entry("k", age=8 * DAY, file=name), entry("l", age=8 * DAY)])).actions
+    assert [action.file for action in actions] == [name, "l.mp3"]
+    assert actions[0].file == name

@@ -1,0 +1,142 @@
+"""What goes for size: checked against ten plain lines, and at its edges."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from narration_cleanup.actions import Reason
+from narration_cleanup.model import CacheEntry, Unmatched
+from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
+from tests.plan.surveys import DAY, MB, NOW, Survey, entry
+
+
+def reference(entries: Sequence[CacheEntry], above: int, to: int, pinned: str) -> list[str]:
+    """The ten lines: oldest use first, until what stays is small enough."""
+    staying = [e for e in entries if e.created_at is None or NOW - e.created_at <= 7 * DAY]
+    pins = [e for e in entries if e not in staying and e.key.startswith(pinned)]
+    size = sum(e.size_bytes for e in staying + pins)
+    evicted: list[str] = []
+    if size > above:
+        for e in sorted(staying, key=lambda e: (e.last_used_at is None, e.last_used_at)):
+            if size > to and e.size_bytes and e.last_used_at and not e.key.startswith(pinned):
+                evicted.append(e.key)
+                size -= e.size_bytes
+    return evicted
+
+
+def evicted(plan: CachePlan) -> list[str]:
+    return [a.key for a in plan.actions if a.reason is Reason.EVICTED and hasattr(a, "key")]
+
+
+days = st.integers(0, 10).map(lambda number: number * DAY)
+caches = st.lists(
+    st.tuples(
+        st.sampled_from("abp"),
+        st.one_of(st.none(), days),
+        st.one_of(st.none(), days),
+        st.integers(0, 5),
+    ),
+    max_size=30,
+).map(
+    lambda made: [
+        entry(f"{letter}{number}", age=age, unused=unused, size=size)
+        for number, (letter, age, unused, size) in enumerate(made)
+    ]
+)
+
+
+@given(caches, st.integers(0, 60), st.integers(0, 100))
+def test_the_least_recently_used_go_as_in_the_reference(
+    entries: list[CacheEntry], above: int, percent: int
+) -> None:
+    """The same entries in the same order, whatever is expired, pinned, empty or of unknown use."""
+    to = above * percent // 100
+    policy = CachePolicy(evict_above=above, evict_to=to, keep=("p*",))
+    plan = plan_cache(Survey(entries), policy, NOW)
+    assert evicted(plan) == reference(entries, above, to, "p")
+    left = plan.totals.total_size_bytes - plan.planned_bytes
+    over = plan.totals.total_size_bytes - plan.leaving_bytes > above
+    told = any(problem.code == "over_limit" for problem in plan.problems)
+    assert told == (over and left > to)
+
+
+def test_nothing_goes_at_the_limit_and_down_to_the_mark_above_it() -> None:
+    policy = CachePolicy(evict_above=500 * MB, evict_to=450 * MB)
+    full = [entry(f"k{n}", age=DAY, unused=n * 60, size=10 * MB) for n in range(50)]
+    assert evicted(plan_cache(Survey(full), policy, NOW)) == []
+    more = [*full, entry("late", age=0, unused=0, size=1)]
+    assert evicted(plan_cache(Survey(more), policy, NOW)) == [f"k{n}" for n in range(49, 43, -1)]
+
+
+def test_what_expires_makes_room_first() -> None:
+    policy = CachePolicy(evict_above=10 * MB, evict_to=9 * MB)
+    old = [entry(f"old{n}", age=8 * DAY, unused=0) for n in range(5)]
+    young = [entry(f"young{n}", age=DAY, unused=DAY) for n in range(10)]
+    plan = plan_cache(Survey(old + young), policy, NOW)
+    assert plan.by_reason == {Reason.EXPIRED: 5}
+
+
+def test_dangling_entries_and_shared_files_are_no_way_to_make_room() -> None:
+    """One frees nothing; the other's use is not its own: it stays, and that is said."""
+    lost, twin = entry("lost", unused=9 * DAY), entry("twin", unused=8 * DAY, file="other.mp3")
+    other, used = entry("other", unused=DAY), entry("used", unused=60.0)
+    found = Unmatched(dangling=[(lost, (0, 0, 0))], shared=frozenset({"other.mp3"}))
+    policy = CachePolicy(evict_above=2 * MB, evict_to=1, remove_dangling=False)
+    plan = plan_cache(Survey([lost, twin, other, used], found), policy, NOW, explain=True)
+    assert evicted(plan) == ["used"]
+    assert plan.held == [
+        (key, "its file is shared with an entry that stays") for key in ("twin", "other")
+    ]
+    assert [problem.code for problem in plan.problems] == ["over_limit"]
+
+
+def test_protected_entries_that_keep_it_above_are_said() -> None:
+    policy = CachePolicy(evict_above=3 * MB, evict_to=3 * MB, keep=("pin*",))
+    entries = [entry(f"pin{n}", unused=DAY) for n in range(4)]
+    entries += [entry("pinned-and-old", age=9 * DAY), entry("blank", unused=None), entry("loose")]
+    plan = plan_cache(Survey(entries), policy, NOW, explain=True)
+    assert evicted(plan) == ["loose"]
+    [problem] = plan.problems
+    assert problem.message == (
+        "cache over 3 MB, and 3.00 MB more should go than may: "
+        "6 entries of 6.00 MB are protected (-v says by what)"
+    )
+    assert dict(plan.held) == {
+        **{f"pin{n}": "kept by pin*" for n in range(4)},
+        "pinned-and-old": "kept by pin*",
+        "blank": "its last use cannot be read",
+    }
+
+
+@pytest.mark.parametrize(
+    ("free", "wanted", "count"),
+    [
+        (10 * MB, 10 * MB, 0),
+        (10 * MB - 1, 10 * MB, 1),
+        (6 * MB, 10 * MB, 4),
+        (0, 100 * MB, 10),
+        (None, 100 * MB, 0),
+    ],
+)
+def test_room_on_the_disk_is_made_by_the_least_recently_used(
+    free: int | None, wanted: int, count: int
+) -> None:
+    entries = [entry(f"k{n}", unused=n * 60.0) for n in range(10)]
+    plan = plan_cache(Survey(entries, free=free), CachePolicy(min_free=wanted), NOW)
+    assert evicted(plan) == [f"k{n}" for n in range(9, 9 - count, -1)]
+
+
+@pytest.mark.parametrize(("free", "count"), [(95 * MB, 5), (92 * MB, 8), (200 * MB, 2)])
+def test_of_two_limits_the_one_that_asks_for_more_counts(free: int, count: int) -> None:
+    entries = [entry(f"k{n}", unused=n * 60.0) for n in range(10)]
+    policy = CachePolicy(evict_above=9 * MB, evict_to=8 * MB, min_free=100 * MB)
+    assert len(plan_cache(Survey(entries, free=free), policy, NOW).actions) == count
+
+
+def test_what_expires_counts_towards_the_free_space() -> None:
+    entries = [entry("old", age=8 * DAY), entry("a", unused=2.0), entry("b", unused=1.0)]
+    plan = plan_cache(Survey(entries, free=8 * MB), CachePolicy(min_free=10 * MB), NOW)
+    assert plan.by_reason == {Reason.EXPIRED: 1, Reason.EVICTED: 1}
+    assert evicted(plan) == ["a"]
