@@ -87,11 +87,15 @@ def open_requests(
     """The request table's store; ``None`` where none is configured."""
     if settings.db is None:
         return None
+    from narration_cleanup.requests import is_postgres
     from narration_cleanup.requests import open_requests as open_store
-    from narration_cleanup.requests.database import check_owner
 
-    check_owner(Path(settings.db), allow_other_user=allow_other_user)
-    return open_store(settings.db, request_mapping(settings, zone))
+    if not is_postgres(settings.db):
+        from narration_cleanup.requests.database import check_owner
+
+        check_owner(Path(settings.db), allow_other_user=allow_other_user)
+    deletes = settings.delete_finished_after_days > 0
+    return open_store(settings.db, request_mapping(settings, zone), deletes=deletes)
 
 
 def request_mapping(settings: RequestSettings, zone: str) -> RequestMapping:

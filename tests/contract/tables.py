@@ -73,3 +73,38 @@ def insert(table: Table, rows: Iterable[Sequence[Scalar]], name: str = "requests
     if all_rows:
         marks = ", ".join("?" * len(all_rows[0]))
         table.execute(f'INSERT INTO "{name}" VALUES ({marks})', *all_rows)
+
+
+class PostgresTable:
+    """A database of its own on a real server."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._opened: list[RequestStore] = []
+
+    def execute(self, statement: str, *rows: Sequence[object]) -> None:
+        import psycopg
+
+        query = statement.replace("%", "%%").replace("?", "%s").encode()
+        with psycopg.connect(self.url) as connection:
+            if rows:
+                connection.cursor().executemany(query, rows)
+            else:
+                connection.execute(query, ())
+
+    def rows(self, table: str = "requests") -> list[tuple[object, ...]]:
+        import psycopg
+
+        with psycopg.connect(self.url) as connection:
+            found = connection.execute(f'SELECT * FROM "{table}"'.encode()).fetchall()
+        return sorted(found, key=repr)
+
+    def open(self, mapping: RequestMapping) -> RequestStore:
+        store = open_requests(self.url, mapping)
+        self._opened.append(store)
+        return store
+
+    def close(self) -> None:
+        """Close what a test left open."""
+        for store in self._opened:
+            store.close()

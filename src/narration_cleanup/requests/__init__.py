@@ -55,13 +55,29 @@ class RequestStore(Protocol):
     def close(self) -> None: ...
 
 
-def open_requests(db: str, mapping: RequestMapping) -> RequestStore:
-    """The store for the setting ``requests.db``: the path of an SQLite file.
+def open_requests(db: str, mapping: RequestMapping, *, deletes: bool = False) -> RequestStore:
+    """The store for the setting ``requests.db``: an SQLite file, or a URL of PostgreSQL.
 
+    ``deletes``: finished rows will be deleted (PostgreSQL has a right of its own for it).
     Nothing is opened yet: what is wrong with the database is a ``HalfError`` of ``survey``.
+    Raises ``ConfigError`` where PostgreSQL's library is not installed, or the URL is none.
     """
-    if db.startswith(("postgresql://", "postgres://")):
-        raise ConfigError("requests.db: PostgreSQL is not supported yet; give an SQLite file")
+    if is_postgres(db):
+        try:
+            from narration_cleanup.requests.postgres import PostgresRequests
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in ("psycopg", "psycopg_binary"):
+                raise
+            raise ConfigError(
+                "requests.db is in PostgreSQL, and its library is not installed: "
+                "pip install 'narration-cleanup[postgres]'"
+            ) from None
+        return PostgresRequests(db, mapping, deletes=deletes)
     from narration_cleanup.requests.sqlite import SqliteRequests
 
     return SqliteRequests(Path(db), mapping)
+
+
+def is_postgres(db: str) -> bool:
+    """Whether the setting ``requests.db`` names a PostgreSQL server."""
+    return db.startswith(("postgresql://", "postgres://"))

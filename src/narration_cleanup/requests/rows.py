@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TypeGuard
 
 from narration_cleanup.escape import shown
-from narration_cleanup.model import GenerationRequest, Half, Problem, RequestStatus, Scalar
+from narration_cleanup.model import (
+    GenerationRequest,
+    Half,
+    Problem,
+    RequestStatus,
+    Scalar,
+    Severity,
+)
 from narration_cleanup.problems import Problems
-from narration_cleanup.requests.layout import Layout
-from narration_cleanup.requests.mapping import RequestMapping
+from narration_cleanup.requests.mapping import RequestMapping, Statuses
 from narration_cleanup.requests.times import ColumnTimes
 
 SELECTED = ("id", "status", "created_at", "started_at", "heartbeat_at", "completed_at")
@@ -17,13 +25,24 @@ Guard = tuple[Scalar, Scalar, Scalar, Scalar]
 
 
 class RowReader:
-    """Reads the columns of ``select``, in that order; columns that do not exist are ``NULL``."""
+    """Reads rows of the columns ``SELECTED``, in that order; those that do not exist are ``None``.
 
-    def __init__(self, layout: Layout, mapping: RequestMapping, where: str) -> None:
-        self.select = ", ".join(layout.column(role) for role in SELECTED)
+    ``names`` are the columns' own names, for messages. The values of ``times`` are ISO texts
+    whatever the settings say: those columns have a type of time.
+    """
+
+    def __init__(
+        self,
+        names: Mapping[str, str],
+        mapping: RequestMapping,
+        where: str,
+        times: frozenset[str] = frozenset(),
+    ) -> None:
         self._words = mapping.statuses.words()
+        iso = replace(mapping, time_format="iso")
         self._created_at, self._started_at, self._heartbeat_at, self._completed_at = (
-            ColumnTimes(layout.columns.get(role, role), mapping, where) for role in SELECTED[2:]
+            ColumnTimes(names.get(role, role), iso if role in times else mapping, where)
+            for role in SELECTED[2:]
         )
 
     def active_row(self, row: Sequence[object], problems: Problems) -> GenerationRequest | None:
@@ -72,7 +91,39 @@ class RowReader:
         return self._words.get(raw) if isinstance(raw, (str, int, float)) else None
 
 
-def unknown_status(raw: object) -> str:
+def status_totals(
+    counts: Mapping[object, int], statuses: Statuses, problems: Problems
+) -> dict[str, int]:
+    """Rows by raw status -> rows by the service's words; unknown ones as they stand, and told."""
+    words = statuses.words()
+    totals: Counter[str] = Counter()
+    for raw, count in sorted(counts.items(), key=lambda each: str(each[0])):
+        known = words.get(raw) if isinstance(raw, (str, int, float)) else None
+        if known is not None:
+            totals[known.value] += count
+            continue
+        name = _unknown_status(raw)
+        totals[name] += count
+        message = (
+            f"{count} {'row has' if count == 1 else 'rows have'} a status that no setting names: "
+            "left alone; "
+            "requests.statuses maps other services' words"
+        )
+        problems.add(Problem(Half.REQUESTS, "unknown_status", message, name, Severity.WARNING))
+    return dict(totals)
+
+
+def no_time_of_ending() -> Problem:
+    """Finished rows are to be deleted, and nothing says when they ended."""
+    return Problem(
+        Half.REQUESTS,
+        "no_such_column",
+        "finished rows cannot be deleted without the column that says when they ended: set "
+        "requests.columns.completed_at, or delete_finished_after_days = 0",
+    )
+
+
+def _unknown_status(raw: object) -> str:
     """The name that an unmapped status is counted under; never one of the service's words."""
     if raw is None:
         return "NULL"

@@ -19,8 +19,8 @@ from narration_cleanup.requests.faults import explained
 from narration_cleanup.requests.layout import Layout, read_layout
 from narration_cleanup.requests.mapping import RequestMapping
 from narration_cleanup.requests.survey import PAGE, SqliteSurvey
+from narration_cleanup.requests.times import time_writer
 from narration_cleanup.requests.writer import Writer
-from narration_cleanup.timestamps import format_like, iso
 
 _CANCEL_GUARD = ("status", "created_at", "started_at", "heartbeat_at")
 _DELETE_GUARD = ("status", "created_at", "started_at", "completed_at")
@@ -175,20 +175,7 @@ class SqliteRequests:
     def _time_to_write(self, at: float) -> Scalar:
         """``at`` in the form that the column's latest values have, else that of ``created_at``."""
         if self._completed_at is None:
-            mapping = self._mapping
-            sqlite_form_is_utc = mapping.time_format == "auto"
-            examples = look(self._path, self._examples)
-
-            def written(instant: float) -> Scalar:
-                for each in examples:
-                    text = format_like(
-                        each, instant, mapping.timezone, sqlite_form_is_utc=sqlite_form_is_utc
-                    )
-                    if text is not None:
-                        return text
-                return _by_format(mapping, instant)
-
-            self._completed_at = written
+            self._completed_at = time_writer(look(self._path, self._examples), self._mapping)
         return self._completed_at(at)
 
     def _examples(self, connection: sqlite3.Connection) -> list[list[Scalar]]:
@@ -207,15 +194,6 @@ class SqliteRequests:
 
 def _all(one: One, batch: Sequence[Change], connection: sqlite3.Connection) -> list[Outcome]:
     return [one(connection, action) for action in batch]
-
-
-def _by_format(mapping: RequestMapping, instant: float) -> Scalar:
-    """The form for a column without an example."""
-    if mapping.time_format == "unix":
-        return int(instant)
-    if mapping.time_format == "unix_ms":
-        return int(instant * 1000)
-    return format_like(["2000-01-01T00:00:00.000000"], instant, mapping.timezone) or iso(instant)
 
 
 def _marks(values: Sequence[object]) -> str:

@@ -10,19 +10,12 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from narration_cleanup.model import (
-    ACTIVE,
-    FINISHED,
-    GenerationRequest,
-    Half,
-    Problem,
-    Severity,
-)
+from narration_cleanup.model import ACTIVE, FINISHED, GenerationRequest, Problem
 from narration_cleanup.problems import Problems
 from narration_cleanup.requests.database import look
 from narration_cleanup.requests.layout import Layout
 from narration_cleanup.requests.mapping import RequestMapping, StatusValue
-from narration_cleanup.requests.rows import RowReader, unknown_status
+from narration_cleanup.requests.rows import SELECTED, RowReader, no_time_of_ending, status_totals
 
 Row = tuple[object, ...]
 
@@ -51,7 +44,8 @@ class SqliteSurvey:
         self._path = path
         self._layout = layout
         self._mapping = mapping
-        self._rows = RowReader(layout, mapping, where)
+        self._rows = RowReader(layout.columns, mapping, where)
+        self._selected = ", ".join(layout.column(role) for role in SELECTED)
         self._ranges: list[_Range] | None = None
         self._kept: list[Row] | None = []
         self._active = mapping.statuses.values(ACTIVE)
@@ -66,28 +60,8 @@ class SqliteSurvey:
     def by_status(self) -> dict[str, int]:
         """Every row counted, by the service's words; unknown ones as they stand."""
         self._pages()
-        words = self._mapping.statuses.words()
-        counted: Counter[str] = Counter()
         problems = self._found["status"] = Problems()
-        for raw, count in sorted(self._counts.items(), key=lambda each: str(each[0])):
-            known = words.get(raw) if isinstance(raw, (str, int, float)) else None
-            if known is not None:
-                counted[known.value] += count
-                continue
-            name = unknown_status(raw)
-            counted[name] += count
-            problems.add(
-                Problem(
-                    Half.REQUESTS,
-                    "unknown_status",
-                    f"{count} {'row has' if count == 1 else 'rows have'} a status that no "
-                    "setting names: left alone; "
-                    "requests.statuses maps other services' words",
-                    name,
-                    Severity.WARNING,
-                )
-            )
-        return dict(counted)
+        return status_totals(self._counts, self._mapping.statuses, problems)
 
     def active(self) -> Iterator[Sequence[GenerationRequest]]:
         """The rows that wait or are being generated."""
@@ -102,14 +76,7 @@ class SqliteSurvey:
         """The rows that ended before the instant ``before``."""
         problems = self._found["finished"] = Problems()
         if "completed_at" not in self._layout.columns:
-            problems.add(
-                Problem(
-                    Half.REQUESTS,
-                    "no_such_column",
-                    "finished rows cannot be deleted without the column that says when they "
-                    "ended: set requests.columns.completed_at, or delete_finished_after_days = 0",
-                )
-            )
+            problems.add(no_time_of_ending())
             return
         pages = (page for page in self._pages() if page.finished)
         found = self._reread(pages, self._mapping.statuses.values(FINISHED))
@@ -130,7 +97,7 @@ class SqliteSurvey:
         within, keys = _within(self._layout, page.low, page.high)
         marks = ", ".join("?" * len(values))
         return connection.execute(
-            f"SELECT {self._rows.select} FROM {self._layout.table} "
+            f"SELECT {self._selected} FROM {self._layout.table} "
             f"WHERE {within} AND {self._layout.column('status')} IN ({marks})",
             (*keys, *values),
         ).fetchall()

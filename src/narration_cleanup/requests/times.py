@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Sequence
 
 from narration_cleanup.errors import HalfError
 from narration_cleanup.escape import shown
+from narration_cleanup.model import Scalar
 from narration_cleanup.requests.mapping import RequestMapping
-from narration_cleanup.timestamps import from_number, is_sqlite_form, reader
+from narration_cleanup.timestamps import format_like, from_number, is_sqlite_form, iso, reader
 
 _NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
 _SPACED_FRACTION = re.compile(r".{10} .{8}\.[0-9]+", re.ASCII)
@@ -97,3 +99,30 @@ def _number_in(text: str) -> str | float:
     if not _NUMBER.fullmatch(text):
         return text
     return float(text) if "." in text else int(text)
+
+
+def time_writer(
+    examples: Sequence[Sequence[Scalar]], mapping: RequestMapping
+) -> Callable[[float], Scalar]:
+    """Writes instants as the first of the columns' ``examples`` that shows a form has it."""
+    sqlite_form_is_utc = mapping.time_format == "auto"
+
+    def written(instant: float) -> Scalar:
+        for each in examples:
+            text = format_like(
+                each, instant, mapping.timezone, sqlite_form_is_utc=sqlite_form_is_utc
+            )
+            if text is not None:
+                return text
+        return _by_format(mapping, instant)
+
+    return written
+
+
+def _by_format(mapping: RequestMapping, instant: float) -> Scalar:
+    """The form for a column without an example."""
+    if mapping.time_format == "unix":
+        return int(instant)
+    if mapping.time_format == "unix_ms":
+        return int(instant * 1000)
+    return format_like(["2000-01-01T00:00:00.000000"], instant, mapping.timezone) or iso(instant)
