@@ -27,6 +27,7 @@ class Figures:
     """The figures of one session of tests."""
 
     full: bool
+    folder: Path
     found: list[Figure] = field(default_factory=list)
 
     def record(self, order: int, fault: str, tries: int, losses: int, note: str = "") -> None:
@@ -39,10 +40,18 @@ class Figures:
         document = {
             "full": self.full,
             "on": f"{datetime.now(UTC):%Y-%m-%d}",
-            "where": f"Linux {platform.release()}, Python {platform.python_version()}",
+            "where": f"Linux {platform.release()}, Python {platform.python_version()}, "
+            f"files on {_file_system_of(self.folder)}",
             "figures": [asdict(figure) for figure in sorted(self.found, key=lambda f: f.order)],
         }
         path.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def _file_system_of(folder: Path) -> str:
+    """The type of the file system that `folder` lies on, as /proc/mounts has it."""
+    mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
+    above = [(place, kind) for place, kind in mounts if folder.is_relative_to(place)]
+    return max(above, key=lambda mount: len(mount[0]))[1]
 
 
 def table(path: Path = FIGURES) -> str:

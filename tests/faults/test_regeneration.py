@@ -55,7 +55,7 @@ def test_some_races(server: ToolServer, tmp_path: Path) -> None:
 def test_thousands_of_races(
     server: ToolServer, tmp_path: Path, figures: Figures, tries: Callable[[int, int], int]
 ) -> None:
-    counted = _races(server, tmp_path, tries(8_000, 40_000))
+    counted = _races(server, tmp_path, tries(3_000, 40_000))
     figures.record(
         11,
         "an entry made anew while it is being removed",
