@@ -20,6 +20,7 @@ from narration_cleanup.plan import (
     RequestPlan,
     RequestPolicy,
     plan_cache,
+    plan_left,
     plan_requests,
 )
 from narration_cleanup.problems import Problems
@@ -67,19 +68,21 @@ def survey_and_plan(
     progress: Progress,
     *,
     explain: bool = False,
+    known_cache: CachePlan | None = None,
 ) -> Plans:
-    """Look at both halves and decide, without touching anything."""
+    """Look at both halves and decide, without touching anything.
+
+    With ``known_cache`` it is known how the cache stands, and only the requests are looked at.
+    """
     cache_policy, request_policy = policies
     problems = Problems()
     cache, requests = halves.cache, halves.requests
-    progress.start("Looking at the cache")
-    cache_plan = (
-        _attempt(
+    cache_plan = known_cache
+    if cache is not None and known_cache is None:
+        progress.start("Looking at the cache")
+        cache_plan = _attempt(
             lambda: _plan_cache(cache, cache_policy, now, progress, explain), Half.CACHE, problems
         )
-        if cache is not None
-        else None
-    )
     progress.start("Looking at the requests")
     request_plan = (
         _attempt(lambda: _plan_requests(requests, request_policy, now), Half.REQUESTS, problems)
@@ -143,6 +146,19 @@ def look_again(result: Result, after: Plans) -> None:
         if left > 0:
             message = f"{left} requests that should be cancelled are still as they were"
             result.requests.problems.add(Problem(Half.REQUESTS, "still_there", message))
+
+
+def left_in_cache(halves: Halves, result: Result) -> CachePlan | None:
+    """How the cache stands after all that was planned was done, if nobody has changed it since.
+
+    ``None`` where that has to be found out by a second look at everything.
+    """
+    store, cache = halves.cache, result.cache
+    if store is None or cache is None or cache.removed_count != len(cache.plan.actions):
+        return None
+    left = plan_left(cache.plan)
+    removed = (action.file for action in cache.plan.actions)
+    return left if left is not None and store.settled(removed) else None
 
 
 def _still_expired(cache: CacheResult, after: CachePlan) -> None:

@@ -59,12 +59,26 @@ class CacheTotals:
         if created:
             self._count_ages(created, now)
 
-    def _count_ages(self, created: list[float], now: float) -> None:
-        oldest, newest = min(created), max(created)
+    def add(self, other: CacheTotals) -> None:
+        """Add the entries that ``other`` has counted, by the same TTL."""
+        self.entry_count += other.entry_count
+        self.total_size_bytes += other.total_size_bytes
+        for voice_style, counted in other.by_voice_style.items():
+            voice = self.by_voice_style.setdefault(voice_style, VoiceTotals())
+            voice.entry_count += counted.entry_count
+            voice.size_bytes += counted.size_bytes
+        if other.oldest_created_at is not None and other.newest_created_at is not None:
+            self._widen(other.oldest_created_at, other.newest_created_at)
+        self.age_bins = [sum(bins) for bins in zip(self.age_bins, other.age_bins, strict=True)]
+
+    def _widen(self, oldest: float, newest: float) -> None:
         if self.oldest_created_at is None or oldest < self.oldest_created_at:
             self.oldest_created_at = oldest
         if self.newest_created_at is None or newest > self.newest_created_at:
             self.newest_created_at = newest
+
+    def _count_ages(self, created: list[float], now: float) -> None:
+        self._widen(min(created), max(created))
         ages = [now - created_at for created_at in created]
         tenth = self.ttl / AGE_BINS
         for number, count in Counter([age // tenth for age in ages]).items():

@@ -83,4 +83,10 @@ class CacheStore(Protocol):
         Only those that are still what was surveyed, and whose file is gone.
         """
 
+    def settled(self, files: Iterable[str]) -> bool:
+        """Whether the cache is as this command left it: its index unchanged, no ``files`` there.
+
+        False also where only a new survey can tell.
+        """
+
     def close(self) -> None: ...

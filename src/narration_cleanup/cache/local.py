@@ -12,7 +12,7 @@ import msgspec
 from narration_cleanup.cache import DropReport, FileTarget, Removal, index
 from narration_cleanup.cache.directory import Directory
 from narration_cleanup.cache.index import UnreadableIndexError
-from narration_cleanup.cache.index_file import IndexFile, Version, missing_index
+from narration_cleanup.cache.index_file import IndexFile, Version, missing_index, version_of
 from narration_cleanup.cache.listing import ref_of
 from narration_cleanup.cache.places import Places
 from narration_cleanup.cache.replace import Replacement
@@ -108,7 +108,18 @@ class IndexedDirectory:
     def drop_entries(self, entries: Iterable[tuple[Ref, str]]) -> DropReport:
         """Take entries whose file is gone out of the index."""
         replacement = Replacement(self._directory, self._staging, self._places, self._index_name)
-        return replacement.drop(entries, self._version, self._members_end)
+        report = replacement.drop(entries, self._version, self._members_end)
+        self._version = replacement.version or self._version
+        return report
+
+    def settled(self, files: Iterable[str]) -> bool:
+        """Whether the index is as it was surveyed or replaced, and none of ``files`` is there."""
+        named = self._directory.status(self._index_name)
+        return (
+            named is not None
+            and version_of(named) == self._version
+            and all(self._directory.status(file) is None for file in files)
+        )
 
     def close(self) -> None:
         """Let go of the directory."""

@@ -43,6 +43,8 @@ class Replacement:
         self._staging = staging
         self._places = places
         self._name = index_name
+        self.version: Version | None = None
+        """Of the index put in place, where it is the surveyed one and nothing but that."""
 
     def drop(
         self, entries: Iterable[tuple[Ref, str]], surveyed: Version, members_end: int
@@ -90,6 +92,8 @@ class Replacement:
                 if source.version != surveyed:
                     spans, members_end = self._spans_of(source.read, source.size, digests)
                 if not spans or self._replace(source, spans, members_end, digests):
+                    if source.version != surveyed:
+                        self.version = None
                     return
                 surveyed = _NO_VERSION
             except (IndexChangedError, UnreadableIndexError) as error:
@@ -134,6 +138,7 @@ class Replacement:
         if not source.unchanged():
             return False
         ours = self._put_in_place()
+        self.version = ours
         for _ in range(2):
             late = os.fstat(source.fd)
             if (late.st_size, late.st_mtime_ns) != source.version[1:3]:

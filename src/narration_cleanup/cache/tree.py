@@ -150,6 +150,10 @@ class AudioTree:
         """Nothing to do: there is no index."""
         return DropReport()
 
+    def settled(self, files: Iterable[str]) -> bool:
+        """Whether none of ``files`` is there."""
+        return all(self._directory.status(file) is None for file in files)
+
     def close(self) -> None:
         """Let go of the directory."""
         self._staging.close()

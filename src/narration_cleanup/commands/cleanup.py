@@ -233,7 +233,8 @@ def _run_locked(
         log.overwritten(result.requests)
     if stop.asked:
         return stats_of(settings, plans.cache, plans.requests, plans.problems, now)
-    after = job.survey_and_plan(halves, policies, now, progress)
+    left = job.left_in_cache(halves, result)
+    after = job.survey_and_plan(halves, policies, now, progress, known_cache=left)
     job.look_again(result, after)
     return stats_of(settings, after.cache, after.requests, after.problems, now)
 

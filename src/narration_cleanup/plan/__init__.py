@@ -5,6 +5,7 @@ so that none of them can promise something else than another does.
 """
 
 from narration_cleanup.plan.cache import plan_cache
+from narration_cleanup.plan.left import plan_left
 from narration_cleanup.plan.policy import CachePolicy, RequestPolicy
 from narration_cleanup.plan.requests import plan_requests
 from narration_cleanup.plan.types import CachePlan, RequestPlan
@@ -15,5 +16,6 @@ __all__ = [
     "RequestPlan",
     "RequestPolicy",
     "plan_cache",
+    "plan_left",
     "plan_requests",
 ]

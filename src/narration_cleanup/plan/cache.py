@@ -8,6 +8,7 @@ from narration_cleanup.actions import Actions, CacheAction, DropEntry, Reason, R
 from narration_cleanup.model import (
     CacheEntry,
     CacheSurvey,
+    EntryBatch,
     Half,
     Problem,
     StoredFile,
@@ -47,30 +48,40 @@ def plan_cache(
 
 
 def _plan_entries(survey: CacheSurvey, rules: Rules, *, explain: bool) -> CachePlan:
-    totals = CacheTotals(ttl=rules.policy.ttl)
-    plan = CachePlan(Actions(CacheAction), totals, Problems(), explain)
-    latest = rules.now + FUTURE_TOLERANCE
+    totals, staying = CacheTotals(ttl=rules.policy.ttl), CacheTotals(ttl=rules.policy.ttl)
+    plan = CachePlan(Actions(CacheAction), totals, Problems(), explain, staying=staying)
     for batch in survey.batches():
-        entries = batch.entries
-        totals.count_entries(entries, rules.now)
-        if (totals.newest_created_at or 0.0) > latest:
-            plan.problems.extend(_future(entry) for entry in entries if _is_after(entry, latest))
-        for key, why in _living_longer(entries, rules) if explain else ():
-            plan.hold(key, why)
-        for position in rules.candidates(entries):
-            entry = entries[position]
-            verdict = rules.verdict(entry)
-            if verdict is None:
-                continue
-            if rule := rules.held_by(entry):
-                plan.hold(entry.key, rule)
-                continue
-            plan.remove(entry, verdict, batch.ref(position))
+        going = _plan_batch(plan, batch, rules)
+        if going:
+            totals.count_entries([batch.entries[position] for position in going], rules.now)
+            kept = [entry for at, entry in enumerate(batch.entries) if at not in going]
+            staying.count_entries(kept, rules.now)
+        else:
+            staying.count_entries(batch.entries, rules.now)
+    totals.add(staying)
     return plan
 
 
-def _is_after(entry: CacheEntry, latest: float) -> bool:
-    return entry.created_at is not None and entry.created_at > latest
+def _plan_batch(plan: CachePlan, batch: EntryBatch, rules: Rules) -> set[int]:
+    """Plan the removals in a batch; the positions of the entries that go."""
+    entries = batch.entries
+    going = set()
+    for position in rules.candidates(entries):
+        entry = entries[position]
+        verdict = rules.verdict(entry)
+        if verdict is None:
+            continue
+        if rule := rules.held_by(entry):
+            plan.hold(entry.key, rule)
+            continue
+        plan.remove(entry, verdict, batch.ref(position))
+        going.add(position)
+    latest = rules.now + FUTURE_TOLERANCE
+    for entry in [entry for entry in entries if (entry.created_at or 0.0) > latest]:
+        plan.problems.add(_future(entry))
+    for key, why in _living_longer(entries, rules) if plan.explain else ():
+        plan.hold(key, why)
+    return going
 
 
 def _living_longer(entries: Iterable[CacheEntry], rules: Rules) -> Iterator[tuple[str, str]]:

@@ -20,6 +20,7 @@ class CachePlan:
     ``fileless`` counts removals whose file is gone already.
     ``leaving_bytes`` is the stated size of the entries that go or are dangling. ``held`` says
     which rule kept something that would have gone (key, rule), where ``explain`` asks for it.
+    ``staying`` are the totals of the entries that neither their age nor their emptiness removes.
     """
 
     actions: Actions[CacheAction]
@@ -31,6 +32,7 @@ class CachePlan:
     by_reason: dict[Reason, int] = field(default_factory=dict)
     fileless: int = 0
     held: list[tuple[str, str]] = field(default_factory=list)
+    staying: CacheTotals | None = None
 
     def remove(self, entry: CacheEntry, verdict: Verdict, ref: Ref) -> None:
         """Plan the removal of ``entry``."""

@@ -1,0 +1,90 @@
+"""What is left after a run: told without looking at everything again only where it is the same."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from narration_cleanup.apply import apply_cache
+from narration_cleanup.cache import CacheStore
+from narration_cleanup.cache.local import IndexedDirectory
+from narration_cleanup.cache.tree import AudioTree
+from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache, plan_left
+from narration_cleanup.plan.policy import DAY
+from narration_cleanup.progress import NoProgress
+from narration_cleanup.stopping import Stop
+from narration_cleanup.timestamps import reader
+from tests.samples import SAMPLE_NOW, CacheSample, EntrySpec, make_cache, read_index, write_index
+
+NOW = SAMPLE_NOW.timestamp()
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> CacheSample:
+    entries = [EntrySpec(age=timedelta(days=days), size=100 + days) for days in range(14)]
+    return make_cache(tmp_path / "cache" / "narration", entries=entries)
+
+
+@pytest.fixture(params=["index", "none"])
+def store(request: pytest.FixtureRequest, sample: CacheSample) -> Iterator[CacheStore]:
+    opened: CacheStore
+    if request.param == "index":
+        opened = IndexedDirectory(
+            sample.directory,
+            index_name=sample.index.name,
+            audio_suffixes=(".mp3",),
+            read_time=reader("UTC"),
+        )
+    else:
+        opened = AudioTree(sample.directory, audio_suffixes=(".mp3",))
+    yield opened
+    opened.close()
+
+
+def look(store: CacheStore, policy: CachePolicy) -> CachePlan:
+    with store.survey() as survey:
+        return plan_cache(survey, policy, NOW)
+
+
+def clean(store: CacheStore, policy: CachePolicy) -> CachePlan:
+    plan = look(store, policy)
+    result = apply_cache(plan, store, Stop(), NoProgress())
+    assert result.removed_count == len(plan.actions) > 0
+    return plan
+
+
+def test_left_is_what_a_second_look_finds(store: CacheStore) -> None:
+    policy = CachePolicy(orphan_ttl=30 * DAY)
+    plan = clean(store, policy)
+
+    left, second = plan_left(plan), look(store, policy)
+    assert left is not None
+    assert left.totals == second.totals
+    assert list(left.actions) == list(second.actions) == []
+    assert store.settled([action.file for action in plan.actions])
+
+
+def test_evictions_ask_for_a_second_look(store: CacheStore) -> None:
+    assert plan_left(clean(store, CachePolicy(evict_above=300, evict_to=200))) is None
+
+
+def test_dangling_entries_ask_for_a_second_look(sample: CacheSample, store: CacheStore) -> None:
+    (sample.directory / sample.entries[0].name).unlink()
+    plan = look(store, CachePolicy())
+    assert (plan_left(plan) is None) == store.has_index
+
+
+def test_a_file_that_is_there_again_is_not_settled(sample: CacheSample, store: CacheStore) -> None:
+    files = [action.file for action in clean(store, CachePolicy()).actions]
+    (sample.directory / files[-1]).write_bytes(b"made anew")
+    assert not store.settled(files)
+
+
+def test_an_index_that_the_service_rewrote_is_not_settled(
+    sample: CacheSample, store: CacheStore
+) -> None:
+    before = read_index(sample.index)
+    files = [action.file for action in clean(store, CachePolicy()).actions]
+    write_index(sample.index, before)
+    assert store.settled(files) is not store.has_index
