@@ -30,6 +30,7 @@ from narration_cleanup.output.metrics import (
     carried_on,
     facts_of,
     metrics_text,
+    name_of,
     read_samples,
     write_metrics,
 )
@@ -198,9 +199,10 @@ def _write_metrics(telling: Telling, record: RunRecord, warn: Warn) -> None:
     history = telling.history
     facts = facts_of(
         record,
-        carried_on(earlier, record) if history is None else history.counters(),
+        carried_on(earlier, record, name_of(file)) if history is None else history.counters(),
         interval_seconds=telling.settings.cleanup.interval_hours * 3_600,
         limit_bytes=_limit_bytes(telling.settings),
+        name=name_of(file),
         earlier=earlier,
     )
     try:

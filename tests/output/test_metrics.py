@@ -14,8 +14,10 @@ from narration_cleanup.errors import ExitCode
 from narration_cleanup.output.metrics import (
     PREFIX,
     Facts,
+    carried_on,
     facts_of,
     metrics_text,
+    name_of,
     read_samples,
     write_metrics,
 )
@@ -149,6 +151,33 @@ def test_the_folder_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_metrics(tmp_path / "no-such-folder" / "page.prom", "new\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_pages_of_several_caches_can_be_collected_together(tmp_path: Path) -> None:
+    """Each series is labelled with what the file's name says after its @, and read back so."""
+    record = record_of(make_result())
+    series = []
+    for file in ("a@voices.prom", 'a@odd" \\name.prom', "a.prom"):
+        name = name_of(tmp_path / file)
+        facts = facts_of(record, Counters(), interval_seconds=1.0, limit_bytes=1, name=name)
+        write_metrics(tmp_path / file, metrics_text(facts))
+        found = samples(metrics_text(facts))
+        series += list(found)
+        carried = carried_on(read_samples(tmp_path / file), record, name)
+        assert carried.runs["success"] == 1
+        failed = record_of(make_result(stopped=ExitCode.FAILED))
+        again = facts_of(
+            failed,
+            Counters(),
+            interval_seconds=1.0,
+            limit_bytes=1,
+            name=name,
+            earlier=read_samples(tmp_path / file),
+        )
+        assert f"{NOW + 1.5}" in metrics_text(again).split("last_success_timestamp_seconds")[3]
+    assert len(series) == len(set(series))
+    assert "cache_entries{cache=voices}" in series
+    assert 'runs_total{cache=odd" \\name}{outcome=success}' in series
 
 
 def test_no_name_from_outside_gets_into_the_page() -> None:

@@ -71,7 +71,7 @@ def stats_command(
 
 def _metrics(stats: Stats, past: Past, settings: Settings) -> str:
     """The page that a run would write, with the cache and the requests as they stand now."""
-    from narration_cleanup.output.metrics import Facts, metrics_text
+    from narration_cleanup.output.metrics import Facts, metrics_text, name_of
 
     limit_bytes = int(settings.cache.max_size_mb * 2**20)
     cache, requests = stats.cache, stats.requests
@@ -84,6 +84,7 @@ def _metrics(stats: Stats, past: Past, settings: Settings) -> str:
         if cache is None
         else CacheState(cache.totals.entry_count, cache.totals.total_size_bytes, limit_bytes),
         requests_by_status=None if requests is None else requests.by_status,
+        name=name_of(settings.metrics.textfile),
     )
     return metrics_text(facts)
 

@@ -41,6 +41,7 @@ class Facts:
     """What the page is told from. Bytes and seconds; ``None`` where it is not known.
 
     ``last`` is the last run that looked at anything, so never one that found the lock held.
+    ``name`` tells the pages of several caches on one machine apart (see ``name_of``).
     """
 
     last: RunRecord | None
@@ -49,6 +50,7 @@ class Facts:
     limit_bytes: int | None = None
     cache: CacheState | None = None
     requests_by_status: Mapping[str, int] | None = None
+    name: str | None = None
     earlier: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -57,8 +59,17 @@ def metrics_text(facts: Facts) -> str:
     return "".join(
         line
         for name, kind, about, samples in _metrics(facts)
-        for line in _lines(PREFIX + name, kind, about, samples)
+        for line in _lines(PREFIX + name, kind, about, samples, facts.name)
     )
+
+
+def name_of(file: Path | None) -> str | None:
+    """``voices`` of ``narration-cleanup@voices.prom``: then every series is labelled with it.
+
+    A collector that finds the same series in two files takes neither, nor anything else.
+    """
+    name = "" if file is None else file.stem.partition("@")[2]
+    return name or None
 
 
 def facts_of(
@@ -67,6 +78,7 @@ def facts_of(
     *,
     interval_seconds: float,
     limit_bytes: int | None,
+    name: str | None = None,
     earlier: Mapping[str, float] = MappingProxyType({}),
 ) -> Facts:
     """The facts right after a run: how things stand is what the run saw at its end.
@@ -80,18 +92,19 @@ def facts_of(
         limit_bytes=limit_bytes,
         cache=record.cache_state,
         requests_by_status=record.requests_by_status,
+        name=name,
         earlier=earlier,
     )
 
 
-def carried_on(earlier: Mapping[str, float], record: RunRecord) -> Counters:
+def carried_on(earlier: Mapping[str, float], record: RunRecord, name: str | None) -> Counters:
     """Counters where no history can be kept: those of the page before, and this run."""
     runs = {
-        outcome: int(earlier.get(f'{PREFIX}runs_total{{outcome="{outcome}"}}', 0))
+        outcome: int(earlier.get(PREFIX + _series("runs_total", name, ("outcome", outcome)), 0))
         + (outcome == record.outcome)
         for outcome in ENDINGS
     }
-    removed = earlier.get(f"{PREFIX}removed_bytes_total", 0)
+    removed = earlier.get(PREFIX + _series("removed_bytes_total", name), 0)
     return Counters(runs=runs, removed_bytes=int(removed) + record.freed_bytes)
 
 
@@ -236,18 +249,32 @@ def _last_success(facts: Facts) -> float:
     """From the history; where that was lost, from the page before this one."""
     if facts.last is not None and facts.last.success and facts.last.finished_at is not None:
         return facts.last.finished_at
-    earlier = facts.earlier.get(f"{PREFIX}last_success_timestamp_seconds", 0.0)
-    return facts.counters.last_success_at or earlier
+    before = PREFIX + _series("last_success_timestamp_seconds", facts.name)
+    return facts.counters.last_success_at or facts.earlier.get(before, 0.0)
 
 
-def _lines(name: str, kind: str, about: str, samples: Samples) -> Iterator[str]:
+def _lines(name: str, kind: str, about: str, samples: Samples, cache: str | None) -> Iterator[str]:
     yield f"# HELP {name} {about}\n# TYPE {name} {kind}\n"
     if isinstance(samples, tuple):
         label, values = samples
         for value, number in values.items():
-            yield f'{name}{{{label}="{value}"}} {_number(number)}\n'
+            yield f"{_series(name, cache, (label, value))} {_number(number)}\n"
     else:
-        yield f"{name} {_number(samples)}\n"
+        yield f"{_series(name, cache)} {_number(samples)}\n"
+
+
+def _series(name: str, cache: str | None, *labels: tuple[str, str]) -> str:
+    """A series by its name and labels: ``name{cache="voices",reason="expired"}``."""
+    if cache is not None:
+        labels = (("cache", cache), *labels)
+    inside = ",".join(f'{label}="{_quoted(value)}"' for label, value in labels)
+    return f"{name}{{{inside}}}" if inside else name
+
+
+def _quoted(value: str) -> str:
+    """A label's value as the format escapes it; what is not UTF-8 becomes a question mark."""
+    value = value.encode("utf-8", "replace").decode()
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def _number(value: Value) -> str:
