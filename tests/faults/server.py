@@ -12,6 +12,7 @@ answered with its wait status.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -44,9 +45,10 @@ class Run:
 class ToolServer:
     """A running server, and the copy of it that is waiting or running."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: str = "narration_cleanup.__main__") -> None:
+        """`module` has the `main` that is run: the tool's, unless the proofs are tried."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.server"],
+            [sys.executable, "-m", "tests.faults.server", module],
             env=_bare_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -123,8 +125,7 @@ def _bare_environment() -> dict[str, str]:
 
 
 def _serve() -> None:
-    from narration_cleanup.__main__ import main
-
+    main = importlib.import_module(sys.argv[1]).main
     with tempfile.TemporaryDirectory() as folder:
         _warm_up(main, Path(folder))
     answers = os.fdopen(os.dup(1), "w", buffering=1)

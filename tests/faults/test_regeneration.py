@@ -17,7 +17,7 @@ from tests.faults.server import ToolServer
 _AT_ONCE = 400
 
 
-def _races(server: ToolServer, root: Path, enough: int) -> Counter[str]:
+def regeneration_races(server: ToolServer, root: Path, enough: int) -> Counter[str]:
     """Runs over 400 expired entries, and a service that makes some of them anew meanwhile."""
     directory = root / "cache" / "narration"
     directory.mkdir(parents=True)
@@ -45,8 +45,8 @@ def _races(server: ToolServer, root: Path, enough: int) -> Counter[str]:
     return counted
 
 
-def test_some_races(server: ToolServer, tmp_path: Path) -> None:
-    counted = _races(server, tmp_path, 500)
+def test_someregeneration_races(server: ToolServer, tmp_path: Path) -> None:
+    counted = regeneration_races(server, tmp_path, 500)
     assert (counted["files_lost"], counted["entries_lost"]) == (0, 0)
     assert counted["removed"] > 0
 
@@ -55,7 +55,7 @@ def test_some_races(server: ToolServer, tmp_path: Path) -> None:
 def test_thousands_of_races(
     server: ToolServer, tmp_path: Path, figures: Figures, tries: Callable[[int, int], int]
 ) -> None:
-    counted = _races(server, tmp_path, tries(3_000, 40_000))
+    counted = regeneration_races(server, tmp_path, tries(3_000, 40_000))
     figures.record(
         11,
         "an entry made anew while it is being removed",

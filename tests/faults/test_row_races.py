@@ -62,7 +62,8 @@ def _race(server: ToolServer, root: Path, seed: int, races: Races) -> None:
     assert {row[4] for row in others} <= {"cancelled"}
 
 
-def _races(server: ToolServer, folder: Path, enough: int) -> Races:
+def row_races(server: ToolServer, folder: Path, enough: int) -> Races:
+    """Runs, each beside a worker of its own, until `enough` rows were at stake."""
     races = Races()
     for seed in range(enough):
         _race(server, folder / str(seed), seed, races)
@@ -73,7 +74,7 @@ def _races(server: ToolServer, folder: Path, enough: int) -> Races:
 
 
 def test_some_rows(server: ToolServer, tmp_path: Path) -> None:
-    races = _races(server, tmp_path, 2 * _AT_ONCE)
+    races = row_races(server, tmp_path, 2 * _AT_ONCE)
     assert races.overwritten == 0
     assert races.completed > 0
 
@@ -82,7 +83,7 @@ def test_some_rows(server: ToolServer, tmp_path: Path) -> None:
 def test_thousands_of_rows(
     server: ToolServer, tmp_path: Path, figures: Figures, tries: Callable[[int, int], int]
 ) -> None:
-    races = _races(server, tmp_path, tries(6_000, 20_000))
+    races = row_races(server, tmp_path, tries(6_000, 20_000))
     figures.record(
         12,
         "an abandoned request that a worker may complete before it is cancelled",

@@ -59,8 +59,10 @@ class Truth:
     def unfinished(self) -> list[str]:
         """What is left to do, in words; empty after a run that says it has done everything."""
         left = [f"file {name}" for name in self._names() if name not in self._kept_names()]
-        index = self._index()
-        left += [f"entry {key}" for key in index if key in self.expired]
+        try:
+            left += [f"entry {key}" for key in self._index() if key in self.expired]
+        except ValueError as error:
+            left.append(f"index: {error}")
         rows = read_requests(self.database)
         left += [f"row {key} {rows[key][4]}" for key in self.abandoned if not _cancelled(rows[key])]
         staging = self.cache.directory / TOOL_FOLDER
