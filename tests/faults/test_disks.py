@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,3 +152,28 @@ def test_a_read_only_database_does_not_stop_the_cache(
     assert (truth.losses(), _audio_left(truth)) == ([], [])
     assert len(truth.unfinished()) == len(truth.abandoned)
     _assert_converges(server, truth, tmp_path)
+
+
+def test_a_mount_point_or_a_device_where_audio_should_lie(
+    server: ToolServer, disk: Path, tmp_path: Path
+) -> None:
+    truth = make_truth(tmp_path / "root", wal=False)
+    expired = [entry.name for entry in truth.cache.entries if entry.key in truth.expired]
+    mounted, device, *others = (name for name in expired if name in truth.audio)
+    covering = disk / "covering.mp3"
+    covering.write_bytes(b"not to be touched")
+    place = truth.cache.directory / mounted
+    (truth.cache.directory / device).unlink()
+    os.mknod(truth.cache.directory / device, stat.S_IFBLK | 0o600, os.makedev(7, 250))
+    subprocess.run(["mount", "--bind", covering, place], check=True)
+    try:
+        run = _run(server, truth, tmp_path)
+        assert place.read_bytes() == b"not to be touched"
+    finally:
+        subprocess.run(["umount", place], check=True)
+    assert run.code == 3, run.said
+    assert covering.read_bytes() == b"not to be touched"
+    assert place.read_bytes() == truth.audio[mounted]
+    assert stat.S_ISBLK((truth.cache.directory / device).lstat().st_mode)
+    assert not any((truth.cache.directory / name).exists() for name in others)
+    assert len(json.loads(run.output)["problems"]) >= 2

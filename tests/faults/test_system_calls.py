@@ -61,6 +61,37 @@ def test_killed_at_every_call(
     assert tally.tries >= len(faults) * 0.95
 
 
+def _after_staging(calls: list[Call]) -> Fault:
+    """SIGKILL when all files are staged and none is removed: the next run puts them back."""
+    purged = [call for call in calls if call.name == "unlinkat" and ".mp3" in call.arguments]
+    return signals(purged[:1], "KILL")[0]
+
+
+def test_killed_again_while_it_recovers(server: ToolServer, tmp_path: Path) -> None:
+    after = _after_staging(calls_of_a_run(server, tmp_path / "first", wal=False))
+    calls = calls_of_a_run(server, tmp_path, wal=False, after=after)
+    recovering = [call for call in calls if call.name in ("linkat", "unlinkat", "getdents64")]
+    assert any(call.name == "linkat" for call in recovering)
+    faults = sampled(signals(recovering, "KILL"), 8)
+    tally = try_all(server, tmp_path, faults, wal=False, after=after)
+    assert tally.failures == []
+    assert tally.tries == len(faults)
+
+
+@pytest.mark.faults
+def test_killed_again_at_every_call(
+    server: ToolServer, tmp_path: Path, figures: Figures, tries: Callable[[int, int], int]
+) -> None:
+    after = _after_staging(calls_of_a_run(server, tmp_path / "first", wal=False))
+    calls = calls_of_a_run(server, tmp_path, wal=False, after=after)
+    faults = sampled(signals(calls, "KILL"), tries(60, ALL))
+    tally = try_all(server, tmp_path, faults, wal=False, after=after)
+    name = "SIGKILL, and again at a system call of the run that recovers"
+    figures.record(1, name, tally.tries, tally.lost)
+    assert tally.failures == []
+    assert tally.tries >= len(faults) * 0.95
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("error", ERRORS)
 def test_an_error_at_every_call(

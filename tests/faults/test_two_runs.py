@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import pytest
 from tests.faults.figures import Figures
 from tests.faults.trial import arguments_for, environment_for
 from tests.faults.truth import make_truth
+from tests.samples import tree_digest
 
 BUSY = 75
 
@@ -32,6 +35,24 @@ def _at_once(root: Path, count: int) -> tuple[list[int], list[str]]:
     codes = [process.returncode for process in running]
     wrong = [text for text, code in zip(said, codes, strict=True) if code not in (0, BUSY)]
     return codes, [*wrong, *truth.losses(), *truth.unfinished()]
+
+
+def test_one_that_finds_another_at_work_has_written_nothing(tmp_path: Path) -> None:
+    truth = make_truth(tmp_path / "root", wal=True)
+    state = tmp_path / "state"
+    environment = {**os.environ, "NARRATION_CLEANUP_STATE_DIR": str(state)}
+    command = [sys.executable, "-m", "narration_cleanup", *arguments_for(truth)]
+    lock = os.open(truth.cache.directory, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    before = tree_digest(truth.root)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    after = tree_digest(truth.root)
+    os.close(lock)
+    assert done.returncode == BUSY, done.stderr
+    assert after == before
+    assert json.loads(done.stdout)["outcome"] == "busy"
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, truth.losses(), truth.unfinished()) == (0, [], []), done.stderr
 
 
 def test_six_at_once(tmp_path: Path) -> None:

@@ -37,9 +37,16 @@ def environment_for(truth: Truth) -> dict[str, str]:
     return {"NARRATION_CLEANUP_STATE_DIR": str(truth.root / "state"), "HOME": str(truth.root)}
 
 
-def calls_of_a_run(server: ToolServer, folder: Path, *, wal: bool) -> list[Call]:
-    """The system calls of an unharmed run; paths in them begin with `folder`/dry."""
+def calls_of_a_run(
+    server: ToolServer, folder: Path, *, wal: bool, after: Fault | None = None
+) -> list[Call]:
+    """The system calls of an unharmed run; paths in them begin with `folder`/dry.
+
+    With `after`, of the run that follows one which was harmed so.
+    """
     truth = make_truth(folder / "dry", wal=wal)
+    if after is not None:
+        _harm(server, truth, after)
     code = run_traced(server, arguments_for(truth), truth.root, environment_for(truth))
     assert (code, truth.losses(), truth.unfinished()) == (0, [], []), complaint(truth)
     return calls_of(truth.root / "trace")
@@ -50,11 +57,23 @@ def complaint(truth: Truth) -> str:
     return (truth.root / "output").read_text() + (truth.root / "errors").read_text()
 
 
-def try_all(server: ToolServer, folder: Path, faults: Sequence[Fault], *, wal: bool) -> Tally:
-    """Try each fault on a fresh sample. `failures` says all that was not as it must be."""
+def try_all(
+    server: ToolServer,
+    folder: Path,
+    faults: Sequence[Fault],
+    *,
+    wal: bool,
+    after: Fault | None = None,
+) -> Tally:
+    """Try each fault on a fresh sample. `failures` says all that was not as it must be.
+
+    With `after`, a run harmed in that way goes before.
+    """
     tally = Tally()
     for number, fault in enumerate(faults):
         truth = make_truth(folder / str(number), wal=wal)
+        if after is not None:
+            _harm(server, truth, after)
         found = _try(server, truth, fault, tally)
         tally.failures += [f"{fault}: {line}" for line in found]
         if not found:
@@ -62,9 +81,14 @@ def try_all(server: ToolServer, folder: Path, faults: Sequence[Fault], *, wal: b
     return tally
 
 
+def _harm(server: ToolServer, truth: Truth, fault: Fault) -> int:
+    arguments, environment = arguments_for(truth), environment_for(truth)
+    return run_traced(server, arguments, truth.root, environment, fault.options)
+
+
 def _try(server: ToolServer, truth: Truth, fault: Fault, tally: Tally) -> list[str]:
     arguments, environment = arguments_for(truth), environment_for(truth)
-    code = run_traced(server, arguments, truth.root, environment, fault.options)
+    code = _harm(server, truth, fault)
     if not _was_hit(truth):
         tally.missed += 1
         return []
