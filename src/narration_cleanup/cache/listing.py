@@ -7,10 +7,9 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import NamedTuple
 
 from narration_cleanup.cache.directory import Directory
-from narration_cleanup.cache.reconcile import Cells
+from narration_cleanup.cache.reconcile import Cells, Seen
 from narration_cleanup.model import Ref, StoredFile
 
 PARTIAL_SUFFIXES = (".part", ".tmp")
@@ -62,14 +61,6 @@ def regular(directory: Directory, name: str) -> StoredFile | None:
     return stored_file(name, status)
 
 
-class Seen(NamedTuple):
-    """What lies in a directory: audio by cells, partials, zero-byte audio with its mtime."""
-
-    audio: Cells
-    partials: list[str]
-    empty_files: dict[str, float]
-
-
 class Listing:
     """The names in a directory that are audio (of whatever kind of file), or partials."""
 
@@ -95,6 +86,20 @@ class Listing:
                 name = item.name
                 if name.endswith(self._suffixes) and wanted(name):
                     yield name
+
+    def stored(self, names: Iterable[str]) -> Iterator[StoredFile]:
+        """Those of ``names`` that are regular files here."""
+        for name in sorted(names):
+            if found := regular(self._directory, name):
+                yield found
+
+    def missing(self, names: set[str]) -> set[str]:
+        """Those of ``names`` that nothing has."""
+        return {name for name in names if self._directory.status(name) is None}
+
+    def free_bytes(self) -> int:
+        """Bytes free on the file system."""
+        return self._directory.free_bytes()
 
     def _groups(self, partials: list[str]) -> Iterator[list[str]]:
         """Audio names in groups; fills ``partials`` on the way."""

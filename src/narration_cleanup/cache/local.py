@@ -12,8 +12,14 @@ import msgspec
 from narration_cleanup.cache import DropReport, FileTarget, Removal, index
 from narration_cleanup.cache.directory import Directory
 from narration_cleanup.cache.index import UnreadableIndexError
-from narration_cleanup.cache.index_file import IndexFile, Version, missing_index, version_of
-from narration_cleanup.cache.listing import ref_of
+from narration_cleanup.cache.index_file import (
+    HELD_WHOLE,
+    IndexFile,
+    Version,
+    missing_index,
+    version_of,
+)
+from narration_cleanup.cache.listing import Listing, ref_of
 from narration_cleanup.cache.places import Places
 from narration_cleanup.cache.replace import Replacement
 from narration_cleanup.cache.staging import FRESH, SETTLE, Staging
@@ -79,7 +85,14 @@ class IndexedDirectory:
         index_file = IndexFile(self._directory, self._index_name)
         try:
             index_file.hold()
-            looking = IndexSurvey(self._directory, index_file, self._suffixes, self._read_time)
+            looking = IndexSurvey(
+                index_file,
+                Listing(self._directory, self._suffixes, self._index_name),
+                self._places,
+                self._suffixes,
+                self._read_time,
+                fork=index_file.size > HELD_WHOLE,
+            )
             with closing(looking) as survey:
                 yield survey
             self._version = index_file.version

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
-
-from narration_cleanup.cache.directory import Directory
+from typing import Protocol
 
 _MOST_REMEMBERED = 10_000
+
+
+class Named(Protocol):
+    """Where a cache lies: its path as given, and its real one."""
+
+    def names(self) -> tuple[str, str]: ...
 
 
 class Places:
@@ -17,7 +22,7 @@ class Places:
     nobody else knows: a relative folder is accepted when the directory's own path ends with it.
     """
 
-    def __init__(self, directory: Directory, audio_suffixes: tuple[str, ...]) -> None:
+    def __init__(self, directory: Named, audio_suffixes: tuple[str, ...]) -> None:
         given, resolved = directory.names()
         self._absolute = {posixpath.normpath(given), posixpath.normpath(resolved)}
         self._parts = [path.split("/") for path in self._absolute]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 CELLS = 1 << 16
 _MASK = CELLS - 1
@@ -30,6 +31,14 @@ class Cells:
         for digest in map(hash, names):
             sums[digest & _MASK] += digest
         self.names += len(names)
+
+
+class Seen(NamedTuple):
+    """What lies beside an index: audio by cells, partials, zero-byte audio with its mtime."""
+
+    audio: Cells
+    partials: list[str]
+    empty_files: dict[str, float]
 
 
 def rounds(entries: Cells, files: Cells) -> Iterator[Callable[[str], bool]]:

@@ -1,18 +1,16 @@
-"""One look at a directory with an index: entries judged by the planner, and what does not match."""
+"""One look at a cache with an index: entries judged by the planner, and what does not match."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
+from typing import Protocol
 
 from narration_cleanup.beside import Beside
 from narration_cleanup.cache import index
-from narration_cleanup.cache.directory import Directory
 from narration_cleanup.cache.index import IndexMember, Members, Odd, UnreadableIndexError
-from narration_cleanup.cache.index_file import HELD_WHOLE, IndexFile
-from narration_cleanup.cache.listing import Listing, Seen, regular
 from narration_cleanup.cache.places import Places
-from narration_cleanup.cache.reconcile import Cells, Differences, rounds
+from narration_cleanup.cache.reconcile import Cells, Differences, Seen, rounds
 from narration_cleanup.errors import IndexChangedError
 from narration_cleanup.model import (
     CacheEntry,
@@ -52,32 +50,60 @@ class Batch:
         return self._members.ref(self._positions[position])
 
 
+class Index(Protocol):
+    """One version of an index; ``check_unchanged`` raises where it may not have been one."""
+
+    @property
+    def size(self) -> int: ...
+
+    def read(self, offset: int, size: int) -> bytes: ...
+
+    def check_unchanged(self) -> None: ...
+
+
+class Files(Protocol):
+    """What lies beside the index. ``names`` tells the audio that ``wanted`` picks, as it is now."""
+
+    def look(self) -> Seen: ...
+
+    def names(self, wanted: Callable[[str], bool]) -> Iterator[str]: ...
+
+    def stored(self, names: Iterable[str]) -> Iterator[StoredFile]: ...
+
+    def missing(self, names: set[str]) -> set[str]: ...
+
+    def free_bytes(self) -> int | None: ...
+
+
 class IndexSurvey:
-    """A ``CacheSurvey`` of a directory whose index is one held version."""
+    """A ``CacheSurvey`` of a cache whose index is one held version."""
 
     def __init__(
         self,
-        directory: Directory,
-        index_file: IndexFile,
+        index_file: Index,
+        files: Files,
+        places: Places,
         audio_suffixes: tuple[str, ...],
         read_time: ReadTime,
+        *,
+        fork: bool = False,
     ) -> None:
+        """``fork``: look at the files in a process beside this one."""
         self.problems = Problems()
         self.members_end = 0
-        self._directory = directory
         self._index = index_file
+        self._files = files
         self._suffixes = audio_suffixes
         self._read_time = read_time
-        self._places = Places(directory, audio_suffixes)
-        self._listing = Listing(directory, audio_suffixes, index_file.name)
+        self._places = places
         self._claimed = Cells()
         self._passes = 0
         self._seen: Seen | None = None
-        self._look = Beside(self._listing.look, fork=index_file.size > HELD_WHOLE)
+        self._look = Beside(files.look, fork=fork)
 
     @property
     def seen(self) -> Seen:
-        """What lies in the directory; of a large one this was found out beside the first pass."""
+        """What lies there; of a large directory this was found out beside the first pass."""
         if self._seen is None:
             self._seen = self._look.result()
         return self._seen
@@ -87,9 +113,9 @@ class IndexSurvey:
         """Zero-byte audio and its mtime."""
         return self.seen.empty_files
 
-    def free_bytes(self) -> int:
-        """Bytes free on the file system."""
-        return self._directory.free_bytes()
+    def free_bytes(self) -> int | None:
+        """Bytes free on the file system, where there is one."""
+        return self._files.free_bytes()
 
     def batches(self, *, last_used: bool = False) -> Iterator[Batch]:
         """Every entry that can be understood; the others become problems, in the first pass."""
@@ -114,24 +140,19 @@ class IndexSurvey:
         shared: set[str] = set()
         for wanted in rounds(self._claimed, self.seen.audio):
             names = (name for batch in self.batches() for name in batch.names if wanted(name))
-            differences = Differences(names, self._listing.names(wanted))
+            differences = Differences(names, self._files.names(wanted))
             shared |= differences.shared
-            files.extend(self._stored(differences.without_entry))
+            files.extend(self._files.stored(differences.without_entry))
             dangling.extend(self._dangling(differences.without_file))
-        partials = list(self._stored(self.seen.partials))
+        partials = list(self._files.stored(self.seen.partials))
         return Unmatched(files, dangling, frozenset(shared), partials)
 
     def close(self) -> None:
         """Stop looking."""
         self._look.close()
 
-    def _stored(self, names: Sequence[str] | set[str]) -> Iterator[StoredFile]:
-        for name in sorted(names):
-            if found := regular(self._directory, name):
-                yield found
-
     def _dangling(self, names: set[str]) -> Iterator[tuple[CacheEntry, Ref]]:
-        missing = {name for name in names if self._directory.status(name) is None}
+        missing = self._files.missing(names)
         if not missing:
             return
         for batch in self.batches():
