@@ -12,6 +12,8 @@ from tests.faults.trial import arguments_for, environment_for
 from tests.faults.truth import make_truth
 from tests.samples import tree_digest
 
+CANARY = "c4n4ry-pa55word"
+
 
 @pytest.mark.parametrize("allowed", ["3", "5%", "0"])
 def test_more_than_was_allowed_is_refused(server: ToolServer, tmp_path: Path, allowed: str) -> None:
@@ -77,9 +79,24 @@ def test_a_state_folder_that_cannot_be_written_is_a_warning(
     assert "state" in run.said
 
 
-CANARY = "c4n4ry-pa55word"
+def test_metrics_and_a_ping_that_cannot_be_are_warnings(server: ToolServer, tmp_path: Path) -> None:
+    truth = make_truth(tmp_path / "root", wal=False)
+    page = tmp_path / "nowhere" / "narration.prom"
+    environment = {
+        **environment_for(truth),
+        "NARRATION_METRICS_TEXTFILE": str(page),
+        "NARRATION_ALERTS_PING_URL": f"http://127.0.0.1:1/{CANARY}",
+        "NARRATION_ALERTS_ON": "always",
+    }
+    run = server.run(arguments_for(truth), tmp_path, environment)
+    assert (run.code, truth.losses(), truth.unfinished()) == (0, [], []), run.said
+    assert "Traceback" not in run.said
+    assert str(page) in run.errors
+    assert "ping" in run.errors
+    assert CANARY not in run.said
 
 
+@pytest.mark.faults
 def test_a_secret_in_a_url_appears_nowhere(server: ToolServer, tmp_path: Path) -> None:
     truth = make_truth(tmp_path / "root", wal=False)
     url = f"postgresql://narrator:{CANARY}@127.0.0.1:1/narration"

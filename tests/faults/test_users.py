@@ -66,7 +66,7 @@ def test_allowed_by_name_and_nothing_is_left_that_the_owner_cannot_write(
 ) -> None:
     truth = _sample(tmp_path, NOBODY, wal=wal)
     arguments = [*arguments_for(truth), "--allow-other-user"]
-    environment = {**environment_for(truth), "NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
+    environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
     run = server.run(arguments, tmp_path, environment)
     assert (run.code, truth.losses(), truth.unfinished()) == (0, [], []), run.said
     owners = {path.name: path.stat().st_uid for path in truth.root.rglob("*")}

@@ -33,8 +33,12 @@ def arguments_for(truth: Truth) -> list[str]:
 
 
 def environment_for(truth: Truth) -> dict[str, str]:
-    """A state folder of this trial's own."""
-    return {"NARRATION_CLEANUP_STATE_DIR": str(truth.root / "state"), "HOME": str(truth.root)}
+    """A state folder and a metrics page of this trial's own."""
+    return {
+        "NARRATION_CLEANUP_STATE_DIR": str(truth.root / "state"),
+        "NARRATION_METRICS_TEXTFILE": str(truth.root / "narration.prom"),
+        "HOME": str(truth.root),
+    }
 
 
 def calls_of_a_run(
