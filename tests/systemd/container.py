@@ -74,7 +74,7 @@ def base_tree() -> Path:
     cache = cache_dir()
     cache.mkdir(parents=True, exist_ok=True)
     tree = cache / f"base-{key}"
-    with _locked(cache / "lock"):
+    with _locked(cache / f"lock-{key}"):
         if not tree.exists():
             building = cache / f"building-{key}"
             shutil.rmtree(building, ignore_errors=True)

@@ -74,7 +74,9 @@ def test_systemd_has_nothing_to_say_of_the_shipped_units() -> None:
     "facts",
     [
         replace(HERE, program=("/usr/bin/env",)),
-        replace(HERE, program=("/usr/bin/env",), instance="voices", tell_success=True),
+        replace(
+            HERE, program=("/usr/bin/env",), instance="voices", tell_success=True, tell_start=True
+        ),
         replace(HERE, program=("/usr/bin/env",), network=True, interval_hours=7),
         replace(HERE, program=("/usr/bin/env", "a b%$\"'\\;#"), data=(Path("/srv/a b:c%d\\e"),)),
     ],
@@ -154,9 +156,25 @@ def test_the_notify_unit_has_no_sight_of_the_data() -> None:
 
 def test_success_is_told_only_where_somebody_waits_for_it() -> None:
     assert lines(render(HERE)["narration-cleanup.service"], "OnSuccess") == []
-    told = render(replace(HERE, tell_success=True))["narration-cleanup.service"]
-    assert lines(told, "OnSuccess") == lines(told, "OnFailure")
+    units = render(replace(HERE, tell_success=True))
+    told = units["narration-cleanup.service"]
     assert lines(told, "OnFailure") == ["narration-cleanup-notify@%N.service"]
+    # Not the same unit: systemd would not tell it how the run has ended.
+    assert lines(told, "OnSuccess") == ["narration-cleanup-notify-success@%N.service"]
+    assert (
+        units["narration-cleanup-notify-success@narration-cleanup.service"]
+        == units["narration-cleanup-notify@narration-cleanup.service"]
+    )
+
+
+def test_the_start_is_told_only_to_a_dead_mans_switch() -> None:
+    assert lines(render(HERE)["narration-cleanup.service"], "Wants") == []
+    units = render(replace(HERE, tell_start=True))
+    (wanted,) = lines(units["narration-cleanup.service"], "Wants")
+    assert wanted.replace("%N", "narration-cleanup") in units
+    text = units["narration-cleanup-notify-start@narration-cleanup.service"]
+    (command,) = lines(text, "ExecStart")
+    assert command.endswith(" notify --start --unit %i.service")
 
 
 def test_in_the_users_own_manager_there_is_no_other_user_and_no_notify_unit() -> None:

@@ -60,6 +60,7 @@ def find_facts(
         notify_credentials=tuple(pair for pair in secrets if pair[0].startswith("alerts.")),
         interval_hours=settings.cleanup.interval_hours,
         network=any(_is_remote(place) for place in (settings.cache.dir, settings.requests.db)),
+        tell_start=alerts.ping_url is not None,
         tell_success=alerts.ping_url is not None or (bool(alerts.urls) and alerts.on != "failure"),
         instance=instance,
         header=HEADER.format(

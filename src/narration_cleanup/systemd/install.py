@@ -12,7 +12,7 @@ from narration_cleanup.errors import CleanupError, ConfigError
 from narration_cleanup.escape import shown
 from narration_cleanup.systemd.facts import HEADER
 from narration_cleanup.systemd.manager import systemctl
-from narration_cleanup.systemd.units import Facts, notify_name, service_name, timer_name
+from narration_cleanup.systemd.units import Facts, notify_names, service_name, timer_name
 
 _MARK = "# " + HEADER.splitlines()[0]
 
@@ -96,7 +96,7 @@ def remove(facts: Facts, folder: Path) -> list[Path]:
     for_user = facts.user is None
     ours = [
         folder / name
-        for name in (timer_name(facts), service_name(facts), notify_name(facts))
+        for name in (timer_name(facts), service_name(facts), *notify_names(facts).values())
         if _is_ours(folder / name)
     ]
     if not ours:

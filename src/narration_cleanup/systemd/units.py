@@ -28,7 +28,8 @@ class Facts:
     `program` and `notifier` are the words of a command line, up to the sub-command's own
     arguments. `data` is what a run may write: folders that exist. `code` is what the program is
     made of, `config` its file. `environment` holds settings that came from variables or flags.
-    `user` is None in a user's own manager. `credentials` are (id, file) pairs.
+    `user` is None in a user's own manager. `credentials` are (id, file) pairs. A failure is always
+    told of; `tell_start` and `tell_success` say whether somebody waits for those too.
     """
 
     program: tuple[str, ...]
@@ -42,6 +43,7 @@ class Facts:
     notify_credentials: tuple[tuple[str, Path], ...] = ()
     interval_hours: float = 6.0
     network: bool = False
+    tell_start: bool = False
     tell_success: bool = False
     instance: str | None = None
     header: str = ""
@@ -67,16 +69,29 @@ def timer_name(facts: Facts) -> str:
     return f"{facts.stem}.timer"
 
 
-def notify_name(facts: Facts) -> str:
-    """The unit that tells of its end: the template's instance for this one service."""
-    return f"{NAME}-notify@{facts.stem}.service"
+def notify_names(facts: Facts) -> dict[str, str]:
+    """The units that tell of a failure, a success and a start.
+
+    Failure and success have one each: systemd passes on how a run ended (`MONITOR_*`) only where
+    a single dependency has started the unit.
+    """
+    return {
+        "failure": f"{NAME}-notify@{facts.stem}.service",
+        "success": f"{NAME}-notify-success@{facts.stem}.service",
+        "start": f"{NAME}-notify-start@{facts.stem}.service",
+    }
 
 
 def render(facts: Facts) -> dict[str, str]:
     """All units of an installation, by file name, in the order they are best read in."""
     units = {service_name(facts): service(facts), timer_name(facts): timer(facts)}
     if facts.user is not None:
-        units[notify_name(facts)] = notify(facts)
+        names = notify_names(facts)
+        units[names["failure"]] = notify(facts)
+        if facts.tell_success:
+            units[names["success"]] = notify(facts)
+        if facts.tell_start:
+            units[names["start"]] = notify(facts, start=True)
     return units
 
 
@@ -100,7 +115,7 @@ def packaged() -> dict[str, str]:
         state=f"{NAME}/%i",
     )
     units = {name: text for facts in (one, each) for name, text in render(facts).items()}
-    del units[notify_name(one)], units[notify_name(each)]
+    del units[notify_names(one)["failure"]], units[notify_names(each)["failure"]]
     # Which file an instance is configured by, the command itself knows from the unit's name.
     return {**units, f"{NAME}-notify@.service": notify(replace(one, config=None))}
 
@@ -121,7 +136,9 @@ def service(facts: Facts) -> str:
             f"OnFailure={NAME}-notify@%N.service",
         ]
         if facts.tell_success:
-            unit.append(f"OnSuccess={NAME}-notify@%N.service")
+            unit.append(f"OnSuccess={NAME}-notify-success@%N.service")
+        if facts.tell_start:
+            unit.append(f"Wants={NAME}-notify-start@%N.service")
     run = [
         "Type=oneshot",
         f"ExecStart={_command(facts, 'run')}",
@@ -283,12 +300,13 @@ def timer(facts: Facts) -> str:
     )
 
 
-def notify(facts: Facts) -> str:
-    """The unit that tells of a run's end: it has a network, and no sight of the data."""
+def notify(facts: Facts, *, start: bool = False) -> str:
+    """The unit that tells of a run's end, or start: it has a network, and no sight of the data."""
+    command = _command(facts, "notify", *(["--start"] if start else []), "--unit")
     unseen = [path for path in facts.data if not path.is_relative_to("/var")]
     lines = [
         "Type=oneshot",
-        f"ExecStart={_command(facts, 'notify', '--unit')} %i.service",
+        f"ExecStart={command} %i.service",
         "DynamicUser=yes",
         "# To read what the run said, and nothing of the run's own.",
         "SupplementaryGroups=systemd-journal",
@@ -306,7 +324,8 @@ def notify(facts: Facts) -> str:
         "",
         *NOTIFY,
     ]
-    return _file(facts, ("Unit", ["Description=Tell how %i.service ended"]), ("Service", lines))
+    what = "Tell that %i.service begins" if start else "Tell how %i.service ended"
+    return _file(facts, ("Unit", [f"Description={what}"]), ("Service", lines))
 
 
 def _file(facts: Facts, *sections: tuple[str, list[str]]) -> str:
