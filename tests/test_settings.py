@@ -15,6 +15,7 @@ from narration_cleanup.settings import (
     SETTINGS,
     DeleteLimit,
     Settings,
+    load_despite_faults,
     load_settings,
     require_a_half,
 )
@@ -480,3 +481,24 @@ def test_reading_settings_brings_in_nothing_it_does_not_need() -> None:
     assert "narration_cleanup.settings.load" in loaded
     unneeded = {"tomllib", "platformdirs", "zoneinfo", "difflib", "json", "typer", "msgspec"}
     assert not loaded & unneeded
+
+
+def test_despite_faults_what_is_right_is_read(tmp_path: Path) -> None:
+    """For telling somebody that a setting is wrong: the alerts, and where the history is."""
+    file = tmp_path / "config.toml"
+    file.write_text('[cache]\nttl_days = "soon"\n[alerts]\nurls = ["json://a"]\n[colour]\n')
+    environ = {"HOME": str(tmp_path), "NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
+    settings, state_known = load_despite_faults(flags={}, config_file=file, environ=environ)
+    assert settings.alerts.urls == ("json://a",)
+    assert settings.cache.ttl_days == 7
+    assert settings.cleanup.state_dir == tmp_path / "state"
+    assert state_known
+
+
+@pytest.mark.parametrize("text", ["[cache", '[cleanup]\nstate_dir = ""\n'])
+def test_despite_faults_the_state_folder_is_not_guessed(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    environ = {"HOME": str(tmp_path)}
+    _, state_known = load_despite_faults(flags={}, config_file=file, environ=environ)
+    assert not state_known

@@ -293,6 +293,7 @@ def test_a_receiver_that_hangs_keeps_no_clean_up_from_being_done(
     assert CANARY not in tool.everything()
 
 
+@pytest.mark.slow
 def test_no_secret_is_ever_said(tool: Tool, sample: Sample, hears: Receiver) -> None:
     """Receivers that refuse, addresses that cannot be: everything said and written is searched."""
     hears.answers[:] = [404]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from narration_cleanup.history import read_history
 from narration_cleanup.model import Half, Problem, Severity
-from narration_cleanup.record import Counters, RunRecord
+from narration_cleanup.record import RUNNING, Counters, RunRecord
 from narration_cleanup.stats import Stats
 
 ALIVE_FOR = 1.5
@@ -17,8 +17,8 @@ ALIVE_FOR = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """``latest`` is the run that began last, at work or not; ``last`` is the one that ended last;
-    neither is one that found the lock held."""
+    """``latest`` is the run that began last, at work, ended or killed; ``last`` is the one that
+    last said how it ended; neither is one that found the lock held."""
 
     latest: RunRecord | None = None
     last: RunRecord | None = None
@@ -30,7 +30,8 @@ def look_back(state_dir: Path, warn: Callable[[str], None]) -> Past:
     history = read_history(state_dir, warn=warn)
     if history is None:
         return Past()
-    past = Past(history.running() or history.last_run(), history.last_run(), history.counters())
+    latest = history.running() or history.last_run()
+    past = Past(latest, history.last_finished(), history.counters())
     history.close()
     return past
 
@@ -54,9 +55,25 @@ def with_last_run(stats: Stats, run: RunRecord | None) -> Stats:
         return stats
     interval = stats.cleanup_interval_hours * 3_600
     alive = stats.generated_at - run.started_at <= ALIVE_FOR * interval
+    in_progress = stats.in_progress or run.outcome == RUNNING
     return replace(
         stats,
-        running=stats.in_progress or alive,
+        running=in_progress or alive,
+        in_progress=in_progress,
         last_run=run,
         next_run_at=run.started_at + interval,
     )
+
+
+def with_timer(stats: Stats) -> Stats:
+    """The statistics with the next run as systemd's timer has it, where there is one."""
+    from narration_cleanup.systemd.manager import is_running
+
+    if not is_running():
+        return stats
+    from narration_cleanup.systemd.status import read_schedule
+
+    schedule = read_schedule()
+    if schedule is None or schedule.next_run is None:
+        return stats
+    return replace(stats, next_run_at=schedule.next_run.timestamp())

@@ -11,7 +11,7 @@ import typer
 from narration_cleanup import job
 from narration_cleanup.commands import options
 from narration_cleanup.errors import ExitCode
-from narration_cleanup.lookback import Past, with_past
+from narration_cleanup.lookback import Past, with_past, with_timer
 from narration_cleanup.model import Severity
 from narration_cleanup.opening import cache_policy, open_halves, request_policy
 from narration_cleanup.output import human
@@ -59,6 +59,7 @@ def stats_command(
             in_progress=in_progress(halves),
         )
     stats, past = with_past(stats, settings.cleanup.state_dir)
+    stats = with_timer(stats)
     if prometheus:
         with until_closed(sys.stdout):
             sys.stdout.write(_metrics(stats, past, settings))

@@ -110,11 +110,12 @@ def select_run(connection: sqlite3.Connection, run_id: int) -> RunRecord | None:
     return None if row is None else _record(row)
 
 
-def select_last(connection: sqlite3.Connection) -> RunRecord | None:
-    """The newest run that has ended, one way or another."""
+def select_last(connection: sqlite3.Connection, *, finished: bool) -> RunRecord | None:
+    """The newest run that has ended, one way or another; if ``finished``, that said how."""
     found = connection.execute(
-        f"SELECT {_RUN} FROM runs WHERE outcome IS NOT ? ORDER BY id DESC LIMIT 20",
-        (RunOutcome.BUSY.value,),
+        f"SELECT {_RUN} FROM runs WHERE outcome IS NOT ? AND (finished_at IS NOT NULL OR NOT ?)"
+        " ORDER BY id DESC LIMIT 20",
+        (RunOutcome.BUSY.value, finished),
     )
     records = (_record(row) for row in found.fetchall())
     return next((record for record in records if record.outcome != RUNNING), None)

@@ -92,7 +92,11 @@ class History:
 
     def last_run(self) -> RunRecord | None:
         """The run that began last and has ended, busy ones aside: those looked at nothing."""
-        return self._try(lambda connection: rows.select_last(connection), None)
+        return self._try(lambda connection: rows.select_last(connection, finished=False), None)
+
+    def last_finished(self) -> RunRecord | None:
+        """As ``last_run``, but of those that said how they ended: one that was killed did not."""
+        return self._try(lambda connection: rows.select_last(connection, finished=True), None)
 
     def running(self) -> RunRecord | None:
         """The newest run that has begun, has not ended, and whose process is alive."""
