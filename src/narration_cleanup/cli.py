@@ -5,46 +5,74 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from narration_cleanup import __version__
-from narration_cleanup.commands.check import check_command
-from narration_cleanup.commands.cleanup import dry_run_command, run_command
-from narration_cleanup.commands.config import config_app
-from narration_cleanup.commands.demo import demo_command
-from narration_cleanup.commands.history import history_app
-from narration_cleanup.commands.notify import notify_command
-from narration_cleanup.commands.schema import schema_command
-from narration_cleanup.commands.stats import stats_command
-from narration_cleanup.commands.systemd import systemd_app
 from narration_cleanup.errors import CleanupError, ExitCode
 from narration_cleanup.escape import shown
 from narration_cleanup.output.streams import stand_in_for_closed_streams
 
+if TYPE_CHECKING:
+    from typer._click import Command
+
 _EXIT_CODES = """Exit codes: 0 done; 1 failed; 2 usage; 3 partly done; 4 refused for safety;
 75 another run holds the lock; 78 bad configuration; 130 and 143 stopped by SIGINT and SIGTERM."""
 
+_COMMANDS = {
+    "run": ("cleanup", "run_command"),
+    "dry-run": ("cleanup", "dry_run_command"),
+    "stats": ("stats", "stats_command"),
+    "history": ("history", "history_app"),
+    "check": ("check", "check_command"),
+    "config": ("config", "config_app"),
+    "systemd": ("systemd", "systemd_app"),
+    "notify": ("notify", "notify_command"),
+    "schema": ("schema", "schema_command"),
+    "demo": ("demo", "demo_command"),
+}
+"""Where each command is found, in the order of the help: module in ``commands``, name in it."""
+_MAIN = ("run", "dry-run", "stats")
+
+
+class _Commands(TyperGroup):
+    """The commands, each imported when it is called for: a start pays for its own alone."""
+
+    def list_commands(self, ctx: object) -> list[str]:
+        """Their names."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: object, cmd_name: str) -> Command | None:
+        """One of them; for a name that is none all are imported, to find out what was meant."""
+        for name in [cmd_name] if cmd_name in _COMMANDS else _COMMANDS:
+            if name not in self.commands:
+                self.commands[name] = _imported(name)
+        return self.commands.get(cmd_name)
+
+
+def _imported(name: str) -> Command:
+    module, attribute = _COMMANDS[name]
+    found = getattr(import_module(f"narration_cleanup.commands.{module}"), attribute)
+    if isinstance(found, typer.Typer):
+        return typer.main.get_group(found)
+    alone = typer.Typer(add_completion=False)
+    alone.command(name, epilog=_EXIT_CODES if name in _MAIN else None)(found)
+    return typer.main.get_command(alone)
+
+
 app = typer.Typer(
     name="narration-cleanup",
+    cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     epilog=_EXIT_CODES,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("run", epilog=_EXIT_CODES)(run_command)
-app.command("dry-run", epilog=_EXIT_CODES)(dry_run_command)
-app.command("stats", epilog=_EXIT_CODES)(stats_command)
-app.command("demo")(demo_command)
-app.command("schema")(schema_command)
-app.command("check")(check_command)
-app.command("notify")(notify_command)
-app.add_typer(history_app)
-app.add_typer(config_app)
-app.add_typer(systemd_app)
 
 
 def _print_version(wanted: bool) -> None:
