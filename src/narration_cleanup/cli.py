@@ -11,9 +11,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 from narration_cleanup import __version__
+from narration_cleanup.commands.frugal import FrugalCommand, FrugalGroup
 from narration_cleanup.errors import CleanupError, ExitCode
 from narration_cleanup.escape import shown
 from narration_cleanup.output.streams import stand_in_for_closed_streams
@@ -40,7 +40,7 @@ _COMMANDS = {
 _MAIN = ("run", "dry-run", "stats")
 
 
-class _Commands(TyperGroup):
+class _Commands(FrugalGroup):
     """The commands, each imported when it is called for: a start pays for its own alone."""
 
     def list_commands(self, ctx: object) -> list[str]:
@@ -61,7 +61,7 @@ def _imported(name: str) -> Command:
     if isinstance(found, typer.Typer):
         return typer.main.get_group(found)
     alone = typer.Typer(add_completion=False)
-    alone.command(name, epilog=_EXIT_CODES if name in _MAIN else None)(found)
+    alone.command(name, cls=FrugalCommand, epilog=_EXIT_CODES if name in _MAIN else None)(found)
     return typer.main.get_command(alone)
 
 

@@ -1,43 +1,18 @@
-"""The job itself: survey, plan, apply, look again. Neither half stops the other."""
+"""The job itself: do what was planned, and look again. Neither half stops the other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from narration_cleanup.actions import CacheAction, Outcome, Reason, RequestAction
 from narration_cleanup.apply import apply_cache, apply_requests
-from narration_cleanup.cache import CacheStore
-from narration_cleanup.errors import HalfError, IndexChangedError
-from narration_cleanup.escape import shown
-from narration_cleanup.looking import Watched
 from narration_cleanup.model import Half, Problem, Severity
 from narration_cleanup.opening import Halves
-from narration_cleanup.plan import (
-    CachePlan,
-    CachePolicy,
-    RequestPlan,
-    RequestPolicy,
-    plan_cache,
-    plan_left,
-    plan_requests,
-)
-from narration_cleanup.problems import Problems
+from narration_cleanup.plan import CachePlan, plan_left
+from narration_cleanup.planning import Plans, attempt
 from narration_cleanup.progress import Progress
-from narration_cleanup.requests import RequestStore
 from narration_cleanup.result import CacheResult, Outcomes, RequestResult, Result
 from narration_cleanup.stopping import Stop
-from narration_cleanup.waiting import Deadline
-
-SETTLED_WITHIN = 2.0
-"""Seconds for which an index that is empty or torn is read again: it is being written."""
-BYTES_A_SECOND = 5_000_000
-"""How fast the service writes its index at least; a larger one is waited for accordingly."""
-
-T = TypeVar("T")
-
-Policies = tuple[CachePolicy, RequestPolicy]
 
 
 class JobLog(Protocol):
@@ -52,51 +27,10 @@ class JobLog(Protocol):
     def requests_done(self, requests: RequestResult) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Plans:
-    """What both halves would do; ``None`` where a half is not there or cannot be looked at."""
-
-    cache: CachePlan | None
-    requests: RequestPlan | None
-    problems: Problems
-
-
-def survey_and_plan(
-    halves: Halves,
-    policies: Policies,
-    now: float,
-    progress: Progress,
-    *,
-    explain: bool = False,
-    known_cache: CachePlan | None = None,
-) -> Plans:
-    """Look at both halves and decide, without touching anything.
-
-    With ``known_cache`` it is known how the cache stands, and only the requests are looked at.
-    """
-    cache_policy, request_policy = policies
-    problems = Problems()
-    cache, requests = halves.cache, halves.requests
-    cache_plan = known_cache
-    if cache is not None and known_cache is None:
-        progress.start("Looking at the cache")
-        cache_plan = _attempt(
-            lambda: _plan_cache(cache, cache_policy, now, progress, explain), Half.CACHE, problems
-        )
-    progress.start("Looking at the requests")
-    request_plan = (
-        _attempt(lambda: _plan_requests(requests, request_policy, now), Half.REQUESTS, problems)
-        if requests is not None
-        else None
-    )
-    progress.done()
-    return Plans(cache_plan, request_plan, problems)
-
-
 def recover(halves: Halves, result: Result) -> None:
     """Put back what a killed run had staged, so that it is planned on like anything else."""
     cache = halves.cache
-    if cache is not None and (count := _attempt(cache.recover, Half.CACHE, result.problems)):
+    if cache is not None and (count := attempt(cache.recover, Half.CACHE, result.problems)):
         message = f"put back {count} files that an earlier run, which was killed, had set aside"
         result.problems.add(Problem(Half.CACHE, "recovered", message, severity=Severity.WARNING))
 
@@ -181,38 +115,3 @@ def _still_expired(cache: CacheResult, after: CachePlan) -> None:
 def _told(outcomes: Outcomes[CacheAction] | Outcomes[RequestAction]) -> int:
     """Actions of which it is already said that they were not done."""
     return outcomes.count(Outcome.SKIPPED) + outcomes.count(Outcome.FAILED)
-
-
-def _attempt(work: Callable[[], T], half: Half, problems: Problems) -> T | None:
-    try:
-        return work()
-    except HalfError as error:
-        problems.add(Problem(half, error.code, str(error)))
-    except OSError as error:
-        where = f" {shown(error.filename)}" if error.filename else ""
-        problems.add(Problem(half, "unreadable", f"{error.strerror}{where}"))
-    return None
-
-
-def _plan_cache(
-    store: CacheStore, policy: CachePolicy, now: float, progress: Progress, explain: bool
-) -> CachePlan:
-    """Survey and plan, as often as the service rewrites the index meanwhile."""
-    deadline: Deadline | None = None
-    while True:
-        try:
-            with store.survey() as survey:
-                return plan_cache(Watched(survey, progress), policy, now, explain=explain)
-        except IndexChangedError as error:
-            deadline = deadline or Deadline(SETTLED_WITHIN + error.size / BYTES_A_SECOND)
-            if deadline.passed:
-                raise HalfError(
-                    "index_unreadable",
-                    f"the index of {shown(store.location)} cannot be used: {error}. Nothing is "
-                    "removed. If the service is not writing it, restore it from a backup",
-                ) from None
-            deadline.pause(0.01)
-
-
-def _plan_requests(store: RequestStore, policy: RequestPolicy, now: float) -> RequestPlan:
-    return plan_requests(store.survey(), policy, store.now() or now)

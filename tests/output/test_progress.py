@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from narration_cleanup.job import survey_and_plan
 from narration_cleanup.opening import cache_policy, open_halves, request_policy
 from narration_cleanup.output.progress import TerminalProgress, showing_progress
+from narration_cleanup.planning import survey_and_plan
 from narration_cleanup.progress import NoProgress
 from narration_cleanup.settings import load_settings
 from tests.samples import make_sample

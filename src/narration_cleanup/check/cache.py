@@ -7,7 +7,6 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from narration_cleanup import job
 from narration_cleanup.cache import CacheStore
 from narration_cleanup.check.permissions import (
     described,
@@ -22,6 +21,7 @@ from narration_cleanup.finding import Finding, failed, passed, warning
 from narration_cleanup.opening import Halves, cache_policy, open_cache, request_policy
 from narration_cleanup.plan import CachePlan
 from narration_cleanup.plan.policy import DAY
+from narration_cleanup.planning import survey_and_plan
 from narration_cleanup.progress import NoProgress
 from narration_cleanup.settings import CacheSettings, Settings
 
@@ -88,7 +88,7 @@ def _check_store(
     store: CacheStore, local: Path | None, settings: Settings, now: float
 ) -> Iterator[Finding]:
     policies = cache_policy(settings.cache), request_policy(settings.requests)
-    plans = job.survey_and_plan(Halves(store, None), policies, now, NoProgress())
+    plans = survey_and_plan(Halves(store, None), policies, now, NoProgress())
     yield from findings_of(plans.problems, "cache")
     if plans.cache is None:
         return

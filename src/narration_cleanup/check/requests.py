@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 
-from narration_cleanup import job
 from narration_cleanup.check.permissions import described
 from narration_cleanup.check.problems import findings_of
 from narration_cleanup.errors import CleanupError, HalfError
@@ -15,6 +14,7 @@ from narration_cleanup.finding import Finding, failed, passed
 from narration_cleanup.model import GenerationRequest
 from narration_cleanup.opening import Halves, cache_policy, open_requests, request_policy
 from narration_cleanup.output.words import age, iso
+from narration_cleanup.planning import survey_and_plan
 from narration_cleanup.progress import NoProgress
 from narration_cleanup.requests import RequestStore
 from narration_cleanup.settings import Settings
@@ -43,7 +43,7 @@ def check_requests(settings: Settings, now: float, *, allow_other_user: bool) ->
 
 def _check_store(store: RequestStore, settings: Settings, now: float) -> Iterator[Finding]:
     policies = cache_policy(settings.cache), request_policy(settings.requests)
-    plans = job.survey_and_plan(Halves(None, store), policies, now, NoProgress())
+    plans = survey_and_plan(Halves(None, store), policies, now, NoProgress())
     yield from findings_of(plans.problems, "requests")
     if plans.requests is None:
         return

@@ -22,6 +22,7 @@ from narration_cleanup.output import human
 from narration_cleanup.output import json as json_output
 from narration_cleanup.output.logs import Log, LogFormat
 from narration_cleanup.output.progress import showing_progress
+from narration_cleanup.planning import Policies, survey_and_plan
 from narration_cleanup.progress import Progress
 from narration_cleanup.record import RunRecord
 from narration_cleanup.result import Result
@@ -184,9 +185,7 @@ def _dry_run(
 ) -> Stats:
     now = result.started_at
     with open_halves(settings, allow_other_user=call.allow_other_user) as halves:
-        plans = job.survey_and_plan(
-            halves, _policies(settings), now, progress, explain=call.verbose
-        )
+        plans = survey_and_plan(halves, _policies(settings), now, progress, explain=call.verbose)
         job.dry_run(plans, result)
         stats = stats_of(settings, plans.cache, plans.requests, plans.problems, now)
     return with_past(stats, settings.cleanup.state_dir)[0]
@@ -222,7 +221,7 @@ def _run_locked(
 ) -> Stats:
     now, policies = result.started_at, _policies(settings)
     job.recover(halves, result)
-    plans = job.survey_and_plan(halves, policies, now, progress)
+    plans = survey_and_plan(halves, policies, now, progress)
     limit = settings.cleanup.max_delete
     if limit is not None and plans.cache is not None:
         total = plans.cache.totals.entry_count
@@ -234,10 +233,10 @@ def _run_locked(
     if stop.asked:
         return stats_of(settings, plans.cache, plans.requests, plans.problems, now)
     left = job.left_in_cache(halves, result)
-    after = job.survey_and_plan(halves, policies, now, progress, known_cache=left)
+    after = survey_and_plan(halves, policies, now, progress, known_cache=left)
     job.look_again(result, after)
     return stats_of(settings, after.cache, after.requests, after.problems, now)
 
 
-def _policies(settings: Settings) -> job.Policies:
+def _policies(settings: Settings) -> Policies:
     return cache_policy(settings.cache), request_policy(settings.requests)

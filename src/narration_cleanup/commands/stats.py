@@ -8,16 +8,15 @@ import time
 
 import typer
 
-from narration_cleanup import job
 from narration_cleanup.commands import options
 from narration_cleanup.errors import ExitCode
 from narration_cleanup.lookback import Past, with_past, with_timer
 from narration_cleanup.model import Severity
 from narration_cleanup.opening import cache_policy, open_halves, request_policy
-from narration_cleanup.output import human
 from narration_cleanup.output import json as json_output
 from narration_cleanup.output.progress import showing_progress
 from narration_cleanup.output.streams import until_closed
+from narration_cleanup.planning import survey_and_plan
 from narration_cleanup.record import CacheState
 from narration_cleanup.settings import Settings, load_settings, require_a_half
 from narration_cleanup.standing import in_progress, stats_of
@@ -49,7 +48,7 @@ def stats_command(
     policies = cache_policy(settings.cache), request_policy(settings.requests)
     with open_halves(settings, allow_other_user=allow_other_user) as halves:
         with showing_progress(sys.stderr, quiet=quiet) as progress:
-            plans = job.survey_and_plan(halves, policies, now, progress)
+            plans = survey_and_plan(halves, policies, now, progress)
         stats = stats_of(
             settings,
             plans.cache,
@@ -66,6 +65,8 @@ def stats_command(
     elif as_json:
         json_output.write_stats(stats, sys.stdout)
     else:
+        from narration_cleanup.output import human
+
         human.show_stats(stats, verbose=verbose, quiet=quiet)
     raise typer.Exit(_exit_code(stats, nothing_seen=plans.cache is None and plans.requests is None))
 
