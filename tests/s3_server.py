@@ -19,6 +19,7 @@ import obstore
 from obstore.store import S3Store
 
 ACCESS_KEY = "cleaner"
+BUCKET = "narration"
 SECRET_KEY = "secret/canary"
 """The key's secret half; it must not appear anywhere."""
 
@@ -33,7 +34,7 @@ def program() -> Path | None:
 
 
 class Server:
-    """A server that can be killed and started again; its buckets are made by being written to."""
+    """A server that can be killed and started again; its bucket is made by being written to."""
 
     def __init__(self) -> None:
         found = program()
@@ -43,7 +44,7 @@ class Server:
         self._ports = _free_ports(8)
         self.port = self._ports[0]
         self._process: subprocess.Popen[bytes] | None = None
-        self._buckets = 0
+        self._places = 0
         identity = {
             "name": "tests",
             "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
@@ -74,7 +75,7 @@ class Server:
             str(self._program), "server", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
             "-master.telemetry=false", f"-master.port={master}",
             f"-master.port.grpc={master_grpc}", "-master.volumeSizeLimitMB=64",
-            f"-volume.port={volume}", f"-volume.port.grpc={volume_grpc}", "-volume.max=30",
+            f"-volume.port={volume}", f"-volume.port.grpc={volume_grpc}", "-volume.max=100",
             "-filer", f"-filer.port={filer}", f"-filer.port.grpc={filer_grpc}",
             "-s3", f"-s3.port={s3}", f"-s3.port.grpc={s3_grpc}",
             f"-s3.config={self.folder / 's3.json'}",
@@ -97,15 +98,14 @@ class Server:
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def new_bucket(self) -> str:
-        """The name of a new empty bucket."""
-        self._buckets += 1
-        name = f"bucket{self._buckets}"
-        self._run("s3.bucket.create", name)
-        return name
+    def new_url(self) -> str:
+        """A place of a test's own, that ends as the service's cache directory does."""
+        self._places += 1
+        return f"s3://{BUCKET}/place{self._places}/cache/narration"
 
-    def store(self, bucket: str, prefix: str = "") -> S3Store:
-        """A bucket, as the tests see it."""
+    def store(self, url: str) -> S3Store:
+        """A place, as the tests see it."""
+        bucket, _, prefix = url.removeprefix("s3://").partition("/")
         return S3Store(
             bucket,
             prefix=prefix or None,
@@ -117,22 +117,11 @@ class Server:
             retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=5)},
         )
 
-    def _run(self, command: str, bucket: str) -> None:
-        shell = [
-            str(self._program),
-            "shell",
-            f"-master=127.0.0.1:{self._ports[3]}.{self._ports[4]}",
-        ]
-        done = subprocess.run(
-            shell, input=f"{command} -name {bucket}\n", capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-
     def _accepts(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, (self.folder / "log").read_text()[-3000:]
         try:
-            obstore.put(self.store("probe"), "probe", b"probe")
+            obstore.put(self.store(f"s3://{BUCKET}/probe"), "probe", b"probe")
         except obstore.exceptions.BaseError:
             return False
         return True

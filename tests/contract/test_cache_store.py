@@ -20,12 +20,16 @@ from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
 from narration_cleanup.progress import NoProgress
 from narration_cleanup.result import CacheResult
 from narration_cleanup.stopping import Stop
-from tests.contract.caches import NOW, Cache, IndexedCache, TreeCache
+from tests.contract.caches import NOW, BucketCache, Cache, IndexedCache, TreeCache
+
+KINDS = ["index", "tree", "tree-in-folders", pytest.param("bucket", marks=pytest.mark.s3)]
 
 
-@pytest.fixture(params=["index", "tree", "tree-in-folders"])
+@pytest.fixture(params=KINDS)
 def cache(request: pytest.FixtureRequest, tmp_path: Path) -> Cache:
     """An empty cache of each kind."""
+    if request.param == "bucket":
+        return BucketCache(request.getfixturevalue("s3"))
     if request.param == "index":
         return IndexedCache(tmp_path)
     return TreeCache(tmp_path, folders=request.param == "tree-in-folders")

@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from narration_cleanup.actions import Outcome
+from narration_cleanup.errors import HalfError
 from narration_cleanup.model import CacheSurvey, Ref
 
 
@@ -36,6 +37,14 @@ class Removal(msgspec.Struct, frozen=True, gc=False):
     freed_bytes: int = 0
     note: str | None = None
     odd: bool = False
+
+
+class StoppedError(HalfError):
+    """Removing had to stop in its middle; ``removals`` has an answer for each file all the same."""
+
+    def __init__(self, why: HalfError, removals: Sequence[Removal]) -> None:
+        super().__init__(why.code, str(why))
+        self.removals = removals
 
 
 class DropReport(msgspec.Struct, frozen=True):
@@ -75,7 +84,11 @@ class CacheStore(Protocol):
         """
 
     def remove(self, files: Sequence[FileTarget]) -> Sequence[Removal]:
-        """Remove files, each re-checked at the moment it goes; one answer for each."""
+        """Remove files, each re-checked at the moment it goes; one answer for each.
+
+        Raises ``HalfError`` where nothing can be removed (any more), ``StoppedError`` where some
+        of these files were.
+        """
 
     def drop_entries(self, entries: Iterable[tuple[Ref, str]]) -> DropReport:
         """Take entries, each with the name of its file, out of the index.
