@@ -13,7 +13,7 @@ from narration_cleanup.errors import ConfigError
 from narration_cleanup.settings import load_settings
 from narration_cleanup.systemd import facts as facts_room
 from narration_cleanup.systemd.facts import find_facts, missing_folders
-from narration_cleanup.systemd.units import Facts
+from narration_cleanup.systemd.installation import Facts
 
 Find = Callable[..., Facts]
 

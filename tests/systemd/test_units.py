@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from narration_cleanup.systemd.installation import Facts
 from narration_cleanup.systemd.quote import word
-from narration_cleanup.systemd.units import Facts, packaged, render
+from narration_cleanup.systemd.units import packaged, render
 
 SHIPPED = Path(__file__).resolve().parents[2] / "systemd"
 HERE = Facts(
@@ -152,6 +153,13 @@ def test_the_notify_unit_has_no_sight_of_the_data() -> None:
     text = render(HERE)["narration-cleanup-notify@narration-cleanup.service"]
     assert lines(text, "InaccessiblePaths") == ["-/srv/voice"]
     assert lines(text, "TemporaryFileSystem") == ["/var:ro"]
+
+
+def test_a_folder_that_holds_the_program_too_cannot_be_hidden_from_it() -> None:
+    together = replace(HERE, data=(Path("/opt"), Path("/home/dev"), Path("/srv/voice")))
+    text = render(together)["narration-cleanup-notify@narration-cleanup.service"]
+    assert lines(text, "InaccessiblePaths") == ["-/srv/voice"]
+    assert lines(text, "ProtectHome") == ["tmpfs"]
 
 
 def test_success_is_told_only_where_somebody_waits_for_it() -> None:

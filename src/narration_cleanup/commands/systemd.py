@@ -21,8 +21,9 @@ from narration_cleanup.systemd.install import (
     remove,
     write_units,
 )
+from narration_cleanup.systemd.installation import CONFIG_DIR, Facts, timer_name
 from narration_cleanup.systemd.manager import is_running, unit_folder
-from narration_cleanup.systemd.units import CONFIG_DIR, Facts, render, timer_name
+from narration_cleanup.systemd.units import render
 
 systemd_app = typer.Typer(
     name="systemd", help="Schedule runs with systemd (or cron).", no_args_is_help=True

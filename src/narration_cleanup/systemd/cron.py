@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 
+from narration_cleanup.systemd.installation import CONFIG_VARIABLE, Facts
 from narration_cleanup.systemd.interval import cron_times_of, span
-from narration_cleanup.systemd.units import CONFIG_VARIABLE, Facts
 
 
 def cron_text(facts: Facts) -> str:

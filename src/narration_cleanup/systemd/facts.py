@@ -13,7 +13,7 @@ from narration_cleanup.errors import ConfigError
 from narration_cleanup.escape import shown
 from narration_cleanup.settings import SETTINGS, Setting, Settings
 from narration_cleanup.settings.mask import without_password
-from narration_cleanup.systemd.units import CONFIG_DIR, NAME, STATE_ROOT, Facts
+from narration_cleanup.systemd.installation import CONFIG_DIR, NAME, STATE_ROOT, Facts
 
 HEADER = """\
 Written by `narration-cleanup systemd install`, and overwritten by the next one.

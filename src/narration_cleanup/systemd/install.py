@@ -11,8 +11,8 @@ from pathlib import Path
 from narration_cleanup.errors import CleanupError, ConfigError
 from narration_cleanup.escape import shown
 from narration_cleanup.systemd.facts import HEADER
+from narration_cleanup.systemd.installation import Facts, notify_names, service_name, timer_name
 from narration_cleanup.systemd.manager import systemctl
-from narration_cleanup.systemd.units import Facts, notify_names, service_name, timer_name
 
 _MARK = "# " + HEADER.splitlines()[0]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from narration_cleanup.errors import CleanupError
+from narration_cleanup.systemd.installation import NAME
 from narration_cleanup.systemd.manager import is_running, systemctl
-from narration_cleanup.systemd.units import NAME
 
 _PROPERTIES = (
     *("Id", "LoadState", "UnitFileState", "ActiveState", "Result", "ExecMainStatus"),

@@ -6,80 +6,29 @@ tests/systemd/ runs that job on a real systemd, and holds the score of the units
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 from narration_cleanup.systemd.hardening import NOTIFY, RUN, RUN_NETWORK, USER_MANAGER
+from narration_cleanup.systemd.installation import (
+    CONFIG_DIR,
+    CONFIG_VARIABLE,
+    NAME,
+    STATE_ROOT,
+    Facts,
+    notify_names,
+    service_name,
+    timer_name,
+)
 from narration_cleanup.systemd.interval import delay_of, timing_of
+from narration_cleanup.systemd.places import (
+    bound_back,
+    hidden_homes,
+    outermost,
+    places,
+    unseen,
+    written,
+)
 from narration_cleanup.systemd.quote import assignment, bound, word
-
-NAME = "narration-cleanup"
-CONFIG_VARIABLE = "NARRATION_CLEANUP_CONFIG"
-STATE_ROOT = Path("/var/lib")
-CONFIG_DIR = Path("/etc/narration-cleanup")
-_TMPFS = (Path("/var"), Path("/tmp"), Path("/home"), Path("/root"), Path("/run/user"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What the units of one installation are made from. All paths are absolute.
-
-    `program` and `notifier` are the words of a command line, up to the sub-command's own
-    arguments. `data` is what a run may write: folders that exist. `code` is what the program is
-    made of, `config` its file. `environment` holds settings that came from variables or flags.
-    `user` is None in a user's own manager. `credentials` are (id, file) pairs. A failure is always
-    told of; `tell_start` and `tell_success` say whether somebody waits for those too.
-    """
-
-    program: tuple[str, ...]
-    user: str | None
-    data: tuple[Path, ...] = ()
-    code: tuple[Path, ...] = ()
-    config: Path | None = None
-    state: str | None = NAME
-    environment: tuple[tuple[str, str], ...] = ()
-    credentials: tuple[tuple[str, Path], ...] = ()
-    notify_credentials: tuple[tuple[str, Path], ...] = ()
-    interval_hours: float = 6.0
-    network: bool = False
-    tell_start: bool = False
-    tell_success: bool = False
-    instance: str | None = None
-    header: str = ""
-
-    @property
-    def is_template(self) -> bool:
-        """Whether the units stand for any instance, with `%i` for its name in their paths."""
-        return self.instance == ""
-
-    @property
-    def stem(self) -> str:
-        """The name of the units without their suffix: `narration-cleanup@voices`."""
-        return NAME if self.instance is None else f"{NAME}@{self.instance}"
-
-
-def service_name(facts: Facts) -> str:
-    """The unit that runs the clean-up."""
-    return f"{facts.stem}.service"
-
-
-def timer_name(facts: Facts) -> str:
-    """The unit that starts it."""
-    return f"{facts.stem}.timer"
-
-
-def notify_names(facts: Facts) -> dict[str, str]:
-    """The units that tell of a failure, a success and a start.
-
-    Failure and success have one each: systemd passes on how a run ended (`MONITOR_*`) only where
-    a single dependency has started the unit.
-    """
-    return {
-        "failure": f"{NAME}-notify@{facts.stem}.service",
-        "success": f"{NAME}-notify-success@{facts.stem}.service",
-        "start": f"{NAME}-notify-start@{facts.stem}.service",
-    }
 
 
 def render(facts: Facts) -> dict[str, str]:
@@ -126,7 +75,7 @@ def service(facts: Facts) -> str:
     unit = [f"Description=Clean the narration cache and cancel abandoned requests{of}"]
     if facts.data:
         unit.append(
-            f"RequiresMountsFor={' '.join(_path(facts, path) for path in _outermost(facts.data))}"
+            f"RequiresMountsFor={' '.join(written(facts, path) for path in outermost(facts.data))}"
         )
     if facts.network:
         unit += ["Wants=network-online.target", "After=network-online.target"]
@@ -164,7 +113,7 @@ def service(facts: Facts) -> str:
         "IOSchedulingPriority=7",
         "OOMScoreAdjust=500",
         "",
-        *_places(facts),
+        *places(facts),
         "",
     ]
     hardening = USER_MANAGER if facts.user is None else RUN_NETWORK if facts.network else RUN
@@ -182,7 +131,7 @@ def _identity(facts: Facts) -> list[str]:
         lines = [
             "# The owner of the database: of any other user, SQLite would leave files behind that",
             "# the service cannot write.",
-            f"User={facts.user}",
+            f"User={word(facts.user)}",
         ]
     if facts.state is not None:
         lines += [
@@ -202,80 +151,6 @@ def _environment(facts: Facts) -> list[str]:
         given = f"{CONFIG_VARIABLE}={facts.config}"
         lines.append(f"Environment={given if facts.is_template else word(given)}")
     return lines
-
-
-def _places(facts: Facts) -> list[str]:
-    """What the run sees and may write of the file system."""
-    if facts.user is None:
-        return _user_places(facts)
-    lines = [
-        "# Everything is read-only; of /var, only what is bound back is there at all.",
-        "ProtectSystem=strict",
-        "# Said once more: with ProtectProc=, systemd 252 leaves this one out.",
-        "ReadOnlyPaths=/run",
-        "TemporaryFileSystem=/var:ro",
-    ]
-    lines += [f"BindPaths={_path(facts, path, bound)}" for path in _outermost(facts.data)]
-    lines += [f"BindReadOnlyPaths={bound(path)}" for path in _bound_back(facts)]
-    lines += _home(facts, (*facts.data, *_bound_back(facts)))
-    lines += [
-        "# What can be written to holds no program. (ExecPaths= is no help here: in systemd 252 it",
-        "# makes its paths writable again.)",
-        f"NoExecPaths={' '.join(_not_executable(facts))}",
-    ]
-    return lines
-
-
-def _user_places(facts: Facts) -> list[str]:
-    writable = " ".join(word(path) for path in _outermost(facts.data))
-    return [
-        "# Everything is read-only but what is named; the user's own manager does this in a user",
-        "# namespace (PrivateUsers=).",
-        "ProtectSystem=strict",
-        "ProtectHome=read-only",
-        f"ReadWritePaths={writable}",
-        "# No file of the cache is ever a program.",
-        f"NoExecPaths={writable} -/tmp -/var/tmp",
-    ]
-
-
-def _home(facts: Facts, seen: Iterable[Path]) -> list[str]:
-    homes = (Path("/home"), Path("/root"), Path("/run/user"))
-    if any(path.is_relative_to(home) for path in seen for home in homes):
-        return [
-            "# A part of it is in somebody's home; the rest of that stays hidden.",
-            "ProtectHome=tmpfs",
-        ]
-    return ["ProtectHome=yes"]
-
-
-def _path(facts: Facts, path: Path, write: Callable[[Path], str] = word) -> str:
-    return str(path) if facts.is_template else write(path)
-
-
-def _not_executable(facts: Facts) -> list[str]:
-    places = [_path(facts, path) for path in _outermost(facts.data)]
-    if facts.state is not None:
-        places.append(f"-{STATE_ROOT}/{facts.state}")
-    return [*places, *(f"-{place}" for place in ("/tmp", "/var/tmp", "/dev/shm", "/run"))]
-
-
-def _bound_back(facts: Facts) -> list[Path]:
-    """What the program needs of the places that the sandbox hides."""
-    needed = [*facts.code, *([facts.config] if facts.config is not None else [])]
-    hidden = [path for path in needed if any(path.is_relative_to(root) for root in _TMPFS)]
-    inside = _outermost(facts.data)
-    return _outermost(p for p in hidden if not any(p.is_relative_to(data) for data in inside))
-
-
-def _outermost(paths: Iterable[Path]) -> list[Path]:
-    """Each path once, and none that lies inside another of them; in the order given."""
-    given = list(dict.fromkeys(paths))
-    return [
-        path
-        for path in given
-        if not any(path != other and path.is_relative_to(other) for other in given)
-    ]
 
 
 def timer(facts: Facts) -> str:
@@ -303,7 +178,6 @@ def timer(facts: Facts) -> str:
 def notify(facts: Facts, *, start: bool = False) -> str:
     """The unit that tells of a run's end, or start: it has a network, and no sight of the data."""
     command = _command(facts, "notify", *(["--start"] if start else []), "--unit")
-    unseen = [path for path in facts.data if not path.is_relative_to("/var")]
     lines = [
         "Type=oneshot",
         f"ExecStart={command} %i.service",
@@ -318,9 +192,9 @@ def notify(facts: Facts, *, start: bool = False) -> str:
         "# Of /var, only the journal.",
         "TemporaryFileSystem=/var:ro",
         "BindReadOnlyPaths=-/var/log/journal",
-        *(f"InaccessiblePaths={word(f'-{path}')}" for path in _outermost(unseen)),
-        *(f"BindReadOnlyPaths={bound(path)}" for path in _bound_back(facts)),
-        *_home(facts, _bound_back(facts)),
+        *(f"InaccessiblePaths={word(f'-{path}')}" for path in unseen(facts)),
+        *(f"BindReadOnlyPaths={bound(path)}" for path in bound_back(facts)),
+        *hidden_homes(bound_back(facts)),
         "",
         *NOTIFY,
     ]

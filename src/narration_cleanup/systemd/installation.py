@@ -1,0 +1,72 @@
+"""One installation: the facts its units are made from, and what those units are called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+NAME = "narration-cleanup"
+CONFIG_VARIABLE = "NARRATION_CLEANUP_CONFIG"
+STATE_ROOT = Path("/var/lib")
+CONFIG_DIR = Path("/etc/narration-cleanup")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the units of one installation are made from. All paths are absolute.
+
+    `program` is the words of a command line, up to the sub-command. `data` is what a run may
+    write: folders that exist. `code` is what the program is made of, `config` its file.
+    `environment` holds settings that came from variables or flags. `user` is None in a user's own
+    manager. `credentials` are (id, file) pairs. A failure is always told of; `tell_start` and
+    `tell_success` say whether somebody waits for those too.
+    """
+
+    program: tuple[str, ...]
+    user: str | None
+    data: tuple[Path, ...] = ()
+    code: tuple[Path, ...] = ()
+    config: Path | None = None
+    state: str | None = NAME
+    environment: tuple[tuple[str, str], ...] = ()
+    credentials: tuple[tuple[str, Path], ...] = ()
+    notify_credentials: tuple[tuple[str, Path], ...] = ()
+    interval_hours: float = 6.0
+    network: bool = False
+    tell_start: bool = False
+    tell_success: bool = False
+    instance: str | None = None
+    header: str = ""
+
+    @property
+    def is_template(self) -> bool:
+        """Whether the units stand for any instance, with `%i` for its name in their paths."""
+        return self.instance == ""
+
+    @property
+    def stem(self) -> str:
+        """The name of the units without their suffix: `narration-cleanup@voices`."""
+        return NAME if self.instance is None else f"{NAME}@{self.instance}"
+
+
+def service_name(facts: Facts) -> str:
+    """The unit that runs the clean-up."""
+    return f"{facts.stem}.service"
+
+
+def timer_name(facts: Facts) -> str:
+    """The unit that starts it."""
+    return f"{facts.stem}.timer"
+
+
+def notify_names(facts: Facts) -> dict[str, str]:
+    """The units that tell of a failure, a success and a start.
+
+    Failure and success have one each: systemd passes on how a run ended (`MONITOR_*`) only where
+    a single dependency has started the unit.
+    """
+    return {
+        "failure": f"{NAME}-notify@{facts.stem}.service",
+        "success": f"{NAME}-notify-success@{facts.stem}.service",
+        "start": f"{NAME}-notify-start@{facts.stem}.service",
+    }

@@ -1,0 +1,99 @@
+"""What the units see of the file system, and what of that they may write. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from narration_cleanup.systemd.installation import STATE_ROOT, Facts
+from narration_cleanup.systemd.quote import bound, word
+
+_TMPFS = (Path("/var"), Path("/tmp"), Path("/home"), Path("/root"), Path("/run/user"))
+
+
+def places(facts: Facts) -> list[str]:
+    """What the run sees and may write of the file system."""
+    if facts.user is None:
+        return _userplaces(facts)
+    lines = [
+        "# Everything is read-only; of /var, only what is bound back is there at all.",
+        "ProtectSystem=strict",
+        "# Said once more: with ProtectProc=, systemd 252 leaves this one out.",
+        "ReadOnlyPaths=/run",
+        "TemporaryFileSystem=/var:ro",
+    ]
+    lines += [f"BindPaths={written(facts, path, bound)}" for path in outermost(facts.data)]
+    lines += [f"BindReadOnlyPaths={bound(path)}" for path in bound_back(facts)]
+    lines += hidden_homes((*facts.data, *bound_back(facts)))
+    lines += [
+        "# What can be written to holds no program. (ExecPaths= is no help here: in systemd 252 it",
+        "# makes its paths writable again.)",
+        f"NoExecPaths={' '.join(_not_executable(facts))}",
+    ]
+    return lines
+
+
+def _userplaces(facts: Facts) -> list[str]:
+    writable = " ".join(word(path) for path in outermost(facts.data))
+    return [
+        "# Everything is read-only but what is named; the user's own manager does this in a user",
+        "# namespace (PrivateUsers=).",
+        "ProtectSystem=strict",
+        "ProtectHome=read-only",
+        f"ReadWritePaths={writable}",
+        "# No file of the cache is ever a program.",
+        f"NoExecPaths={writable} -/tmp -/var/tmp",
+    ]
+
+
+def hidden_homes(seen: Iterable[Path]) -> list[str]:
+    """`ProtectHome=`, which leaves what is bound to be seen there."""
+    homes = (Path("/home"), Path("/root"), Path("/run/user"))
+    if any(path.is_relative_to(home) for path in seen for home in homes):
+        return [
+            "# A part of it is in somebody's home; the rest of that stays hidden.",
+            "ProtectHome=tmpfs",
+        ]
+    return ["ProtectHome=yes"]
+
+
+def written(facts: Facts, path: Path, write: Callable[[Path], str] = word) -> str:
+    """A path as a unit has it; in a template, `%i` in it is the instance."""
+    return str(path) if facts.is_template else write(path)
+
+
+def _not_executable(facts: Facts) -> list[str]:
+    places = [written(facts, path) for path in outermost(facts.data)]
+    if facts.state is not None:
+        places.append(f"-{STATE_ROOT}/{facts.state}")
+    return [*places, *(f"-{place}" for place in ("/tmp", "/var/tmp", "/dev/shm", "/run"))]
+
+
+def bound_back(facts: Facts) -> list[Path]:
+    """What the program needs of the places that the sandbox hides."""
+    needed = [*facts.code, *([facts.config] if facts.config is not None else [])]
+    hidden = [path for path in needed if any(path.is_relative_to(root) for root in _TMPFS)]
+    inside = outermost(facts.data)
+    return outermost(p for p in hidden if not any(p.is_relative_to(data) for data in inside))
+
+
+def outermost(paths: Iterable[Path]) -> list[Path]:
+    """Each path once, and none that lies inside another of them; in the order given."""
+    given = list(dict.fromkeys(paths))
+    return [
+        path
+        for path in given
+        if not any(path != other and path.is_relative_to(other) for other in given)
+    ]
+
+
+def unseen(facts: Facts) -> list[Path]:
+    """The data that the notify unit is not to see, beyond what it does not see in any case. A
+    folder that holds the program, too, cannot be hidden from it."""
+    needed = [*facts.code, *([facts.config] if facts.config is not None else [])]
+    return [
+        path
+        for path in outermost(facts.data)
+        if not any(path.is_relative_to(root) for root in _TMPFS)
+        and not any(each.is_relative_to(path) for each in needed)
+    ]
