@@ -1,7 +1,7 @@
 """The developer's one door: sets up an environment in .venv when needed, and runs things in it.
 
 python3 dev.py demo [DIR]     see what narration-cleanup does, on a sandbox that it makes
-python3 dev.py test [ARGS]    run the tests (ARGS go to pytest)
+python3 dev.py test [ARGS]    run the tests, all of them on all cores (ARGS go to pytest)
 python3 dev.py check          formatting, lint and types
 python3 dev.py fix            put formatting and simple lint right
 python3 dev.py docs [--check] write again what the documents show of the program
@@ -96,7 +96,7 @@ def main(arguments: list[str]) -> int:
         return inside("narration-cleanup", *(["demo"] if task == "demo" else []), *rest)
     os.chdir(HERE)
     if task == "test":
-        return inside("pytest", *rest)
+        return inside("pytest", *(rest or ("-n", "auto")))
     if task == "docs":
         return inside("python", "-m", "tools.docs", *rest)
     if task == "bench":
