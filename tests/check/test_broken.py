@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from narration_cleanup.check import Finding, Status, run_checks, schedule, worst
+from narration_cleanup.check import Finding, Status, run_checks, schedule, surroundings, worst
 from narration_cleanup.errors import ConfigError, ExitCode
 from narration_cleanup.history import open_history
 from narration_cleanup.record import record_of
@@ -209,6 +209,11 @@ def test_a_state_folder_that_cannot_be_made(place: Place) -> None:
     (place.root / "file").write_text("")
     place.environ["NARRATION_CLEANUP_STATE_DIR"] = str(place.root / "file" / "state")
     is_failed(place.one("state.directory"), "is not a directory", "NARRATION_CLEANUP_STATE_DIR")
+
+
+def test_a_disk_that_is_full(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(surroundings, "free_bytes", lambda folder: 4_096)
+    is_failed(place.one("state.directory"), "is full", "make room")
 
 
 def test_a_damaged_history(place: Place) -> None:

@@ -322,6 +322,17 @@ def test_looking_where_there_is_no_history_makes_none(tmp_path: Path, told: Told
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_empty_file_is_a_history_of_nothing(tmp_path: Path, told: Told) -> None:
+    """What a full disk leaves of the first try to make one; with room, the next run fills it."""
+    (tmp_path / FILE_NAME).touch()
+    assert read_history(tmp_path, warn=told) is None
+    history = open_history(tmp_path, warn=told, at=NOW)
+    assert history is not None
+    run_once(history, NOW)
+    assert len(history.runs()) == 1
+    assert told == []
+
+
 def test_looking_at_a_damaged_history_only_says_so(tmp_path: Path, told: Told) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"x" * 5000)
     before = tree_digest(tmp_path)

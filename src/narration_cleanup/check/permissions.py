@@ -37,6 +37,12 @@ def may_read_in(folder: Path) -> bool:
     return _may(folder, os.R_OK | os.X_OK)
 
 
+def free_bytes(folder: Path) -> int:
+    """What may still be written on the disk of ``folder``, by a process that is not root."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
 def nearest_folder(path: Path) -> Path:
     """``path``, or the folder above it that exists and in which it would have to be made."""
     while not path.exists() and path != path.parent:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from narration_cleanup.check.permissions import (
     described,
+    free_bytes,
     may_read_in,
     may_write_in,
     me,
@@ -16,6 +17,9 @@ from narration_cleanup.finding import Finding, failed, passed, warning
 from narration_cleanup.settings import SETTINGS, Settings
 from narration_cleanup.settings.mask import safe
 from narration_cleanup.settings.show import toml
+
+LITTLE = 1_000_000
+"""Bytes free on a disk below which a history cannot be relied on."""
 
 
 def check_settings(settings: Settings, faults: Sequence[str]) -> Iterator[Finding]:
@@ -58,6 +62,12 @@ def check_state(settings: Settings) -> Iterator[Finding]:
             "state.directory",
             f"{me()} may not write in {nearest} ({described(nearest.stat())}): no history is kept",
             f"make {folder} as root and give it to {me()}, or set cleanup.state_dir",
+        )
+    elif free_bytes(nearest) < LITTLE:
+        yield failed(
+            "state.directory",
+            f"the disk that {nearest} is on is full: no history is kept",
+            "make room; the cache is cleaned all the same",
         )
     else:
         yet = "" if nearest == folder else ", made by the first run"

@@ -205,7 +205,7 @@ def read_history(state_dir: Path, *, warn: Warn) -> History | None:
 
     file = state_dir / FILE_NAME
     try:
-        if not file.exists():
+        if not file.exists() or file.stat().st_size == 0:  # made, and then the disk was full
             return None
         return ReadOnlyHistory(file, connect_read_only(file), warn, 0.0)
     except (OSError, sqlite3.Error, Unusable) as error:
