@@ -14,7 +14,7 @@ _TMPFS = (Path("/var"), Path("/tmp"), Path("/home"), Path("/root"), Path("/run/u
 def places(facts: Facts) -> list[str]:
     """What the run sees and may write of the file system."""
     if facts.user is None:
-        return _userplaces(facts)
+        return _user_places(facts)
     lines = [
         "# Everything is read-only; of /var, only what is bound back is there at all.",
         "ProtectSystem=strict",
@@ -23,8 +23,8 @@ def places(facts: Facts) -> list[str]:
         "TemporaryFileSystem=/var:ro",
     ]
     lines += [f"BindPaths={written(facts, path, bound)}" for path in outermost(facts.data)]
-    lines += [f"BindReadOnlyPaths={bound(path)}" for path in bound_back(facts)]
-    lines += hidden_homes((*facts.data, *bound_back(facts)))
+    lines += [f"BindReadOnlyPaths={bound(path)}" for path in bound_back(facts, facts.data)]
+    lines += hidden_homes((*facts.data, *bound_back(facts, facts.data)))
     lines += [
         "# What can be written to holds no program. (ExecPaths= is no help here: in systemd 252 it",
         "# makes its paths writable again.)",
@@ -33,7 +33,7 @@ def places(facts: Facts) -> list[str]:
     return lines
 
 
-def _userplaces(facts: Facts) -> list[str]:
+def _user_places(facts: Facts) -> list[str]:
     writable = " ".join(word(path) for path in outermost(facts.data))
     return [
         "# Everything is read-only but what is named; the user's own manager does this in a user",
@@ -69,12 +69,12 @@ def _not_executable(facts: Facts) -> list[str]:
     return [*places, *(f"-{place}" for place in ("/tmp", "/var/tmp", "/dev/shm", "/run"))]
 
 
-def bound_back(facts: Facts) -> list[Path]:
+def bound_back(facts: Facts, bound_already: Iterable[Path] = ()) -> list[Path]:
     """What the program needs of the places that the sandbox hides."""
+    inside = list(bound_already)
     needed = [*facts.code, *([facts.config] if facts.config is not None else [])]
     hidden = [path for path in needed if any(path.is_relative_to(root) for root in _TMPFS)]
-    inside = outermost(facts.data)
-    return outermost(p for p in hidden if not any(p.is_relative_to(data) for data in inside))
+    return outermost(p for p in hidden if not any(p.is_relative_to(each) for each in inside))
 
 
 def outermost(paths: Iterable[Path]) -> list[Path]:
