@@ -1,5 +1,7 @@
 """The documents show the program as it is: every command in them is run, every picture drawn."""
 
+import ast
+
 import pytest
 
 from tools.docs.console import ROOT, blocks_without_reason, with_real_output
@@ -36,3 +38,29 @@ def test_output_that_is_not_the_real_one_is_noticed() -> None:
 def test_a_block_that_is_not_run_needs_a_reason() -> None:
     assert blocks_without_reason("text\n```sh\nrm x\n```\n") == ["rm x\n"]
     assert blocks_without_reason("<!-- not run: it needs root -->\n```sh\nrm x\n```\n") == []
+
+
+def codes_in_the_source() -> set[str]:
+    """Every code that a problem can have: written in a call, or in a table of faults."""
+    found = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            place = {"HalfError": 0, "Problem": 1, "_warning": 1}
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                arguments = node.args[place.get(node.func.id, len(node.args)) :][:1]
+            elif isinstance(node, ast.Tuple) and path.name == "faults.py":
+                arguments = node.elts[:1]
+            else:
+                continue
+            for each in arguments:
+                value = each.value if isinstance(each, ast.Constant) else None
+                if isinstance(value, str) and value.replace("_", "").isalpha():
+                    found.add(value)
+    return found
+
+
+def test_every_problem_that_can_be_told_is_in_the_troubleshooting() -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    codes = codes_in_the_source()
+    assert {"index_unreadable", "outside_cache", "database_locked"} <= codes
+    assert [code for code in sorted(codes) if f"`{code}`" not in page] == []
