@@ -14,7 +14,7 @@ import pytest
 from narration_cleanup.actions import Outcome, RemoveEntry
 from narration_cleanup.apply import apply_cache
 from narration_cleanup.cache import replace
-from narration_cleanup.cache.directory import OWN_FOLDER
+from narration_cleanup.cache.directory import OWN_FOLDER, Directory
 from narration_cleanup.cache.local import IndexedDirectory
 from narration_cleanup.cache.staging import Staging
 from narration_cleanup.errors import ConfigError, IndexChangedError
@@ -362,3 +362,42 @@ def test_zero_byte_audio_goes_whatever_its_entry_says(
     assert isinstance(next(iter(planned.actions)), RemoveEntry)
     result = apply(store, planned)
     assert result.outcomes.count(Outcome.DONE) == 4
+
+
+@pytest.mark.parametrize("age", [20, 1])
+def test_an_entry_whose_file_name_no_file_can_have_stops_nothing(
+    sample: CacheSample, store: IndexedDirectory, age: int
+) -> None:
+    """It has no file, so it goes like any other of its kind, and the rest is cleaned beside it."""
+    entries = read_index(sample.index)
+    entry = sample.entries[DAYS.index(age)]
+    entries[entry.key]["file_path"] = "a" * 300 + ".mp3"
+    write_index(sample.index, entries)
+    result = apply(store, plan(store))
+    assert set(outcomes(result)) == {"done"}
+    left = {entry.key for entry in sample.entries[3:]} - {entry.key}
+    assert set(read_index(sample.index)) == left
+    assert list(result.problems) == []
+
+
+@pytest.mark.parametrize("key", ["k" * 300, "nul\0", "../../victim", "/victim"])
+def test_a_key_that_is_no_name_lays_claim_to_nothing(
+    sample: CacheSample, store: IndexedDirectory, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An entry that cannot be judged keeps the audio of its key; nothing outside is looked at."""
+    entries: dict[str, object] = dict(read_index(sample.index))
+    entries[key] = {"file_path": f"a/{key}.mp3"}
+    write_index(sample.index, entries)
+    asked: list[str] = []
+    status = Directory.status
+
+    def watched(directory: Directory, name: str) -> os.stat_result | None:
+        asked.append(name)
+        return status(directory, name)
+
+    monkeypatch.setattr(Directory, "status", watched)
+    planned = plan(store)
+    assert [problem.code for problem in planned.problems] == ["odd_entry"]
+    assert outcomes(apply(store, planned)) == ["done"] * 3
+    assert not any("/" in name for name in asked)
+    assert json.loads(sample.index.read_text())[key] == entries[key]

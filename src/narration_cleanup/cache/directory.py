@@ -15,6 +15,8 @@ from narration_cleanup.locking import run_lock, try_lock, unlock
 
 OWN_FOLDER = ".narration-cleanup"
 """The tool's own folder inside the cache directory; the service never looks at it."""
+NO_SUCH_FILE = frozenset({errno.ENOENT, errno.ENAMETOOLONG})
+"""No file has a name that is too long for one: an entry may state it all the same."""
 _NO_LOCKS = frozenset({errno.EBADF, errno.ENOLCK, errno.ENOTSUP, errno.EINVAL})
 _PLACES = {"/": "the root directory", "~": "your home directory"}
 
@@ -98,11 +100,13 @@ class Directory:
         return not free
 
     def status(self, name: str) -> os.stat_result | None:
-        """``lstat`` of a name in the directory; ``None`` where there is none."""
+        """``lstat`` of a name in the directory; ``None`` where there is none, or can be none."""
         try:
             return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return None
+        except OSError as error:
+            if error.errno in NO_SUCH_FILE:
+                return None
+            raise
 
     def free_bytes(self) -> int:
         """Bytes that the file system has left for an ordinary user."""

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from narration_cleanup.actions import Outcome
 from narration_cleanup.cache import FileTarget, Removal
-from narration_cleanup.cache.directory import OWN_FOLDER, Directory, what_it_is
+from narration_cleanup.cache.directory import NO_SUCH_FILE, OWN_FOLDER, Directory, what_it_is
 from narration_cleanup.cache.folders import Folders
 from narration_cleanup.cache.listing import group_ref, ref_of
 from narration_cleanup.escape import shown
@@ -132,13 +132,12 @@ class Staging:
                 files += zip(target.sidecars, sidecars, strict=True)
             for name, status in files:
                 item.members.append((self._move_in(name), ref_of(status)))
-        except FileNotFoundError:
-            if not files:
+        except OSError as error:
+            if not files and error.errno in NO_SUCH_FILE:
                 return Removal(Outcome.DONE, note="its file was already gone")
             self._put_all_back(item)
-            return Removal(Outcome.SKIPPED, note=_CHANGED)
-        except OSError as error:
-            self._put_all_back(item)
+            if error.errno == errno.ENOENT:
+                return Removal(Outcome.SKIPPED, note=_CHANGED)
             if files and error.errno in _NO_ROOM:
                 return self._remove_in_place(files)
             return Removal(Outcome.FAILED, note=f"{shown(target.name)}: {error.strerror}")

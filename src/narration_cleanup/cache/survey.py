@@ -225,7 +225,8 @@ class IndexSurvey:
     def _claims(self, key: str, file_path: str | None) -> list[str]:
         """Names here that an entry which cannot be judged may mean: they are no orphans."""
         named = [] if file_path is None else [file_path.rpartition("/")[2]]
-        return named + [key + suffix for suffix in self._suffixes]
+        names = named + [key + suffix for suffix in self._suffixes]
+        return [name for name in names if "/" not in name and "\0" not in name]
 
 
 def _odd(key: str, value: Odd) -> Problem:
