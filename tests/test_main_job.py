@@ -221,3 +221,11 @@ def test_a_wrong_value_names_its_flag(sample: Sample, flags: list[str], told: st
     done = cleanup("stats", "--cache-dir", sample.cache.directory, *flags, expect=78)
     assert told in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["run", "stats"])
+def test_what_to_do_is_told_however_long_the_path_is(tmp_path: Path, command: str) -> None:
+    deep = tmp_path.joinpath(*["a-folder-of-a-service"] * 8)
+    deep.mkdir(parents=True)
+    told = cleanup(command, "--cache-dir", deep, expect=78).stderr
+    assert 'say cache.index = "none" for a cache that has none' in told

@@ -15,7 +15,7 @@ import typer
 from narration_cleanup import __version__
 from narration_cleanup.commands.frugal import FrugalCommand, FrugalGroup
 from narration_cleanup.errors import CleanupError, ExitCode
-from narration_cleanup.escape import shown
+from narration_cleanup.escape import shown_line
 from narration_cleanup.output.streams import stand_in_for_closed_streams
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def main() -> None:
         app()
     except CleanupError as error:
         for line in str(error).splitlines():
-            _tell(shown(line))
+            _tell(shown_line(line))
         sys.exit(error.exit_code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -120,7 +120,7 @@ def main() -> None:
     except Exception as error:
         if {"-v", "--verbose"} & set(sys.argv):
             raise
-        _tell(f"internal error: {type(error).__name__}: {shown(error)}; -v shows where")
+        _tell(f"internal error: {type(error).__name__}: {shown_line(error)}; -v shows where")
         sys.exit(ExitCode.FAILED)
 
 

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 SHOWN_LENGTH = 200
+LINE_LENGTH = 2_000
+"""A line of ours holds a few names, and ends in what to do: that must not be cut off."""
 
 
-def shown(text: object) -> str:
+def shown(text: object, *, most: int = SHOWN_LENGTH) -> str:
     """``text`` with control, bidirectional and all other unprintable characters escaped.
 
-    They become ``\\x..`` and ``\\u....``, as do spaces that only look like the space. At most 200
+    They become ``\\x..`` and ``\\u....``, as do spaces that only look like the space. At most ``most``
     characters are shown, so that a 10 MB key stays one line.
     """
     whole = str(text)
-    if len(whole) <= SHOWN_LENGTH and whole.isprintable():
+    if len(whole) <= most and whole.isprintable():
         return whole
-    cut = whole[:SHOWN_LENGTH]
-    tail = f"… ({len(whole)} characters)" if len(whole) > SHOWN_LENGTH else ""
+    cut = whole[:most]
+    tail = f"… ({len(whole)} characters)" if len(whole) > most else ""
     return "".join(_shown_character(character) for character in cut) + tail
+
+
+def shown_line(text: object) -> str:
+    """The same for a whole line of ours: what, where, and what to do."""
+    return shown(text, most=LINE_LENGTH)
 
 
 def _shown_character(character: str) -> str:

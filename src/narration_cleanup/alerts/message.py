@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from narration_cleanup.escape import shown
+from narration_cleanup.escape import shown, shown_line
 from narration_cleanup.record import KILLED, RunRecord
 from narration_cleanup.result import RunOutcome
 
@@ -82,7 +82,7 @@ def _counts(record: RunRecord) -> list[str]:
 
 def _problems(record: RunRecord) -> list[str]:
     told = [
-        f"{problem.severity.value}: {problem.half.value}: {shown(problem.message)}"
+        f"{problem.severity.value}: {problem.half.value}: {shown_line(problem.message)}"
         + (f" ({shown(problem.subject)})" if problem.subject is not None else "")
         for problem in record.problems[:PROBLEMS_TOLD]
     ]

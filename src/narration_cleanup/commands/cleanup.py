@@ -15,7 +15,7 @@ from narration_cleanup import job, telling
 from narration_cleanup.commands import options
 from narration_cleanup.commands.options import Invocation
 from narration_cleanup.errors import CleanupError, ExitCode
-from narration_cleanup.escape import shown
+from narration_cleanup.escape import shown_line
 from narration_cleanup.lookback import with_last_run, with_past
 from narration_cleanup.opening import Halves, cache_policy, open_halves, request_policy
 from narration_cleanup.output import human
@@ -116,7 +116,7 @@ def _carry_out(call: Invocation, result: Result, work: Work) -> ExitCode:
     except CleanupError as error:
         result.stop(error.exit_code, str(error))
     except Exception as error:
-        result.stop(ExitCode.FAILED, f"internal error: {type(error).__name__}: {shown(error)}")
+        result.stop(ExitCode.FAILED, f"internal error: {type(error).__name__}: {shown_line(error)}")
         _remember_and_tell(told, result, log, watch)
         raise
     if told is None and not result.dry_run:

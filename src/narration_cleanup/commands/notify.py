@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from narration_cleanup.errors import ConfigError, ExitCode
-from narration_cleanup.escape import shown
+from narration_cleanup.escape import shown, shown_line
 from narration_cleanup.settings import AlertsSettings, load_despite_faults, load_settings
 from narration_cleanup.telling import host_name, tell_of
 
@@ -38,7 +38,7 @@ def notify_command(
         raise typer.BadParameter("give either --unit NAME or --test")
     said = _trial(context) if test else _tell_of_unit(context, unit or "", start=start)
     for line in said:
-        print(f"narration-cleanup: {shown(line)}", file=sys.stderr)
+        print(f"narration-cleanup: {shown_line(line)}", file=sys.stderr)
     raise typer.Exit(ExitCode.FAILED if said else ExitCode.DONE)
 
 

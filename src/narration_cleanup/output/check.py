@@ -7,7 +7,7 @@ from json import JSONEncoder
 from typing import TextIO
 
 from narration_cleanup import __version__
-from narration_cleanup.escape import shown
+from narration_cleanup.escape import shown, shown_line
 from narration_cleanup.finding import Finding, Status
 from narration_cleanup.output.json import SCHEMA_VERSION, Json
 from narration_cleanup.output.streams import allow_any_character, until_closed
@@ -51,11 +51,11 @@ def show_check(findings: Sequence[Finding], stream: TextIO, *, quiet: bool = Fal
             word = f"{finding.status.value:<{_MARGIN - 1}}"
             if coloured:
                 word = f"\x1b[{_COLOURS[finding.status]}m{word}\x1b[0m"
-            stream.write(f"{word} {finding.check}: {shown(finding.message)}\n")
+            stream.write(f"{word} {finding.check}: {shown_line(finding.message)}\n")
             if finding.remedy:
                 stream.write(f"{'':<{_MARGIN}}-> {shown(finding.remedy)}\n")
             for line in finding.details:
-                stream.write(f"{'':<{_MARGIN}}   {shown(line)}\n")
+                stream.write(f"{'':<{_MARGIN}}   {shown_line(line)}\n")
         if not quiet:
             stream.write(f"{_total(findings)}\n")
 

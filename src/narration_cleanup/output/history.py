@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from json import JSONEncoder
 from typing import TextIO
 
-from narration_cleanup.escape import shown
+from narration_cleanup.escape import shown, shown_line
 from narration_cleanup.model import Problem
 from narration_cleanup.output.json import SCHEMA_VERSION, Json
 from narration_cleanup.output.sentences import problem_line
@@ -136,7 +136,7 @@ def _facts(record: RunRecord) -> Iterator[tuple[str, str]]:
     code = "" if record.exit_code is None else f", exit code {record.exit_code}"
     yield "outcome", f"{shown(record.outcome)}{code}"
     if record.message:
-        yield "message", shown(record.message)
+        yield "message", shown_line(record.message)
     if record.finished_at is None:
         return
     yield "planned", count(record.planned_count, "action")

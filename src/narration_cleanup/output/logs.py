@@ -14,7 +14,7 @@ from enum import Enum
 from typing import TextIO
 
 from narration_cleanup.actions import CACHE_REASONS, CancelRequest, Outcome, Reason
-from narration_cleanup.escape import shown
+from narration_cleanup.escape import shown, shown_line
 from narration_cleanup.model import Problem, Severity
 from narration_cleanup.output.streams import allow_any_character, write_or_wait
 from narration_cleanup.output.words import MB, count, entries, iso
@@ -167,7 +167,7 @@ class Log:
         self.say(
             level,
             "problem",
-            f"{problem.half.value.capitalize()}: {shown(problem.message)}{subject}",
+            f"{problem.half.value.capitalize()}: {shown_line(problem.message)}{subject}",
             half=problem.half.value,
             code=problem.code,
             subject=problem.subject,
@@ -180,16 +180,16 @@ class Log:
         level = _END_LEVEL.get(result.outcome, Level.ERROR)
         say = self._routine if result.outcome is RunOutcome.SUCCESS else self._wrong
         for line in result.message.splitlines():
-            say("finished", shown(line), level, outcome=result.outcome.value)
+            say("finished", shown_line(line), level, outcome=result.outcome.value)
 
     def error(self, message: str, exit_code: int) -> None:
         """A command could not be done at all: one line for each fault in ``message``."""
         for line in message.splitlines():
-            self._write(Level.ERROR, "error", shown(line), {"exit_code": exit_code})
+            self._write(Level.ERROR, "error", shown_line(line), {"exit_code": exit_code})
 
     def warning(self, message: str) -> None:
         """Something odd that stops nothing; said even where quiet or muted: no report has it."""
-        self._write(Level.WARNING, "warning", shown(message), {})
+        self._write(Level.WARNING, "warning", shown_line(message), {})
 
     def say(self, level: Level, event: str, message: str, **fields: Field) -> None:
         """Write one line, whatever ``quiet`` says. ``message`` is to be safe to show."""
@@ -249,7 +249,7 @@ class Log:
         self, outcome: Outcome, note: str | None, verb: str, text: str, **fields: Field
     ) -> None:
         """One action: a failed one always, a skipped or done one where verbose."""
-        more = "" if note is None else f" ({shown(note)})"
+        more = "" if note is None else f" ({shown_line(note)})"
         if outcome is Outcome.FAILED:
             self._wrong("failed_action", f"Failed: {text}{more}", Level.ERROR, **fields)
         elif self._verbose and outcome is Outcome.SKIPPED:

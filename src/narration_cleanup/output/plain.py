@@ -13,7 +13,7 @@ from narration_cleanup.actions import (
     Outcome,
     Reason,
 )
-from narration_cleanup.escape import shown
+from narration_cleanup.escape import shown, shown_line
 from narration_cleanup.model import Problem
 from narration_cleanup.output import sentences
 from narration_cleanup.output.digest import size_of
@@ -42,7 +42,7 @@ def write_dry_run(
             stream.write(f"{line}\n")
     _write_problems(result.all_problems(), stream, verbose=True)
     for line in result.message.splitlines():
-        stream.write(f"{shown(line)}\n")
+        stream.write(f"{shown_line(line)}\n")
 
 
 def _write_items(outcomes: Iterable[tuple[Action, Outcome, str | None]], stream: TextIO) -> None:

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from narration_cleanup.actions import Action, Outcome
-from narration_cleanup.escape import shown
+from narration_cleanup.escape import shown, shown_line
 from narration_cleanup.output import sentences
 from narration_cleanup.output.digest import Row, grouped
 from narration_cleanup.output.terminal import (
@@ -65,7 +65,7 @@ def print_run(
         console.print(Padding(problem_table(problems, verbose=verbose), (0, 0, 0, 2)))
     console.print()
     for line in result.message.splitlines():
-        console.print(Text(shown(line), f"bold {_MESSAGE_STYLE.get(result.outcome, BAD)}"))
+        console.print(Text(shown_line(line), f"bold {_MESSAGE_STYLE.get(result.outcome, BAD)}"))
 
 
 def _print_cache(result: Result, console: Console, *, verbose: bool) -> None:
@@ -174,7 +174,7 @@ def _print_stacked(rows: Sequence[Row], console: Console, width: int) -> None:
 def _why(row: Row) -> Text:
     text = Text(shown(row.detail), QUIET)
     if row.outcome in (Outcome.FAILED, Outcome.SKIPPED):
-        note = "" if row.note is None else f" ({shown(row.note)})"
+        note = "" if row.note is None else f" ({shown_line(row.note)})"
         text = Text(f"{row.outcome.value}{note}: ", BAD).append_text(text)
     return text
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from narration_cleanup.actions import Reason
-from narration_cleanup.escape import shown
+from narration_cleanup.escape import shown, shown_line
 from narration_cleanup.model import Problem, RequestStatus, Severity
 from narration_cleanup.output.digest import Group
 from narration_cleanup.output.words import age, clock, count, entries, size
@@ -109,7 +109,7 @@ def problems_title(problems: Sequence[Problem]) -> str:
 def problem_line(problem: Problem) -> str:
     """One problem in one line, safe to show: half, message (with what to do), subject."""
     subject = "" if problem.subject is None else f" ({shown(problem.subject)})"
-    return f"{problem.half.value}: {shown(problem.message)}{subject}"
+    return f"{problem.half.value}: {shown_line(problem.message)}{subject}"
 
 
 def in_order(by_status: Mapping[str, int]) -> list[tuple[str, int]]:
