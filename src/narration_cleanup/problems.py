@@ -11,25 +11,33 @@ MOST_OF_A_KIND = 100
 """Problems of one code that are kept whole; more are only counted."""
 
 
+_Kind = tuple[Half, str, Severity]
+
+
 class Problems:
     """Problems in the order met; of each code the first 100 whole, the rest as one line."""
 
     def __init__(self, problems: Iterable[Problem] = ()) -> None:
         self._kept: list[Problem] = []
-        self._seen: Counter[tuple[Half, str, Severity]] = Counter()
+        self._seen: Counter[_Kind] = Counter()
         self.extend(problems)
 
     def add(self, problem: Problem) -> None:
         """Take note of one."""
-        kind = (problem.half, problem.code, problem.severity)
+        kind = _kind(problem)
         self._seen[kind] += 1
         if self._seen[kind] <= MOST_OF_A_KIND:
             self._kept.append(problem)
 
     def extend(self, problems: Iterable[Problem]) -> None:
-        """Take note of several."""
+        """Take note of several; of those collected elsewhere, also the ones only counted there."""
+        only_counted: Counter[_Kind] = Counter()
+        if isinstance(problems, Problems):
+            only_counted = problems._seen - Counter(map(_kind, problems._kept))
+            problems = problems._kept
         for problem in problems:
             self.add(problem)
+        self._seen.update(only_counted)
 
     def __iter__(self) -> Iterator[Problem]:
         yield from self._kept
@@ -40,3 +48,7 @@ class Problems:
 
     def __len__(self) -> int:
         return self._seen.total()
+
+
+def _kind(problem: Problem) -> _Kind:
+    return problem.half, problem.code, problem.severity

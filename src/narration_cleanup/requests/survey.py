@@ -6,7 +6,6 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,7 +54,10 @@ class SqliteSurvey:
     @property
     def problems(self) -> Iterable[Problem]:
         """What was met by the latest pass of each stream, the counting one included."""
-        return chain.from_iterable(self._found.values())
+        met = Problems()
+        for found in self._found.values():
+            met.extend(found)
+        return met
 
     def by_status(self) -> dict[str, int]:
         """Every row counted, by the service's words; unknown ones as they stand."""
