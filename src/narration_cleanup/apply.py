@@ -9,6 +9,7 @@ a new index needs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import TypeVar
 
@@ -22,8 +23,8 @@ from narration_cleanup.actions import (
     RemoveFile,
     RequestAction,
 )
-from narration_cleanup.cache import CacheStore, FileTarget, Removal, StoppedError
-from narration_cleanup.errors import HalfError
+from narration_cleanup.cache import CacheStore, DropReport, FileTarget, Removal, StoppedError
+from narration_cleanup.errors import HalfError, half_error
 from narration_cleanup.model import Half, Problem
 from narration_cleanup.plan import CachePlan, RequestPlan
 from narration_cleanup.progress import Progress
@@ -51,12 +52,12 @@ def apply_cache(plan: CachePlan, store: CacheStore, stop: Stop, progress: Progre
             if trouble is not None:
                 raise trouble
             _remove(batch, store, result)
-        except HalfError as error:
-            trouble = error
+        except (HalfError, OSError) as error:
+            trouble = half_error(error, "not_removed")
             for position, action in batch:
                 untouched = result.outcomes.get(position) is Outcome.PLANNED
                 if untouched and not isinstance(action, DropEntry):
-                    result.outcomes.set(position, Outcome.FAILED, str(error))
+                    result.outcomes.set(position, Outcome.FAILED, str(trouble))
         progress.advance(len(batch))
     progress.done()
     if trouble is not None:
@@ -96,7 +97,8 @@ def apply_requests(
         result.problems.add(Problem(Half.REQUESTS, trouble.code, str(trouble)))
     result.problems.extend(store.problems)
     if result.deleted_count:
-        result.freed_pages = store.free_pages() or 0
+        with suppress(HalfError):  # a figure beside the work, which is done
+            result.freed_pages = store.free_pages() or 0
     return result
 
 
@@ -165,7 +167,11 @@ def _entries_to_drop(result: CacheResult) -> Iterator[tuple[int, RemoveEntry | D
 
 def _commit(store: CacheStore, result: CacheResult) -> None:
     """Let the index follow, and say of each entry whether it is out of it."""
-    report = store.drop_entries((action.ref, action.file) for _, action in _entries_to_drop(result))
+    entries = ((action.ref, action.file) for _, action in _entries_to_drop(result))
+    try:
+        report = store.drop_entries(entries)
+    except (HalfError, OSError) as error:
+        report = DropReport(error=str(half_error(error, "index_not_replaced")))
     if report.error is not None:
         result.problems.add(Problem(Half.CACHE, "index_not_replaced", report.error))
     for position, action in _entries_to_drop(result):

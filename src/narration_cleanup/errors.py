@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from narration_cleanup.escape import shown
+
 
 class ExitCode(IntEnum):
     """What the process tells its caller; also listed in ``--help`` and the README."""
@@ -67,3 +69,11 @@ class IndexChangedError(CleanupError):
     def __init__(self, message: str, size: int = 0) -> None:
         super().__init__(message)
         self.size = size
+
+
+def half_error(error: HalfError | OSError, code: str) -> HalfError:
+    """What stops a half: ``error`` itself, or a fault of the disk with what and where."""
+    if isinstance(error, HalfError):
+        return error
+    where = f"{shown(error.filename)}: " if error.filename else ""
+    return HalfError(code, f"{where}{error.strerror}; look at the disk and its permissions")

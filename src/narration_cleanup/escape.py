@@ -10,8 +10,8 @@ LINE_LENGTH = 2_000
 def shown(text: object, *, most: int = SHOWN_LENGTH) -> str:
     """``text`` with control, bidirectional and all other unprintable characters escaped.
 
-    They become ``\\x..`` and ``\\u....``, as do spaces that only look like the space. At most ``most``
-    characters are shown, so that a 10 MB key stays one line.
+    They become ``\\x..`` and ``\\u....``, as do spaces that only look like the space. At most
+    ``most`` characters are shown, so that a 10 MB key stays one line.
     """
     whole = str(text)
     if len(whole) <= most and whole.isprintable():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from narration_cleanup.cache import CacheStore
-from narration_cleanup.errors import HalfError, IndexChangedError
+from narration_cleanup.errors import HalfError, IndexChangedError, half_error
 from narration_cleanup.escape import shown
 from narration_cleanup.looking import Watched
 from narration_cleanup.model import Half, Problem
@@ -80,11 +80,9 @@ def attempt(work: Callable[[], T], half: Half, problems: Problems) -> T | None:
     """What ``work`` returns; ``None`` where the half is out of reach, and a problem says why."""
     try:
         return work()
-    except HalfError as error:
-        problems.add(Problem(half, error.code, str(error)))
-    except OSError as error:
-        where = f" {shown(error.filename)}" if error.filename else ""
-        problems.add(Problem(half, "unreadable", f"{error.strerror}{where}"))
+    except (HalfError, OSError) as error:
+        fault = half_error(error, "unreadable")
+        problems.add(Problem(half, fault.code, str(fault)))
     return None
 
 

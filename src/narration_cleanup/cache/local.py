@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from narration_cleanup.actions import Outcome
 from narration_cleanup.cache import DropReport, FileTarget, Removal, index
 from narration_cleanup.cache.directory import Directory
 from narration_cleanup.cache.index import UnreadableIndexError
@@ -25,6 +26,7 @@ from narration_cleanup.cache.replace import Replacement
 from narration_cleanup.cache.staging import FRESH, SETTLE, Staging
 from narration_cleanup.cache.survey import IndexSurvey, ReadTime
 from narration_cleanup.errors import ConfigError, HalfError, IndexChangedError
+from narration_cleanup.escape import shown
 from narration_cleanup.model import Ref
 from narration_cleanup.waiting import Deadline
 
@@ -112,7 +114,13 @@ class IndexedDirectory:
         removals = self._staging.remove(files, settled_before)
         fresh = [position for position, removal in enumerate(removals) if removal.note is FRESH]
         if fresh:
-            confirmed = self._confirmed([(position, files[position]) for position in fresh])
+            try:
+                confirmed = self._confirmed([(position, files[position]) for position in fresh])
+            except OSError as error:
+                for position in fresh:
+                    note = f"{shown(files[position].name)}: {error.strerror}"
+                    removals[position] = Removal(Outcome.FAILED, note=note)
+                return removals
             again = self._staging.remove([target for _, target in confirmed])
             for (position, _), removal in zip(confirmed, again, strict=True):
                 removals[position] = removal

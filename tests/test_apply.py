@@ -1,0 +1,148 @@
+"""What a run says of its work where a store fails in the middle of it."""
+
+import errno
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from narration_cleanup import apply
+from narration_cleanup.actions import Actions, DeleteRequest, Reason, RequestAction
+from narration_cleanup.apply import apply_cache, apply_requests
+from narration_cleanup.cache import DropReport, FileTarget, Removal
+from narration_cleanup.cache.directory import Directory
+from narration_cleanup.cache.local import IndexedDirectory
+from narration_cleanup.errors import HalfError
+from narration_cleanup.model import Ref, RequestStatus
+from narration_cleanup.plan import CachePlan, CachePolicy, RequestPlan, plan_cache
+from narration_cleanup.problems import Problems
+from narration_cleanup.progress import NoProgress
+from narration_cleanup.requests.mapping import RequestMapping
+from narration_cleanup.requests.sqlite import SqliteRequests
+from narration_cleanup.result import CacheResult
+from narration_cleanup.stopping import Stop
+from narration_cleanup.timestamps import reader
+from narration_cleanup.totals import RequestTotals
+from tests.samples import (
+    SAMPLE_NOW,
+    CacheSample,
+    EntrySpec,
+    RequestSpec,
+    make_cache,
+    make_requests,
+    read_index,
+    read_requests,
+)
+
+NOW = SAMPLE_NOW.timestamp()
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> CacheSample:
+    entries = [EntrySpec(age=timedelta(days=days), size=100 + days) for days in (20, 9, 8, 6, 1)]
+    return make_cache(tmp_path / "cache" / "narration", entries=entries)
+
+
+@pytest.fixture
+def store(sample: CacheSample) -> Iterator[IndexedDirectory]:
+    opened = IndexedDirectory(
+        sample.directory,
+        index_name="cache_index.json",
+        audio_suffixes=(".mp3",),
+        read_time=reader("UTC"),
+    )
+    yield opened
+    opened.close()
+
+
+def plan(store: IndexedDirectory) -> CachePlan:
+    with store.survey() as survey:
+        return plan_cache(survey, CachePolicy(), NOW)
+
+
+def outcomes(result: CacheResult) -> list[str]:
+    return [outcome.value for _, outcome, _ in result.outcomes]
+
+
+@pytest.mark.parametrize(
+    "fault", [OSError(errno.EIO, os.strerror(errno.EIO), "x"), HalfError("lost", "it is lost")]
+)
+def test_what_went_before_a_store_failed_leaves_the_index(
+    sample: CacheSample,
+    store: IndexedDirectory,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Exception,
+) -> None:
+    monkeypatch.setattr(apply, "FILES_AT_A_TIME", 1)
+    remove = IndexedDirectory.remove
+
+    def failing(store: IndexedDirectory, files: Sequence[FileTarget]) -> Sequence[Removal]:
+        if files[0].name == sample.entries[1].name:
+            raise fault
+        return remove(store, files)
+
+    monkeypatch.setattr(IndexedDirectory, "remove", failing)
+    result = apply_cache(plan(store), store, Stop(), NoProgress())
+    assert outcomes(result) == ["done", "failed", "failed"]
+    assert len(result.problems) == 1
+    left = [entry.key for entry in sample.entries[1:]]
+    assert list(read_index(sample.index)) == left
+
+
+def test_an_index_that_cannot_be_followed_up_is_told_of_every_entry(
+    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_: IndexedDirectory, entries: Iterable[tuple[Ref, str]]) -> DropReport:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), "x")
+
+    planned = plan(store)
+    monkeypatch.setattr(IndexedDirectory, "drop_entries", failing)
+    result = apply_cache(planned, store, Stop(), NoProgress())
+    assert outcomes(result) == ["failed"] * 3
+    assert [problem.code for problem in result.problems] == ["index_not_replaced"]
+    assert result.freed_bytes == 120 + 109 + 108
+
+
+def test_a_fault_at_young_audio_leaves_what_was_done_beside_it(
+    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    young = sample.entries[1].name
+    os.utime(sample.directory / young)
+    planned = plan(store)
+    status = Directory.status
+
+    def failing(directory: Directory, name: str) -> os.stat_result | None:
+        if name == young:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), name)
+        return status(directory, name)
+
+    monkeypatch.setattr(Directory, "status", failing)
+    result = apply_cache(planned, store, Stop(), NoProgress())
+    assert outcomes(result) == ["done", "failed", "done"]
+    assert (sample.directory / young).exists()
+    assert sample.entries[1].key in read_index(sample.index)
+
+
+def test_deleted_rows_are_told_of_although_the_figures_after_them_cannot_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = tmp_path / "requests.db"
+    rows = make_requests(database, rows=[RequestSpec("completed", age=timedelta(days=40))])
+    requests = SqliteRequests(database, RequestMapping())
+    (page,) = requests.survey().finished(NOW)
+    actions: Actions[RequestAction] = Actions(RequestAction)
+    actions.append(
+        DeleteRequest(page[0].id, RequestStatus.COMPLETED, 1.0, Reason.FINISHED, "", page[0].guard)
+    )
+
+    def busy(_: SqliteRequests) -> int | None:
+        raise HalfError("database_locked", "another process kept the database locked")
+
+    monkeypatch.setattr(SqliteRequests, "free_pages", busy)
+    planned = RequestPlan(actions, RequestTotals(), Problems())
+    result = apply_requests(planned, requests, NOW, Stop(), NoProgress())
+    requests.close()
+    assert result.deleted_count == len(rows) == 1
+    assert read_requests(database) == {}
