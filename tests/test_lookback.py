@@ -107,7 +107,7 @@ def test_a_timer_knows_better_when_the_next_run_is(
         last_exit=None,
     )
     monkeypatch.setattr("narration_cleanup.systemd.manager.is_running", lambda: True)
-    monkeypatch.setattr("narration_cleanup.systemd.status.read_schedule", lambda: schedule)
-    assert with_timer(stats).next_run_at == NOW + 60
-    monkeypatch.setattr("narration_cleanup.systemd.status.read_schedule", lambda: None)
-    assert with_timer(stats) == stats
+    monkeypatch.setattr("narration_cleanup.systemd.status.find_schedule", lambda _: schedule)
+    assert with_timer(stats, None).next_run_at == NOW + 60
+    monkeypatch.setattr("narration_cleanup.systemd.status.find_schedule", lambda _: None)
+    assert with_timer(stats, None) == stats

@@ -65,15 +65,15 @@ def with_last_run(stats: Stats, run: RunRecord | None) -> Stats:
     )
 
 
-def with_timer(stats: Stats) -> Stats:
+def with_timer(stats: Stats, config_file: Path | None) -> Stats:
     """The statistics with the next run as systemd's timer has it, where there is one."""
     from narration_cleanup.systemd.manager import is_running
 
     if not is_running():
         return stats
-    from narration_cleanup.systemd.status import read_schedule
+    from narration_cleanup.systemd.status import find_schedule
 
-    schedule = read_schedule()
+    schedule = find_schedule(config_file)
     if schedule is None or schedule.next_run is None:
         return stats
     return replace(stats, next_run_at=schedule.next_run.timestamp())

@@ -78,7 +78,7 @@ class Place:
 @pytest.fixture(autouse=True)
 def no_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever this machine's own systemd and cron say, is not of the test."""
-    monkeypatch.setattr("narration_cleanup.systemd.status.read_schedule", lambda: None)
+    monkeypatch.setattr("narration_cleanup.systemd.status.find_schedule", lambda _: None)
     monkeypatch.setattr(schedule, "cron_lines", lambda places: ["0 */6 * * * narration-cleanup"])
 
 
@@ -268,7 +268,7 @@ def test_a_timer(
         last_result=None,
         last_exit=None,
     )
-    monkeypatch.setattr("narration_cleanup.systemd.status.read_schedule", lambda: found)
+    monkeypatch.setattr("narration_cleanup.systemd.status.find_schedule", lambda _: found)
     finding = place.one("schedule")
     assert finding.status is status
     assert message in finding.message

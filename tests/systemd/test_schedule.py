@@ -221,6 +221,9 @@ def test_a_stop_ends_a_long_run_cleanly_and_the_next_one_finishes(
 def test_the_interval_is_changed_by_installing_again(machine: Container, service: Service) -> None:
     machine.run("narration-cleanup", "systemd", "install")
     assert show(machine, TIMER, "TimersCalendar").startswith("{ OnCalendar=*-*-* 00/6:00:00 ;")
+    status = json.loads(machine.run("narration-cleanup", "systemd", "status", "--json").stdout)
+    stats = json.loads(machine.run("narration-cleanup", "stats", "--json", user="narration").stdout)
+    assert stats["next_run_at"][:19] == status["next_run"][:19]
     configure(machine, "cleanup.interval_hours = 7\n")
     machine.run("narration-cleanup", "systemd", "install")
     assert show(machine, TIMER, "TimersCalendar") == ""

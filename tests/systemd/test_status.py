@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
+from pathlib import Path
 
+import pytest
+
+from narration_cleanup.systemd import status
 from narration_cleanup.systemd.show import NOT_INSTALLED, schedule_document, schedule_lines
 from narration_cleanup.systemd.status import next_in_list, parse_show, schedule_of
 
@@ -90,6 +95,33 @@ def test_the_list_of_timers_knows_when_a_monotonic_one_elapses() -> None:
     for other in (None, "", "[]", "{", "[1]", '[{"unit":"x"}]', listed.replace("17954", "x")):
         assert next_in_list(other, TIMER) is None
     assert next_in_list(listed, "other.timer") is None
+
+
+@pytest.mark.parametrize(
+    ("file", "asked"),
+    [
+        (None, [(None, False), (None, True)]),
+        ("/etc/narration-cleanup/config.toml", [(None, False), (None, True)]),
+        ("/etc/narration-cleanup/voices.toml", [("voices", False), ("voices", True)]),
+        ("/home/me/voices.toml", [(None, False), (None, True)]),
+    ],
+)
+def test_the_configuration_file_tells_which_timer_is_meant(
+    file: str | None, asked: list[tuple[str | None, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str | None, bool]] = []
+
+    def read(instance: str | None, *, for_user: bool = False) -> None:
+        seen.append((instance, for_user))
+
+    monkeypatch.setattr(status, "read_schedule", read)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert status.find_schedule(None if file is None else Path(file)) is None
+    assert seen == asked
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    seen.clear()
+    status.find_schedule(None)
+    assert seen == [(None, False)]
 
 
 def test_nothing_installed() -> None:

@@ -20,7 +20,7 @@ _INSTALL = "narration-cleanup systemd install, or a line for cron: systemd insta
 
 def check_schedule(settings: Settings, now: float) -> Iterator[Finding]:
     """The timer or cron, the last run, and the last success."""
-    yield _starter()
+    yield _starter(settings.config_file)
     unreadable: list[str] = []
     past = look_back(settings.cleanup.state_dir, unreadable.append)
     for text in unreadable:
@@ -30,11 +30,11 @@ def check_schedule(settings: Settings, now: float) -> Iterator[Finding]:
         yield from _runs(past, settings.cleanup.interval_hours * 3_600, now)
 
 
-def _starter() -> Finding:
+def _starter(config_file: Path | None) -> Finding:
     from narration_cleanup.systemd.manager import is_running
-    from narration_cleanup.systemd.status import Schedule, read_schedule
+    from narration_cleanup.systemd.status import Schedule, find_schedule
 
-    schedule: Schedule | None = read_schedule()
+    schedule: Schedule | None = find_schedule(config_file)
     if schedule is None:
         lines = cron_lines(CRON_PLACES)
         if lines:

@@ -58,7 +58,7 @@ def stats_command(
             in_progress=in_progress(halves),
         )
     stats, past = with_past(stats, settings.cleanup.state_dir)
-    stats = with_timer(stats)
+    stats = with_timer(stats, settings.config_file)
     if prometheus:
         with until_closed(sys.stdout):
             sys.stdout.write(_metrics(stats, past, settings))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from narration_cleanup.errors import CleanupError
-from narration_cleanup.systemd.installation import NAME
+from narration_cleanup.systemd.installation import CONFIG_DIR, NAME
 from narration_cleanup.systemd.manager import is_running, systemctl
 
 _PROPERTIES = (
@@ -60,6 +62,18 @@ def read_schedule(instance: str | None = None, *, for_user: bool = False) -> Sch
     except CleanupError:
         return None
     return schedule_of(timer, service, found, next_in_list(listed, timer))
+
+
+def find_schedule(config_file: Path | None) -> Schedule | None:
+    """The schedule of the installation that `config_file` configures: NAME.toml beside the
+    system's own file is that of the instance NAME. A user's own manager is asked last."""
+    instance = None
+    if config_file is not None and config_file.parent == CONFIG_DIR:
+        instance = None if config_file.stem == "config" else config_file.stem
+    found = read_schedule(instance)
+    if found is None and os.geteuid() != 0:
+        found = read_schedule(instance, for_user=True)
+    return found
 
 
 def parse_show(output: str) -> dict[str, dict[str, str]]:
