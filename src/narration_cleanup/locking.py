@@ -60,19 +60,14 @@ def run_lock(fd: int, location: str) -> Iterator[None]:
 
 @contextmanager
 def run_lock_in(state_dir: Path, location: str) -> Iterator[None]:
-    """The run lock of a request database without a cache: a file in the state directory.
+    """The run lock of what cannot be locked itself: a file in the state directory.
 
-    Where no file can be made there the run goes on: every row is guarded by what it was planned
-    on, so two runs at once can do no harm to each other.
+    Raises ``BusyError`` as ``run_lock`` does, ``OSError`` where no file can be made or locked.
     """
     name = f"run-{hashlib.sha256(location.encode(errors='replace')).hexdigest()[:16]}.lock"
-    try:
-        state_dir.mkdir(parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(state_dir / name, flags, 0o600)
-    except OSError:
-        yield
-        return
+    state_dir.mkdir(parents=True, exist_ok=True)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(state_dir / name, flags, 0o600)
     try:
         with run_lock(fd, location):
             yield

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from narration_cleanup.cache import CacheStore
 from narration_cleanup.errors import ConfigError, HalfError
+from narration_cleanup.escape import shown
 from narration_cleanup.locking import run_lock_in
 from narration_cleanup.plan import CachePolicy, RequestPolicy
 from narration_cleanup.plan.policy import DAY, HOUR, MB
@@ -26,18 +27,34 @@ class Halves:
 
     @contextmanager
     def locked(self, state_dir: Path) -> Iterator[None]:
-        """Hold the run lock of every half; raises ``BusyError`` where another run has one."""
+        """Hold the run lock of every half; raises ``BusyError`` where another run has one.
+
+        A cache that cannot be locked in any way is refused (``ConfigError``). Requests can do
+        without: every row is guarded by what it was planned on, so two runs do no harm.
+        """
         with ExitStack() as stack:
             if self.cache is not None:
                 try:
                     stack.enter_context(self.cache.locked())
-                except HalfError:  # network file systems cannot lock a directory
-                    stack.enter_context(run_lock_in(state_dir, self.cache.location))
+                except HalfError as fault:  # network file systems cannot lock a directory
+                    _lock_in(state_dir, self.cache, fault, stack)
             elif self.requests is not None:
-                stack.enter_context(run_lock_in(state_dir, self.requests.location))
+                with suppress(OSError):
+                    stack.enter_context(run_lock_in(state_dir, self.requests.location))
             if self.requests is not None:
                 stack.enter_context(self.requests.locked())
             yield
+
+
+def _lock_in(state_dir: Path, cache: CacheStore, fault: HalfError, stack: ExitStack) -> None:
+    try:
+        stack.enter_context(run_lock_in(state_dir, cache.location))
+    except OSError as error:
+        raise ConfigError(
+            f"{fault}; and no lock can be had in cleanup.state_dir {shown(state_dir)} instead: "
+            f"{error.strerror}. Two runs at once would damage the index: name a state_dir that "
+            "can be written"
+        ) from None
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from narration_cleanup.errors import ConfigError, HalfError
@@ -17,7 +17,6 @@ OWN_FOLDER = ".narration-cleanup"
 """The tool's own folder inside the cache directory; the service never looks at it."""
 NO_SUCH_FILE = frozenset({errno.ENOENT, errno.ENAMETOOLONG})
 """No file has a name that is too long for one: an entry may state it all the same."""
-_NO_LOCKS = frozenset({errno.EBADF, errno.ENOLCK, errno.ENOTSUP, errno.EINVAL})
 _PLACES = {"/": "the root directory", "~": "your home directory"}
 
 
@@ -78,16 +77,14 @@ class Directory:
         Raises ``BusyError`` when another run still has it after a few seconds, ``HalfError``
         where the file system cannot lock.
         """
-        try:
-            with run_lock(self.fd, str(self.path)):
-                yield
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-            raise HalfError(
-                "no_lock",
-                f"the file system of {shown(self.path)} cannot lock a directory ({error.strerror})",
-            ) from None
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(run_lock(self.fd, str(self.path)))
+            except OSError as error:
+                raise HalfError(
+                    "no_lock", f"{shown(self.path)} cannot be locked: {error.strerror}"
+                ) from None
+            yield
 
     def in_progress(self) -> bool:
         """Whether a run holds the lock now."""
