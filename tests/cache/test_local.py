@@ -17,7 +17,7 @@ from narration_cleanup.cache import replace
 from narration_cleanup.cache.directory import OWN_FOLDER, Directory
 from narration_cleanup.cache.local import IndexedDirectory
 from narration_cleanup.cache.staging import Staging
-from narration_cleanup.errors import ConfigError, IndexChangedError
+from narration_cleanup.errors import ConfigError, HalfError, IndexChangedError
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
 from narration_cleanup.progress import NoProgress
 from narration_cleanup.result import CacheResult
@@ -401,3 +401,32 @@ def test_a_key_that_is_no_name_lays_claim_to_nothing(
     assert outcomes(apply(store, planned)) == ["done"] * 3
     assert not any("/" in name for name in asked)
     assert json.loads(sample.index.read_text())[key] == entries[key]
+
+
+def test_an_index_that_vanishes_during_the_work_stops_this_half_alone(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    """When the command began it was there: the place is right, and what was done was done."""
+    sample.index.unlink()
+    with pytest.raises(IndexChangedError, match="gone"):
+        plan(store)
+
+
+def test_a_directory_that_cannot_be_looked_into_is_refused(
+    sample: CacheSample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(_: Directory, name: str) -> os.stat_result | None:
+        raise PermissionError(13, "Permission denied", name)
+
+    monkeypatch.setattr(Directory, "status", denied)
+    with pytest.raises(ConfigError, match="Permission denied"):
+        open_store(sample.directory)
+
+
+def test_an_index_that_is_a_symbolic_link_is_called_one(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    sample.index.rename(sample.directory / "elsewhere.json")
+    sample.index.symlink_to("elsewhere.json")
+    with pytest.raises(HalfError, match="a symbolic link"):
+        plan(store)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
 
 from narration_cleanup.cache.directory import Directory, open_to_read, what_it_is
-from narration_cleanup.errors import ConfigError, HalfError, IndexChangedError
+from narration_cleanup.errors import HalfError, IndexChangedError
 from narration_cleanup.escape import shown
 
 Version = tuple[int, int, int, int]
@@ -28,18 +29,20 @@ class IndexFile:
     """One version of the index, open for reading. ``read`` is what the codec reads with."""
 
     def __init__(self, directory: Directory, name: str) -> None:
-        """Raises ``ConfigError`` where there is no index, ``HalfError`` where it is unreadable."""
+        """Raises ``HalfError`` where the index is unreadable, ``IndexChangedError`` where it is gone.
+
+        It was there when the command began.
+        """
         self._directory = directory
         self.name = name
         try:
             self.fd = open_to_read(name, directory.fd)
         except FileNotFoundError:
-            raise ConfigError(missing_index(directory, name)) from None
+            raise IndexChangedError("it is gone") from None
         except OSError as error:
-            raise HalfError(
-                "index_unreadable",
-                f"{shown(directory.path / name)} cannot be opened: {error.strerror}",
-            ) from None
+            is_link = error.errno == errno.ELOOP
+            why = "is a symbolic link" if is_link else f"cannot be opened: {error.strerror}"
+            raise HalfError("index_unreadable", f"{shown(directory.path / name)} {why}") from None
         status = os.fstat(self.fd)
         if not stat.S_ISREG(status.st_mode):
             os.close(self.fd)

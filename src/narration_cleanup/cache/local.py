@@ -60,9 +60,20 @@ class IndexedDirectory:
         self._version: Version = (0, 0, 0, 0)
         self._members_end = 0
         self._index_read_ns = 0
-        if self._directory.status(index_name) is None:
+        try:
+            self._refuse_missing_index()
+        except ConfigError:
             self._directory.close()
-            raise ConfigError(missing_index(self._directory, index_name))
+            raise
+
+    def _refuse_missing_index(self) -> None:
+        try:
+            status = self._directory.status(self._index_name)
+        except OSError as error:
+            where = shown(self._directory.path / self._index_name)
+            raise ConfigError(f"{where} cannot be looked at: {error.strerror}") from None
+        if status is None:
+            raise ConfigError(missing_index(self._directory, self._index_name))
 
     @property
     def location(self) -> str:
@@ -175,7 +186,7 @@ class IndexedDirectory:
         while not deadline.passed:
             try:
                 index_file = IndexFile(self._directory, self._index_name)
-            except (ConfigError, HalfError):
+            except (HalfError, IndexChangedError):
                 return set()
             try:
                 index_file.hold()
