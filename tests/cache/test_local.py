@@ -15,6 +15,7 @@ from narration_cleanup.actions import Outcome, RemoveEntry
 from narration_cleanup.apply import apply_cache
 from narration_cleanup.cache import replace
 from narration_cleanup.cache.directory import OWN_FOLDER, Directory
+from narration_cleanup.cache.listing import Listing
 from narration_cleanup.cache.local import IndexedDirectory
 from narration_cleanup.cache.staging import Staging
 from narration_cleanup.errors import ConfigError, HalfError, IndexChangedError
@@ -430,3 +431,17 @@ def test_an_index_that_is_a_symbolic_link_is_called_one(
     sample.index.symlink_to("elsewhere.json")
     with pytest.raises(HalfError, match="a symbolic link"):
         plan(store)
+
+
+def test_a_look_that_was_killed_halfway_does_not_shorten_the_next_one(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    """A look beside the first pass is stopped when the index changes under it; its process shares
+    the open directory, and would leave it read to where it was."""
+    (sample.directory / "orphan.mp3").write_bytes(b"audio")
+    child = os.fork()
+    if not child:
+        names = Listing(store._directory, (".mp3",), "cache_index.json").names(lambda _: True)
+        os._exit(not next(names))
+    assert os.waitpid(child, 0)[1] == 0
+    assert plan(store).totals.orphan_count == 1

@@ -105,6 +105,19 @@ class Directory:
                 return None
             raise
 
+    @contextmanager
+    def scan(self) -> Iterator[Iterator[os.DirEntry[str]]]:
+        """Everything in it, from the beginning.
+
+        Opened anew: processes that share ``fd`` also share how far it was read.
+        """
+        fd = open_folder(".", self.fd)
+        try:
+            with os.scandir(fd) as found:
+                yield found
+        finally:
+            os.close(fd)
+
     def free_bytes(self) -> int:
         """Bytes that the file system has left for an ordinary user."""
         status = os.fstatvfs(self.fd)

@@ -29,10 +29,8 @@ class IndexFile:
     """One version of the index, open for reading. ``read`` is what the codec reads with."""
 
     def __init__(self, directory: Directory, name: str) -> None:
-        """Raises ``HalfError`` where the index is unreadable, ``IndexChangedError`` where it is gone.
-
-        It was there when the command began.
-        """
+        """Raises ``HalfError`` where it cannot be read, ``IndexChangedError`` where it is gone: it
+        was there when the command began."""
         self._directory = directory
         self.name = name
         try:

@@ -81,7 +81,7 @@ class Listing:
 
     def names(self, wanted: Callable[[str], bool]) -> Iterator[str]:
         """The audio names that ``wanted`` picks, as they are now."""
-        with os.scandir(self._directory.fd) as found:
+        with self._directory.scan() as found:
             for item in found:
                 name = item.name
                 if name.endswith(self._suffixes) and wanted(name):
@@ -104,7 +104,7 @@ class Listing:
     def _groups(self, partials: list[str]) -> Iterator[list[str]]:
         """Audio names in groups; fills ``partials`` on the way."""
         suffixes = self._suffixes
-        with os.scandir(self._directory.fd) as found:
+        with self._directory.scan() as found:
             while names := [item.name for item in islice(found, _GROUP)]:
                 yield [name for name in names if name.endswith(suffixes)]
                 partials.extend(name for name in names if self._is_partial(name))
