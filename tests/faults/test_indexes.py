@@ -151,6 +151,29 @@ def test_a_strange_member_is_kept_or_stops_the_half(
         assert run.code != 0, run.said
 
 
+@pytest.mark.parametrize(
+    "key",
+    ["\x00=", "k" * 300, "..", "", "a/b", "../victim", ".narration-cleanup", "cache_index.json"],
+    ids=ascii,
+)
+def test_a_key_that_is_no_name_harms_nothing(server: ToolServer, tmp_path: Path, key: str) -> None:
+    """An entry that leads elsewhere is kept, whatever its key; the honest ones go."""
+    root = tmp_path / "root"
+    specs = [EntrySpec(age=timedelta(days=30)) for _ in range(3)]
+    cache = make_cache(root / "cache" / "narration", now=datetime.now(UTC), entries=specs)
+    first, *honest = cache.entries
+    index = read_index(cache.index)
+    (cache.directory / first.name).unlink()
+    strange = {**index.pop(first.key), "file_path": "../../victim.mp3"}
+    write_index(cache.index, {key: strange, **index})
+    run = _run(server, root)
+    assert run.code == 3, run.said
+    assert read_index(cache.index) == {key: strange}
+    assert not any((cache.directory / entry.name).exists() for entry in honest)
+    subjects = [problem["subject"] for problem in json.loads(run.output)["problems"]]
+    assert subjects == [key]
+
+
 def test_paths_that_lead_elsewhere_are_named_and_left_alone(
     server: ToolServer, tmp_path: Path
 ) -> None:
