@@ -89,6 +89,7 @@ def narration_cleanup(
         typer.Option(
             "-c",
             "--config",
+            metavar="FILE",
             help="The configuration file (NARRATION_CLEANUP_CONFIG; default: the user's, then "
             "/etc/narration-cleanup/config.toml).",
             show_default=False,
@@ -109,7 +110,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
     try:
-        app()
+        app(prog_name="narration-cleanup")
     except CleanupError as error:
         for line in str(error).splitlines():
             _tell(shown_line(line))

@@ -67,9 +67,9 @@ def cache_dir() -> Path:
     return Path(os.environ.get("NARRATION_CLEANUP_TESTS_CACHE", default))
 
 
-def base_tree() -> Path:
-    """The tree all containers are copies of; built when this list of packages has none yet."""
-    names = " ".join((SUITE, platform.machine(), *PACKAGES))
+def base_tree(suite: str = SUITE, packages: Sequence[str] = PACKAGES) -> Path:
+    """The tree that containers are copies of; built when this list of packages has none yet."""
+    names = " ".join((suite, platform.machine(), *packages))
     key = hashlib.sha256(names.encode()).hexdigest()[:12]
     cache = cache_dir()
     cache.mkdir(parents=True, exist_ok=True)
@@ -78,19 +78,19 @@ def base_tree() -> Path:
         if not tree.exists():
             building = cache / f"building-{key}"
             shutil.rmtree(building, ignore_errors=True)
-            _bootstrap(building)
+            _bootstrap(building, suite, packages)
             building.rename(tree)
     return tree
 
 
-def _bootstrap(tree: Path) -> None:
-    packages = ",".join(PACKAGES)
+def _bootstrap(tree: Path, suite: str, packages: Sequence[str]) -> None:
+    include = f"--include={','.join(packages)}"
     if shutil.which("mmdebstrap") is not None:
-        command = ["mmdebstrap", "--quiet", "--variant=apt", f"--include={packages}"]
+        command = ["mmdebstrap", "--quiet", "--variant=apt", include]
     else:
-        command = ["debootstrap", "--variant=minbase", f"--include={packages}"]
+        command = ["debootstrap", "--variant=minbase", include]
     done = subprocess.run(
-        [*command, SUITE, str(tree)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*command, suite, str(tree)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     if done.returncode != 0:
         shutil.rmtree(tree, ignore_errors=True)

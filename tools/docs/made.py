@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tools.docs.console import ROOT, with_real_output
+from tools.docs.exit_codes import exit_codes_page
+from tools.docs.man_command import command_page
 from tools.docs.picture import pictures
+from tools.docs.settings_page import settings_manual, settings_page
+
+WHOLE: dict[str, Callable[[], str]] = {
+    "docs/exit-codes.md": exit_codes_page,
+    "docs/settings.md": settings_page,
+    "man/narration-cleanup.1": command_page,
+    "man/narration-cleanup.toml.5": settings_manual,
+}
+"""The files of which every line is made."""
 
 
 def documents() -> list[str]:
@@ -20,6 +31,9 @@ def documents() -> list[str]:
 def made_files() -> Iterator[tuple[str, str]]:
     """(name, text) of each, made anew."""
     for name in documents():
-        yield name, with_real_output((ROOT / name).read_text(encoding="utf-8"))
+        if name not in WHOLE:
+            yield name, with_real_output((ROOT / name).read_text(encoding="utf-8"))
+    for name, make in WHOLE.items():
+        yield name, make()
     for name, svg in pictures().items():
         yield f"docs/pictures/{name}", svg

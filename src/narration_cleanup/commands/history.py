@@ -13,6 +13,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from narration_cleanup.commands import complete
 from narration_cleanup.errors import CleanupError
 from narration_cleanup.escape import shown
 from narration_cleanup.history import History, read_history
@@ -65,7 +66,9 @@ def history_command(
 @history_app.command("show")
 def show_command(
     context: typer.Context,
-    run_id: Annotated[int, typer.Argument(metavar="ID", help="A run's id.")],
+    run_id: Annotated[
+        int, typer.Argument(metavar="ID", help="A run's id.", autocompletion=complete.runs)
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Show one run whole: counts by reason and status, problems, how things stood after it."""

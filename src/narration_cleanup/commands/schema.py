@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from narration_cleanup.commands import complete
 from narration_cleanup.output.json import schema_text
 from narration_cleanup.output.streams import until_closed
 
@@ -18,6 +19,7 @@ def schema_command(
             metavar="NAME",
             help="The document: run (also of dry-run), stats, history and the like.",
             show_default=False,
+            autocompletion=complete.schemas,
         ),
     ],
 ) -> None:

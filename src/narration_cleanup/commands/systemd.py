@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from narration_cleanup.commands import complete
 from narration_cleanup.errors import CleanupError, ConfigError
 from narration_cleanup.escape import shown
 from narration_cleanup.settings import Settings, load_settings, require_a_half
@@ -46,6 +47,7 @@ InstanceOption = Annotated[
         "--instance",
         metavar="NAME",
         help=f"One of several caches, configured in {CONFIG_DIR}/NAME.toml.",
+        autocompletion=complete.instances,
     ),
 ]
 

@@ -40,6 +40,15 @@ StrT = TypeVar("StrT", bound=str)
 _encode = JSONEncoder().encode
 
 
+def schema_names() -> list[str]:
+    """The documents that have a schema."""
+    from importlib import resources
+
+    files = (resources.files("narration_cleanup") / "schemas").iterdir()
+    suffix = ".schema.json"
+    return sorted(file.name.removesuffix(suffix) for file in files if file.name.endswith(suffix))
+
+
 def schema_text(name: str) -> str:
     """The JSON Schema (draft 2020-12) of a document: ``run``, ``stats`` and the like.
 
@@ -47,14 +56,10 @@ def schema_text(name: str) -> str:
     """
     from importlib import resources
 
-    folder = resources.files("narration_cleanup") / "schemas"
-    known = sorted(
-        file.name.removesuffix(".schema.json")
-        for file in folder.iterdir()
-        if file.name.endswith(".schema.json")
-    )
+    known = schema_names()
     if name not in known:
         raise LookupError(f"no schema {name!r}: there are {', '.join(known)}")
+    folder = resources.files("narration_cleanup") / "schemas"
     return (folder / f"{name}.schema.json").read_text(encoding="utf-8")
 
 

@@ -68,7 +68,6 @@ class CacheSettings:
         kinds.number("a number of megabytes above 0", above=0, most=_MB),
         500.0,
         help="The cache's size limit in MB (1 MB = 1048576 bytes); see enforce_max_size.",
-        flag="--max-size-mb",
     )
     index: str | None = none_or(
         kinds.plain_name("one file name without a folder"),

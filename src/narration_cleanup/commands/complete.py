@@ -1,0 +1,78 @@
+"""What completion offers for values: runs by number, schemas, instances.
+
+Called while somebody types: quick, silent, and nothing at all where anything goes wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import typer
+
+Offers = list[tuple[str, str]]
+"""Words to choose from, each with what it is."""
+
+MOST_RUNS = 50
+"""Runs offered, the newest: more than anybody looks through."""
+
+_INSTANCE = re.compile(r"([A-Za-z0-9_.-]+)\.toml")
+
+
+def runs(context: typer.Context, incomplete: str) -> Offers:
+    """The numbers of the newest runs in the history, with when each began and how it ended."""
+    return _offers(lambda: _runs(context), incomplete)
+
+
+def schemas(incomplete: str) -> Offers:
+    """The documents that have a schema."""
+    return _offers(_schemas, incomplete)
+
+
+def instances(incomplete: str) -> Offers:
+    """The instances that have a configuration file in /etc/narration-cleanup."""
+    return _offers(_instances, incomplete)
+
+
+def _offers(find: Callable[[], Iterator[tuple[str, str]]], incomplete: str) -> Offers:
+    try:
+        return [(word, what) for word, what in find() if word.startswith(incomplete)]
+    except Exception:  # there is nobody to tell, and the line being typed must stay as it is
+        return []
+
+
+def _runs(context: typer.Context) -> Iterator[tuple[str, str]]:
+    from datetime import datetime
+
+    from narration_cleanup.history import read_history
+    from narration_cleanup.settings import load_despite_faults
+
+    named = context.find_root().params.get("config")
+    settings, _ = load_despite_faults(
+        flags={}, config_file=named if isinstance(named, Path) else None, environ=os.environ
+    )
+    history = read_history(settings.cleanup.state_dir, warn=lambda _: None)
+    if history is None:
+        return
+    for run in history.runs(MOST_RUNS):
+        began = datetime.fromtimestamp(run.started_at).strftime("%Y-%m-%d %H:%M")
+        yield str(run.id), f"{began}, {run.outcome or 'running'}"
+    history.close()
+
+
+def _schemas() -> Iterator[tuple[str, str]]:
+    from narration_cleanup.output.json import schema_names
+
+    for name in schema_names():
+        yield name, f"The document of {name}"
+
+
+def _instances() -> Iterator[tuple[str, str]]:
+    from narration_cleanup.systemd.units import CONFIG_DIR
+
+    for file in sorted(os.listdir(CONFIG_DIR)):
+        found = _INSTANCE.fullmatch(file)
+        if found and file != "config.toml":
+            yield found[1], str(CONFIG_DIR / file)

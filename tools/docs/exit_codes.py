@@ -1,0 +1,80 @@
+"""What each exit code means, for the manual page and docs/exit-codes.md."""
+
+from __future__ import annotations
+
+from narration_cleanup.errors import ExitCode
+
+MEANINGS: dict[ExitCode, tuple[str, str]] = {
+    ExitCode.DONE: (
+        "done",
+        "All that was planned is done, or there was nothing to do.",
+    ),
+    ExitCode.FAILED: (
+        "failed",
+        "Nothing of the work was done, or the command had an error; the last line says which.",
+    ),
+    ExitCode.USAGE: (
+        "usage",
+        "An option or argument that the command does not know. Nothing was touched.",
+    ),
+    ExitCode.PARTLY_DONE: (
+        "partly done",
+        "Some of the work was done, and some could not be: an item failed, an entry cannot be "
+        "judged, or one half (cache or requests) could not be worked on.",
+    ),
+    ExitCode.REFUSED: (
+        "refused for safety",
+        "It could have been done, but it would not have been safe: the clock jumped, or more would "
+        "go than cleanup.max_delete allows. Nothing was touched.",
+    ),
+    ExitCode.BUSY: (
+        "another run holds the lock",
+        "Another run is at work on the same cache or database. Nothing was touched.",
+    ),
+    ExitCode.BAD_CONFIGURATION: (
+        "bad configuration",
+        "A setting, or the place that it names, is wrong: a line for each fault. Nothing was "
+        "touched.",
+    ),
+    ExitCode.INTERRUPTED: (
+        "stopped by SIGINT",
+        "A run finishes the item in hand, commits the index and reports; the next one goes on.",
+    ),
+    ExitCode.TERMINATED: (
+        "stopped by SIGTERM",
+        "As for SIGINT.",
+    ),
+}
+
+_PAGE = """\
+<!-- Made from the program by `python3 dev.py docs`; changes here are overwritten. -->
+
+# Exit codes
+
+| code | meaning | what happened |
+|---|---|---|
+{rows}
+
+`check` uses 1 where something failed, and with `--strict` 3 where there are warnings. Under systemd
+the shipped units count 75 and 143 as success: another run does the work, or the machine is going
+down.
+
+In a script, 0 and 75 are the two that need nobody:
+
+<!-- not run: it would need a run that fails -->
+```sh
+narration-cleanup run --quiet
+case $? in
+  0|75) ;;                                        # done, or being done by another run
+  3|4)  echo "look at: narration-cleanup history" ;;
+  78)   echo "look at: narration-cleanup config validate" ;;
+  *)    echo "look at: narration-cleanup check" ;;
+esac
+```
+"""
+
+
+def exit_codes_page() -> str:
+    """docs/exit-codes.md: every code that the program ends with."""
+    rows = [f"| {code:d} | {MEANINGS[code][0]} | {MEANINGS[code][1]} |" for code in ExitCode]
+    return _PAGE.format(rows="\n".join(rows))
