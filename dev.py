@@ -5,6 +5,7 @@ python3 dev.py test [ARGS]    run the tests, all of them on all cores (ARGS go t
 python3 dev.py check          formatting, lint and types
 python3 dev.py fix            put formatting and simple lint right
 python3 dev.py docs [--check] write again what the documents show of the program
+python3 dev.py deb [DIR]      build the Debian package (into dist/)
 python3 dev.py bench [ARGS]   measure, side by side with other tools
 python3 dev.py faults [--full]  do harm to runs, and show what was tried and what was lost
 python3 dev.py run ARGS       run narration-cleanup itself with ARGS
@@ -88,7 +89,7 @@ def each(commands: tuple[tuple[str, ...], ...]) -> int:
 def main(arguments: list[str]) -> int:
     """Do what the first argument names; the exit code."""
     task, *rest = arguments or ["help"]
-    if task not in ("demo", "test", "check", "fix", "docs", "bench", "faults", "run"):
+    if task not in ("demo", "test", "check", "fix", "docs", "deb", "bench", "faults", "run"):
         print(__doc__, file=sys.stdout if task in ("help", "-h", "--help") else sys.stderr)
         return 0 if task in ("help", "-h", "--help") else 2
     set_up("" if task in ("demo", "run") else "[test]")
@@ -99,6 +100,8 @@ def main(arguments: list[str]) -> int:
         return inside("pytest", *(rest or ("-n", "auto")))
     if task == "docs":
         return inside("python", "-m", "tools.docs", *rest)
+    if task == "deb":
+        return inside("python", "-m", "tools.deb", *rest)
     if task == "bench":
         return inside("python", "-m", "benchmarks", *rest)
     if task == "faults":
