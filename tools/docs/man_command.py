@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import typer
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from narration_cleanup.cli import app
@@ -111,8 +112,12 @@ def command_page() -> str:
 
 def _commands(context: typer.Context) -> Iterator[typer.Context]:
     """A context of every command below this one, depth first, groups before their members."""
-    for name, command in getattr(context.command, "commands", {}).items():
-        if command.hidden:
+    group = context.command
+    if not isinstance(group, TyperGroup):
+        return
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if command is None or command.hidden:
             continue
         below = typer.Context(command, info_name=name, parent=context)
         yield below
