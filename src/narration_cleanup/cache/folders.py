@@ -30,6 +30,15 @@ class Folders:
         folder, _, base = name.rpartition("/")
         return self._folder(folder.split("/")), base
 
+    def holds(self, name: str) -> bool:
+        """Whether there is anything of that name. Raises ``OSError`` where that cannot be told."""
+        try:
+            folder, base = self.locate(name)
+            os.stat(base, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
     def make(self, name: str) -> None:
         """Make again the folders that ``name`` lies in, with the rights of those above them."""
         parts = name.split("/")[:-1]

@@ -152,7 +152,13 @@ class AudioTree:
 
     def settled(self, files: Iterable[str]) -> bool:
         """Whether none of ``files`` is there."""
-        return all(self._directory.status(file) is None for file in files)
+        folders = Folders(self._directory)
+        try:
+            return not any(folders.holds(file) for file in files)
+        except OSError:
+            return False
+        finally:
+            folders.forget()
 
     def close(self) -> None:
         """Let go of the directory."""
