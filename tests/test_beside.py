@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 from narration_cleanup import beside
-from narration_cleanup.beside import Beside
+from narration_cleanup.beside import Beside, Streamed
+from narration_cleanup.errors import HalfError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork")
 
@@ -70,3 +72,58 @@ def test_closing_ends_the_process() -> None:
     with pytest.raises(BrokenPipeError):
         os.write(writing, b"x")
     os.close(writing)
+
+
+def test_what_another_process_makes_comes_in_order_and_in_pieces() -> None:
+    here = os.getpid()
+    stream = Streamed(lambda: ((number, os.getpid(), "x" * 100_000) for number in range(50)))
+    got = list(stream)
+    stream.close()
+    assert [number for number, _, _ in got] == list(range(50))
+    assert {pid for _, pid, _ in got} - {here} == {got[0][1]}
+    with pytest.raises(ChildProcessError):
+        os.waitpid(got[0][1], 0)
+
+
+def test_an_error_over_there_is_raised_here() -> None:
+    def make() -> Iterator[tuple[int]]:
+        yield (1,)
+        raise PermissionError(13, "Permission denied", "folder")
+
+    stream = Streamed(make)
+    received = iter(stream)
+    assert next(received) == (1,)
+    with pytest.raises(PermissionError, match="folder"):
+        next(received)
+    stream.close()
+
+
+def test_a_process_that_ends_before_its_time_is_noticed() -> None:
+    def make() -> Iterator[tuple[int]]:
+        yield (1,)
+        raise RuntimeError
+
+    stream = Streamed(make)
+    with pytest.raises(HalfError, match="before its time"):
+        list(stream)
+    stream.close()
+
+
+def test_nothing_is_left_of_a_stream_that_nobody_reads() -> None:
+    def forever() -> Iterator[tuple[str]]:
+        while True:
+            yield ("x" * 100_000,)
+
+    stream = Streamed(forever)
+    before = len(os.listdir("/proc/self/fd"))
+    stream.close()
+    assert len(os.listdir("/proc/self/fd")) == before - 1
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_beside_other_threads_it_is_made_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beside, "_other_threads", lambda: True)
+    stream = Streamed(lambda: iter([(os.getpid(),)]))
+    assert list(stream) == [(os.getpid(),)]
+    stream.close()

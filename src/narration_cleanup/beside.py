@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
+
+from narration_cleanup.errors import HalfError
 
 T = TypeVar("T")
 
@@ -66,6 +68,82 @@ class Beside(Generic[T]):
         child, self._child = self._child, 0
         _, status = os.waitpid(child, 0)
         return os.waitstatus_to_exitcode(status) == 0
+
+
+class Streamed:
+    """What ``make`` yields, made in a forked process where one can be had, begun at once.
+
+    Tuples of plain values only; named ones come back as plain ones. An ``OSError`` over there is
+    raised here. To be iterated once, and closed.
+    """
+
+    def __init__(self, make: Callable[[], Iterator[tuple[Any, ...]]]) -> None:
+        self._make = make
+        self._child = 0
+        self._pipe = -1
+        if not _other_threads():
+            self._begin()
+
+    def __iter__(self) -> Iterator[Any]:
+        """Raises ``HalfError`` where the process ends before its time."""
+        if not self._child:
+            yield from self._make()
+            return
+        import marshal
+
+        with open(self._pipe, "rb", buffering=_PIECE, closefd=False) as pipe:
+            while True:
+                try:
+                    kind, values = marshal.load(pipe)
+                except (EOFError, ValueError, TypeError):
+                    message = "the process that looks at the files ended before its time"
+                    raise HalfError("interrupted_look", message) from None
+                if kind == "end":
+                    return
+                if kind == "error":
+                    raise OSError(*values)
+                yield values
+
+    def close(self) -> None:
+        """End the process, if it has not ended."""
+        if self._child:
+            child, self._child = self._child, 0
+            os.close(self._pipe)
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+    def _begin(self) -> None:
+        reading, writing = os.pipe()
+        try:
+            self._child = os.fork()
+        except OSError:
+            os.close(reading)
+            os.close(writing)
+            return
+        if not self._child:
+            os.close(reading)
+            _send(self._make, writing)
+        os.close(writing)
+        self._pipe = reading
+
+
+def _send(make: Callable[[], Iterator[tuple[Any, ...]]], pipe: int) -> None:
+    """In the forked process: make, send, and end without touching what is the parent's.
+
+    Never returns. Where something unforeseen fails no end is sent, which the other side notices.
+    """
+    try:
+        import marshal
+
+        with open(pipe, "wb", buffering=_PIECE) as stream:
+            try:
+                for values in make():
+                    marshal.dump(("item", tuple(values)), stream)
+                marshal.dump(("end", ()), stream)
+            except OSError as error:
+                marshal.dump(("error", (error.errno, error.strerror, error.filename)), stream)
+    finally:
+        os._exit(0)
 
 
 def _tell(work: Callable[[], T], pipe: int) -> None:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from itertools import repeat, zip_longest
 from pathlib import Path
 
 from narration_cleanup.actions import Outcome
+from narration_cleanup.beside import Streamed
 from narration_cleanup.cache import DropReport, FileTarget, Removal
 from narration_cleanup.cache.directory import Directory
 from narration_cleanup.cache.folders import Folders
-from narration_cleanup.cache.listing import group_ref
 from narration_cleanup.cache.mounts import mounts_of
 from narration_cleanup.cache.staging import Staging
 from narration_cleanup.cache.walk import Found, Walk
 from narration_cleanup.model import CacheEntry, Half, Problem, Ref, Severity, Unmatched
 from narration_cleanup.problems import Problems
 
+LARGE_FOLDER = 1 << 20
+"""Bytes of a directory that holds some ten thousand names."""
+MANY_FOLDERS = 64
 _ATIME_WARNINGS = {
     "noatime": "cache.age_from is atime, but this file system is mounted noatime: a use leaves no "
     "trace there, and audio in use expires; say mtime, or mount it strictatime",
@@ -28,26 +34,27 @@ _ATIME_WARNINGS = {
 class FoundBatch:
     """Entries of some audio files; the key of each is its name below the root."""
 
-    __slots__ = ("_by_atime", "_found", "entries")
+    __slots__ = ("_refs", "entries")
 
-    def __init__(self, found: Sequence[Found], *, by_atime: bool, last_used: bool) -> None:
-        self._found = found
-        self._by_atime = by_atime
-        self.entries: list[CacheEntry] = []
-        for name, audio, sidecars in found:
-            time = audio.st_atime if by_atime else audio.st_mtime
-            size = audio.st_size
-            names: tuple[str, ...] = ()
-            if sidecars:
-                size += sum(status.st_size for _, status in sidecars)
-                names = tuple(sidecar for sidecar, _ in sidecars)
-            used_at = time if last_used else None
-            self.entries.append(CacheEntry(name, name, size, time, used_at, "", "", names))
+    def __init__(self, found: Found, *, last_used: bool) -> None:
+        self._refs = found.refs
+        sidecars = found.sidecars
+        used = found.times if last_used else repeat(None)
+        columns = zip(found.names, found.sizes, found.times, used, strict=False)
+        if sidecars:
+            self.entries = [
+                CacheEntry(name, name, size, time, used_at, "", "", sidecars.get(position, ()))
+                for position, (name, size, time, used_at) in enumerate(columns)
+            ]
+        else:
+            self.entries = [
+                CacheEntry(name, name, size, time, used_at, "", "")
+                for name, size, time, used_at in columns
+            ]
 
     def ref(self, position: int) -> Ref:
         """The handle of the entry at ``position``: that of its file and sidecars together."""
-        _, audio, sidecars = self._found[position]
-        return group_ref(audio, (status for _, status in sidecars), by_atime=self._by_atime)
+        return self._refs[position]
 
 
 class TreeSurvey:
@@ -80,9 +87,40 @@ class TreeSurvey:
         """Every audio file below the directory; what is in the way is told in the first pass."""
         problems = Problems() if self._passes else self.problems
         self._passes += 1
-        walk = Walk(self._directory, self._suffixes, self._mounts.below, problems)
-        for found in walk.groups():
-            yield FoundBatch(found, by_atime=self._by_atime, last_used=last_used)
+        for found in self._walk():
+            for code, why, name, severity in found.obstacles:
+                problems.add(Problem(Half.CACHE, code, why, name, Severity(severity)))
+            yield FoundBatch(found, last_used=last_used)
+
+    def _walk(self) -> Iterator[Found]:
+        """All audio; of a large cache a second process looks at one half."""
+        if not self._is_large():
+            yield from self._share(None)
+            return
+        beside = Streamed(partial(self._share, 1))
+        try:
+            for mine, other in zip_longest(self._share(0), beside):
+                if mine is not None:
+                    yield mine
+                if other is not None:
+                    yield Found(*other)
+        finally:
+            beside.close()
+
+    def _share(self, share: int | None) -> Iterator[Found]:
+        walk = Walk(
+            self._directory,
+            self._suffixes,
+            self._mounts.below,
+            by_atime=self._by_atime,
+            share=share,
+        )
+        return walk.groups()
+
+    def _is_large(self) -> bool:
+        """Whether a second process pays: there are many names, or many folders to look into."""
+        status = os.fstat(self._directory.fd)
+        return status.st_size > LARGE_FOLDER or status.st_nlink > MANY_FOLDERS
 
     def unmatched(self) -> Unmatched:
         """Nothing: the files are the entries."""

@@ -5,19 +5,38 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from itertools import islice
+from typing import NamedTuple
 
 from narration_cleanup.cache.directory import OWN_FOLDER, Directory, open_folder, what_it_is
 from narration_cleanup.cache.folders import MOST_LEVELS
-from narration_cleanup.model import Half, Problem, Severity
-from narration_cleanup.problems import Problems
+from narration_cleanup.cache.listing import group_ref
+from narration_cleanup.model import Ref, Severity
 
 SIDECAR_SUFFIXES = (".json", ".vtt", ".srt", ".txt", ".pho")
 """What goes with audio of the same stem: its subtitles, its text, its phonemes."""
 _GROUP = 2048
+_KIND = 0o170000
 _BITS = 1 << 24
 
-Found = tuple[str, os.stat_result, tuple[tuple[str, os.stat_result], ...]]
-"""Audio: its name relative to the root, its status, and each sidecar's name and status."""
+Sidecars = tuple[tuple[str, os.stat_result], ...]
+Obstacle = tuple[str, str, str, str]
+"""What was in the way: code, message, the name that it is about, severity."""
+
+
+class Found(NamedTuple):
+    """Some audio by columns, of plain values only, so that it can be sent by another process.
+
+    Names are relative to the root; sizes (bytes) include the sidecars'; times are instants;
+    ``sidecars`` has the names of those that have any, by position.
+    """
+
+    names: list[str]
+    sizes: list[int]
+    times: list[float]
+    refs: list[Ref]
+    sidecars: dict[int, tuple[str, ...]]
+    obstacles: list[Obstacle]
 
 
 class _Marks:
@@ -36,45 +55,95 @@ class _Marks:
 
 
 class Walk:
-    """One walk over a directory; what is in its way is told to ``problems``."""
+    """One walk over a directory. ``by_atime``: times are those of the last use.
+
+    ``share`` 0 or 1: only the audio whose inode is even or odd; what is in the way of the whole is
+    told with the even ones.
+    """
 
     def __init__(
         self,
         directory: Directory,
         audio_suffixes: tuple[str, ...],
         mount_points: frozenset[str],
-        problems: Problems,
+        *,
+        by_atime: bool,
+        share: int | None = None,
     ) -> None:
         self._directory = directory
         self._suffixes = audio_suffixes
         self._mount_points = mount_points
-        self._problems = problems
+        self._by_atime = by_atime
+        self._share = share
         self._sidecar_marks = _Marks()
-        self._group: list[Found] = []
+        self._names: list[str] = []
+        self._audio: list[os.stat_result] = []
+        self._sidecars: dict[int, Sidecars] = {}
+        self._obstacles: list[Obstacle] = []
 
-    def groups(self) -> Iterator[list[Found]]:
+    def groups(self) -> Iterator[Found]:
         """All audio, some at a time, in the order of the directories."""
         yield from self._folder(self._directory.fd, "", 1)
-        yield self._group
+        yield self._group()
 
-    def _folder(self, fd: int, prefix: str, level: int) -> Iterator[list[Found]]:
+    def _group(self) -> Found:
+        """What was found since the last group, by columns."""
+        audio, sidecars = self._audio, self._sidecars
+        sizes = [status.st_size for status in audio]
+        if self._by_atime:
+            times = [status.st_atime for status in audio]
+            refs = [group_ref(status, by_atime=True) for status in audio]
+        else:
+            times = [status.st_mtime for status in audio]
+            refs = [(status.st_ino, status.st_size, status.st_mtime_ns) for status in audio]
+        for position, group in sidecars.items():
+            statuses = [status for _, status in group]
+            sizes[position] += sum(status.st_size for status in statuses)
+            refs[position] = group_ref(audio[position], statuses, by_atime=self._by_atime)
+        named = {position: tuple(n for n, _ in group) for position, group in sidecars.items()}
+        found = Found(self._names, sizes, times, refs, named, self._obstacles)
+        self._names, self._audio, self._sidecars, self._obstacles = [], [], {}, []
+        return found
+
+    def _folder(self, fd: int, prefix: str, level: int) -> Iterator[Found]:
         has_sidecars = self._mark_sidecars(fd)
+        suffixes = self._suffixes
         with os.scandir(fd) as items:
-            for item in items:
-                name = item.name
-                if name.endswith(self._suffixes) and not item.is_dir(follow_symlinks=False):
-                    status = self._audio(item, prefix)
-                    if status is None:
-                        continue
-                    sidecars = self._sidecars(fd, prefix, name) if has_sidecars else ()
-                    self._group.append((prefix + name, status, sidecars))
-                    if len(self._group) == _GROUP:
-                        yield self._group
-                        self._group = []
-                elif item.is_dir(follow_symlinks=False) and name != OWN_FOLDER:
-                    yield from self._subfolder(fd, prefix + name, name, level)
+            while block := list(islice(items, _GROUP)):
+                audio = [item for item in block if item.name.endswith(suffixes)]
+                folders = [item for item in block if item.is_dir(follow_symlinks=False)]
+                if self._share is not None:
+                    audio = [item for item in audio if item.inode() & 1 == self._share]
+                self._take(audio, prefix, fd if has_sidecars else None)
+                if len(self._names) >= _GROUP:
+                    yield self._group()
+                for folder in folders:
+                    if folder.name != OWN_FOLDER:
+                        yield from self._subfolder(fd, prefix + folder.name, folder.name, level)
 
-    def _subfolder(self, above: int, path: str, name: str, level: int) -> Iterator[list[Found]]:
+    def _take(self, audio: list[os.DirEntry[str]], prefix: str, sidecars_in: int | None) -> None:
+        """Add what has audio's name; ``sidecars_in`` is its folder where that holds sidecars."""
+        try:
+            statuses = [item.stat(follow_symlinks=False) for item in audio]
+        except OSError:
+            statuses = []
+        device = self._directory.device
+        plain = [
+            status.st_mode & _KIND == stat.S_IFREG and status.st_dev == device
+            for status in statuses
+        ]
+        if len(plain) < len(audio) or not all(plain):
+            pairs = [(item, status) for item in audio if (status := self._status(item, prefix))]
+            audio, statuses = [item for item, _ in pairs], [status for _, status in pairs]
+        first = len(self._names)
+        self._names += [prefix + item.name for item in audio]
+        self._audio += statuses
+        if sidecars_in is not None:
+            for position, item in enumerate(audio, first):
+                if sidecars := self._sidecars_of(sidecars_in, prefix, item.name):
+                    self._sidecars[position] = sidecars
+
+    def _subfolder(self, above: int, path: str, name: str, level: int) -> Iterator[Found]:
         if level >= MOST_LEVELS:
             self._tell("too_deep", f"more than {MOST_LEVELS} folders deep: not looked into", path)
             return
@@ -94,7 +163,7 @@ class Walk:
         finally:
             os.close(fd)
 
-    def _audio(self, item: os.DirEntry[str], prefix: str) -> os.stat_result | None:
+    def _status(self, item: os.DirEntry[str], prefix: str) -> os.stat_result | None:
         """The status of an item that has audio's name; ``None`` where it is no such file."""
         try:
             status = item.stat(follow_symlinks=False)
@@ -102,6 +171,8 @@ class Walk:
             return None
         if stat.S_ISREG(status.st_mode) and status.st_dev == self._directory.device:
             return status
+        if stat.S_ISDIR(status.st_mode):
+            return None
         what = "another file system" if stat.S_ISREG(status.st_mode) else what_it_is(status.st_mode)
         why = f"{what} lies where audio should: left alone"
         self._tell("odd_file", why, prefix + item.name, Severity.WARNING)
@@ -109,15 +180,15 @@ class Walk:
 
     def _mark_sidecars(self, fd: int) -> bool:
         """Note the sidecars of a folder before its audio is met; whether there are any."""
-        found = False
+        any_found = False
         with os.scandir(fd) as items:
-            for item in items:
-                if item.name.endswith(SIDECAR_SUFFIXES):
-                    self._sidecar_marks.add(item.name)
-                    found = True
-        return found
+            while block := list(islice(items, _GROUP)):
+                for name in [i.name for i in block if i.name.endswith(SIDECAR_SUFFIXES)]:
+                    self._sidecar_marks.add(name)
+                    any_found = True
+        return any_found
 
-    def _sidecars(self, fd: int, prefix: str, name: str) -> tuple[tuple[str, os.stat_result], ...]:
+    def _sidecars_of(self, fd: int, prefix: str, name: str) -> Sidecars:
         stem = name.rpartition(".")[0]
         found = []
         for suffix in SIDECAR_SUFFIXES:
@@ -133,4 +204,5 @@ class Walk:
         return tuple(found)
 
     def _tell(self, code: str, why: str, path: str, severity: Severity = Severity.PROBLEM) -> None:
-        self._problems.add(Problem(Half.CACHE, code, why, path, severity))
+        if code == "odd_file" or self._share != 1:
+            self._obstacles.append((code, why, path, severity.value))
