@@ -19,6 +19,7 @@ from narration_cleanup.actions import (
     DeleteRequest,
     DropEntry,
     Outcome,
+    Reason,
     RemoveEntry,
     RemoveFile,
     RequestAction,
@@ -174,6 +175,8 @@ def _commit(store: CacheStore, result: CacheResult) -> None:
         report = DropReport(error=str(half_error(error, "index_not_replaced")))
     if report.error is not None:
         result.problems.add(Problem(Half.CACHE, "index_not_replaced", report.error))
+    if report.error is None and not report.kept and Reason.DANGLING not in result.plan.by_reason:
+        return
     for position, action in _entries_to_drop(result):
         if report.error is not None:
             note = "its file is gone, its entry is still in the index"
@@ -187,6 +190,9 @@ def _commit(store: CacheStore, result: CacheResult) -> None:
 
 def _count(result: CacheResult) -> None:
     removed = result.removed_by_reason
+    if result.outcomes.count(Outcome.DONE) == len(result.plan.actions):
+        removed.update(result.plan.by_reason)
+        return
     for action, outcome, _ in result.outcomes:
         if outcome is Outcome.DONE:
             removed[action.reason] = removed.get(action.reason, 0) + 1

@@ -9,9 +9,9 @@ same members. Every part that cannot be a member makes the whole index refused, 
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate
 from typing import NoReturn
 
 import msgspec
@@ -28,6 +28,7 @@ Read = Callable[[int, int], bytes]
 """``read(offset, size)``: up to ``size`` bytes of the index from ``offset``."""
 
 _MEMBER_END = b"\n  },"
+_find_ends = re.compile(re.escape(_MEMBER_END)).finditer
 _WHITESPACE = " \t\n\r"
 
 
@@ -127,18 +128,15 @@ def _members_in_chunks(read: Read, size: int) -> Iterator[Members]:
 
 def _chunk(text: bytes, at: int, end: int) -> Members:
     """The members of a stretch of the service's form that begins at ``at`` in the index."""
-    parts = text.split(_MEMBER_END)
+    ends = [at + found.end() for found in _find_ends(text)]
     try:
         decoded = _decode_chunk(b"{%b}" % text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         decoded = {}
-    if len(decoded) != len(parts) or max(map(len, decoded)) > LONGEST_KEY:
+    if len(decoded) != len(ends) + 1 or max(map(len, decoded)) > LONGEST_KEY:
         odd = _scanned(b"{%b}" % text, at - 1)
         return Members(odd.keys, odd.values, [at, *odd.starts[1:-1], end])
-    lengths = [len(part) + len(_MEMBER_END) for part in parts]
-    starts = list(accumulate(lengths, initial=at))
-    starts[-1] = end
-    return Members(list(decoded), list(decoded.values()), starts)
+    return Members(list(decoded), list(decoded.values()), [at, *ends, end])
 
 
 def _members_of_whole(read: Read, size: int, after: int = 0) -> Iterator[Members]:
