@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import platform
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,30 +20,32 @@ PROGRAM = "/opt/narration-cleanup/bin/narration-cleanup"
 
 
 @pytest.fixture(scope="session")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
-    """A booted machine with the wheel in /opt/narration-cleanup and a user `narration`."""
+def place() -> Iterator[Path]:
+    """A folder for the machine, which is taken away: pytest keeps its own for a while, and a
+    tree is hundreds of megabytes."""
     reason = why_not()
     if reason is not None:
         pytest.skip(reason)
-    place = tmp_path_factory.mktemp("machine")
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="machine-", dir=cache_dir()))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def machine(place: Path) -> Iterator[Container]:
+    """A booted machine with the wheel in /opt/narration-cleanup and a user `narration`."""
     container = Container.create(place / "tree")
     container.copy(_wheels(place / "wheels"), "/opt/wheels")
-    container.start()
+    pip = ["python3", "-m", "pip", "--python", "/opt/narration-cleanup/bin/python", "install"]
     try:
+        container.start()
         container.run("useradd", "--system", "--home-dir=/var/lib/narration", "narration")
-        # The way of the README, on a fresh Debian.
+        # As docs/schedule.md has it, on a fresh Debian.
         container.run("python3", "-m", "venv", "--without-pip", "/opt/narration-cleanup")
-        container.run(
-            *("python3", "-m", "pip", "--python", "/opt/narration-cleanup/bin/python"),
-            *(
-                "install",
-                "--quiet",
-                "--no-index",
-                "--find-links=/opt/wheels",
-                "narration-cleanup[alerts]",
-            ),
-        )
-        container.run("ln", "-s", PROGRAM, "/usr/local/bin/narration-cleanup")
+        source = ["--quiet", "--no-index", "--find-links=/opt/wheels"]
+        container.run(*pip, *source, "narration-cleanup[alerts]")
+        container.run("ln", "-s", PROGRAM, "/usr/local/bin/")
         yield container
     finally:
         container.stop()
