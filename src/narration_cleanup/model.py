@@ -88,13 +88,15 @@ class Unmatched(msgspec.Struct, frozen=True):
 
     ``files`` are audio without an entry; ``dangling`` are entries, each with its ref, that have
     no file; ``shared`` are the files that more than one entry names; ``partials`` are files that
-    were being written, audio or index.
+    were being written, audio or index;
+    ``needed`` are those of ``shared`` that an entry names which cannot be judged, and so stays.
     """
 
     files: Iterable[StoredFile] = ()
     dangling: Iterable[tuple[CacheEntry, Ref]] = ()
     shared: frozenset[str] = frozenset()
     partials: Iterable[StoredFile] = ()
+    needed: frozenset[str] = frozenset()
 
 
 class CacheSurvey(Protocol):

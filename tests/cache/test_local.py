@@ -445,3 +445,19 @@ def test_a_look_that_was_killed_halfway_does_not_shorten_the_next_one(
         os._exit(not next(names))
     assert os.waitpid(child, 0)[1] == 0
     assert plan(store).totals.orphan_count == 1
+
+
+def test_a_file_that_an_odd_entry_names_too_stays(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    """Two entries share it, and one of them is kept as it is."""
+    entries: dict[str, object] = dict(read_index(sample.index))
+    old = sample.entries[0]
+    entries["odd"] = {"file_path": old.fields["file_path"]}
+    write_index(sample.index, entries)
+    planned = plan(store)
+    assert planned.held == [(old.key, "its file is shared with an entry that stays")]
+    assert outcomes(apply(store, planned)) == ["done"] * 2
+    assert old.name in names(sample)
+    left = json.loads(sample.index.read_text())
+    assert left.keys() == {old.key, "odd", sample.entries[3].key, sample.entries[4].key}

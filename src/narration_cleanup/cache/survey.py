@@ -28,9 +28,12 @@ ReadTime = Callable[[str], float | None]
 
 
 class Batch:
-    """Entries of some members, and all the names that the members lay claim to."""
+    """Entries of some members, and all the names that the members lay claim to.
 
-    __slots__ = ("_members", "_positions", "entries", "names")
+    ``needed`` are those of them that members name which cannot be judged, and so stay.
+    """
+
+    __slots__ = ("_members", "_positions", "entries", "names", "needed")
 
     def __init__(
         self,
@@ -38,12 +41,14 @@ class Batch:
         positions: Sequence[int],
         entries: list[CacheEntry],
         names: list[str],
+        needed: Sequence[str] = (),
     ) -> None:
         """``positions`` are the members' that ``entries`` were made of."""
         self._members = members
         self._positions = positions
         self.entries = entries
         self.names = names
+        self.needed = needed
 
     def ref(self, position: int) -> Ref:
         """The handle of the entry at ``position``."""
@@ -138,18 +143,26 @@ class IndexSurvey:
         files: list[StoredFile] = []
         dangling: list[tuple[CacheEntry, Ref]] = []
         shared: set[str] = set()
+        needed: set[str] = set()
         for wanted in rounds(self._claimed, self.seen.audio):
-            names = (name for batch in self.batches() for name in batch.names if wanted(name))
-            differences = Differences(names, self._files.names(wanted))
+            differences = Differences(self._names(wanted, needed), self._files.names(wanted))
             shared |= differences.shared
             files.extend(self._files.stored(differences.without_entry))
             dangling.extend(self._dangling(differences.without_file))
         partials = list(self._files.stored(self.seen.partials))
-        return Unmatched(files, dangling, frozenset(shared), partials)
+        return Unmatched(files, dangling, frozenset(shared), partials, frozenset(needed & shared))
 
     def close(self) -> None:
         """Stop looking."""
         self._look.close()
+
+    def _names(self, wanted: Callable[[str], bool], needed: set[str]) -> Iterator[str]:
+        """The claimed names that ``wanted`` picks; fills ``needed`` on the way."""
+        for batch in self.batches():
+            needed.update(batch.needed)
+            for name in batch.names:
+                if wanted(name):
+                    yield name
 
     def _dangling(self, names: set[str]) -> Iterator[tuple[CacheEntry, Ref]]:
         missing = self._files.missing(names)
@@ -197,11 +210,14 @@ class IndexSurvey:
         positions: list[int] = []
         entries: list[CacheEntry] = []
         names: list[str] = []
+        needed: list[str] = []
         read_time, name_of = self._read_time, self._places.name_of
         for position, (key, value) in enumerate(zip(members.keys, members.values, strict=True)):
             if isinstance(value, Odd):
                 problems.add(_odd(key, value))
                 names.extend(self._claims(key, value.file_path))
+                if value.file_path is not None and (name := name_of(value.file_path)):
+                    needed.append(name)
                 continue
             name = name_of(value.file_path)
             if name is None:
@@ -220,7 +236,7 @@ class IndexSurvey:
             )
             positions.append(position)
             names.append(name)
-        return Batch(members, positions, entries, names)
+        return Batch(members, positions, entries, names, needed)
 
     def _claims(self, key: str, file_path: str | None) -> list[str]:
         """Names here that an entry which cannot be judged may mean: they are no orphans."""

@@ -37,7 +37,8 @@ def plan_cache(
         rules.empty_files = survey.empty_files
     if unmatched.shared or rules.empty_files:
         if unmatched.shared:
-            rules.needed = _needed_by_who_stays(survey, rules, unmatched.shared)
+            staying = _needed_by_who_stays(survey, rules, unmatched.shared)
+            rules.needed = staying | unmatched.needed
         plan = _plan_entries(survey, rules, explain=explain)
     plan.problems.extend(survey.problems)
     dangling = _plan_dangling(plan, unmatched, rules)
