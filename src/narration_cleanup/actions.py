@@ -45,7 +45,11 @@ class Outcome(StrEnum):
 
 
 class RemoveEntry(msgspec.Struct, frozen=True, array_like=True, tag="remove_entry", gc=False):
-    """An entry goes, with its file and sidecars; ``size_bytes`` is what the survey stated."""
+    """An entry goes, with its file and sidecars.
+
+    ``size_bytes`` is what the survey stated, and 0 where its file is gone already or goes with
+    another entry: what the removal can free.
+    """
 
     key: str
     file: str
@@ -121,10 +125,7 @@ class Actions(Generic[ActionT]):
 
     def append(self, action: ActionT) -> None:
         """Add one at the end."""
-        try:
-            self._packed.append(self._pack(action))
-        except UnicodeEncodeError:
-            self._packed.append(action)
+        self._packed.append(self._held(action))
 
     def __len__(self) -> int:
         return len(self._packed)
@@ -134,6 +135,15 @@ class Actions(Generic[ActionT]):
 
     def __getitem__(self, position: int) -> ActionT:
         return self._action(self._packed[position])
+
+    def __setitem__(self, position: int, action: ActionT) -> None:
+        self._packed[position] = self._held(action)
+
+    def _held(self, action: ActionT) -> bytes | ActionT:
+        try:
+            return self._pack(action)
+        except UnicodeEncodeError:
+            return action
 
     def _action(self, packed: bytes | ActionT) -> ActionT:
         return self._unpack(packed) if isinstance(packed, bytes) else packed

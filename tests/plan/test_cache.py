@@ -202,3 +202,37 @@ def test_a_name_that_is_not_text_is_planned_like_any_other() -> None:
     actions = planned(Survey([entry("k", age=8 * DAY, file=name), entry("l", age=8 * DAY)])).actions
     assert [action.file for action in actions] == [name, "l.mp3"]
     assert actions[0].file == name
+
+
+def sizes(plan: CachePlan) -> dict[str, int]:
+    return {a.key: a.size_bytes for a in plan.actions if isinstance(a, RemoveEntry)}
+
+
+def test_what_is_gone_already_frees_nothing() -> None:
+    """Its entry still goes; the cache's own figures stay what the index states."""
+    lost, there = entry("lost", age=8 * DAY, size=500), entry("there", age=8 * DAY, size=300)
+    plan = planned(Survey([lost, there], Unmatched(dangling=[(lost, (0, 0, 0))])))
+    assert sizes(plan) == {"lost": 0, "there": 300}
+    assert plan.planned_bytes == 300
+    assert [action.detail for action in plan.actions] == [
+        "8.0 days old, limit 7, its file is gone",
+        "8.0 days old, limit 7",
+    ]
+    assert plan.totals.expired_size_bytes == 800
+
+
+def test_a_file_of_several_entries_is_freed_once() -> None:
+    one, other = entry("a", age=8 * DAY, file="x.mp3"), entry("b", age=9 * DAY, file="x.mp3")
+    plan = planned(Survey([one, other], Unmatched(shared=frozenset({"x.mp3"}))))
+    assert sizes(plan) == {"a": one.size_bytes, "b": 0}
+    assert plan.planned_bytes == one.size_bytes
+
+
+def test_room_that_is_not_made_is_not_counted_on() -> None:
+    """Free space is wanted: what is gone already cannot give any, so more is evicted."""
+    lost, idle = entry("lost", age=8 * DAY), entry("idle", unused=DAY)
+    survey = Survey([lost, idle], Unmatched(dangling=[(lost, (0, 0, 0))]), free=0)
+    assert reasons(planned(survey, CachePolicy(min_free=1))) == {
+        "lost": Reason.EXPIRED,
+        "idle": Reason.EVICTED,
+    }

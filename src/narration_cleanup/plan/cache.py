@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from narration_cleanup.actions import Actions, CacheAction, DropEntry, Reason, RemoveFile
+from narration_cleanup.actions import (
+    Actions,
+    CacheAction,
+    DropEntry,
+    Reason,
+    RemoveEntry,
+    RemoveFile,
+)
 from narration_cleanup.model import (
     CacheEntry,
     CacheSurvey,
@@ -41,7 +48,9 @@ def plan_cache(
             rules.needed = staying | unmatched.needed
         plan = _plan_entries(survey, rules, explain=explain)
     plan.problems.extend(survey.problems)
-    dangling = _plan_dangling(plan, unmatched, rules)
+    dangling, missing = _plan_dangling(plan, unmatched, rules)
+    if missing or unmatched.shared:
+        _count_each_file_once(plan, missing, unmatched.shared)
     _plan_orphans(plan, unmatched.files, rules)
     _plan_partials(plan, unmatched.partials, rules)
     plan_evictions(plan, survey, rules, dangling)
@@ -102,8 +111,12 @@ def _needed_by_who_stays(
     )
 
 
-def _plan_dangling(plan: CachePlan, unmatched: Unmatched, rules: Rules) -> frozenset[str]:
+def _plan_dangling(
+    plan: CachePlan, unmatched: Unmatched, rules: Rules
+) -> tuple[frozenset[str], set[str]]:
+    """Their keys, and the files that are missing of the entries that go anyway."""
     keys = []
+    missing = set()
     for entry, ref in unmatched.dangling:
         plan.totals.dangling_count += 1
         keys.append(entry.key)
@@ -111,6 +124,7 @@ def _plan_dangling(plan: CachePlan, unmatched: Unmatched, rules: Rules) -> froze
             plan.leaving_bytes += entry.size_bytes
         if rules.verdict(entry) is not None:
             plan.fileless += not rules.held_by(entry)
+            missing.add(entry.file)
             continue
         if not rules.policy.remove_dangling:
             continue
@@ -119,7 +133,21 @@ def _plan_dangling(plan: CachePlan, unmatched: Unmatched, rules: Rules) -> froze
             continue
         detail = "its file is gone"
         plan.add(DropEntry(entry.key, entry.file, Reason.DANGLING, detail, ref), 0)
-    return frozenset(keys)
+    return frozenset(keys), missing
+
+
+def _count_each_file_once(plan: CachePlan, missing: set[str], shared: frozenset[str]) -> None:
+    """A removal frees nothing whose file is gone already, or goes with another entry's."""
+    counted: set[str] = set()
+    for position, action in enumerate(plan.actions):
+        if not isinstance(action, RemoveEntry):
+            continue
+        if action.file in missing:
+            plan.frees_nothing(position, action, "its file is gone")
+        elif action.file in counted:
+            plan.frees_nothing(position, action, "its file goes with another entry")
+        elif action.file in shared:
+            counted.add(action.file)
 
 
 def _plan_orphans(plan: CachePlan, files: Iterable[StoredFile], rules: Rules) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from narration_cleanup.actions import Actions, CacheAction, Reason, RemoveEntry, RequestAction
 from narration_cleanup.model import CacheEntry, Ref
 from narration_cleanup.problems import Problems
@@ -52,6 +54,12 @@ class CachePlan:
         self.actions.append(action)
         self.planned_bytes += size_bytes
         self.by_reason[action.reason] = self.by_reason.get(action.reason, 0) + 1
+
+    def frees_nothing(self, position: int, action: RemoveEntry, why: str) -> None:
+        """Expect no bytes of a removal that is planned at ``position``."""
+        self.planned_bytes -= action.size_bytes
+        detail = f"{action.detail}, {why}"
+        self.actions[position] = msgspec.structs.replace(action, size_bytes=0, detail=detail)
 
 
 @dataclass(slots=True)
