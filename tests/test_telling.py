@@ -374,3 +374,13 @@ def test_a_clock_that_jumped_is_refused_recorded_and_heard(tool: Tool, hears: Re
     assert tool("run", environ=alerts, at=late).returncode == 0
     outcomes = [run["outcome"] for run in tool.runs()]
     assert outcomes == ["success", "success", "refused", "refused", "success"]
+
+
+def test_a_run_that_ends_before_the_clocks_are_compared_vouches_for_neither(tool: Tool) -> None:
+    """What it says of the clocks would be taken for the last word: the next run would go ahead."""
+    assert tool("run").returncode == 0
+    late = "2026-11-23T18:00:00+00:00"
+    assert tool("run", "--cache-dir", "/nowhere", at=late).returncode == 78
+    assert tool("run", at=late).returncode == 4
+    assert tool("run", "--ignore-clock", at=late).returncode == 0
+    assert tool("run", at=late).returncode == 0

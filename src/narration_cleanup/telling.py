@@ -51,8 +51,9 @@ Warn = Callable[[str], None]
 class Telling:
     """A run that is to be told of. ``history`` is ``None`` where none can be kept.
 
-    ``clocks`` is what both clocks said when it began; ``clock_refused``, that the run refused
-    since they disagreed, which the next one must know.
+    ``clocks`` is what both clocks said when it began; ``clock_refused``, whether the run refused
+    since they disagreed, which the next one must know. ``None``: it ended before it compared them,
+    and so leaves no mark of them.
     """
 
     settings: Settings
@@ -61,7 +62,7 @@ class Telling:
     history: History | None = None
     run_id: int | None = None
     clocks: ClockMark | None = None
-    clock_refused: bool = False
+    clock_refused: bool | None = None
 
     @property
     def sends(self) -> bool:
@@ -75,6 +76,10 @@ class Telling:
         jump = clock_jump(self.clocks, self.history.clock_marks())
         self.clock_refused = jump is not None
         refuse_clock_jump(jump)
+
+    def trust_clock(self) -> None:
+        """The operator says that the clock is right."""
+        self.clock_refused = False
 
 
 def begin(settings: Settings, result: Result, environ: Mapping[str, str]) -> Telling:
@@ -141,8 +146,8 @@ def end(telling: Telling, result: Result) -> RunRecord:
     record = record_of(result, limit_bytes=_limit_bytes(settings))
     if history is not None:
         record = history.finish(telling.run_id, record)
-        if telling.clocks is not None:
-            refused = telling.clock_refused
+        refused = telling.clock_refused
+        if telling.clocks is not None and refused is not None:
             history.mark_clock(msgspec.structs.replace(telling.clocks, refused=refused))
         history.prune(
             keep_days=settings.history.keep_days,

@@ -205,7 +205,9 @@ def _run(
         stop = stack.enter_context(stop_on_signals())
         halves = stack.enter_context(open_halves(settings, allow_other_user=call.allow_other_user))
         stack.enter_context(halves.locked(settings.cleanup.state_dir))
-        if told is not None and not call.ignore_clock:
+        if told is not None and call.ignore_clock:
+            told.trust_clock()
+        elif told is not None:
             told.refuse_clock_jump()
         return _run_locked(settings, halves, result, log, stop, progress, told)
 
