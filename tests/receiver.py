@@ -13,13 +13,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 @dataclass
 class Receiver:
     """What arrived, in order: (path, body). `answers` are the codes to give, the last for ever;
-    while `hangs` is set, nothing is answered."""
+    while `hangs` is set, nothing is answered; `arrived` is set by the first of them."""
 
     port: int = 0
     got: list[tuple[str, str]] = field(default_factory=list)
     answers: list[int] = field(default_factory=lambda: [200])
     hangs: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
+    arrived: threading.Event = field(default_factory=threading.Event)
 
     def url(self, path: str, scheme: str = "http") -> str:
         """An address of this receiver."""
@@ -43,6 +44,7 @@ def receiver() -> Iterator[Receiver]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
             state.got.append((self.path, body))
+            state.arrived.set()
             if state.hangs.is_set():
                 state.ended.wait()
                 return

@@ -384,3 +384,29 @@ def test_a_run_that_ends_before_the_clocks_are_compared_vouches_for_neither(tool
     assert tool("run", at=late).returncode == 4
     assert tool("run", "--ignore-clock", at=late).returncode == 0
     assert tool("run", at=late).returncode == 0
+
+
+def test_a_run_that_is_stopped_before_its_work_is_recorded_as_interrupted(
+    tool: Tool, sample: Sample, hears: Receiver
+) -> None:
+    """The first thing it does that takes time is to ping the start."""
+    hears.hangs.set()
+    before = sorted(path.name for path in sample.cache.directory.iterdir())
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.run_at", AT, "run", "--json"],
+        cwd=ROOT,
+        env=tool.environ({"NARRATION_ALERTS_PING_URL": hears.url("p")}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with process:
+        hears.arrived.wait()
+        process.send_signal(signal.SIGTERM)
+        hears.ended.set()
+        assert process.stdout is not None
+        said = process.stdout.read()
+    assert process.returncode == 143
+    assert json.loads(said)["outcome"] == "interrupted"
+    assert [run["outcome"] for run in tool.runs()] == ["interrupted"]
+    assert sorted(path.name for path in sample.cache.directory.iterdir()) == before

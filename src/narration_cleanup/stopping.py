@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 from narration_cleanup.errors import ExitCode
@@ -31,12 +31,13 @@ class Stop:
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[Stop]:
-    """Turn the first SIGINT or SIGTERM into a request to stop, while in the block."""
+def stop_on_signals() -> Iterator[tuple[Stop, ExitStack]]:
+    """Turn SIGINT and SIGTERM into a request to stop, while in the block.
+
+    Once the stack is closed, signals do what they did before: there is nothing left to finish.
+    """
     stop = Stop()
-    before = {number: signal.signal(number, stop._take) for number in _EXIT_CODES}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with ExitStack() as heard:
+        for number in _EXIT_CODES:
+            heard.callback(signal.signal, number, signal.signal(number, stop._take))
+        yield stop, heard

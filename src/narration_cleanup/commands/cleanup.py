@@ -66,7 +66,10 @@ def run_command(
     call = Invocation(
         context.obj, flags, as_json, quiet, verbose, allow_other_user, ignore_clock, log_format
     )
-    raise typer.Exit(_carry_out(call, Result(time.time(), dry_run=False), _run))
+    result = Result(time.time(), dry_run=False)
+    with stop_on_signals() as (stop, signals):
+        code = _carry_out(call, result, partial(_run, stop=stop), signals.close)
+    raise typer.Exit(code)
 
 
 def dry_run_command(
@@ -98,8 +101,13 @@ def dry_run_command(
     raise typer.Exit(_carry_out(call, Result(time.time(), dry_run=True), _dry_run))
 
 
-def _carry_out(call: Invocation, result: Result, work: Work) -> ExitCode:
-    """Do the work, tell of it, and answer with the exit code; a refusal is a result too."""
+def _carry_out(
+    call: Invocation, result: Result, work: Work, done: Callable[[], None] = lambda: None
+) -> ExitCode:
+    """Do the work, tell of it, and answer with the exit code; a refusal is a result too.
+
+    ``done`` is called once all is done and recorded: showing it may wait for a reader for ever.
+    """
     log = _log(call, result)
     stats, told, watch = None, None, Stopwatch()
     try:
@@ -117,11 +125,12 @@ def _carry_out(call: Invocation, result: Result, work: Work) -> ExitCode:
         result.stop(error.exit_code, str(error))
     except Exception as error:
         result.stop(ExitCode.FAILED, f"internal error: {type(error).__name__}: {shown_line(error)}")
-        _remember_and_tell(told, result, log, watch)
+        _remember_and_tell(told, result, log, watch, done)
         raise
     if told is None and not result.dry_run:
         told = telling.begin_despite_faults(call.flags, call.config_file, result, os.environ)
-    _remember_and_tell(told, result, log, watch, partial(_show, call, result, stats, log, told))
+    show = partial(_show, call, result, stats, log, told)
+    _remember_and_tell(told, result, log, watch, done, show)
     return result.exit_code
 
 
@@ -141,6 +150,7 @@ def _remember_and_tell(
     result: Result,
     log: Log,
     watch: Stopwatch,
+    done: Callable[[], None],
     show: Callable[[RunRecord | None], None] = lambda record: None,
 ) -> None:
     """History and metrics first, so that what they lack is shown; the network last.
@@ -149,6 +159,7 @@ def _remember_and_tell(
     """
     result.finished_at = result.started_at + watch.seconds
     record = None if told is None else telling.end(told, result)
+    done()
     try:
         show(record)
     finally:
@@ -198,11 +209,12 @@ def _run(
     log: Log,
     progress: Progress,
     told: Telling | None,
+    *,
+    stop: Stop,
 ) -> Stats:
     log.started(settings.cleanup.interval_hours, settings.requests.abandoned_timeout_hours)
     log.tasks_started()
     with ExitStack() as stack:
-        stop = stack.enter_context(stop_on_signals())
         halves = stack.enter_context(open_halves(settings, allow_other_user=call.allow_other_user))
         stack.enter_context(halves.locked(settings.cleanup.state_dir))
         if told is not None and call.ignore_clock:
@@ -232,7 +244,7 @@ def _run_locked(
     if told is not None and halves.requests is not None and result.requests is not None:
         telling.note_cancelled(told, halves.requests, result.requests, now)
         log.overwritten(result.requests)
-    if stop.asked:
+    if result.stopped is not None:
         return stats_of(settings, plans.cache, plans.requests, plans.problems, now)
     left = job.left_in_cache(halves, result)
     after = survey_and_plan(halves, policies, now, progress, known_cache=left)
