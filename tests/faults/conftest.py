@@ -13,15 +13,10 @@ from tests.faults.server import ToolServer
 
 
 @pytest.fixture(scope="session")
-def figures(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Figures]:
-    """The figures of this session, written at its end where the long proofs ran."""
+def figures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Figures:
+    """The figures of this session."""
     full = bool(request.config.getoption("--full"))
-    found = Figures(full, tmp_path_factory.getbasetemp())
-    yield found
-    if found.found:
-        found.write()
+    return Figures(full, tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture

@@ -9,6 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 FIGURES = Path(__file__).resolve().parents[2] / ".cache" / "faults.json"
+"""Where a session keeps what it counted."""
+PUBLISHED = Path(__file__).with_name("published.json")
+"""The figures of a full session, copied here: what the documents show."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,9 @@ class Figures:
     found: list[Figure] = field(default_factory=list)
 
     def record(self, order: int, fault: str, tries: int, losses: int, note: str = "") -> None:
-        """Add a proof's figures; `order` is its place in the table."""
+        """Add a proof's figures, and keep what there is; `order` is its place in the table."""
         self.found.append(Figure(order, fault, tries, losses, note))
+        self.write()
 
     def write(self, path: Path = FIGURES) -> None:
         """Keep them, with where and when they were measured."""
@@ -54,18 +58,17 @@ def _file_system_of(folder: Path) -> str:
     return max(above, key=lambda mount: len(mount[0]))[1]
 
 
-def table(path: Path = FIGURES) -> str:
-    """The kept figures as a Markdown table."""
+def table(path: Path = FIGURES, *, notes: bool = True) -> str:
+    """The kept figures as a Markdown table, with or without what else was counted."""
     document = json.loads(path.read_text())
     command = f"python3 dev.py faults{' --full' if document['full'] else ''}"
     lines = [
-        f"Measured on {document['on']} ({document['where']}) by `{command}`.",
+        f"Measured on {document['on']} ({document['where']}) by `{command}`:",
         "",
-        "| fault | tries | losses | besides |",
-        "|---|---:|---:|---|",
+        f"| fault | tries | losses |{' besides |' if notes else ''}",
+        f"|---|---:|---:|{'---|' if notes else ''}",
     ]
-    lines += [
-        f"| {found['fault']} | {found['tries']:,} | {found['losses']:,} | {found['note']} |"
-        for found in document["figures"]
-    ]
+    for found in document["figures"]:
+        row = f"| {found['fault']} | {found['tries']:,} | {found['losses']:,} |"
+        lines.append(f"{row} {found['note']} |" if notes else row)
     return "\n".join(lines)

@@ -42,6 +42,11 @@ class Run:
         return self.output + self.errors
 
 
+def crashed(said: str) -> bool:
+    """Whether a run ended with an error that it did not foresee."""
+    return "Traceback" in said or "internal error" in said
+
+
 class ToolServer:
     """A running server, and the copy of it that is waiting or running."""
 
@@ -102,10 +107,12 @@ class ToolServer:
         environment: dict[str, str] | None = None,
         user: int | None = None,
     ) -> Run:
-        """Run the tool to its end; `folder` gets what it says."""
+        """Run the tool to its end, which must not be a crash; `folder` gets what it says."""
         output, errors = folder / "output", folder / "errors"
         self.prepare(arguments, output, errors, environment, user)
-        return Run(self.go(), output.read_text(), errors.read_text())
+        run = Run(self.go(), output.read_text(), errors.read_text())
+        assert not crashed(run.said), run.said
+        return run
 
     def _ask(self, question: object) -> str:
         assert self._process.stdin

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from tests.faults.server import crashed
 from tests.samples import CacheSample, EntrySpec, make_cache, read_index, write_index
 
 EXPIRED, KEPT, PROBLEM = "expired", "kept", "problem"
@@ -99,7 +100,7 @@ def _run_at(moment: str, folder: Path, *arguments: str, zone: str = "UTC") -> tu
         capture_output=True,
         text=True,
     )
-    assert "Traceback" not in done.stderr, done.stderr
+    assert not crashed(done.stderr), done.stderr
     return done.returncode, done.stdout + done.stderr
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.faults.figures import Figures
 from tests.faults.injection import signals
 from tests.faults.server import ToolServer
 from tests.faults.test_regeneration import regeneration_races
@@ -36,3 +37,17 @@ def test_fresh_audio_that_it_removes_is_found(naive: ToolServer, tmp_path: Path)
 def test_completed_rows_that_it_overwrites_are_found(naive: ToolServer, tmp_path: Path) -> None:
     races = row_races(naive, tmp_path, 2_000)
     assert races.overwritten > 0
+
+
+@pytest.mark.faults
+def test_what_it_loses_in_the_same_races(
+    naive: ToolServer, tmp_path: Path, figures: Figures, tries: Callable[[int, int], int]
+) -> None:
+    counted = regeneration_races(naive, tmp_path / "audio", tries(300, 2_000))
+    name = "for comparison: the same, with a clean-up that simply unlinks and rewrites"
+    figures.record(13, name, counted["tries"], counted["files_lost"])
+    races = row_races(naive, tmp_path / "rows", tries(2_000, 4_000))
+    name = "for comparison: the same, with an update that names the id alone"
+    figures.record(15, name, races.tries, races.overwritten)
+    assert counted["files_lost"]
+    assert races.overwritten

@@ -17,7 +17,7 @@ import pytest
 
 from tests.faults.figures import Figures
 from tests.faults.injection import sampled, signals
-from tests.faults.server import ToolServer
+from tests.faults.server import ToolServer, crashed
 from tests.faults.trial import arguments_for, calls_of_a_run, environment_for, try_all
 from tests.faults.truth import make_truth, result_of
 
@@ -90,7 +90,7 @@ def test_at_random_moments(
             longest = max(longest, ended - sent[0])
         said = output.read_text() + errors.read_text()
         document = result_of(output)
-        if code not in (0, CODES[name], UNCAUGHT) or "Traceback" in said:
+        if code not in (0, CODES[name], UNCAUGHT) or crashed(said):
             wrong.append(f"SIG{name} after {delay:.3f} s: exit {code}: {said}")
         if code != 0 and document is not None and document["outcome"] != "interrupted":
             wrong.append(f"SIG{name}: exit {code}, yet outcome {document['outcome']}")

