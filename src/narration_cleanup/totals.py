@@ -43,7 +43,8 @@ class CacheTotals:
     def count_entries(self, entries: Sequence[CacheEntry], now: float) -> None:
         """Add some entries to every figure but the expired ones.
 
-        Many at once, by columns: a million of them in about 0.4 s.
+        Many at once, by columns: a million of them in about 0.4 s. Those of no voice style (as
+        where there is no index) are in none of the voices' figures.
         """
         if not entries:
             return
@@ -55,6 +56,7 @@ class CacheTotals:
                 voice = self.by_voice_style[voice_style] = VoiceTotals()
             voice.entry_count += 1
             voice.size_bytes += size_bytes
+        self.by_voice_style.pop("", None)
         created = [entry.created_at for entry in entries if entry.created_at is not None]
         if created:
             self._count_ages(created, now)
