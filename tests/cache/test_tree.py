@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -476,3 +478,37 @@ def test_many_files_come_in_bounded_batches(make: Make, store: AudioTree) -> Non
         sizes = [len(batch.entries) for batch in survey.batches()]
     assert sum(sizes) == 5_000
     assert max(sizes) <= 4_096
+
+
+def test_audio_made_anew_while_it_is_removed_survives(
+    root: Path, make: Make, store: AudioTree
+) -> None:
+    """A service renews narrations, audio and phonemes, in the very moments that they go."""
+    stems = [f"v{number % 5}/{number}" for number in range(300)]
+    for _ in range(3):
+        for stem in stems:
+            make(f"{stem}.wav")
+            make(f"{stem}.pho")
+        renewed = set(random.Random(1).sample(stems, 150))
+        begun = threading.Event()
+
+        def renew(renewed: set[str] = renewed, begun: threading.Event = begun) -> None:
+            begun.set()
+            for stem in sorted(renewed):
+                (root / f"{stem}.wav").write_bytes(b"fresh")
+                (root / f"{stem}.pho").write_bytes(b"fresh")
+
+        planned = plan(store)
+        service = threading.Thread(target=renew)
+        service.start()
+        begun.wait()
+        apply(store, planned)
+        service.join()
+        lost = [
+            f"{stem}{suffix}"
+            for stem in renewed
+            for suffix in (".wav", ".pho")
+            if not (path := root / f"{stem}{suffix}").exists() or path.read_bytes() != b"fresh"
+        ]
+        assert lost == []
+        assert not any((root / f"{stem}.wav").exists() for stem in set(stems) - renewed)
