@@ -44,7 +44,7 @@ def machine(place: Path) -> Iterator[Container]:
         # As docs/schedule.md has it, on a fresh Debian.
         container.run("python3", "-m", "venv", "--without-pip", "/opt/narration-cleanup")
         source = ["--quiet", "--no-index", "--find-links=/opt/wheels"]
-        container.run(*pip, *source, "narration-cleanup[alerts]")
+        container.run(*pip, *source, "narration-cleanup[alerts,postgres]")
         container.run("ln", "-s", PROGRAM, "/usr/local/bin/")
         yield container
     finally:
@@ -71,7 +71,7 @@ def _wheels(folder: Path) -> Path:
             *("--constraint", str(ROOT / "constraints.txt"), "--only-binary=:all:"),
             *("--python-version=3.11", "--implementation=cp", "--abi=cp311", "--abi=abi3"),
             *(f"--platform=manylinux_2_28_{machine}", f"--platform=manylinux2014_{machine}"),
-            *(f"--cache-dir={cache_dir() / 'pip'}", f"{wheel}[alerts]"),
+            *(f"--cache-dir={cache_dir() / 'pip'}", f"{wheel}[alerts,postgres]"),
         ],
         check=True,
     )

@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,9 @@ from narration_cleanup.commands.systemd import systemd_app
 from narration_cleanup.errors import CleanupError, ConfigError
 from narration_cleanup.systemd import facts as facts_room
 from narration_cleanup.systemd import manager
+from narration_cleanup.systemd.install import write_units
+from narration_cleanup.systemd.installation import Facts
+from narration_cleanup.systemd.units import render
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 
@@ -125,6 +129,18 @@ def test_a_path_that_no_unit_can_hold_is_said(place: Path, monkeypatch: pytest.M
     monkeypatch.setenv("NARRATION_CACHE_DIR", f"{place}/a\nExecStart=/bin/sh")
     with pytest.raises(ConfigError, match=r"a unit file cannot hold .*\\nExecStart"):
         run("install", "--print")
+
+
+def test_a_unit_that_is_no_longer_wanted_goes_when_installing_again(place: Path) -> None:
+    folder = place / "units"
+    facts = Facts(program=("x",), user=ME, header=facts_room.HEADER)
+    waited_for = replace(facts, tell_start=True, tell_success=True)
+    write_units(waited_for, render(waited_for), folder)
+    other = folder / "narration-cleanup-notify-start@other.service"
+    other.write_text("somebody else's")
+    assert len(list(folder.iterdir())) == 6
+    write_units(facts, render(facts), folder)
+    assert {path.name for path in folder.iterdir()} == {*render(facts), other.name}
 
 
 def test_without_systemd_nothing_is_written(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

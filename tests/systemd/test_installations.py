@@ -11,7 +11,7 @@ import pytest
 
 from tests.samples import EntrySpec, make_cache, make_requests
 from tests.systemd.container import Container
-from tests.systemd.service import CACHE, DATABASE, Service
+from tests.systemd.service import CACHE, CONFIG, DATABASE, Service
 
 pytestmark = pytest.mark.systemd
 
@@ -122,19 +122,38 @@ def test_a_cache_that_is_a_link_elsewhere(machine: Container, service: Service) 
 
 
 def test_a_program_in_somebodys_home(machine: Container, service: Service) -> None:
-    """A virtual environment in a home: it alone is seen there, and it cannot be written to."""
-    place = "/home/dev/venv"
+    """As pipx has it: a closed home, and in it a virtual environment and a link to its program.
+    Of that home, the environment alone is seen by the unit."""
+    place, link = "/home/dev/.local/share/venv", "/home/dev/.local/bin/narration-cleanup"
     machine.run("python3", "-m", "venv", "--without-pip", place)
     machine.run(
         *("python3", "-m", "pip", "--python", f"{place}/bin/python", "install", "--quiet"),
         *("--no-index", "--find-links=/opt/wheels", "narration-cleanup"),
     )
-    machine.run(f"{place}/bin/narration-cleanup", "systemd", "install")
-    unit = "/etc/systemd/system/narration-cleanup.service"
-    assert f"ExecStart={place}/bin/narration-cleanup run" in machine.path(unit).read_text()
+    machine.run("mkdir", "/home/dev/.local/bin")
+    machine.run("ln", "-s", f"{place}/bin/narration-cleanup", link)
+    machine.run("chmod", "0700", "/home/dev")
+    machine.run(link, "systemd", "install")
+    unit = machine.path("/etc/systemd/system/narration-cleanup.service").read_text()
+    assert f"ExecStart={place}/bin/narration-cleanup run" in unit
+    assert f"BindReadOnlyPaths={place}\n" in unit
     machine.run("systemctl", "start", "narration-cleanup.service")
     assert service.audio() == service.kept
     machine.run("rm", "-rf", "/home/dev")
+
+
+def test_a_database_server_is_reached_for_from_the_sandbox(
+    machine: Container, service: Service
+) -> None:
+    """Nobody listens there: that it is told is the driver at work, and the network with it."""
+    place = "postgresql://narration@127.0.0.1:1/requests?connect_timeout=1"
+    machine.write(CONFIG, f'cache.dir = "{CACHE}"\nrequests.db = "{place}"\n')
+    machine.run("narration-cleanup", "systemd", "install")
+    cursor = machine.journal_cursor()
+    machine.run("systemctl", "start", "narration-cleanup.service", check=False)
+    lines = machine.wait_for(cursor, "Failed with result")
+    assert any(line.startswith("ERROR - Requests: ") and "127.0.0.1" in line for line in lines)
+    assert service.audio() == service.kept
 
 
 def test_the_shipped_units_do_the_job_where_a_package_puts_everything(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.systemd.container import Container
-from tests.systemd.service import CACHE, DATABASE, Service
+from tests.systemd.service import CACHE, CONFIG, DATABASE, Service
 
 pytestmark = pytest.mark.systemd
 
@@ -53,6 +53,20 @@ def test_the_sandbox_allows_the_job_and_nothing_else(machine: Container, probe: 
     assert inside["execute a file of the cache"] == "EACCES"
     assert inside["open an internet socket"] == "EAFNOSUPPORT"
     assert inside["write /srv/open"] == "EROFS"
+
+
+def test_a_database_elsewhere_opens_the_network_and_nothing_else(
+    machine: Container, probe: None
+) -> None:
+    machine.write(CONFIG, f'cache.dir = "{CACHE}"\nrequests.db = "postgresql://me@db.example/x"\n')
+    machine.run("narration-cleanup", "systemd", "install")
+    cursor = machine.journal_cursor()
+    machine.run("systemctl", "start", "narration-cleanup.service")
+    inside = result(machine, cursor)
+    sockets = {name for name in inside if name.endswith(" socket")}
+    assert len(sockets) == 3
+    allowed = {name for name, came in inside.items() if came == "done"}
+    assert allowed == (JOB | sockets) - {"write the database"}
 
 
 def test_without_the_sandbox_all_of_it_is_possible(machine: Container, probe: None) -> None:

@@ -119,7 +119,7 @@ def _install(facts: Facts, settings: Settings, units: dict[str, str], folder: Pa
         raise ConfigError(*faults)
     check_user(facts)
     made = make_folders(facts)
-    write_units(units, folder)
+    write_units(facts, units, folder)
     enable(facts)
     for path in made:
         typer.echo(f"Made {shown(path)}")

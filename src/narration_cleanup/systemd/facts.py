@@ -14,6 +14,7 @@ from narration_cleanup.escape import shown
 from narration_cleanup.settings import SETTINGS, Setting, Settings
 from narration_cleanup.settings.mask import without_password
 from narration_cleanup.systemd.installation import CONFIG_DIR, NAME, STATE_ROOT, Facts
+from narration_cleanup.systemd.places import outermost
 
 HEADER = """\
 Written by `narration-cleanup systemd install`, and overwritten by the next one.
@@ -150,8 +151,11 @@ def _owner(settings: Settings) -> str:
 
 
 def _program() -> tuple[str, ...]:
-    """How this very program is started: by its own script, else as a module of its Python."""
-    script = Path(sys.argv[0]).absolute()
+    """How this very program is started: by its own script, else as a module of its Python.
+
+    Where a link leads, and not the link: pipx keeps links in homes, which the units do not see.
+    """
+    script = Path(sys.argv[0]).resolve()
     if script.name == NAME and os.access(script, os.X_OK):
         return (str(script),)
     return (sys.executable, "-m", "narration_cleanup")
@@ -160,16 +164,10 @@ def _program() -> tuple[str, ...]:
 def _code() -> tuple[Path, ...]:
     """Every folder that holds a part of the program: environment, Python, this package."""
     package = Path(__file__).resolve().parent.parent.parent
-    script = Path(sys.argv[0]).resolve().parent if _program()[0] != sys.executable else None
-    places = [Path(sys.prefix), Path(sys.base_prefix), Path(sys.base_prefix).resolve(), package]
-    if script is not None:
-        places.append(script)
+    bases = [Path(sys.prefix), Path(sys.base_prefix)]
+    places = [*bases, *(base.resolve() for base in bases), package, Path(_program()[0]).parent]
     outer = [path for path in dict.fromkeys(places) if not path.is_relative_to("/usr")]
-    return tuple(
-        path
-        for path in outer
-        if not any(path != other and path.is_relative_to(other) for other in outer)
-    )
+    return tuple(outermost(outer))
 
 
 def _credentials(folder: Path) -> list[tuple[str, Path]]:

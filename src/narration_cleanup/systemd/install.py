@@ -53,12 +53,16 @@ def _account(user: str) -> tuple[int, int]:
     return found.pw_uid, found.pw_gid
 
 
-def write_units(units: Mapping[str, str], folder: Path) -> None:
-    """Write the unit files, each whole or not at all."""
+def write_units(facts: Facts, units: Mapping[str, str], folder: Path) -> None:
+    """Write the unit files, each whole or not at all; an earlier one that is not among them, since
+    nobody waits for its message any more, goes."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in units.items():
             _write(folder / name, text)
+        for name in notify_names(facts).values():
+            if name not in units and _is_ours(folder / name):
+                (folder / name).unlink()
     except OSError as error:
         raise CleanupError(
             f"cannot write units into {shown(folder)}: {error.strerror} "
