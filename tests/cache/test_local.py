@@ -461,3 +461,29 @@ def test_a_file_that_an_odd_entry_names_too_stays(
     assert old.name in names(sample)
     left = json.loads(sample.index.read_text())
     assert left.keys() == {old.key, "odd", sample.entries[3].key, sample.entries[4].key}
+
+
+def test_a_problem_stays_one_line_whatever_an_entry_says(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    """It is kept, logged and sent: megabytes of a hostile entry must not be."""
+    entries: dict[str, object] = dict(read_index(sample.index))
+    long = "x" * 1_000_000
+    keys = [entry.key for entry in sample.entries[:3]]
+    entries[keys[0]] = {**sample.entries[0].fields, long: 1}
+    entries[keys[1]] = {**sample.entries[1].fields, "file_path": f"/{long}/a.mp3"}
+    entries[keys[2]] = {**sample.entries[2].fields, "created_at": long}
+    write_index(sample.index, entries)
+    problems = list(plan(store).problems)
+    assert [problem.subject for problem in problems] == keys
+    assert all(len(problem.message) < 1_000 for problem in problems)
+
+
+def test_a_folder_of_its_own_that_cannot_be_used_is_named(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    (sample.directory / OWN_FOLDER).write_text("in the way")
+    result = apply(store, plan(store))
+    assert outcomes(result) == ["failed"] * 3
+    assert all(OWN_FOLDER in problem.message for problem in result.problems)
+    assert names(sample) == {entry.name for entry in sample.entries}

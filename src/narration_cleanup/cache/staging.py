@@ -140,7 +140,8 @@ class Staging:
                 return Removal(Outcome.SKIPPED, note=_CHANGED)
             if files and error.errno in _NO_ROOM:
                 return self._remove_in_place(files)
-            return Removal(Outcome.FAILED, note=f"{shown(target.name)}: {error.strerror}")
+            place = error.filename if error.filename == OWN_FOLDER else target.name
+            return Removal(Outcome.FAILED, note=f"{shown(place)}: {error.strerror}")
         return None
 
     def _status(self, name: str) -> os.stat_result:

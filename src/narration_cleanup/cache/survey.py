@@ -12,6 +12,7 @@ from narration_cleanup.cache.index import IndexMember, Members, Odd, UnreadableI
 from narration_cleanup.cache.places import Places
 from narration_cleanup.cache.reconcile import Cells, Differences, Seen, rounds
 from narration_cleanup.errors import IndexChangedError
+from narration_cleanup.escape import shown
 from narration_cleanup.model import (
     CacheEntry,
     Half,
@@ -249,8 +250,8 @@ def _odd(key: str, value: Odd) -> Problem:
     return Problem(
         Half.CACHE,
         "odd_entry",
-        f"kept as it is: not an entry as the service writes it ({value.why}); the service itself "
-        "would start with an empty cache on it",
+        f"kept as it is: not an entry as the service writes it ({shown(value.why)}); the service "
+        "itself would start with an empty cache on it",
         key,
     )
 
@@ -259,7 +260,8 @@ def _outside(key: str, value: IndexMember) -> Problem:
     return Problem(
         Half.CACHE,
         "outside_cache",
-        f"kept: its file_path {value.file_path!r} is no audio file inside the cache directory",
+        f"kept: its file_path '{shown(value.file_path)}' is no audio file inside the cache "
+        "directory",
         key,
     )
 
@@ -268,7 +270,7 @@ def _unreadable_time(key: str, value: IndexMember) -> Problem:
     return Problem(
         Half.CACHE,
         "unreadable_time",
-        f"kept: its created_at {value.created_at!r} is no time",
+        f"kept: its created_at '{shown(value.created_at)}' is no time",
         key,
         Severity.PROBLEM,
     )

@@ -127,7 +127,7 @@ def _unknown_status(raw: object) -> str:
     """The name that an unmapped status is counted under; never one of the service's words."""
     if raw is None:
         return "NULL"
-    return shown(raw) if isinstance(raw, str) and raw not in _WORDS else repr(raw)
+    return shown(raw if isinstance(raw, str) and raw not in _WORDS else repr(raw))
 
 
 _WORDS = frozenset(status.value for status in RequestStatus)
