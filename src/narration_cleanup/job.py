@@ -6,6 +6,7 @@ from typing import Protocol
 
 from narration_cleanup.actions import CacheAction, Outcome, Reason, RequestAction
 from narration_cleanup.apply import apply_cache, apply_requests
+from narration_cleanup.errors import HalfError
 from narration_cleanup.model import Half, Problem, Severity
 from narration_cleanup.opening import Halves
 from narration_cleanup.plan import CachePlan, plan_left
@@ -92,7 +93,10 @@ def left_in_cache(halves: Halves, result: Result) -> CachePlan | None:
         return None
     left = plan_left(cache.plan)
     removed = (action.file for action in cache.plan.actions)
-    return left if left is not None and store.settled(removed) else None
+    try:
+        return left if left is not None and store.settled(removed) else None
+    except (HalfError, OSError):  # the second look says what is wrong
+        return None
 
 
 def _still_expired(cache: CacheResult, after: CachePlan) -> None:

@@ -1,0 +1,61 @@
+"""The job where something fails after its work is done."""
+
+import errno
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from narration_cleanup import job
+from narration_cleanup.cache.local import IndexedDirectory
+from narration_cleanup.errors import HalfError
+from narration_cleanup.opening import Halves
+from narration_cleanup.plan import CachePolicy, RequestPolicy
+from narration_cleanup.planning import survey_and_plan
+from narration_cleanup.progress import NoProgress
+from narration_cleanup.result import Result, RunOutcome
+from narration_cleanup.stopping import Stop
+from narration_cleanup.timestamps import reader
+from tests.samples import SAMPLE_NOW, EntrySpec, make_cache
+
+NOW = SAMPLE_NOW.timestamp()
+
+
+class Silent:
+    """A log that nobody reads."""
+
+    def cache_started(self) -> None: ...
+
+    def cache_done(self, cache: object) -> None: ...
+
+    def requests_started(self) -> None: ...
+
+    def requests_done(self, requests: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "fault", [OSError(errno.EIO, os.strerror(errno.EIO), "x"), HalfError("lost", "it is lost")]
+)
+def test_a_fault_of_the_short_look_leads_to_the_long_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    entries = [EntrySpec(age=timedelta(days=days)) for days in (9, 1)]
+    sample = make_cache(tmp_path / "cache", entries=entries)
+    store = IndexedDirectory(
+        sample.directory,
+        index_name="cache_index.json",
+        audio_suffixes=(".mp3",),
+        read_time=reader("UTC"),
+    )
+    halves, result = Halves(store, None), Result(NOW, dry_run=False)
+    plans = survey_and_plan(halves, (CachePolicy(), RequestPolicy()), NOW, NoProgress())
+    job.run(halves, plans, result, Stop(), NoProgress(), Silent())
+
+    def failing(*_: object) -> bool:
+        raise fault
+
+    monkeypatch.setattr(IndexedDirectory, "settled", failing)
+    assert job.left_in_cache(halves, result) is None
+    assert result.outcome is RunOutcome.SUCCESS
+    store.close()
