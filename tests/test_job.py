@@ -59,3 +59,25 @@ def test_a_fault_of_the_short_look_leads_to_the_long_one(
     assert job.left_in_cache(halves, result) is None
     assert result.outcome is RunOutcome.SUCCESS
     store.close()
+
+
+def test_work_that_cannot_be_looked_at_again_is_no_success(tmp_path: Path) -> None:
+    entries = [EntrySpec(age=timedelta(days=days)) for days in (9, 1)]
+    sample = make_cache(tmp_path / "cache", entries=entries)
+    store = IndexedDirectory(
+        sample.directory,
+        index_name="cache_index.json",
+        audio_suffixes=(".mp3",),
+        read_time=reader("UTC"),
+    )
+    halves, result = Halves(store, None), Result(NOW, dry_run=False)
+    policies = CachePolicy(), RequestPolicy()
+    plans = survey_and_plan(halves, policies, NOW, NoProgress())
+    job.run(halves, plans, result, Stop(), NoProgress(), Silent())
+    sample.index.write_bytes(b"\xff\xfe")
+    job.look_again(result, survey_and_plan(halves, policies, NOW, NoProgress()))
+    store.close()
+    assert result.outcome is RunOutcome.PARTIAL
+    assert [problem.code for problem in result.all_problems()] == ["index_unreadable"]
+    assert result.cache is not None
+    assert result.cache.removed_count == 1

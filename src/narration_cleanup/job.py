@@ -71,7 +71,16 @@ def run(
 
 
 def look_again(result: Result, after: Plans) -> None:
-    """Compare what should be gone with what is still there: freed nothing is no success."""
+    """Compare what should be gone with what is still there: freed nothing is no success.
+
+    Neither is what cannot be looked at again: nobody knows how it stands.
+    """
+    for half, done, now in (
+        (Half.CACHE, result.cache, after.cache),
+        (Half.REQUESTS, result.requests, after.requests),
+    ):
+        if done is not None and now is None:
+            done.problems.extend(problem for problem in after.problems if problem.half is half)
     if result.cache is not None and after.cache is not None:
         result.cache.after = after.cache
         _still_expired(result.cache, after.cache)
