@@ -512,3 +512,17 @@ def test_audio_made_anew_while_it_is_removed_survives(
         ]
         assert lost == []
         assert not any((root / f"{stem}.wav").exists() for stem in set(stems) - renewed)
+
+
+def test_two_processes_together_look_at_everything_once(
+    root: Path, store: AudioTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Enough names for many reads of the directory, which the two must not share."""
+    monkeypatch.setattr(tree_module, "LARGE_FOLDER", -1)
+    names = {f"{number:032d}.mp3" for number in range(6_000)}
+    for name in names:
+        (root / name).touch()
+    with store.survey() as survey:
+        found = [entry.file for batch in survey.batches() for entry in batch.entries]
+    assert len(found) == len(names)
+    assert set(found) == names

@@ -83,7 +83,13 @@ class Walk:
 
     def groups(self) -> Iterator[Found]:
         """All audio, some at a time, in the order of the directories."""
-        yield from self._folder(self._directory.fd, "", 1)
+        # Opened anew: two processes that share a descriptor also share how far it was read, and
+        # each would miss what the other has come upon.
+        root = open_folder(".", self._directory.fd)
+        try:
+            yield from self._folder(root, "", 1)
+        finally:
+            os.close(root)
         yield self._group()
 
     def _group(self) -> Found:
