@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -16,10 +17,11 @@ from narration_cleanup import __version__
 from narration_cleanup.commands.frugal import FrugalCommand, FrugalGroup
 from narration_cleanup.errors import CleanupError, ExitCode
 from narration_cleanup.escape import shown_line
-from narration_cleanup.output.streams import stand_in_for_closed_streams
+from narration_cleanup.output.streams import let_go, stand_in_for_closed_streams
 
 if TYPE_CHECKING:
     from typer._click import Command
+    from typer._click.exceptions import UsageError
 
 _EXIT_CODES = """Exit codes: 0 done; 1 failed; 2 usage; 3 partly done; 4 refused for safety;
 75 another run holds the lock; 78 bad configuration; 130 and 143 stopped by SIGINT and SIGTERM."""
@@ -38,6 +40,8 @@ _COMMANDS = {
 }
 """Where each command is found, in the order of the help: module in ``commands``, name in it."""
 _MAIN = ("run", "dry-run", "stats")
+_BEFORE_THE_COMMAND = ("-c", "--config", "--version")
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 class _Commands(FrugalGroup):
@@ -110,18 +114,27 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
     try:
-        app(prog_name="narration-cleanup")
+        sys.exit(app(prog_name="narration-cleanup", standalone_mode=False))
     except CleanupError as error:
         for line in str(error).splitlines():
-            _tell(shown_line(line))
+            _tell(line)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ExitCode.DONE)
     except Exception as error:
+        from typer._click.exceptions import UsageError
+
+        if isinstance(error, UsageError):
+            _tell_of_usage(error)
+            sys.exit(ExitCode.USAGE)
+        if isinstance(error, OSError) and error.errno in _UNWRITABLE and error.filename is None:
+            let_go(sys.stdout)
+            _tell(f"the output could not be written: {error.strerror}")
+            sys.exit(ExitCode.FAILED)
         if {"-v", "--verbose"} & set(sys.argv):
             raise
-        _tell(f"internal error: {type(error).__name__}: {shown_line(error)}; -v shows where")
+        _tell(f"internal error: {type(error).__name__}: {error}; -v shows where")
         sys.exit(ExitCode.FAILED)
 
 
@@ -130,5 +143,20 @@ def _end(number: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
 
+def _tell_of_usage(error: UsageError) -> None:
+    """One line, as for every other error; nothing where the help has been shown instead."""
+    from typer._click.exceptions import NoArgsIsHelpError, NoSuchOption
+
+    if isinstance(error, NoArgsIsHelpError):
+        if error.message:  # the help in plain text, not shown yet
+            error.show()
+        return
+    command = "narration-cleanup" if error.ctx is None else error.ctx.command_path
+    hint = f"{command} --help shows what there is"
+    if isinstance(error, NoSuchOption) and error.option_name in _BEFORE_THE_COMMAND:
+        hint = f"it stands before the command: narration-cleanup {error.option_name} ..."
+    _tell(f"{error.format_message().rstrip('.')}; {hint}")
+
+
 def _tell(line: str) -> None:
-    print(f"narration-cleanup: {line}", file=sys.stderr)
+    print(f"ERROR - {shown_line(line)}", file=sys.stderr)

@@ -38,7 +38,7 @@ def notify_command(
         raise typer.BadParameter("give either --unit NAME or --test")
     said = _trial(context) if test else _tell_of_unit(context, unit or "", start=start)
     for line in said:
-        print(f"narration-cleanup: {shown_line(line)}", file=sys.stderr)
+        print(f"ERROR - {shown_line(line)}", file=sys.stderr)
     raise typer.Exit(ExitCode.FAILED if said else ExitCode.DONE)
 
 

@@ -1,0 +1,60 @@
+"""What the command line says of a call that makes no sense."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def tool(*arguments: str, home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "narration_cleanup", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HOME": str(home), "NARRATION_CLEANUP_CONFIG": os.devnull, **variables},
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["rum"], "No such command 'rum'. Did you mean 'run'?"),
+        (["run", "--ttl", "3"], "No such option: --ttl (Possible options: --ttl-days)"),
+        (["run", "--log-format", "xml"], "'xml' is not one of 'text', 'json'"),
+        (["history", "show"], "Missing argument 'ID'"),
+        (["schema", "nothing"], "there are check, history, run, stats"),
+        (["notify"], "give either --unit NAME or --test"),
+    ],
+)
+def test_a_usage_error_is_one_line_and_exit_code_2(
+    arguments: list[str], said: str, tmp_path: Path
+) -> None:
+    done = tool(*arguments, home=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("ERROR - ")
+    assert said in line
+    assert line.endswith(" --help shows what there is")
+
+
+def test_the_configuration_file_behind_the_command_is_told_where_to_stand(tmp_path: Path) -> None:
+    done = tool("run", "-c", "c.toml", home=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "ERROR - No such option: -c; it stands before the command: narration-cleanup -c ...\n"
+    )
+
+
+@pytest.mark.parametrize("rich", ["0", "1"])
+@pytest.mark.parametrize("arguments", [[], ["config"]])
+def test_a_group_alone_shows_its_help_and_no_error(
+    arguments: list[str], rich: str, tmp_path: Path
+) -> None:
+    done = tool(*arguments, home=tmp_path, TYPER_USE_RICH=rich)
+    assert done.returncode == 2
+    assert "Usage: " in done.stdout + done.stderr
+    assert "ERROR" not in done.stdout + done.stderr
