@@ -58,3 +58,17 @@ def test_a_group_alone_shows_its_help_and_no_error(
     assert done.returncode == 2
     assert "Usage: " in done.stdout + done.stderr
     assert "ERROR" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("columns", ["80", "60"])
+@pytest.mark.parametrize("command", ["run", "dry-run", "stats"])
+def test_the_help_shows_every_variable_whole(command: str, columns: str, tmp_path: Path) -> None:
+    done = tool(command, "--help", home=tmp_path, COLUMNS=columns)
+    assert done.returncode == 0
+    assert "…" not in done.stdout
+    said = "".join(done.stdout.replace("│", " ").split())
+    assert "Default:1.Variable:NARRATION_REQUESTS_ABANDONED_TIMEOUT_HOURS" in said
+    assert max(map(len, done.stdout.splitlines())) <= int(columns)
+    if columns == "80":
+        assert "NARRATION_REQUESTS_ABANDONED_TIMEOUT_HOURS" in done.stdout
+        assert "╭─ Rules " in done.stdout

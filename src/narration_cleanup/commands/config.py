@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from narration_cleanup.commands.frugal import FrugalCommand, FrugalGroup
 from narration_cleanup.errors import CleanupError
 from narration_cleanup.escape import shown
 from narration_cleanup.settings import Settings, load_settings, require_a_half
@@ -17,11 +18,14 @@ from narration_cleanup.settings.mask import without_password
 from narration_cleanup.settings.show import init_text, show_document, show_lines
 
 config_app = typer.Typer(
-    name="config", help="Show, check or write the configuration.", no_args_is_help=True
+    name="config",
+    help="Show, check or write the configuration.",
+    no_args_is_help=True,
+    cls=FrugalGroup,
 )
 
 
-@config_app.command("show")
+@config_app.command("show", cls=FrugalCommand)
 def show_command(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
@@ -36,7 +40,7 @@ def show_command(
         typer.echo(line)
 
 
-@config_app.command("validate")
+@config_app.command("validate", cls=FrugalCommand)
 def validate_command(context: typer.Context) -> None:
     """Check the configuration: one line for each fault, and exit code 78 if there is one."""
     settings = _settings(context)
@@ -51,7 +55,7 @@ def validate_command(context: typer.Context) -> None:
     typer.echo(f"The configuration is valid: {', '.join(parts)}")
 
 
-@config_app.command("init")
+@config_app.command("init", cls=FrugalCommand)
 def init_command(
     path: Annotated[
         Path | None, typer.Argument(help="The file to write; standard output if left out.")

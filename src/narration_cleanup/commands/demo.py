@@ -39,7 +39,7 @@ def demo_command(
     directory: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[DIR]",
+            metavar="DIR",
             help="Where to make the sandbox: a new or an empty folder; a temporary one if left "
             "out. It is left there.",
             show_default=False,

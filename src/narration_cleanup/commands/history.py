@@ -14,6 +14,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from narration_cleanup.commands import complete
+from narration_cleanup.commands.frugal import FrugalCommand, FrugalGroup
 from narration_cleanup.errors import CleanupError
 from narration_cleanup.escape import shown
 from narration_cleanup.history import History, read_history
@@ -29,7 +30,10 @@ T = TypeVar("T")
 _UNITS = {"m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 7 * 86_400.0}
 
 history_app = typer.Typer(
-    name="history", help="Show what the runs did, newest first.", invoke_without_command=True
+    name="history",
+    help="Show what the runs did, newest first.",
+    invoke_without_command=True,
+    cls=FrugalGroup,
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
@@ -63,7 +67,7 @@ def history_command(
         typer.echo("No run is recorded." if since is None else "No run is recorded since then.")
 
 
-@history_app.command("show")
+@history_app.command("show", cls=FrugalCommand)
 def show_command(
     context: typer.Context,
     run_id: Annotated[

@@ -37,10 +37,10 @@ AllowOtherUser = Annotated[
         rich_help_panel=_WHERE,
     ),
 ]
-TtlDays = Annotated[str | None, _setting("cache.ttl_days", "--ttl-days", _RULES, "DAYS")]
+TtlDays = Annotated[str | None, _setting("cache.ttl_days", "--ttl-days", _RULES, "N")]
 AbandonedTimeout = Annotated[
     str | None,
-    _setting("requests.abandoned_timeout_hours", "--abandoned-timeout-hours", _RULES, "HOURS"),
+    _setting("requests.abandoned_timeout_hours", "--abandoned-timeout-hours", _RULES, "N"),
 ]
 EnforceMaxSize = Annotated[
     bool | None, _setting("cache.enforce_max_size", "--enforce-max-size", _RULES)

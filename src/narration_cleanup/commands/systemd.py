@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from narration_cleanup.commands import complete
+from narration_cleanup.commands.frugal import FrugalCommand, FrugalGroup
 from narration_cleanup.errors import CleanupError, ConfigError
 from narration_cleanup.escape import shown
 from narration_cleanup.settings import Settings, load_settings, require_a_half
@@ -27,7 +28,10 @@ from narration_cleanup.systemd.manager import is_running, unit_folder
 from narration_cleanup.systemd.units import render
 
 systemd_app = typer.Typer(
-    name="systemd", help="Schedule runs with systemd (or cron).", no_args_is_help=True
+    name="systemd",
+    help="Schedule runs with systemd (or cron).",
+    no_args_is_help=True,
+    cls=FrugalGroup,
 )
 
 
@@ -52,7 +56,7 @@ InstanceOption = Annotated[
 ]
 
 
-@systemd_app.command("install")
+@systemd_app.command("install", cls=FrugalCommand)
 def install_command(
     context: typer.Context,
     form: Annotated[
@@ -135,7 +139,7 @@ def _tell_what_is_left(facts: Facts, settings: Settings) -> None:
         typer.echo(f'The history is in {place}: cleanup.state_dir = "{place}" shows it to you too')
 
 
-@systemd_app.command("uninstall")
+@systemd_app.command("uninstall", cls=FrugalCommand)
 def uninstall_command(user: UserOption = False, instance: InstanceOption = None) -> None:
     """Stop the timer and remove the units that install wrote; configuration and history stay."""
     if not is_running():
@@ -148,7 +152,7 @@ def uninstall_command(user: UserOption = False, instance: InstanceOption = None)
         typer.echo(f"Nothing to remove: {timer_name(facts)} was not installed by this command")
 
 
-@systemd_app.command("status")
+@systemd_app.command("status", cls=FrugalCommand)
 def status_command(
     user: UserOption = False,
     instance: InstanceOption = None,

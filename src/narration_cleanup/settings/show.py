@@ -107,7 +107,7 @@ def show_document(settings: Settings) -> dict[str, object]:
 def option_help(name: str) -> str:
     """The help of a setting's command-line option: with its default and its variable.
 
-    The variable stands last and alone, since the longest just fits into 80 columns.
+    The variable stands last, where the longest has a line of its own in 80 columns.
     """
     setting = BY_NAME[name]
     default = "none" if setting.default is None else plain(setting.default)
