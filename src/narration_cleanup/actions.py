@@ -125,7 +125,18 @@ class Actions(Generic[ActionT]):
 
     def append(self, action: ActionT) -> None:
         """Add one at the end."""
-        self._packed.append(self._held(action))
+        self._packed.append(self.packed(action))
+
+    def append_packed(self, packed: bytes | ActionT) -> None:
+        """Add one at the end that is in its small form already."""
+        self._packed.append(packed)
+
+    def packed(self, action: ActionT) -> bytes | ActionT:
+        """The small form of one."""
+        try:
+            return self._pack(action)
+        except UnicodeEncodeError:
+            return action
 
     def __len__(self) -> int:
         return len(self._packed)
@@ -137,13 +148,7 @@ class Actions(Generic[ActionT]):
         return self._action(self._packed[position])
 
     def __setitem__(self, position: int, action: ActionT) -> None:
-        self._packed[position] = self._held(action)
-
-    def _held(self, action: ActionT) -> bytes | ActionT:
-        try:
-            return self._pack(action)
-        except UnicodeEncodeError:
-            return action
+        self._packed[position] = self.packed(action)
 
     def _action(self, packed: bytes | ActionT) -> ActionT:
         return self._unpack(packed) if isinstance(packed, bytes) else packed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 
-from narration_cleanup.actions import Reason, RemoveEntry
+from narration_cleanup.actions import CacheAction, Reason
 from narration_cleanup.model import CacheSurvey, Half, Problem
 from narration_cleanup.plan.policy import DAY, MB, CachePolicy
 from narration_cleanup.plan.rules import Rules
@@ -22,7 +22,8 @@ def plan_evictions(
     excess, why = _excess(plan, survey, rules.policy)
     if excess <= 0:
         return
-    candidates: list[tuple[float, int, RemoveEntry]] = []
+    # (use, latest first; order; size; action): held small, there may be a hundred thousand.
+    candidates: list[tuple[float, int, int, bytes | CacheAction]] = []
     gathered = order = protected = protected_bytes = 0
     for batch in survey.batches(last_used=True):
         for position, entry in enumerate(batch.entries):
@@ -44,12 +45,14 @@ def plan_evictions(
             detail = f"last used {(rules.now - entry.last_used_at) / DAY:.1f} days ago, {why}"
             action = removal_of(entry, (Reason.EVICTED, detail), batch.ref(position))
             order += 1
-            heapq.heappush(candidates, (latest_first, -order, action))
-            gathered += entry.size_bytes
-            while gathered - candidates[0][2].size_bytes >= excess:
-                gathered -= heapq.heappop(candidates)[2].size_bytes
-    for _, _, action in sorted(candidates, reverse=True):
-        plan.add(action, action.size_bytes)
+            size = entry.size_bytes
+            heapq.heappush(candidates, (latest_first, -order, size, plan.actions.packed(action)))
+            gathered += size
+            while gathered - candidates[0][2] >= excess:
+                gathered -= heapq.heappop(candidates)[2]
+    candidates.sort(reverse=True)
+    for _, _, size, packed in candidates:
+        plan.add_packed(packed, Reason.EVICTED, size)
     if gathered < excess:
         plan.problems.add(_cannot_reach(excess - gathered, why, protected, protected_bytes))
 

@@ -51,9 +51,13 @@ class CachePlan:
 
     def add(self, action: CacheAction, size_bytes: int) -> None:
         """Plan one more action that is expected to free ``size_bytes``."""
-        self.actions.append(action)
+        self.add_packed(self.actions.packed(action), action.reason, size_bytes)
+
+    def add_packed(self, packed: bytes | CacheAction, reason: Reason, size_bytes: int) -> None:
+        """The same with an action in its small form."""
+        self.actions.append_packed(packed)
         self.planned_bytes += size_bytes
-        self.by_reason[action.reason] = self.by_reason.get(action.reason, 0) + 1
+        self.by_reason[reason] = self.by_reason.get(reason, 0) + 1
 
     def frees_nothing(self, position: int, action: RemoveEntry, why: str) -> None:
         """Expect no bytes of a removal that is planned at ``position``."""
