@@ -6,16 +6,39 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum, auto
+
+
+class Do(Enum):
+    """What becomes of what a client sent. DEAF: it is handed on, and the answer is cut off."""
+
+    PASS = auto()
+    CUT = auto()
+    DEAF = auto()
+
+
+@dataclass(frozen=True)
+class Instead:
+    """These bytes are handed on in its place."""
+
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The client gets this answer, and the server nothing."""
+
+    data: bytes
+
+
+OnRequest = Callable[[bytes], Do | Instead | Answer]
 
 
 class Proxy:
-    """Hands bytes on to a port of 127.0.0.1, until told otherwise.
+    """Hands bytes on to a port of 127.0.0.1; `on_request` sees each piece before, and decides."""
 
-    `on_request` sees what each client sends, before it is handed on; it returns False to have the
-    connection cut instead, and "deaf" to have it handed on and cut when the answer comes.
-    """
-
-    def __init__(self, port: int, on_request: Callable[[bytes], bool | str]) -> None:
+    def __init__(self, port: int, on_request: OnRequest) -> None:
         self._target = port
         self._on_request = on_request
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -32,8 +55,13 @@ class Proxy:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._target))
-                self._sockets += [client, server]
+                self._sockets.append(client)
+                try:
+                    server = socket.create_connection(("127.0.0.1", self._target))
+                except OSError:
+                    _shut(client)
+                    continue
+                self._sockets.append(server)
                 _Pair(client, server, self._on_request).start()
 
 
@@ -42,7 +70,7 @@ class _Pair:
         self,
         client: socket.socket,
         server: socket.socket,
-        on_request: Callable[[bytes], bool | str],
+        on_request: OnRequest,
     ) -> None:
         self._client, self._server = client, server
         self._on_request = on_request
@@ -56,11 +84,14 @@ class _Pair:
         with suppress(OSError):
             while data := self._client.recv(65536):
                 verdict = self._on_request(data)
-                if verdict == "deaf":
-                    self._deaf = True
-                if not verdict:
+                if verdict is Do.CUT:
                     break
-                self._server.sendall(data)
+                if verdict is Do.DEAF:
+                    self._deaf = True
+                if isinstance(verdict, Answer):
+                    self._client.sendall(verdict.data)
+                    continue
+                self._server.sendall(verdict.data if isinstance(verdict, Instead) else data)
         self._cut()
 
     def _answers(self) -> None:

@@ -45,12 +45,21 @@ class Server:
         self.port = self._ports[0]
         self._process: subprocess.Popen[bytes] | None = None
         self._places = 0
-        identity = {
-            "name": "tests",
-            "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
-            "actions": ["Admin", "Read", "Write", "List"],
-        }
-        (self.folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+        identities = [
+            {
+                "name": "tests",
+                "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
+                "actions": ["Admin", "Read", "Write", "List"],
+            },
+            {
+                "name": "reader",
+                "credentials": [{"accessKey": "reader", "secretKey": SECRET_KEY}],
+                "actions": ["Read", "List"],
+            },
+            # Without a signature, so that a proxy may change what is sent.
+            {"name": "anonymous", "actions": ["Read", "Write", "List"]},
+        ]
+        (self.folder / "s3.json").write_text(json.dumps({"identities": identities}))
 
     @property
     def endpoint(self) -> str:
@@ -78,6 +87,7 @@ class Server:
             f"-volume.port={volume}", f"-volume.port.grpc={volume_grpc}", "-volume.max=100",
             "-filer", f"-filer.port={filer}", f"-filer.port.grpc={filer_grpc}",
             "-s3", f"-s3.port={s3}", f"-s3.port.grpc={s3_grpc}",
+            "-s3.port.iceberg=0", "-s3.port.lance=0",
             f"-s3.config={self.folder / 's3.json'}",
         ]  # fmt: skip
         with (self.folder / "log").open("ab") as log:

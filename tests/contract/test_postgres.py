@@ -27,7 +27,7 @@ from narration_cleanup.requests.mapping import Columns, RequestMapping, Statuses
 from narration_cleanup.stopping import Stop
 from tests.contract.tables import SERVICE_TABLE, PostgresTable, insert
 from tests.postgres_server import PASSWORD, Server
-from tests.proxy import Proxy
+from tests.proxy import Do, Proxy
 from tests.samples import make_cache, read_index
 
 pytestmark = pytest.mark.postgres
@@ -452,11 +452,11 @@ def test_a_commit_whose_answer_is_lost_still_counts(server: Server, table: Postg
     service_table(table, 30)
     cut: list[bool] = []
 
-    def watch(data: bytes) -> bool | str:
+    def watch(data: bytes) -> Do:
         if b"SKIP LOCKED" in data and not cut:
             cut.append(True)
-            return "deaf"
-        return True
+            return Do.DEAF
+        return Do.PASS
 
     proxy = Proxy(server.port, watch)
     url = table.url.replace(f":{server.port}/", f":{proxy.port}/") + "?sslmode=disable"

@@ -195,7 +195,7 @@ class Lease:
 
     def _release(self) -> None:
         """Say that nobody holds it; a lease that others have taken is left to them."""
-        with suppress(BaseError, ValueError, OSError):
+        with suppress(BaseError, HalfError), self._place.told(PreconditionError):
             if self._trusted and not self._lost.is_set():
                 self._put({"e_tag": self._etag}, holder=False)
             elif not self._trusted:

@@ -14,6 +14,7 @@ from obstore.store import S3Store
 
 from narration_cleanup.errors import ConfigError, HalfError
 from narration_cleanup.escape import shown
+from narration_cleanup.waiting import Deadline
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -25,6 +26,7 @@ PAGE = 1_000
 _LONGEST = 160
 _RETRIES = 8
 _RETRY_FOR = timedelta(seconds=10)
+_LEFT_ALONE = 20.0
 _ADDRESS = re.compile(r"\bhttps?://\S+")
 _FAULT = re.compile(r"<Code>(\w+)</Code>")
 
@@ -38,7 +40,7 @@ class Place:
     def __init__(self, url: str) -> None:
         """Raises ``ConfigError`` where ``url`` is not ``s3://bucket/prefix``."""
         bucket, _, prefix = url.removeprefix("s3://").partition("/")
-        parts = prefix.strip("/").split("/") if prefix.strip("/") else []
+        parts = prefix.removesuffix("/").split("/") if prefix else []
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", bucket):
             raise ConfigError(
                 "cache.dir: s3:// is followed by the name of a bucket, as in s3://bucket/prefix; "
@@ -51,6 +53,7 @@ class Place:
         self._prefix = "/".join(parts)
         self.location = shown("/".join(["s3:/", bucket, *parts]))
         self.store = self._open()
+        self._gone: tuple[HalfError, Deadline] | None = None
 
     def names(self) -> tuple[str, str]:
         """The paths by which an index may name this place, as if they were a directory's."""
@@ -66,7 +69,8 @@ class Place:
                 client_options={
                     "allow_http": (endpoint or "").startswith("http://"),
                     "connect_timeout": timedelta(seconds=5),
-                    "timeout": timedelta(seconds=60),
+                    "read_timeout": timedelta(seconds=60),
+                    "timeout": timedelta(minutes=10),
                 },
                 retry_config={
                     "max_retries": _RETRIES,
@@ -87,7 +91,12 @@ class Place:
 
     @contextmanager
     def told(self, *but: type[Exception]) -> Iterator[None]:
-        """Turn what the server or the network says into a ``HalfError``; all ``but`` these."""
+        """Turn what the server or the network says into a ``HalfError``; all ``but`` these.
+
+        A server that was just waited for in vain is not asked again for a while.
+        """
+        if self._gone is not None and not self._gone[1].passed:
+            raise self._gone[0]
         try:
             yield
         except but:
@@ -102,9 +111,11 @@ class Place:
                 "right? docs/remote.md lists the rights that they need",
             ) from None
         except (BaseError, ValueError) as error:
-            raise HalfError(
+            trouble = HalfError(
                 "bucket_unreachable", f"{self.location}: {_reason(error)}; the next run tries again"
-            ) from None
+            )
+            self._gone = trouble, Deadline(_LEFT_ALONE)
+            raise trouble from None
 
 
 def etag_of(meta: ObjectMeta) -> str:
@@ -120,4 +131,6 @@ def _reason(error: Exception) -> str:
         return fault.group(1)
     first = _ADDRESS.sub("the server", text.partition("\n")[0])
     first = shown(first.rpartition(" - ")[2] or first)
+    if "error sending request" in first:
+        return "the server cannot be reached, or dropped the connection"
     return first if len(first) <= _LONGEST else first[: _LONGEST - 1] + "…"
