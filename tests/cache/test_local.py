@@ -487,3 +487,18 @@ def test_a_folder_of_its_own_that_cannot_be_used_is_named(
     assert outcomes(result) == ["failed"] * 3
     assert all(OWN_FOLDER in problem.message for problem in result.problems)
     assert names(sample) == {entry.name for entry in sample.entries}
+
+
+def test_audio_from_the_future_stays_and_is_told(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    """It would never be old enough to be sure of, and nobody would hear of it."""
+    ahead = sample.directory / sample.entries[1].name
+    os.utime(ahead, (time.time() + 86_400,) * 2)
+    result = apply(store, plan(store))
+    assert outcomes(result) == ["done", "skipped", "done"]
+    assert [(problem.code, problem.subject) for problem in result.problems] == [
+        ("odd_file", sample.entries[1].key)
+    ]
+    assert ahead.exists()
+    assert sample.entries[1].key in read_index(sample.index)

@@ -27,6 +27,9 @@ SETTLE = 0.005
 INDEX_FILE_NAME = "index.new"
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FRESH = "it is younger than its entry"
+_AHEAD = "its file's time lies in the future, so that it seems younger than its entry for ever"
+_AHEAD_NS = 3_600_000_000_000
+"""Longer than any run: what is made anew meanwhile is younger than the look at the index too."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG)
 _CHANGED = "it changed after the cache was surveyed"
 
@@ -124,8 +127,10 @@ class Staging:
             if refusal := self._refusal(target, audio, sidecars):
                 return refusal
             if target.identity is None and target.entry is not None:
-                fresh = settled_before is not None and audio.st_mtime_ns >= settled_before
-                if fresh:
+                younger = 0 if settled_before is None else audio.st_mtime_ns - settled_before
+                if younger > _AHEAD_NS:
+                    return Removal(Outcome.SKIPPED, note=_AHEAD, odd=True)
+                if settled_before is not None and younger >= 0:
                     return Removal(Outcome.SKIPPED, note=FRESH)
             files = [(target.name, audio)]
             if sidecars and not self._has_twin(target.name):
