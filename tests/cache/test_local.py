@@ -502,3 +502,30 @@ def test_audio_from_the_future_stays_and_is_told(
     ]
     assert ahead.exists()
     assert sample.entries[1].key in read_index(sample.index)
+
+
+def test_an_index_of_another_group_names_the_group(
+    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To be that user is not enough, and a message that says so sends the operator in circles."""
+
+    def denied(fd: int, uid: int, gid: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    os.chown(sample.index, -1, _another_group())
+    planned = plan(store)
+    monkeypatch.setattr(os, "fchown", denied)
+    result = apply(store, planned)
+    (problem,) = result.problems
+    assert f"gid {sample.index.stat().st_gid}" in problem.message
+    assert len(read_index(sample.index)) == 5
+
+
+def _another_group() -> int:
+    """One that this user may give a file to, and that new files do not get; 4712 for root."""
+    if os.geteuid() == 0:
+        return 4712
+    others = [gid for gid in os.getgroups() if gid != os.getegid()]
+    if not others:
+        pytest.skip("this user has one group only")
+    return others[0]

@@ -208,8 +208,9 @@ class Replacement:
             except PermissionError:
                 raise HalfError(
                     "index_owner",
-                    f"{shown(self._directory.path / self._name)} belongs to uid {theirs.st_uid}: "
-                    "run as that user, or the service could not write it any more",
+                    f"{shown(self._directory.path / self._name)} belongs to uid {theirs.st_uid}, "
+                    f"gid {theirs.st_gid}: run as that user, in that group, or the service could "
+                    "not write it any more",
                 ) from None
         try:
             for name in os.listxattr(source.fd):

@@ -13,6 +13,7 @@ import os
 import stat
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from narration_cleanup.actions import Outcome
 from narration_cleanup.cache import FileTarget, Removal
@@ -71,7 +72,8 @@ class Staging:
                 if os.geteuid() == 0:
                     # A later run as the service's own user must be able to use it.
                     cache = os.fstat(self._directory.fd)
-                    os.fchown(self._fd, cache.st_uid, cache.st_gid)
+                    with suppress(PermissionError):  # root without that capability
+                        os.fchown(self._fd, cache.st_uid, cache.st_gid)
         return self._fd
 
     def recover(self) -> int:
