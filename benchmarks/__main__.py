@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -68,13 +69,14 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables")
     options.add_argument("--svg", type=Path, metavar="FILE", help="draw the growth")
     options.add_argument("--no-mount", action="store_true", help="measure on --work as it is")
+    options.add_argument("--ahead", action="store_true", help="measure before all other processes")
     options.add_argument("--work", type=Path, metavar="DIR", help="where to make the trees")
     return options
 
 
 def measured(asked: argparse.Namespace, work: Path) -> tuple[Report, bool]:
     """Run the benchmarks asked for; one that fails is told of, and does not stop the others."""
-    found = find_programs(work)
+    found = find_programs(work, ahead=asked.ahead)
     ground = plain(work, "as asked") if asked.no_mount else find_ground(work)
     bench = Bench(found, ground, asked.size, asked.runs, time.time(), say)
     say(bench.ground.note)
@@ -86,7 +88,13 @@ def measured(asked: argparse.Namespace, work: Path) -> tuple[Report, bool]:
         except BenchmarkError as error:
             say(f"{name} could not be measured: {error}")
             failed = True
-    return Report(asked.size, bench.ground.note, found.absent, sections, aims_of(sections)), failed
+    sections += [
+        replace(section, name=f"growth-{section.name}-{section.size}")
+        for section in sections
+        if section.name in ("index", "directory") and "growth" in (asked.only or SUITES)
+    ]
+    note = f"{bench.ground.note}{'; ahead of all other processes' if asked.ahead else ''}"
+    return Report(asked.size, note, found.absent, sections, aims_of(sections)), failed
 
 
 def growth_panels(sections: Sequence[Section]) -> list[tuple[str, str, Series]]:

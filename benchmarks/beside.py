@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -72,7 +72,7 @@ def beside_writer(
     def run_one(one: Contender) -> Sample:
         with fresh(source) as root:
             tables.warm(root)
-            with writing(root) as told:
+            with writing(root, bench.programs.ahead) as told:
                 sample = timed(bench.programs.launcher, one.command(root))
             one.check(root)
         waits[one.name] = max(waits.get(one.name, 0.0), told["worst"])
@@ -83,10 +83,10 @@ def beside_writer(
 
 
 @contextmanager
-def writing(root: Path) -> Iterator[dict[str, float]]:
+def writing(root: Path, ahead: Sequence[str]) -> Iterator[dict[str, float]]:
     """The service's writer at work meanwhile; what it tells of its waits is there afterwards."""
     told: dict[str, float] = {}
-    argv = (sys.executable, "-m", "benchmarks.writer", str(root / tables.DATABASE))
+    argv = (*ahead, sys.executable, "-m", "benchmarks.writer", str(root / tables.DATABASE))
     folder = Path(__file__).parent.parent
     with subprocess.Popen(
         argv, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -19,22 +19,28 @@ class Programs:
     """What there is to run; `None` where something is not installed or could not be built."""
 
     launcher: Sequence[str]
+    ahead: Sequence[str]
     floor: Path | None
     absent: tuple[str, ...]
 
 
-def find_programs(folder: Path) -> Programs:
-    """Build the floor and the launcher in `folder`, and look for the peers."""
+def find_programs(folder: Path, *, ahead: bool = False) -> Programs:
+    """Build the floor and the launcher in `folder`, and look for the peers.
+
+    With `ahead` what is measured runs before everything else (round-robin real-time scheduling):
+    for a machine that others are at work on.
+    """
+    first = ("chrt", "--rr", "1") if ahead else ()
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     wanted = ("find", "systemd-tmpfiles", "tmpreaper", fd_name(), "sqlite3")
     absent = tuple(name for name in wanted if shutil.which(name) is None)
     if compiler is None:
-        launcher = (sys.executable, "-S", "-E", str(HERE / "timed.py"))
-        return Programs(launcher, None, (*absent, "a C compiler (for the floor)"))
+        launcher = (*first, sys.executable, "-S", "-E", str(HERE / "timed.py"))
+        return Programs(launcher, first, None, (*absent, "a C compiler (for the floor)"))
     for name in ("floor", "timed"):
         source, built = HERE / f"{name}.c", folder / name
         subprocess.run([compiler, "-O2", "-o", str(built), str(source)], check=True)
-    return Programs((str(folder / "timed"),), folder / "floor", absent)
+    return Programs((*first, str(folder / "timed")), first, folder / "floor", absent)
 
 
 def floor(program: Path, root: Path) -> Command:

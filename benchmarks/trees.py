@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import subprocess
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -130,8 +131,7 @@ def digest_of(path: Path) -> str:
 
 def warm(root: Path) -> None:
     """Bring every inode and the index into memory, so that each contender starts from the same."""
-    with os.scandir(root / CACHE) as found:
-        for entry in found:
-            entry.stat(follow_symlinks=False)
+    everything = ("find", str(root / CACHE), "-size", "+1G")
+    subprocess.run(everything, stdout=subprocess.DEVNULL, check=True)
     if (root / INDEX).exists():
         digest_of(root / INDEX)
