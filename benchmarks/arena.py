@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import trees
+from benchmarks import product, trees
 from benchmarks.filesystem import Ground, Template, discard, fresh, template
 from benchmarks.measure import Command, Contender, Sample, timed
 from benchmarks.programs import Programs
@@ -41,6 +41,7 @@ def tree_template(bench: Bench, files: int, *, index: bool) -> Iterator[tuple[Te
     name, room = f"tree-{files}", trees.room_for(files)
     with template(bench.ground, name, size=room, files=files) as (source, root):
         tree = trees.make_tree(root, files, bench.now, index=index)
+        product.begin_history(root, bench.now)
     try:
         yield source, tree
     finally:

@@ -34,6 +34,7 @@ def requests_section(bench: Bench, mode: JournalMode) -> Section:
     name = f"requests-{mode}"
     with template(bench.ground, name, size=room, files=10) as (source, root):
         table = tables.make_table(root, bench.size, bench.now, mode)
+        product.begin_history(root, bench.now)
     waits: dict[str, float] = {}
     try:
         run_one = beside_writer(bench, source, waits)

@@ -1,9 +1,12 @@
 """How this tool is started for each benchmark: by variables, with a state folder of its own."""
 
+import os
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from benchmarks import trees
 from benchmarks.measure import Command
 from benchmarks.tables import DATABASE
 from benchmarks.trees import CACHE
@@ -29,6 +32,20 @@ def started(root: Path, arguments: tuple[str, ...], settings: Mapping[str, str])
     state = root / STATE
     state.mkdir(mode=0o700, exist_ok=True)
     return Command((*START, *arguments), {**settings, "NARRATION_CLEANUP_STATE_DIR": str(state)})
+
+
+def begin_history(root: Path, now: float) -> None:
+    """Let there be an earlier run in the state beside the tree: nobody's every run is the first."""
+    earlier = root / "earlier"
+    trees.make_tree(earlier, 10, now, index=True)
+    command = on_cache(root, "run", dir=str(earlier / CACHE))
+    subprocess.run(
+        command.argv,
+        env={**os.environ, **command.environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
 
 
 def run_with_everything(root: Path) -> Command:

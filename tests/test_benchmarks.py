@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -83,3 +84,34 @@ def test_plots_hold_every_series() -> None:
     drawing = svg([("Time", "seconds", series)])
     assert drawing.count("<circle") == 3
     assert "&lt;find&gt;" in drawing
+
+
+def test_command_measures_and_writes_json(tmp_path: Path) -> None:
+    written = tmp_path / "results.json"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "benchmarks", "--size", str(SIZE), "--runs", "1"),
+            *(
+                "--only",
+                "index",
+                "--only",
+                "directory",
+                "--no-mount",
+                "--work",
+                str(tmp_path),
+                "--json",
+                str(written),
+            ),
+        ],
+        cwd=Path(trees.__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    document = json.loads(written.read_text())
+    assert [section["name"] for section in document["sections"]] == ["index", "directory"]
+    run = document["sections"][0]["results"]["narration-cleanup run"]
+    assert run["runs"] == 1
+    assert run["median"] > 0
+    assert "| what | aim | measured | reached |" in done.stdout
