@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 from collections.abc import Callable
@@ -163,6 +164,17 @@ def test_nobody_to_run_as(find: Find, place: Path) -> None:
     with pytest.raises(ConfigError, match="--run-as USER"):
         find({"NARRATION_REQUESTS_DB": "postgresql://me@db/x"})
     assert find({"NARRATION_REQUESTS_DB": "postgresql://me@db/x"}, run_as="me").user == "me"
+
+
+def test_a_group_that_is_not_the_users_own_is_named(
+    find: Find, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert find().group is None
+    me = pwd.getpwuid(os.getuid())
+    elsewhere = pwd.struct_passwd((*me[:3], me.pw_gid + 1, *me[4:]))
+    monkeypatch.setattr(pwd, "getpwnam", lambda _: elsewhere)
+    assert find().group == grp.getgrgid((place / "cache").stat().st_gid).gr_name
+    assert find(for_user=True).group is None
 
 
 def test_missing_folders_are_named(place: Path) -> None:

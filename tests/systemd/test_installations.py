@@ -121,6 +121,18 @@ def test_a_cache_that_is_a_link_elsewhere(machine: Container, service: Service) 
     assert left == service.kept
 
 
+def test_an_index_of_another_group_keeps_it(machine: Container, service: Service) -> None:
+    """A service that runs with a `Group=` of its own leaves such files."""
+    index = machine.path(f"{CACHE}/cache_index.json")
+    machine.run("chgrp", "-R", "audio", CACHE)
+    group = index.stat().st_gid
+    machine.run("narration-cleanup", "systemd", "install")
+    machine.run("systemctl", "start", "narration-cleanup.service")
+    assert service.audio() == service.indexed() == service.kept
+    assert index.stat().st_gid == group != 0
+    assert index.stat().st_uid == index.parent.stat().st_uid
+
+
 def test_a_program_in_somebodys_home(machine: Container, service: Service) -> None:
     """As pipx has it: a closed home, and in it a virtual environment and a link to its program.
     Of that home, the environment alone is seen by the unit."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import re
@@ -49,9 +50,11 @@ def find_facts(
     data = [*_data_folders(settings), *state_folder]
     secrets = [] if for_user else _credentials(credentials_folder(instance))
     alerts = settings.alerts
+    user = None if for_user else run_as or _owner(settings)
     return Facts(
         program=_program(),
-        user=None if for_user else run_as or _owner(settings),
+        user=user,
+        group=None if user is None else _group(settings, user),
         data=tuple(dict.fromkeys(data)),
         code=_code(),
         config=settings.config_file,
@@ -148,6 +151,21 @@ def _owner(settings: Settings) -> str:
             except KeyError:
                 return str(uid)
     raise ConfigError("no local database or cache tells whose files these are: add --run-as USER")
+
+
+def _group(settings: Settings, user: str) -> str | None:
+    """The group of the index (or of the cache), where it is not `user`'s own. The sandbox cannot
+    give a file to a group that the run is not in."""
+    cache, _ = _local_paths(settings)
+    if cache is None:
+        return None
+    try:
+        own = pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
+        index = cache / (settings.cache.index or ".")
+        gid = os.stat(index if index.exists() else cache).st_gid
+        return None if gid == own.pw_gid else grp.getgrgid(gid).gr_name
+    except (KeyError, OSError):  # neither user nor place need be there to print units
+        return None
 
 
 def _program() -> tuple[str, ...]:

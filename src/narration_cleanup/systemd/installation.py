@@ -18,12 +18,14 @@ class Facts:
     `program` is the words of a command line, up to the sub-command. `data` is what a run may
     write: folders that exist. `code` is what the program is made of, `config` its file.
     `environment` holds settings that came from variables or flags. `user` is None in a user's own
-    manager. `credentials` are (id, file) pairs. A failure is always told of; `tell_start` and
-    `tell_success` say whether somebody waits for those too.
+    manager, `group` where the user's own is the right one. `credentials` are (id, file) pairs. A
+    failure is always told of; `tell_start` and `tell_success` say whether somebody waits for
+    those too.
     """
 
     program: tuple[str, ...]
     user: str | None
+    group: str | None = None
     data: tuple[Path, ...] = ()
     code: tuple[Path, ...] = ()
     config: Path | None = None

@@ -133,6 +133,11 @@ def _identity(facts: Facts) -> list[str]:
             "# the service cannot write.",
             f"User={word(facts.user)}",
         ]
+        if facts.group is not None:
+            lines += [
+                "# The index's: it is replaced by a file of the same group.",
+                f"Group={word(facts.group)}",
+            ]
     if facts.state is not None:
         lines += [
             f"StateDirectory={facts.state if facts.is_template else word(facts.state)}",
