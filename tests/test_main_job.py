@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from tests.samples import (
@@ -229,3 +230,24 @@ def test_what_to_do_is_told_however_long_the_path_is(tmp_path: Path, command: st
     deep.mkdir(parents=True)
     told = cleanup(command, "--cache-dir", deep, expect=78).stderr
     assert 'say cache.index = "none" for a cache that has none' in told
+
+
+@pytest.mark.parametrize("command", ["run", "dry-run", "stats"])
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ([], "nothing to look after"),
+        (["--cache-dir", "/nonexistent"], "cache.dir /nonexistent does not exist"),
+        (["--cache-dir", "/nonexistent", "--ttl-days", "soon"], 'flag --ttl-days is "soon"'),
+    ],
+)
+def test_a_wrong_configuration_is_one_document_and_one_line(
+    command: str, flags: list[str], told: str
+) -> None:
+    done = cleanup(command, "--quiet", "--json", *flags, expect=78)
+    found = json.loads(done.stdout)
+    message = found["problems"][0]["message"] if command == "stats" else found["message"]
+    assert message.startswith(told)
+    assert done.stderr.splitlines() == [f"ERROR - {message}"]
+    schema = json.loads(cleanup("schema", "run" if command == "dry-run" else command).stdout)
+    jsonschema.validate(found, schema)

@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Mapping
 
 import typer
 
 from narration_cleanup.commands import options
-from narration_cleanup.errors import ExitCode
+from narration_cleanup.errors import ConfigError, ExitCode
 from narration_cleanup.lookback import Past, with_past, with_timer
-from narration_cleanup.model import Severity
+from narration_cleanup.model import Half, Problem, Severity
 from narration_cleanup.opening import cache_policy, open_halves, request_policy
 from narration_cleanup.output import json as json_output
 from narration_cleanup.output.progress import showing_progress
 from narration_cleanup.output.streams import until_closed
 from narration_cleanup.planning import survey_and_plan
 from narration_cleanup.record import CacheState
-from narration_cleanup.settings import Settings, load_settings, require_a_half
+from narration_cleanup.settings import BY_NAME, Settings, load_settings, require_a_half
 from narration_cleanup.standing import in_progress, stats_of
 from narration_cleanup.stats import Stats
 
@@ -43,6 +44,34 @@ def stats_command(
         "cache.ttl_days": ttl_days,
         "requests.abandoned_timeout_hours": abandoned_timeout_hours,
     }
+    try:
+        _show(
+            context,
+            flags,
+            now,
+            allow_other_user=allow_other_user,
+            as_json=as_json,
+            quiet=quiet,
+            verbose=verbose,
+            prometheus=prometheus,
+        )
+    except ConfigError as error:
+        if as_json and not prometheus:
+            json_output.write_stats(_nothing_seen(error, now), sys.stdout)
+        raise
+
+
+def _show(
+    context: typer.Context,
+    flags: Mapping[str, str | None],
+    now: float,
+    *,
+    allow_other_user: bool,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    prometheus: bool,
+) -> None:
     settings = load_settings(flags=flags, config_file=context.obj, environ=os.environ)
     require_a_half(settings)
     policies = cache_policy(settings.cache), request_policy(settings.requests)
@@ -69,6 +98,22 @@ def stats_command(
 
         human.show_stats(stats, verbose=verbose, quiet=quiet)
     raise typer.Exit(_exit_code(stats, nothing_seen=plans.cache is None and plans.requests is None))
+
+
+def _nothing_seen(error: ConfigError, now: float) -> Stats:
+    """What a program is told where the configuration is wrong: each fault as a problem."""
+    interval, timeout = (
+        BY_NAME[name].default
+        for name in ("cleanup.interval_hours", "requests.abandoned_timeout_hours")
+    )
+    assert isinstance(interval, float | int)
+    assert isinstance(timeout, float | int)
+    return Stats(
+        generated_at=now,
+        cleanup_interval_hours=interval,
+        abandoned_timeout_hours=timeout,
+        problems=[Problem(Half.PROGRAM, "bad_configuration", fault) for fault in error.faults],
+    )
 
 
 def _metrics(stats: Stats, past: Past, settings: Settings) -> str:
