@@ -251,3 +251,17 @@ def test_a_wrong_configuration_is_one_document_and_one_line(
     assert done.stderr.splitlines() == [f"ERROR - {message}"]
     schema = json.loads(cleanup("schema", "run" if command == "dry-run" else command).stdout)
     jsonschema.validate(found, schema)
+
+
+def test_a_dry_run_tells_that_a_run_would_refuse(sample: Sample, places: list[object]) -> None:
+    before = tree_digest(sample.root)
+    found = document("dry-run", *places, "--max-delete", "32")
+    (warning,) = found["problems"]
+    assert (warning["code"], warning["severity"]) == ("max_delete", "warning")
+    assert warning["message"] == (
+        "33 of 60 cache entries would be removed, more than --max-delete 32 allows: "
+        "a run would refuse, and touch nothing"
+    )
+    cleanup("run", *places, "--max-delete", "32", expect=4)
+    assert tree_digest(sample.root) == before
+    assert document("dry-run", *places, "--max-delete", "33")["problems"] == []

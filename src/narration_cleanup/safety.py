@@ -41,13 +41,19 @@ def refuse_clock_jump(jump: float | None) -> None:
         )
 
 
-def refuse_too_many(planned: int, total: int, allowed: Callable[[int], int], limit: str) -> None:
-    """Raise ``RefusedError`` where more entries would go than the operator allows.
+def too_many(planned: int, total: int, allowed: Callable[[int], int], limit: str) -> str | None:
+    """What is wrong where more entries would go than the operator allows; else ``None``.
 
     ``allowed`` gives the most that may go of ``total`` entries; ``limit`` is how it was said.
     """
-    if planned > allowed(total):
-        raise RefusedError(
-            f"{planned} of {total} cache entries would be removed, more than --max-delete {limit} "
-            "allows: nothing was touched. Look with dry-run, then raise the limit"
-        )
+    if planned <= allowed(total):
+        return None
+    what = f"{planned} of {total} cache entries would be removed"
+    return f"{what}, more than --max-delete {limit} allows"
+
+
+def refuse_too_many(planned: int, total: int, allowed: Callable[[int], int], limit: str) -> None:
+    """Raise ``RefusedError`` where that is so."""
+    why = too_many(planned, total, allowed, limit)
+    if why is not None:
+        raise RefusedError(f"{why}: nothing was touched. Look with dry-run, then raise the limit")

@@ -17,16 +17,17 @@ from narration_cleanup.commands.options import Invocation
 from narration_cleanup.errors import CleanupError, ExitCode
 from narration_cleanup.escape import shown_line
 from narration_cleanup.lookback import with_last_run, with_past
+from narration_cleanup.model import Half, Problem, Severity
 from narration_cleanup.opening import Halves, cache_policy, open_halves, request_policy
 from narration_cleanup.output import human
 from narration_cleanup.output import json as json_output
 from narration_cleanup.output.logs import Log, LogFormat
 from narration_cleanup.output.progress import showing_progress
-from narration_cleanup.planning import Policies, survey_and_plan
+from narration_cleanup.planning import Plans, Policies, survey_and_plan
 from narration_cleanup.progress import Progress
 from narration_cleanup.record import RunRecord
 from narration_cleanup.result import Result
-from narration_cleanup.safety import refuse_too_many
+from narration_cleanup.safety import refuse_too_many, too_many
 from narration_cleanup.settings import Settings, load_settings, require_a_half
 from narration_cleanup.standing import stats_of
 from narration_cleanup.stats import Stats
@@ -81,6 +82,7 @@ def dry_run_command(
     abandoned_timeout_hours: options.AbandonedTimeout = None,
     enforce_max_size: options.EnforceMaxSize = None,
     min_free_mb: options.MinFreeMb = None,
+    max_delete: options.MaxDelete = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -94,6 +96,7 @@ def dry_run_command(
         "requests.abandoned_timeout_hours": abandoned_timeout_hours,
         "cache.enforce_max_size": enforce_max_size,
         "cache.min_free_mb": min_free_mb,
+        "cleanup.max_delete": max_delete,
     }
     call = Invocation(
         context.obj, flags, as_json, quiet, verbose, allow_other_user, log_format=log_format
@@ -198,8 +201,20 @@ def _dry_run(
     with open_halves(settings, allow_other_user=call.allow_other_user) as halves:
         plans = survey_and_plan(halves, _policies(settings), now, progress, explain=call.verbose)
         job.dry_run(plans, result)
+        _warn_of_too_many(settings, plans, result)
         stats = stats_of(settings, plans.cache, plans.requests, plans.problems, now)
     return with_past(stats, settings.cleanup.state_dir)[0]
+
+
+def _warn_of_too_many(settings: Settings, plans: Plans, result: Result) -> None:
+    limit = settings.cleanup.max_delete
+    if limit is not None and plans.cache is not None:
+        total = plans.cache.totals.entry_count
+        why = too_many(len(plans.cache.actions), total, limit.allowed, str(limit))
+        if why is not None:
+            message = f"{why}: a run would refuse, and touch nothing"
+            warning = Problem(Half.CACHE, "max_delete", message, severity=Severity.WARNING)
+            result.problems.add(warning)
 
 
 def _run(
