@@ -265,3 +265,30 @@ def test_a_dry_run_tells_that_a_run_would_refuse(sample: Sample, places: list[ob
     cleanup("run", *places, "--max-delete", "32", expect=4)
     assert tree_digest(sample.root) == before
     assert document("dry-run", *places, "--max-delete", "33")["problems"] == []
+
+
+def test_an_entry_made_in_the_future_is_not_said_to_be_new(sample: Sample) -> None:
+    index = sample.cache.index
+    entries = read_index(index)
+    entries[list(entries)[-1]]["created_at"] = "2031-01-01T00:00:00"
+    index.write_text(json.dumps(entries, indent=2), encoding="utf-8")
+    told = cleanup("stats", "--cache-dir", sample.cache.directory, expect=3).stdout
+    assert "2031-01-01 00:00 UTC, in the future" in told
+
+
+def test_a_relative_place_in_a_folder_that_is_gone_is_said(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    call = f"rmdir {gone}; exec {sys.executable} -m narration_cleanup stats --cache-dir cache"
+    done = subprocess.run(
+        ["bash", "-c", call],
+        cwd=gone,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 78
+    assert done.stderr == (
+        'ERROR - flag --cache-dir is "cache", expected an absolute path: the current directory, '
+        "where it would start, is gone\n"
+    )

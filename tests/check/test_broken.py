@@ -233,6 +233,13 @@ def test_runs_that_fail(place: Place) -> None:
     is_warning(place.one("runs.last"), "failed: It stopped", "history show 2")
 
 
+def test_a_run_that_failed_for_two_faults_is_told_in_one_line() -> None:
+    result = make_result(started_at=NOW)
+    result.stop(ExitCode.BAD_CONFIGURATION, "one fault\nanother fault")
+    finding = schedule._last(record_of(result), NOW)
+    assert finding.message.endswith("refused: one fault; another fault")
+
+
 def test_nothing_that_starts_runs(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schedule, "cron_lines", lambda places: [])
     is_warning(place.one("schedule"), "nothing is known to start runs", "systemd install")

@@ -87,7 +87,7 @@ def test_every_reason_has_its_line() -> None:
         "INFO - Removed 1 evicted cache entry, freed 0.00 MB",
         "INFO - Removed 1 orphan file, freed 0.00 MB",
         "INFO - Removed 1 partial file, freed 0.00 MB",
-        "INFO - Removed 1 dangling cache entry, freed 0.00 MB",
+        "INFO - Dropped 1 dangling cache entry",
         "INFO - Deleted 1 finished request, 0 database pages free for reuse",
         "ERROR - Cache: leads out of the cache (../../victim)",
         "WARNING - Requests: an unknown status (lost)",

@@ -129,6 +129,8 @@ def test_a_path_that_no_unit_can_hold_is_said(place: Path, monkeypatch: pytest.M
     monkeypatch.setenv("NARRATION_CACHE_DIR", f"{place}/a\nExecStart=/bin/sh")
     with pytest.raises(ConfigError, match=r"a unit file cannot hold .*\\nExecStart"):
         run("install", "--print")
+    with pytest.raises(ConfigError, match=r"a crontab cannot hold .*\\nExecStart"):
+        run("install", "--print", "cron")
 
 
 def test_a_unit_that_is_no_longer_wanted_goes_when_installing_again(place: Path) -> None:

@@ -33,7 +33,9 @@ class Directory:
                 f"cache.dir {shown(path)} does not exist: is it where the service keeps its cache?"
             ) from None
         except NotADirectoryError:
-            raise ConfigError(f"cache.dir {shown(path)} is not a directory") from None
+            raise ConfigError(
+                f"cache.dir {shown(path)} is not a directory: name the folder that holds the audio"
+            ) from None
         except OSError as error:
             raise ConfigError(f"cache.dir {shown(path)}: {error.strerror}") from None
         status = os.fstat(self.fd)

@@ -25,6 +25,9 @@ def version_of(status: os.stat_result) -> Version:
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
+_REMEDY = "nothing is removed: give back the file that the service writes, and the right to read it"
+
+
 class IndexFile:
     """One version of the index, open for reading. ``read`` is what the codec reads with."""
 
@@ -40,12 +43,14 @@ class IndexFile:
         except OSError as error:
             is_link = error.errno == errno.ELOOP
             why = "is a symbolic link" if is_link else f"cannot be opened: {error.strerror}"
-            raise HalfError("index_unreadable", f"{shown(directory.path / name)} {why}") from None
+            what = f"{shown(directory.path / name)} {why}"
+            raise HalfError("index_unreadable", f"{what}; {_REMEDY}") from None
         status = os.fstat(self.fd)
         if not stat.S_ISREG(status.st_mode):
             os.close(self.fd)
             kind = what_it_is(status.st_mode)
-            raise HalfError("index_unreadable", f"{shown(directory.path / name)} is {kind}")
+            what = f"{shown(directory.path / name)} is {kind}"
+            raise HalfError("index_unreadable", f"{what}; {_REMEDY}")
         self.read_at_ns = time.clock_gettime_ns(time.CLOCK_REALTIME)
         self.status = status
         self.version = version_of(status)

@@ -103,4 +103,5 @@ def _last(run: RunRecord | None, now: float) -> Finding:
     if run.success:
         return passed("runs.last", f"{when}: {run.outcome}")
     remedy = f"narration-cleanup history show {run.id}"
-    return warning("runs.last", f"{when}: {run.outcome}: {run.message}", remedy)
+    why = "; ".join(run.message.splitlines())  # each fault of the settings is a line
+    return warning("runs.last", f"{when}: {run.outcome}: {why}", remedy)

@@ -114,5 +114,7 @@ def _read(context: typer.Context, look: Callable[[History], T]) -> T | None:
         found = look(history)
         history.close()
     if said:
-        raise CleanupError(said[0])
+        raise CleanupError(
+            f"{said[0]}; the next run moves a damaged one aside, else give this user the right"
+        )
     return found

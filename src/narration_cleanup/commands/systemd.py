@@ -98,7 +98,10 @@ def install_command(
     if form is Form.cron:
         from narration_cleanup.systemd.cron import cron_text
 
-        typer.echo(cron_text(facts), nl=False)
+        try:
+            typer.echo(cron_text(facts), nl=False)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
         return
     folder = unit_folder(for_user=user)
     try:

@@ -116,9 +116,12 @@ class Log:
             if not removed and reason is not Reason.EXPIRED:
                 continue
             freed = cache.freed_by_reason.get(reason, 0)
+            what = count(removed, *_WHAT[reason])
             self._routine(
                 "removed",
-                f"Removed {count(removed, *_WHAT[reason])}, freed {freed / MB:.2f} MB",
+                f"Dropped {what}"
+                if reason is Reason.DANGLING
+                else f"Removed {what}, freed {freed / MB:.2f} MB",
                 reason=reason.value,
                 count=removed,
                 freed_bytes=freed,

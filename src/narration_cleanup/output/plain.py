@@ -17,7 +17,7 @@ from narration_cleanup.escape import shown, shown_line
 from narration_cleanup.model import Problem
 from narration_cleanup.output import sentences
 from narration_cleanup.output.digest import size_of
-from narration_cleanup.output.words import age, clock, entries, percent, size
+from narration_cleanup.output.words import clock, entries, old, percent, size
 from narration_cleanup.result import Result
 from narration_cleanup.stats import CacheStats, Stats
 from narration_cleanup.totals import AGE_BINS, RequestTotals
@@ -110,7 +110,7 @@ def _cache_rows(stats: Stats) -> Iterable[tuple[str, str]]:
         ("newest", totals.newest_created_at),
     ):
         if instant is not None:
-            yield label, f"{clock(instant)}, {age(stats.generated_at - instant)} old"
+            yield label, f"{clock(instant)}, {old(stats.generated_at - instant)}"
     for name, number in age_rows(cache):
         yield f"age {name}", f"{number:,}"
     for voice, found in totals.by_voice_style.items():

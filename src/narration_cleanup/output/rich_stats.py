@@ -24,7 +24,7 @@ from narration_cleanup.output.terminal import (
     problem_table,
     worst,
 )
-from narration_cleanup.output.words import MB, age, clock, count, percent, shortened, size
+from narration_cleanup.output.words import MB, clock, count, old, percent, shortened, size
 from narration_cleanup.result import RunOutcome
 from narration_cleanup.stats import CacheStats, Stats
 from narration_cleanup.totals import AGE_BINS, RequestTotals, VoiceTotals
@@ -112,7 +112,7 @@ def _cache_body(stats: Stats, cache: CacheStats, console: Console, width: int) -
         ("newest", totals.newest_created_at),
     ):
         if instant is not None:
-            text = f"{clock(instant)}, {age(stats.generated_at - instant)} old"
+            text = f"{clock(instant)}, {old(stats.generated_at - instant)}"
             rows.append((label, Text(text)))
     return _pairs(rows)
 

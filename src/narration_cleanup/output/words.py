@@ -40,6 +40,11 @@ def age(seconds: float) -> str:
     return f"{seconds / DAY:.1f} days"
 
 
+def old(seconds: float) -> str:
+    """How old something is: ``19.6 days old``; ``in the future`` where it is not yet."""
+    return "in the future" if seconds < 0 else f"{age(seconds)} old"
+
+
 def count(number: int, singular: str, plural: str | None = None) -> str:
     """A number with its word: ``1 entry``, ``1,204 entries``."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"

@@ -49,10 +49,12 @@ class _Reading:
         """Parse one value and keep it, or note the fault."""
         try:
             value = self._parse(setting, raw, origin, as_text)
-        except (ValueError, TypeError, OverflowError, OSError):
+        except (ValueError, TypeError, OverflowError, OSError) as error:
             where = f"{origin}: {setting.name}" if origin.source == "file" else str(origin)
             expected = setting.kind.expected + (', or "none"' if setting.optional else "")
             self.wrong.add(setting.name)
+            if isinstance(error, FileNotFoundError):
+                expected = "an absolute path: the current directory, where it would start, is gone"
             self.faults.append(f"{shown(where)} is {raw_shown(setting, raw)}, expected {expected}")
             return
         self.values[setting.name] = value
