@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import platform
+import re
+import shutil
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-FIGURES = Path(__file__).resolve().parents[2] / ".cache" / "faults.json"
+ROOT = Path(__file__).resolve().parents[2]
+FIGURES = ROOT / ".cache" / "faults.json"
 """Where a session keeps what it counted."""
 PUBLISHED = Path(__file__).with_name("published.json")
-"""The figures of a full session, copied here: what the documents show."""
+"""The figures of a full session: what the documents show."""
+DOCUMENTS = ("README.md", "docs/faults.md")
+_PLACE = re.compile(r"(<!-- figures: (all|short) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -72,3 +77,30 @@ def table(path: Path = FIGURES, *, notes: bool = True) -> str:
         row = f"| {found['fault']} | {found['tries']:,} | {found['losses']:,} |"
         lines.append(f"{row} {found['note']} |" if notes else row)
     return "\n".join(lines)
+
+
+def published(*, notes: bool) -> str:
+    """The published figures as a table."""
+    return table(PUBLISHED, notes=notes)
+
+
+def with_figures(text: str) -> str:
+    """A document's text with the published figures in their place."""
+
+    def place(found: re.Match[str]) -> str:
+        return f"{found[1]}\n{published(notes=found[2] == 'all')}\n\n{found[3]}"
+
+    return _PLACE.sub(place, text)
+
+
+def publish() -> None:
+    """Publish what the last session counted: keep it, and write it into the documents."""
+    if FIGURES.exists():
+        shutil.copy(FIGURES, PUBLISHED)
+    for name in DOCUMENTS:
+        document = ROOT / name
+        document.write_text(with_figures(document.read_text()))
+
+
+if __name__ == "__main__":
+    publish()

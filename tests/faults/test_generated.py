@@ -200,7 +200,7 @@ def _check_many(server: ToolServer, folder: Path, indexes: int) -> int:
 
 
 def test_some_generated_indexes(server: ToolServer, tmp_path: Path) -> None:
-    assert _check_many(server, tmp_path, 25) > 500
+    assert _check_many(server, tmp_path, 12) > 250
 
 
 @pytest.mark.faults

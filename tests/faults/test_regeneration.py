@@ -46,7 +46,7 @@ def regeneration_races(server: ToolServer, root: Path, enough: int) -> Counter[s
 
 
 def test_some_races(server: ToolServer, tmp_path: Path) -> None:
-    counted = regeneration_races(server, tmp_path, 500)
+    counted = regeneration_races(server, tmp_path, 200)
     assert (counted["files_lost"], counted["entries_lost"]) == (0, 0)
     assert counted["removed"] > 0
 

@@ -29,7 +29,7 @@ shell reports as 143 as well."""
 
 @pytest.mark.parametrize("name", ["TERM", "INT"])
 def test_at_a_system_call_now_and_then(server: ToolServer, tmp_path: Path, name: str) -> None:
-    faults = sampled(signals(calls_of_a_run(server, tmp_path, wal=False), name), 15)
+    faults = sampled(signals(calls_of_a_run(server, tmp_path, wal=False), name), 8)
     tally = try_all(server, tmp_path, faults, wal=False)
     assert tally.failures == []
     assert set(tally.codes) <= {0, CODES[name], UNCAUGHT}
@@ -64,7 +64,7 @@ def test_at_random_moments(
     codes: Counter[int] = Counter()
     longest = 0.0
     wrong: list[str] = []
-    count = tries(60, 400)
+    count = tries(60, 200)
     took = 1.0
     for number in range(count):
         name = ("TERM", "INT")[number % 2]

@@ -81,7 +81,7 @@ def test_many_swaps(
     figures: Figures,
     tries: Callable[[int, int], int],
 ) -> None:
-    runs = tries(100, 1_000)
+    runs = tries(60, 300)
     truth, codes = _swapped(server, tmp_path, runs, parent=parent)
     losses = truth.losses()
     what = "its parent" if parent else "the cache directory"

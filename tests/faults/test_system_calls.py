@@ -31,7 +31,7 @@ def _errors_of(calls: list[Call], folder: Path, error: str) -> list[Fault]:
 
 
 def test_killed_now_and_then(server: ToolServer, tmp_path: Path, wal: bool) -> None:
-    faults = sampled(signals(calls_of_a_run(server, tmp_path, wal=wal), "KILL"), 20)
+    faults = sampled(signals(calls_of_a_run(server, tmp_path, wal=wal), "KILL"), 12)
     tally = try_all(server, tmp_path, faults, wal=wal)
     assert tally.failures == []
     assert tally.tries >= len(faults) - 2
@@ -39,7 +39,7 @@ def test_killed_now_and_then(server: ToolServer, tmp_path: Path, wal: bool) -> N
 
 def test_an_error_now_and_then(server: ToolServer, tmp_path: Path) -> None:
     calls = calls_of_a_run(server, tmp_path, wal=False)
-    faults = sampled(list(errors(calls, tmp_path / "dry")), 40)
+    faults = sampled(list(errors(calls, tmp_path / "dry")), 24)
     tally = try_all(server, tmp_path, faults, wal=False)
     assert tally.failures == []
     assert tally.tries >= len(faults) - 4
@@ -84,7 +84,7 @@ def test_killed_again_at_every_call(
 ) -> None:
     after = _after_staging(calls_of_a_run(server, tmp_path / "first", wal=False))
     calls = calls_of_a_run(server, tmp_path, wal=False, after=after)
-    faults = sampled(signals(calls, "KILL"), tries(60, ALL))
+    faults = sampled(signals(calls, "KILL"), tries(60, 400))
     tally = try_all(server, tmp_path, faults, wal=False, after=after)
     name = "SIGKILL, and again at a system call of the run that recovers"
     figures.record(1, name, tally.tries, tally.lost)
@@ -124,7 +124,7 @@ def test_an_error_from_some_call_on(
     calls = calls_of_a_run(server, tmp_path, wal=True)
     writing = [fault for fault in _errors_of(calls, tmp_path, error) if _lasts(fault)]
     faults = [
-        Fault(fault.call, fault.what, lasting=True) for fault in sampled(writing, tries(20, ALL))
+        Fault(fault.call, fault.what, lasting=True) for fault in sampled(writing, tries(10, 50))
     ]
     tally = try_all(server, tmp_path, faults, wal=True)
     figures.record(

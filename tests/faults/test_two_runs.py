@@ -63,7 +63,7 @@ def test_six_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.faults
 def test_fifty_at_once(tmp_path: Path, figures: Figures, tries: Callable[[int, int], int]) -> None:
-    rounds = tries(1, 5)
+    rounds = tries(1, 4)
     codes: list[int] = []
     wrong: list[str] = []
     for number in range(rounds):
