@@ -1,0 +1,1 @@
+"""The packages as a stranger gets them: built twice, installed and removed on clean systems."""

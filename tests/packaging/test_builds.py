@@ -1,0 +1,67 @@
+"""Whoever builds it, wherever and whenever: the same bytes."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.packaging.conftest import EPOCH, build
+from tests.packaging.machine import working_copy
+
+pytestmark = pytest.mark.packaging
+
+
+@pytest.fixture(scope="session")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another copy: in another folder, its files of another time and of other modes."""
+    folder = tmp_path_factory.mktemp("another") / "place to build in"
+    working_copy(folder)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(0o600)
+            os.utime(path, (1_234_567_890, 1_234_567_890))
+    return folder
+
+
+def test_wheel_and_sdist_are_the_same_wherever_they_are_built(
+    checkout: Path, elsewhere: Path, tmp_path: Path
+) -> None:
+    first = build(checkout, tmp_path / "1", "hatchling", "build", "-d")
+    second = build(elsewhere, tmp_path / "2", "hatchling", "build", "-d", umask=0o077)
+    assert [path.suffix for path in first] == [".whl", ".gz"][
+        :: 1 if first[0].suffix == ".whl" else -1
+    ]
+    assert [(path.name, path.read_bytes()) for path in first] == [
+        (path.name, path.read_bytes()) for path in second
+    ]
+
+
+def test_wheel_and_sdist_hold_manual_pages_and_completions(checkout: Path, tmp_path: Path) -> None:
+    built = build(checkout, tmp_path / "dist", "hatchling", "build", "-d")
+    (wheel,) = [path for path in built if path.suffix == ".whl"]
+    (sdist,) = [path for path in built if path.suffix == ".gz"]
+    in_wheel = {name.partition(".data/data/")[2] for name in zipfile.ZipFile(wheel).namelist()}
+    assert in_wheel >= {
+        "share/man/man1/narration-cleanup.1",
+        "share/man/man5/narration-cleanup.toml.5",
+        "share/bash-completion/completions/narration-cleanup",
+        "share/zsh/site-functions/_narration-cleanup",
+        "share/fish/vendor_completions.d/narration-cleanup.fish",
+    }
+    with tarfile.open(sdist) as archive:
+        members = archive.getmembers()
+    names = {member.name.partition("/")[2] for member in members}
+    assert {"dev.py", "constraints.txt", "man/narration-cleanup.1", "tests/conftest.py"} <= names
+    assert {member.mtime for member in members} == {int(EPOCH)}
+
+
+def test_the_debian_package_is_the_same_wherever_it_is_built(
+    deb: Path, elsewhere: Path, tmp_path: Path
+) -> None:
+    (other,) = build(elsewhere, tmp_path, "tools.deb", umask=0o077)
+    assert other.name == deb.name
+    assert other.read_bytes() == deb.read_bytes()
