@@ -104,6 +104,8 @@ def fill(root: Path, work: Path, moment: int) -> None:
     _write(root / f"usr/bin/{NAME}", LAUNCHER.encode(), executable=True)
     for source, place in _PLACES.items():
         _write(root / place, (ROOT / source).read_bytes())
+    for path in sorted((ROOT / "docs").glob("*.md")):
+        _write(root / f"usr/share/doc/{NAME}/docs/{path.name}", path.read_bytes())
     for source, place in _COMPRESSED.items():
         _write(root / place, gzip.compress((ROOT / source).read_bytes(), 9, mtime=moment))
     for unit in sorted((ROOT / "systemd").iterdir()):

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 
 from tools.docs.console import ROOT, with_real_output
 from tools.docs.exit_codes import exit_codes_page
+from tools.docs.json_page import json_page
 from tools.docs.man_command import command_page
 from tools.docs.picture import pictures
 from tools.docs.settings_page import settings_manual, settings_page
 
 WHOLE: dict[str, Callable[[], str]] = {
     "docs/exit-codes.md": exit_codes_page,
+    "docs/json.md": json_page,
     "docs/settings.md": settings_page,
     "man/narration-cleanup.1": command_page,
     "man/narration-cleanup.toml.5": settings_manual,
