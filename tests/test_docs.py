@@ -1,7 +1,6 @@
 """The documents show the program as it is: every command in them is run, every picture drawn."""
 
 import ast
-
 import re
 from pathlib import Path
 

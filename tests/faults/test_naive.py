@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +23,8 @@ def naive() -> Iterator[ToolServer]:
 
 
 def test_a_kill_while_it_writes_the_index_is_found(naive: ToolServer, tmp_path: Path) -> None:
+    if not shutil.which("strace"):
+        pytest.skip("needs strace")
     calls = calls_of_a_run(naive, tmp_path, wal=False)
     opened = [place for place, call in enumerate(calls) if "O_TRUNC" in call.arguments]
     faults = signals(calls[opened[0] + 1 : opened[0] + 3], "KILL")

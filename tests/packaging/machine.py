@@ -29,7 +29,8 @@ NOT_OURS = re.compile(r"/(dev|proc|sys|run|tmp|root/\.[a-z_]+|var/(log|cache|lib
 
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "TERM": "xterm"}
 _ENTER = (
-    'mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev" && tree=$1 && shift && '
+    'tree=$1 && shift && mount --bind "$tree" "$tree" && '
+    'mount -t proc proc "$tree/proc" && mount --rbind /dev "$tree/dev" && '
     'while [ "$1" != -- ]; do mount --bind "$1" "$tree$1" && shift; done && shift && '
     'exec chroot "$tree" "$@"'
 )

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.packaging.machine import ROOT, Machine, lent_pip, require, working_copy
-from tests.systemd.container import PACKAGES, SUITE
 
 pytestmark = pytest.mark.packaging
 
@@ -27,7 +26,8 @@ def test_the_two_commands_of_the_readme(tmp_path: Path) -> None:
     require()
     assert commands() == ["python3 dev.py demo", "python3 dev.py test"]
     variables, lent = lent_pip()
-    machine = Machine.create(tmp_path / "tree", SUITE, PACKAGES, lent)
+    packages = ("python3", "python3-pip")
+    machine = Machine.create(tmp_path / "tree", "bookworm", packages, lent)
     machine.run("useradd", "--create-home", "newcomer")
     working_copy(machine.tree / PLACE.lstrip("/"))
     subprocess.run(
