@@ -17,12 +17,12 @@ pytestmark = pytest.mark.packaging
 
 @pytest.fixture(scope="session")
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another copy: in another folder, its files of another time and of other modes."""
+    """Another copy: in another folder, its files of another time and other modes."""
     folder = tmp_path_factory.mktemp("another") / "place to build in"
     working_copy(folder)
     for path in folder.rglob("*"):
         if path.is_file():
-            path.chmod(0o600)
+            path.chmod(path.stat().st_mode & 0o700)
             os.utime(path, (1_234_567_890, 1_234_567_890))
     return folder
 
