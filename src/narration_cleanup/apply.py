@@ -220,7 +220,8 @@ def _change(
 def _note_row(
     position: int, status: str, outcome: Outcome, result: RequestResult, counts: dict[str, int]
 ) -> None:
-    note = "it changed since planning" if outcome is Outcome.SKIPPED else None
+    skipped = outcome is Outcome.SKIPPED
+    note = "it changed since planning, or a worker holds it" if skipped else None
     result.outcomes.set(position, outcome, note)
     if outcome is Outcome.DONE:
         counts[status] = counts.get(status, 0) + 1

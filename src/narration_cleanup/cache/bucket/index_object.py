@@ -39,7 +39,7 @@ class IndexObject:
                 self._whole = bytes(fetched.bytes())
                 return
             self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
-            for chunk in fetched.stream():
+            for chunk in fetched.stream(min_chunk_size=1 << 20):
                 self._file.write(chunk)
 
     def read(self, offset: int, size: int) -> bytes:
