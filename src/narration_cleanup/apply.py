@@ -152,8 +152,11 @@ def _note_removal(action: RemoveEntry | RemoveFile, removal: Removal, result: Ca
     freed[action.reason] = freed.get(action.reason, 0) + removal.freed_bytes
     if removal.odd or removal.outcome is Outcome.FAILED:
         subject = action.key if isinstance(action, RemoveEntry) else action.file
-        code = "odd_file" if removal.odd else "not_removed"
-        result.problems.add(Problem(Half.CACHE, code, f"not removed: {removal.note}", subject))
+        code, remedy = "not_removed", "the next run tries again; check looks at the rights"
+        if removal.odd:
+            code, remedy = "odd_file", "take it away by hand"
+        message = f"not removed: {removal.note}; {remedy}"
+        result.problems.add(Problem(Half.CACHE, code, message, subject))
 
 
 def _entries_to_drop(result: CacheResult) -> Iterator[tuple[int, RemoveEntry | DropEntry]]:

@@ -107,7 +107,9 @@ def test_quiet_still_says_what_is_wrong() -> None:
     result.problems.add(Problem(Half.CACHE, "odd", "an odd thing", severity=Severity.WARNING))
     lines = told(result, quiet=True)
     assert [line.split(" - ")[0] for line in lines] == ["ERROR", "WARNING", "WARNING"]
-    assert lines[0].endswith("limit 7 (Permission denied)")
+    assert lines[0] == "ERROR - 1 removal failed: the problems say why"
+    (named,) = (line for line in told(result, verbose=True) if "Failed: " in line)
+    assert named.endswith("limit 7 (Permission denied)")
     assert lines[1:] == [
         "WARNING - Cache: an odd thing",
         "WARNING - Cleanup tasks completed in part: see the problems",

@@ -223,8 +223,10 @@ class Log:
         self.say(level, event, message, **fields)
 
     def _actions_of_cache(self, cache: CacheResult) -> None:
-        failed = cache.outcomes.count(Outcome.FAILED)
-        if not self._verbose and not failed:
+        if not self._verbose:  # a problem says of each why, and of very many how many more
+            if failed := cache.outcomes.count(Outcome.FAILED):
+                message = f"{count(failed, 'removal')} failed: the problems say why"
+                self._wrong("failed", message, Level.ERROR, count=failed)
             return
         for action, outcome, note in cache.outcomes:
             text = f"{shown(action.file)}: {action.reason.value}, {shown(action.detail)}"
