@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,7 @@ Files = dict[str, tuple[object, ...]]
 @pytest.fixture(scope="module", params=["bookworm", "trixie"])
 def machine(
     request: pytest.FixtureRequest, deb: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Machine, Files]:
+) -> Iterator[tuple[Machine, Files]]:
     """A clean system with the package installed and a sandbox made; the files from before."""
     require()
     tree = tmp_path_factory.mktemp(request.param) / "tree"
@@ -34,7 +36,8 @@ def machine(
     made.copy(deb, f"/tmp/{deb.name}")
     made.run("apt-get", "install", "--yes", f"/tmp/{deb.name}")
     made.run("narration-cleanup", "demo", DEMO)
-    return made, before
+    yield made, before
+    shutil.rmtree(tree)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -40,3 +41,4 @@ def test_the_two_commands_of_the_readme(tmp_path: Path) -> None:
     assert "Removed " in shown[0] or "removed" in shown[0]
     assert re.search(r"\d+ passed", shown[1])
     assert "failed" not in shown[1]
+    shutil.rmtree(machine.tree)
