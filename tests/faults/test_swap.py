@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.figures import Figures
-from tests.faults.server import ToolServer
+from tests.faults.injection import Fault, calls_of, run_traced
+from tests.faults.server import ToolServer, crashed
 from tests.faults.trial import environment_for
 from tests.faults.truth import Truth, make_truth
 from tests.samples import tree_digest
@@ -70,6 +71,27 @@ def _left(truth: Truth) -> list[str]:
 def test_a_few_swaps(server: ToolServer, tmp_path: Path, parent: bool) -> None:
     truth, _ = _swapped(server, tmp_path, 15, parent=parent)
     assert (truth.losses(), _left(truth)) == ([], [])
+
+
+def test_a_link_that_is_none_any_more_when_it_is_read(server: ToolServer, tmp_path: Path) -> None:
+    """Swapped between two looks at it: what the loop of swaps meets once in some hundred runs."""
+    truth = make_truth(tmp_path / "real", wal=False)
+    (tmp_path / "link").symlink_to(truth.root)
+    cache, database = tmp_path / "link/cache/narration", tmp_path / "link/db/requests.db"
+    arguments = ["run", "--json", "--cache-dir", str(cache), "--requests-db", str(database)]
+    dry = ["dry-run", *arguments[1:]]
+    assert run_traced(server, dry, tmp_path, environment_for(truth)) == 0
+    calls = [call for call in calls_of(tmp_path / "trace") if "readlink" in call.name]
+    followed = [call for call in calls if "/link" in call.arguments]
+    assert followed
+    for call in followed:
+        options = Fault(call, "error=EINVAL").options
+        code = run_traced(server, dry, tmp_path, environment_for(truth), options)
+        said = (tmp_path / "output").read_text() + (tmp_path / "errors").read_text()
+        assert code in (0, 3, 78), said
+        assert not crashed(said), said
+    run = server.run(arguments, tmp_path, environment_for(truth))
+    assert (run.code, truth.losses(), truth.unfinished()) == (0, [], []), run.said
 
 
 @pytest.mark.faults

@@ -56,8 +56,17 @@ class Directory:
                 )
 
     def names(self) -> tuple[str, str]:
-        """The directory as given and as resolved: what absolute paths in it begin with."""
-        return str(self.path.absolute()), str(self.path.resolve())
+        """The directory as given and as resolved: what absolute paths in it begin with.
+
+        Raises ``ConfigError`` where a part of the path is swapped for a link just then.
+        """
+        try:
+            return str(self.path.absolute()), str(self.path.resolve())
+        except OSError as error:
+            raise ConfigError(
+                f"cache.dir {shown(self.path)} cannot be followed ({error.strerror}): is it being "
+                "replaced? Run again when it is in its place"
+            ) from None
 
     def check_still_there(self) -> None:
         """Raise ``HalfError`` where the path now leads to another directory."""
