@@ -14,6 +14,7 @@ from narration_cleanup.history import FILE_NAME
 from narration_cleanup.output.json import schema_names
 from tests.history.test_store import Told, run_once
 from tests.results import NOW
+from tests.samples import VOICE_STYLES, make_sample
 
 
 def offered(line: str, config: Path | None = None) -> list[str]:
@@ -84,3 +85,17 @@ def test_what_goes_wrong_offers_nothing_and_says_nothing(config: Path, damage: s
     kept = history.read_bytes() if history.exists() else None
     assert offered("narration-cleanup history show ", config) == []
     assert (history.read_bytes() if history.exists() else None) == kept
+
+
+def test_the_voice_styles_in_the_cache_are_offered(tmp_path: Path) -> None:
+    sample = make_sample(tmp_path / "service")
+    file = tmp_path / "config.toml"
+    file.write_text(f'[cache]\ndir = "{sample.cache.directory}"\n')
+    assert offered("narration-cleanup stats --voice-style ", file) == sorted(VOICE_STYLES)
+    assert offered("narration-cleanup stats --voice-style eer", file) == ["eerie_narrator"]
+    by_flag = f"narration-cleanup stats --cache-dir {sample.cache.directory} --voice-style d"
+    assert offered(by_flag) == ["demonic_growl"]
+
+
+def test_where_there_is_no_cache_no_voice_style_is_offered(tmp_path: Path) -> None:
+    assert offered(f"narration-cleanup stats --cache-dir {tmp_path} --voice-style ") == []

@@ -292,3 +292,24 @@ def test_a_relative_place_in_a_folder_that_is_gone_is_said(tmp_path: Path) -> No
         'ERROR - flag --cache-dir is "cache", expected an absolute path: the current directory, '
         "where it would start, is gone\n"
     )
+
+
+def test_stats_of_one_voice_style_are_those_of_its_entries(sample: Sample) -> None:
+    """Against its own TTL; a misspelt one is told the others."""
+    place = ["--cache-dir", sample.cache.directory]
+    variables = {"NARRATION_CACHE_TTL_DAYS_BY_VOICE_STYLE": "eerie_narrator=1000"}
+    told = document("stats", *place, "--voice-style", "eerie_narrator", **variables)["cache"]
+    entries = [e for e in sample.cache.entries if e.fields["voice_style"] == "eerie_narrator"]
+    assert told["entry_count"] == len(entries) > 0
+    assert told["total_size_bytes"] == sum(entry.size for entry in entries)
+    assert told["by_voice_style"] == {
+        "eerie_narrator": {"entry_count": len(entries), "size_bytes": told["total_size_bytes"]}
+    }
+    assert told["ttl_days"] == 1000
+    assert told["expired_count"] == 0
+    told = document("stats", *place, "--voice-style", "demonic_growl")["cache"]
+    expired = [e for e in sample.expired if e.fields["voice_style"] == "demonic_growl"]
+    assert told["expired_count"] == len(expired) > 0
+    wrong = cleanup("stats", *place, "--voice-style", "eerie", expect=2).stderr
+    assert "eerie_narrator" in wrong
+    assert len(wrong.splitlines()) == 1

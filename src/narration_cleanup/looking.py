@@ -1,10 +1,10 @@
-"""A survey that tells how many entries have been looked at, for those who wait."""
+"""Surveys seen through a glass: one counts what goes by, one lets a single voice style through."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from narration_cleanup.model import CacheSurvey, EntryBatch, Problem, Unmatched
+from narration_cleanup.model import CacheSurvey, EntryBatch, Problem, Ref, Unmatched
 from narration_cleanup.progress import Progress
 
 
@@ -38,3 +38,65 @@ class Watched:
     def free_bytes(self) -> int | None:
         """See ``CacheSurvey``."""
         return self._survey.free_bytes()
+
+
+class OneVoice:
+    """``survey`` as if the cache held the narrations of one voice style alone.
+
+    ``others`` are the voice styles that were met besides, the first 20.
+    """
+
+    MOST_OTHERS = 20
+
+    def __init__(self, survey: CacheSurvey, voice_style: str, others: set[str]) -> None:
+        self._survey = survey
+        self._voice_style = voice_style
+        self._others = others
+
+    @property
+    def problems(self) -> Iterable[Problem]:
+        """See ``CacheSurvey``."""
+        return self._survey.problems
+
+    @property
+    def empty_files(self) -> Mapping[str, float]:
+        """See ``CacheSurvey``."""
+        return self._survey.empty_files
+
+    def batches(self, *, last_used: bool = False) -> Iterator[EntryBatch]:
+        """See ``CacheSurvey``; of each batch only the entries of the voice style."""
+        for batch in self._survey.batches(last_used=last_used):
+            chosen = _Chosen(batch, self._voice_style)
+            yield chosen
+            if len(self._others) < self.MOST_OTHERS and len(chosen.entries) < len(batch.entries):
+                found = {entry.voice_style for entry in batch.entries} - {self._voice_style}
+                self._others.update(sorted(found)[: self.MOST_OTHERS])
+
+    def unmatched(self) -> Unmatched:
+        """See ``CacheSurvey``; files without an entry have no voice style, and are left out."""
+        found = self._survey.unmatched()
+        dangling = [
+            (entry, ref) for entry, ref in found.dangling if entry.voice_style == self._voice_style
+        ]
+        return Unmatched(dangling=dangling, shared=found.shared)
+
+    def free_bytes(self) -> int | None:
+        """See ``CacheSurvey``."""
+        return self._survey.free_bytes()
+
+
+class _Chosen:
+    """The entries of a batch that have one voice style."""
+
+    def __init__(self, batch: EntryBatch, voice_style: str) -> None:
+        self._batch = batch
+        self._positions = [
+            position
+            for position, entry in enumerate(batch.entries)
+            if entry.voice_style == voice_style
+        ]
+        self.entries = [batch.entries[position] for position in self._positions]
+
+    def ref(self, position: int) -> Ref:
+        """See ``EntryBatch``."""
+        return self._batch.ref(self._positions[position])

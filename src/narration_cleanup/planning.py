@@ -10,7 +10,7 @@ from narration_cleanup.cache import CacheStore
 from narration_cleanup.errors import HalfError, IndexChangedError, half_error
 from narration_cleanup.escape import shown
 from narration_cleanup.looking import Watched
-from narration_cleanup.model import Half, Problem
+from narration_cleanup.model import CacheSurvey, Half, Problem
 from narration_cleanup.opening import Halves
 from narration_cleanup.plan import (
     CachePlan,
@@ -33,6 +33,7 @@ BYTES_A_SECOND = 5_000_000
 T = TypeVar("T")
 
 Policies = tuple[CachePolicy, RequestPolicy]
+Glass = Callable[[CacheSurvey], CacheSurvey]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,12 @@ def survey_and_plan(
     *,
     explain: bool = False,
     known_cache: CachePlan | None = None,
+    through: Glass | None = None,
 ) -> Plans:
     """Look at both halves and decide, without touching anything.
 
     With ``known_cache`` it is known how the cache stands, and only the requests are looked at.
+    ``through`` shows the planner another survey of the cache than the whole one.
     """
     cache_policy, request_policy = policies
     problems = Problems()
@@ -64,7 +67,9 @@ def survey_and_plan(
     if cache is not None and known_cache is None:
         progress.start("Looking at the cache")
         cache_plan = attempt(
-            lambda: _plan_cache(cache, cache_policy, now, progress, explain), Half.CACHE, problems
+            lambda: _plan_cache(cache, cache_policy, now, progress, explain, through),
+            Half.CACHE,
+            problems,
         )
     progress.start("Looking at the requests")
     request_plan = (
@@ -87,14 +92,21 @@ def attempt(work: Callable[[], T], half: Half, problems: Problems) -> T | None:
 
 
 def _plan_cache(
-    store: CacheStore, policy: CachePolicy, now: float, progress: Progress, explain: bool
+    store: CacheStore,
+    policy: CachePolicy,
+    now: float,
+    progress: Progress,
+    explain: bool,
+    through: Glass | None,
 ) -> CachePlan:
     """Survey and plan, as often as the service rewrites the index meanwhile."""
     deadline: Deadline | None = None
     while True:
         try:
             with store.survey() as survey:
-                return plan_cache(Watched(survey, progress), policy, now, explain=explain)
+                watched = Watched(survey, progress)
+                seen = watched if through is None else through(watched)
+                return plan_cache(seen, policy, now, explain=explain)
         except IndexChangedError as error:
             deadline = deadline or Deadline(SETTLED_WITHIN + error.size / BYTES_A_SECOND)
             if deadline.passed:

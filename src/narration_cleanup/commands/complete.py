@@ -1,4 +1,4 @@
-"""What completion offers for values: runs by number, schemas, instances.
+"""What completion offers for values: runs by number, schemas, instances, voice styles.
 
 Called while somebody types: quick, silent, and nothing at all where anything goes wrong.
 """
@@ -7,16 +7,24 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from narration_cleanup.settings import Settings
 
 Offers = list[tuple[str, str]]
 """Words to choose from, each with what it is."""
 
 MOST_RUNS = 50
 """Runs offered, the newest: more than anybody looks through."""
+
+MOST_ENTRIES = 20_000
+"""Entries looked through for voice styles: a tenth of a second, and all there are by then."""
 
 _INSTANCE = re.compile(r"([A-Za-z0-9_.-]+)\.toml")
 
@@ -36,6 +44,11 @@ def instances(incomplete: str) -> Offers:
     return _offers(_instances, incomplete)
 
 
+def voice_styles(context: typer.Context, incomplete: str) -> Offers:
+    """The voice styles of the entries in the cache."""
+    return _offers(lambda: _voice_styles(context), incomplete)
+
+
 def _offers(find: Callable[[], Iterator[tuple[str, str]]], incomplete: str) -> Offers:
     try:
         return [(word, what) for word, what in find() if word.startswith(incomplete)]
@@ -47,12 +60,8 @@ def _runs(context: typer.Context) -> Iterator[tuple[str, str]]:
     from datetime import datetime
 
     from narration_cleanup.history import read_history
-    from narration_cleanup.settings import load_despite_faults
 
-    named = context.find_root().params.get("config")
-    settings, _ = load_despite_faults(
-        flags={}, config_file=named if isinstance(named, Path) else None, environ=os.environ
-    )
+    settings = _settings(context, {})
     history = read_history(settings.cleanup.state_dir, warn=lambda _: None)
     if history is None:
         return
@@ -60,6 +69,32 @@ def _runs(context: typer.Context) -> Iterator[tuple[str, str]]:
         began = datetime.fromtimestamp(run.started_at).strftime("%Y-%m-%d %H:%M")
         yield str(run.id), f"{began}, {run.outcome or 'running'}"
     history.close()
+
+
+def _voice_styles(context: typer.Context) -> Iterator[tuple[str, str]]:
+    from narration_cleanup.opening import open_cache
+
+    settings = _settings(context, {"cache.dir": context.params.get("cache_dir")})
+    store = open_cache(settings.cache, settings.cleanup.timezone)
+    if store is None:
+        return
+    counts = Counter[str]()
+    with store.survey() as survey:
+        for batch in survey.batches():
+            counts.update(entry.voice_style for entry in batch.entries)
+            if counts.total() >= MOST_ENTRIES:
+                break
+    store.close()
+    for name, count in sorted(counts.items()):
+        yield name, f"{count} entries"
+
+
+def _settings(context: typer.Context, flags: dict[str, object]) -> Settings:
+    from narration_cleanup.settings import load_despite_faults
+
+    named = context.find_root().params.get("config")
+    config_file = named if isinstance(named, Path) else None
+    return load_despite_faults(flags=flags, config_file=config_file, environ=os.environ)[0]
 
 
 def _schemas() -> Iterator[tuple[str, str]]:

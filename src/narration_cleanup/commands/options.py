@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from narration_cleanup.commands import complete
 from narration_cleanup.output.logs import LogFormat
 from narration_cleanup.settings.show import option_help
 
@@ -85,6 +86,19 @@ Verbose = Annotated[
     bool,
     typer.Option(
         "-v", "--verbose", help="Say more: every item, every rule.", rich_help_panel=_OUTPUT
+    ),
+]
+
+
+VoiceStyle = Annotated[
+    str | None,
+    typer.Option(
+        "--voice-style",
+        metavar="NAME",
+        help="Show the entries of one voice style alone, against its own TTL.",
+        show_default=False,
+        rich_help_panel=_OUTPUT,
+        autocompletion=complete.voice_styles,
     ),
 ]
 

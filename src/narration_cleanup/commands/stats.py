@@ -6,12 +6,16 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 
 import typer
 
 from narration_cleanup.commands import options
 from narration_cleanup.errors import ConfigError, ExitCode
+from narration_cleanup.escape import shown
 from narration_cleanup.lookback import Past, with_past, with_timer
+from narration_cleanup.looking import OneVoice
 from narration_cleanup.model import Half, Problem, Severity
 from narration_cleanup.opening import cache_policy, open_halves, request_policy
 from narration_cleanup.output import json as json_output
@@ -35,8 +39,11 @@ def stats_command(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
     prometheus: options.Prometheus = False,
+    voice_style: options.VoiceStyle = None,
 ) -> None:
     """Show how cache and queue stand. Changes nothing."""
+    if prometheus and voice_style is not None:
+        raise typer.BadParameter("--prometheus tells of the whole cache: leave --voice-style out")
     now = time.time()
     flags = {
         "cache.dir": cache_dir,
@@ -54,6 +61,7 @@ def stats_command(
             quiet=quiet,
             verbose=verbose,
             prometheus=prometheus,
+            voice_style=voice_style,
         )
     except ConfigError as error:
         if as_json and not prometheus:
@@ -71,13 +79,21 @@ def _show(
     quiet: bool,
     verbose: bool,
     prometheus: bool,
+    voice_style: str | None,
 ) -> None:
     settings = load_settings(flags=flags, config_file=context.obj, environ=os.environ)
     require_a_half(settings)
+    others: set[str] = set()
+    through = None
+    if voice_style is not None:
+        settings = _for_one_voice(settings, voice_style)
+        through = partial(OneVoice, voice_style=voice_style, others=others)
     policies = cache_policy(settings.cache), request_policy(settings.requests)
     with open_halves(settings, allow_other_user=allow_other_user) as halves:
         with showing_progress(sys.stderr, quiet=quiet) as progress:
-            plans = survey_and_plan(halves, policies, now, progress)
+            plans = survey_and_plan(halves, policies, now, progress, through=through)
+        if voice_style is not None and plans.cache is not None:
+            _check_voice(voice_style, plans.cache.totals.entry_count, others)
         stats = stats_of(
             settings,
             plans.cache,
@@ -134,6 +150,20 @@ def _metrics(stats: Stats, past: Past, settings: Settings) -> str:
         name=name_of(settings.metrics.textfile),
     )
     return metrics_text(facts)
+
+
+def _for_one_voice(settings: Settings, voice_style: str) -> Settings:
+    """The settings with the voice style's own TTL as that of the cache."""
+    own = settings.cache.ttl_days_by_voice_style.get(voice_style, settings.cache.ttl_days)
+    return replace(settings, cache=replace(settings.cache, ttl_days=own))
+
+
+def _check_voice(voice_style: str, entry_count: int, others: set[str]) -> None:
+    if not entry_count:
+        known = ", ".join(sorted(map(shown, others))) or "none"
+        raise typer.BadParameter(
+            f"no entry has the voice style {shown(voice_style)}; there are: {known}"
+        )
 
 
 def _exit_code(stats: Stats, *, nothing_seen: bool) -> ExitCode:
