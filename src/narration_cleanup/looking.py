@@ -8,12 +8,11 @@ from narration_cleanup.model import CacheSurvey, EntryBatch, Problem, Ref, Unmat
 from narration_cleanup.progress import Progress
 
 
-class Watched:
-    """``survey`` as it is; ``progress`` hears of every batch that has been consumed."""
+class _Glass:
+    """``survey`` as it is."""
 
-    def __init__(self, survey: CacheSurvey, progress: Progress) -> None:
+    def __init__(self, survey: CacheSurvey) -> None:
         self._survey = survey
-        self._progress = progress
 
     @property
     def problems(self) -> Iterable[Problem]:
@@ -24,12 +23,6 @@ class Watched:
     def empty_files(self) -> Mapping[str, float]:
         """See ``CacheSurvey``."""
         return self._survey.empty_files
-
-    def batches(self, *, last_used: bool = False) -> Iterator[EntryBatch]:
-        """See ``CacheSurvey``."""
-        for batch in self._survey.batches(last_used=last_used):
-            yield batch
-            self._progress.advance(len(batch.entries))
 
     def unmatched(self) -> Unmatched:
         """See ``CacheSurvey``."""
@@ -40,7 +33,21 @@ class Watched:
         return self._survey.free_bytes()
 
 
-class OneVoice:
+class Watched(_Glass):
+    """``survey`` as it is; ``progress`` hears of every batch that has been consumed."""
+
+    def __init__(self, survey: CacheSurvey, progress: Progress) -> None:
+        super().__init__(survey)
+        self._progress = progress
+
+    def batches(self, *, last_used: bool = False) -> Iterator[EntryBatch]:
+        """See ``CacheSurvey``."""
+        for batch in self._survey.batches(last_used=last_used):
+            yield batch
+            self._progress.advance(len(batch.entries))
+
+
+class OneVoice(_Glass):
     """``survey`` as if the cache held the narrations of one voice style alone.
 
     ``others`` are the voice styles that were met besides, the first 20.
@@ -49,19 +56,9 @@ class OneVoice:
     MOST_OTHERS = 20
 
     def __init__(self, survey: CacheSurvey, voice_style: str, others: set[str]) -> None:
-        self._survey = survey
+        super().__init__(survey)
         self._voice_style = voice_style
         self._others = others
-
-    @property
-    def problems(self) -> Iterable[Problem]:
-        """See ``CacheSurvey``."""
-        return self._survey.problems
-
-    @property
-    def empty_files(self) -> Mapping[str, float]:
-        """See ``CacheSurvey``."""
-        return self._survey.empty_files
 
     def batches(self, *, last_used: bool = False) -> Iterator[EntryBatch]:
         """See ``CacheSurvey``; of each batch only the entries of the voice style."""
@@ -79,10 +76,6 @@ class OneVoice:
             (entry, ref) for entry, ref in found.dangling if entry.voice_style == self._voice_style
         ]
         return Unmatched(dangling=dangling, shared=found.shared)
-
-    def free_bytes(self) -> int | None:
-        """See ``CacheSurvey``."""
-        return self._survey.free_bytes()
 
 
 class _Chosen:
