@@ -8,6 +8,8 @@ from collections.abc import Generator, Iterator
 import hypothesis
 import pytest
 
+from tests.opened import close_all
+
 # Everything in the environment that changes what the program does or how its output looks, or that
 # leads to something outside the test: the tool's settings, colours, sizes, systemd, time zone,
 # default folders, databases and buckets.
@@ -54,3 +56,10 @@ def clean_environment(
         time.tzset()
         yield
     time.tzset()
+
+
+@pytest.fixture(autouse=True)
+def _close_stores() -> Iterator[None]:
+    """What a test leaves open would be a warning in another one."""
+    yield
+    close_all()

@@ -25,6 +25,7 @@ from narration_cleanup.result import CacheResult
 from narration_cleanup.stopping import Stop
 from narration_cleanup.timestamps import reader
 from narration_cleanup.totals import RequestTotals
+from tests.opened import closed_later
 from tests.samples import (
     SAMPLE_NOW,
     CacheSample,
@@ -131,6 +132,7 @@ def test_deleted_rows_are_told_of_although_the_figures_after_them_cannot_be_had(
     database = tmp_path / "requests.db"
     rows = make_requests(database, rows=[RequestSpec("completed", age=timedelta(days=40))])
     requests = SqliteRequests(database, RequestMapping())
+    closed_later(requests)
     (page,) = requests.survey().finished(NOW)
     actions: Actions[RequestAction] = Actions(RequestAction)
     actions.append(

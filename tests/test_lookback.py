@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,10 +21,11 @@ NOTHING = Stats(generated_at=NOW, cleanup_interval_hours=6, abandoned_timeout_ho
 
 
 @pytest.fixture
-def history(tmp_path: Path) -> History:
+def history(tmp_path: Path) -> Iterator[History]:
     opened = open_history(tmp_path, warn=pytest.fail, at=NOW)
     assert opened is not None
-    return opened
+    yield opened
+    opened.close()
 
 
 def ran(history: History, hours_ago: float, stopped: ExitCode | None = None) -> int | None:

@@ -15,6 +15,7 @@ from typing import Protocol
 from narration_cleanup.model import Scalar
 from narration_cleanup.requests import RequestStore, open_requests
 from narration_cleanup.requests.mapping import RequestMapping
+from tests.opened import closed_later
 
 SERVICE_TABLE = """\
 CREATE TABLE requests (
@@ -64,7 +65,7 @@ class SqliteTable:
         return sorted(found, key=repr)
 
     def open(self, mapping: RequestMapping) -> RequestStore:
-        return open_requests(str(self.path), mapping)
+        return closed_later(open_requests(str(self.path), mapping))
 
 
 def insert(table: Table, rows: Iterable[Sequence[Scalar]], name: str = "requests") -> None:

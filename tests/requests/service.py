@@ -20,6 +20,7 @@ NOW = SAMPLE_NOW.timestamp()
 # the next when it is told a statement, until it is told to end or to die.
 _SERVICE = """
 import os, sqlite3, sys
+from tests.opened import closed_later
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
 connection.execute("PRAGMA busy_timeout=10000")
 print("ready", flush=True)
@@ -65,7 +66,7 @@ def service(path: Path) -> Iterator[Service]:
 
 
 def store_of(path: Path) -> RequestStore:
-    return open_requests(str(path), RequestMapping(timezone="UTC"))
+    return closed_later(open_requests(str(path), RequestMapping(timezone="UTC")))
 
 
 def cancels(store: RequestStore) -> list[CancelRequest]:
