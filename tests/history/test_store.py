@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -42,10 +43,11 @@ def told() -> Told:
 
 
 @pytest.fixture
-def history(tmp_path: Path, told: Told) -> History:
+def history(tmp_path: Path, told: Told) -> Iterator[History]:
     opened = open_history(tmp_path / "state", warn=told, at=NOW)
     assert opened is not None
-    return opened
+    yield opened
+    opened.close()
 
 
 def run_once(history: History, at: float, *, cancelled: int = 0, failed: bool = False) -> int:
@@ -235,6 +237,7 @@ def test_damage_met_in_the_middle_is_moved_aside_too(history: History, told: Tol
     assert again is not None
     kept = again.finish(run_id, record_of(make_result(started_at=NOW + 300)))
     assert again.run(kept.id) == kept
+    again.close()
     assert len(told) == 1
     assert "damaged" in told[0]
 
@@ -250,6 +253,7 @@ def test_a_history_without_its_tables_is_damaged(
     assert again is not None
     run_once(again, NOW)
     assert len(again.runs()) == 1
+    again.close()
     assert len(told) == 1
 
 
@@ -330,6 +334,7 @@ def test_an_empty_file_is_a_history_of_nothing(tmp_path: Path, told: Told) -> No
     assert history is not None
     run_once(history, NOW)
     assert len(history.runs()) == 1
+    history.close()
     assert told == []
 
 

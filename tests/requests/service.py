@@ -13,6 +13,7 @@ from narration_cleanup.plan import RequestPolicy, plan_requests
 from narration_cleanup.requests import RequestStore, open_requests
 from narration_cleanup.requests.database import look
 from narration_cleanup.requests.mapping import RequestMapping
+from tests.opened import closed_later
 from tests.samples import SAMPLE_NOW
 
 NOW = SAMPLE_NOW.timestamp()
@@ -20,7 +21,6 @@ NOW = SAMPLE_NOW.timestamp()
 # the next when it is told a statement, until it is told to end or to die.
 _SERVICE = """
 import os, sqlite3, sys
-from tests.opened import closed_later
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
 connection.execute("PRAGMA busy_timeout=10000")
 print("ready", flush=True)
