@@ -261,12 +261,18 @@ def test_sixteen_writers_of_the_index_lose_nothing(s3: Server) -> None:
     for writer in writers:
         writer.join()
     assert added
+    assert set(added) <= bucket.index().keys()
+    # Where the writers were first for too long, a run says so, and a later one does the rest.
+    assert {p.code for result in results for p in result.problems} <= {"index_not_replaced"}
+    store = opened(bucket.url)
+    with store.locked():
+        last = applied(store, planned(store))
+    store.close()
+    assert list(last.problems) == []
     index = bucket.index()
     assert set(added) <= index.keys()
     left = {key for key in index if not key.startswith("w")}
-    assert left == {f"n{n:05}" for n in range(40, 45)} | {"old40", "old41", "old42"}
-    assert [result.removed_count for result in results] == [40, 3, 3, 3]
-    assert [list(result.problems) for result in results] == [[]] * 4
+    assert left == {f"n{n:05}" for n in range(40, 45)}
 
 
 def _added(store: S3Store, key: str, value: dict[str, str | int]) -> bool:
