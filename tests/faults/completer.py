@@ -1,8 +1,10 @@
 """A worker that completes the requests the tool is about to cancel, as a process.
 
 `python -m tests.faults.completer DATABASE SEED` reads the rows, says "ready", and then completes
-them in an order of its own, as a worker does that never looks at the status. When standard input
-closes, it stops and prints the ids it completed.
+half of them in an order of its own, as a worker does that never looks at the status. It tries
+again at once where the database is busy: SQLite's own waiting sleeps, and would hardly ever find
+a lock free that another takes again and again. When standard input closes, it stops and prints
+the ids it completed.
 """
 
 from __future__ import annotations
@@ -17,25 +19,41 @@ from datetime import datetime
 
 
 def main() -> None:
-    """Complete rows until standard input closes or all are completed."""
+    """Complete rows until standard input closes or half of all are completed."""
     database, seed = sys.argv[1:]
     chance = random.Random(int(seed))
-    with closing(sqlite3.connect(database, timeout=60, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(database, timeout=0, isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous=OFF")
         rows = [row[0] for row in connection.execute("SELECT request_id FROM requests")]
-        chance.shuffle(rows)
+        half = chance.sample(rows, len(rows) // 2)
         print("ready", flush=True)
         completed = []
-        for request_id in rows:
-            connection.execute(
-                "UPDATE requests SET status = 'completed', progress = 100, completed_at = ?"
-                " WHERE request_id = ?",
-                (datetime.now().isoformat(), request_id),
-            )
-            completed.append(request_id)
-            if select.select([sys.stdin], [], [], 0)[0]:
+        for request_id in half:
+            while not (done := _complete(connection, request_id)) and not _is_over():
+                pass
+            if done:
+                completed.append(request_id)
+            if _is_over():
                 break
     print(json.dumps(completed), flush=True)
+
+
+def _complete(connection: sqlite3.Connection, request_id: str) -> bool:
+    try:
+        connection.execute(
+            "UPDATE requests SET status = 'completed', progress = 100, completed_at = ?"
+            " WHERE request_id = ?",
+            (datetime.now().isoformat(), request_id),
+        )
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            raise
+        return False
+    return True
+
+
+def _is_over() -> bool:
+    return bool(select.select([sys.stdin], [], [], 0)[0])
 
 
 if __name__ == "__main__":
