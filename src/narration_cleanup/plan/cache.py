@@ -22,9 +22,10 @@ from narration_cleanup.model import (
     Unmatched,
 )
 from narration_cleanup.plan.eviction import plan_evictions
-from narration_cleanup.plan.policy import DAY, FUTURE_TOLERANCE, HOUR, CachePolicy
+from narration_cleanup.plan.policy import FUTURE_TOLERANCE, HOUR, CachePolicy
 from narration_cleanup.plan.rules import Rules
 from narration_cleanup.plan.types import CachePlan
+from narration_cleanup.plan.wording import DAYS, age_past
 from narration_cleanup.problems import Problems
 from narration_cleanup.totals import CacheTotals
 
@@ -172,7 +173,7 @@ def _plan_partials(plan: CachePlan, files: Iterable[StoredFile], rules: Rules) -
         age = rules.now - file.modified_at
         if ttl is None or age <= ttl:
             continue
-        detail = f"left half-written, {age / DAY:.1f} days old, limit {ttl / HOUR:g} h"
+        detail = f"left half-written, {age_past(age, ttl, DAYS)} old, limit {ttl / HOUR:g} h"
         action = RemoveFile(file.name, file.size_bytes, Reason.PARTIAL, detail, file.ref)
         plan.add(action, file.size_bytes)
 

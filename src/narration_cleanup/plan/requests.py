@@ -6,6 +6,7 @@ from narration_cleanup.actions import Actions, CancelRequest, DeleteRequest, Rea
 from narration_cleanup.model import GenerationRequest, Half, Problem, RequestStatus, RequestSurvey
 from narration_cleanup.plan.policy import DAY, FUTURE_TOLERANCE, HOUR, RequestPolicy
 from narration_cleanup.plan.types import RequestPlan
+from narration_cleanup.plan.wording import DAYS, HOURS, MINUTES, age_past
 from narration_cleanup.problems import Problems
 from narration_cleanup.totals import RequestTotals
 
@@ -27,9 +28,10 @@ def plan_requests(survey: RequestSurvey, policy: RequestPolicy, now: float) -> R
             age, limit, clock = _age_of(request, policy, now)
             if age <= limit:
                 continue
-            unit, name = (HOUR, "h") if limit >= HOUR else (60.0, "min")
+            unit = HOURS if limit >= HOUR else MINUTES
             detail = (
-                f"{request.status} {clock}{age / unit:.1f} {name}, limit {limit / unit:g} {name}"
+                f"{request.status} {clock}{age_past(age, limit, unit)}, "
+                f"limit {limit / unit.seconds:g} {unit.plural}"
             )
             plan.totals.count_abandoned(request.status)
             plan.actions.append(
@@ -69,7 +71,7 @@ def _plan_deletions(plan: RequestPlan, survey: RequestSurvey, limit: float, now:
             if request.finished_at is None or now - request.finished_at <= limit:
                 continue
             age = now - request.finished_at
-            detail = f"{request.status} {age / DAY:.1f} days ago, limit {limit / DAY:g}"
+            detail = f"{request.status} {age_past(age, limit, DAYS)} ago, limit {limit / DAY:g}"
             plan.actions.append(
                 DeleteRequest(
                     request.id,

@@ -9,6 +9,7 @@ from narration_cleanup.actions import Reason
 from narration_cleanup.model import CacheEntry, StoredFile
 from narration_cleanup.plan.policy import DAY, EMPTY_AUDIO_AGE, HOUR, CachePolicy
 from narration_cleanup.plan.types import Verdict
+from narration_cleanup.plan.wording import DAYS, age_past
 
 
 class Rules:
@@ -43,7 +44,7 @@ class Rules:
             ttl = self.policy.ttl_by_voice_style.get(entry.voice_style, self.policy.ttl)
             age = self.now - created_at
             if age > ttl:
-                return Reason.EXPIRED, f"{age / DAY:.1f} days old, limit {ttl / DAY:g}"
+                return Reason.EXPIRED, f"{age_past(age, ttl, DAYS)} old, limit {ttl / DAY:g}"
         if entry.file in self.empty_files:
             age = self.now - self.empty_files[entry.file]
             if age > EMPTY_AUDIO_AGE:
@@ -57,8 +58,8 @@ class Rules:
         if ttl is None:
             return None
         if age > ttl:
-            why = f"no entry names it, {age / DAY:.1f} days old, limit {ttl / DAY:g}"
-            return Reason.ORPHAN, why
+            how_old = f"{age_past(age, ttl, DAYS)} old, limit {ttl / DAY:g}"
+            return Reason.ORPHAN, f"no entry names it, {how_old}"
         if self.policy.remove_empty and not file.size_bytes and age > EMPTY_AUDIO_AGE:
             return Reason.EMPTY, f"no audio in it for {age / HOUR:.1f} h, and no entry names it"
         return None
