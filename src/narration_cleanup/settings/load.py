@@ -223,15 +223,16 @@ def _take_defaults(reading: _Reading) -> None:
     for setting in SETTINGS:
         if setting.name in reading.values:
             continue
-        reading.values[setting.name] = setting.default
-        if setting.compute is not None:
-            try:
-                reading.values[setting.name], where = setting.compute(reading.environ)
-            except Undetermined as error:
-                reading.faults.append(f"{setting.name} ({setting.env}): {error}")
-                continue
-            if where != "default":
-                reading.origins[setting.name] = Origin("default", f"({where})")
+        if setting.compute is None:
+            reading.values[setting.name] = setting.default
+            continue
+        try:
+            reading.values[setting.name], where = setting.compute(reading.environ)
+        except Undetermined as error:  # it has no value then, and nothing may be built without
+            reading.faults.append(f"{setting.name} ({setting.env}): {error}")
+            continue
+        if where != "default":
+            reading.origins[setting.name] = Origin("default", f"({where})")
 
 
 def _contradictions(reading: _Reading) -> list[str]:
@@ -248,7 +249,7 @@ def _contradictions(reading: _Reading) -> list[str]:
                 faults.append(f"{where(other)} names the same column as {key}")
     meaning: dict[object, str] = {}
     for entry in SETTINGS:
-        values = reading.values[entry.name]
+        values = reading.values.get(entry.name)
         if entry.section == "requests.statuses" and isinstance(values, tuple):
             for value in values:
                 first = meaning.setdefault(value, entry.name)
