@@ -16,8 +16,8 @@ _PAGE = """\
 # JSON documents
 
 With `--json`, these commands write one JSON document to standard output and nothing else there;
-what is wrong is in the document, and in the exit code. The schemas (draft 2020-12) come with the
-program, and the tests hold every document to them:
+what is wrong, be it with the configuration, is in the document and in the exit code. The schemas
+(draft 2020-12) come with the program, and the tests hold every document to them:
 
 ```console
 $ narration-cleanup schema run | head -5
@@ -34,7 +34,11 @@ goes; new members may come without. Keys, names and ids are given raw: JSON esca
 harm on a screen.
 """
 
-_WRITTEN_BY = {"run": "`run --json`, `dry-run --json`"}
+_WRITTEN_BY = {
+    "config": "`config show --json`",
+    "history": "`history --json`, `history show --json`",
+    "run": "`run --json`, `dry-run --json`",
+}
 
 
 def json_page() -> str:

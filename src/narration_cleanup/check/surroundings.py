@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from narration_cleanup.check.permissions import (
@@ -22,10 +22,8 @@ LITTLE = 1_000_000
 """Bytes free on a disk below which a history cannot be relied on."""
 
 
-def check_settings(settings: Settings, faults: Sequence[str]) -> Iterator[Finding]:
-    """The faults and warnings of the settings, and where each value that was set came from."""
-    for fault in faults:
-        yield failed("settings", fault, "correct it, then: narration-cleanup config validate")
+def check_settings(settings: Settings, *, valid: bool) -> Iterator[Finding]:
+    """The warnings of the settings, and, where they are ``valid``, where each value came from."""
     for text in settings.warnings:
         yield warning("settings", text, "correct the name, or remove it")
     details = [
@@ -40,7 +38,7 @@ def check_settings(settings: Settings, faults: Sequence[str]) -> Iterator[Findin
             "nothing to look after: neither cache.dir nor requests.db is set",
             "set cache.dir (NARRATION_CACHE_DIR) or requests.db (NARRATION_REQUESTS_DB), or both",
         )
-    elif not faults:
+    elif valid:
         file = settings.config_file
         source = "no configuration file" if file is None else f"file {file}"
         yield passed("settings", f"valid; {source}, {len(details)} settings are set", details)

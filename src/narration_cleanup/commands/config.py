@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 
 from narration_cleanup.commands.frugal import FrugalCommand, FrugalGroup
-from narration_cleanup.errors import CleanupError
+from narration_cleanup.errors import CleanupError, ConfigError
 from narration_cleanup.escape import shown
+from narration_cleanup.output.json import configuration_problems, problem_documents
 from narration_cleanup.settings import Settings, load_settings, require_a_half
 from narration_cleanup.settings.mask import without_password
 from narration_cleanup.settings.show import init_text, show_document, show_lines
@@ -31,7 +32,13 @@ def show_command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Show every setting with where it came from. Secrets are hidden."""
-    settings = _settings(context)
+    try:
+        settings = _settings(context)
+    except ConfigError as error:
+        if as_json:
+            problems = problem_documents(configuration_problems(error))
+            typer.echo(json.dumps(show_document(None, problems), indent=2))
+        raise
     if as_json:
         typer.echo(json.dumps(show_document(settings), indent=2))
         return

@@ -6,7 +6,8 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -15,14 +16,16 @@ import typer
 
 from narration_cleanup.commands import complete
 from narration_cleanup.commands.frugal import FrugalCommand, FrugalGroup
-from narration_cleanup.errors import CleanupError
+from narration_cleanup.errors import CleanupError, ConfigError
 from narration_cleanup.escape import shown
 from narration_cleanup.history import History, read_history
+from narration_cleanup.model import Half, Problem
 from narration_cleanup.output.history import (
     show_history,
     show_run_record,
     write_history_json,
 )
+from narration_cleanup.output.json import configuration_problems
 from narration_cleanup.settings import load_settings
 
 T = TypeVar("T")
@@ -58,7 +61,8 @@ def history_command(
     if context.invoked_subcommand is not None:
         return
     oldest = None if since is None else parse_since(since, time.time())
-    found = _read(context, lambda history: history.runs(number or None, oldest))
+    with _told(as_json):
+        found = _read(context, lambda history: history.runs(number or None, oldest))
     if as_json:
         write_history_json(found or [], sys.stdout)
     elif found:
@@ -76,9 +80,13 @@ def show_command(
     as_json: AsJson = False,
 ) -> None:
     """Show one run whole: counts by reason and status, problems, how things stood after it."""
-    record = _read(context, lambda history: history.run(run_id))
+    with _told(as_json):
+        record = _read(context, lambda history: history.run(run_id))
     if record is None:
-        raise CleanupError(f"there is no run {run_id}: narration-cleanup history lists them")
+        why = f"there is no run {run_id}: narration-cleanup history lists them"
+        if as_json:
+            write_history_json([], sys.stdout, [Problem(Half.PROGRAM, "no_such_run", why)])
+        raise CleanupError(why)
     if as_json:
         write_history_json([record], sys.stdout)
     else:
@@ -98,6 +106,22 @@ def parse_since(text: str, now: float) -> float:
             "nor an age (12h, 7d, 2w)",
             param_hint="--since",
         ) from None
+
+
+@contextmanager
+def _told(as_json: bool) -> Iterator[None]:
+    """Where the runs cannot be looked up, a program that reads the document finds out why."""
+    try:
+        yield
+    except ConfigError as error:
+        if as_json:
+            write_history_json([], sys.stdout, configuration_problems(error))
+        raise
+    except CleanupError as error:
+        if as_json:
+            problem = Problem(Half.PROGRAM, "history_unreadable", str(error))
+            write_history_json([], sys.stdout, [problem])
+        raise
 
 
 def _read(context: typer.Context, look: Callable[[History], T]) -> T | None:

@@ -16,7 +16,7 @@ from narration_cleanup.errors import ConfigError, ExitCode
 from narration_cleanup.escape import shown
 from narration_cleanup.lookback import Past, with_past, with_timer
 from narration_cleanup.looking import OneVoice
-from narration_cleanup.model import Half, Problem, Severity
+from narration_cleanup.model import Severity
 from narration_cleanup.opening import cache_policy, open_halves, request_policy
 from narration_cleanup.output import json as json_output
 from narration_cleanup.output.progress import showing_progress
@@ -117,7 +117,7 @@ def _show(
 
 
 def _nothing_seen(error: ConfigError, now: float) -> Stats:
-    """What a program is told where the configuration is wrong: each fault as a problem."""
+    """What a program is told where the configuration is wrong."""
     interval, timeout = (
         BY_NAME[name].default
         for name in ("cleanup.interval_hours", "requests.abandoned_timeout_hours")
@@ -128,7 +128,7 @@ def _nothing_seen(error: ConfigError, now: float) -> Stats:
         generated_at=now,
         cleanup_interval_hours=interval,
         abandoned_timeout_hours=timeout,
-        problems=[Problem(Half.PROGRAM, "bad_configuration", fault) for fault in error.faults],
+        problems=json_output.configuration_problems(error),
     )
 
 

@@ -9,7 +9,7 @@ from typing import TextIO
 
 from narration_cleanup.escape import shown, shown_line
 from narration_cleanup.model import Problem
-from narration_cleanup.output.json import SCHEMA_VERSION, Json
+from narration_cleanup.output.json import SCHEMA_VERSION, Json, problem_documents
 from narration_cleanup.output.sentences import problem_line
 from narration_cleanup.output.streams import allow_any_character, until_closed
 from narration_cleanup.output.words import age, clock, count, iso, size
@@ -19,14 +19,20 @@ COLUMNS = ("id", "began", "outcome", "by", "took", "removed", "freed", "cancelle
 _TO_THE_RIGHT = frozenset({"id", "took", "removed", "freed", "cancelled", "problems"})
 
 
-def write_history_json(records: Sequence[RunRecord], stream: TextIO) -> None:
-    """Write the document of ``history --json``, newest run first, one run a line."""
+def write_history_json(
+    records: Sequence[RunRecord], stream: TextIO, problems: Sequence[Problem] = ()
+) -> None:
+    """Write the document of ``history --json``, newest run first, one run a line.
+
+    ``problems`` say why the runs could not be looked up.
+    """
     encode = JSONEncoder().encode
     with until_closed(stream):
         stream.write(f'{{"schema_version": {SCHEMA_VERSION}, "runs": [')
         for number, record in enumerate(records):
             stream.write(("," if number else "") + "\n" + encode(run_document(record)))
-        stream.write("\n]}\n" if records else "]}\n")
+        stream.write("\n]" if records else "]")
+        stream.write(f', "problems": {encode(problem_documents(problems))}}}\n')
 
 
 def run_document(record: RunRecord) -> dict[str, Json]:
@@ -56,7 +62,7 @@ def run_document(record: RunRecord) -> dict[str, Json]:
         "failed_count": record.failed_count,
         "problem_count": record.problem_count,
         "warning_count": record.warning_count,
-        "problems": [_problem(problem) for problem in record.problems],
+        "problems": problem_documents(record.problems),
         "cache_after": None
         if state is None
         else {
@@ -171,13 +177,3 @@ def _facts(record: RunRecord) -> Iterator[tuple[str, str]]:
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else age(seconds)
-
-
-def _problem(problem: Problem) -> Json:
-    return {
-        "half": problem.half.value,
-        "code": problem.code,
-        "severity": problem.severity.value,
-        "subject": problem.subject,
-        "message": problem.message,
-    }

@@ -21,7 +21,8 @@ from narration_cleanup.actions import (
     RemoveEntry,
     RemoveFile,
 )
-from narration_cleanup.model import Problem, RequestStatus
+from narration_cleanup.errors import ConfigError
+from narration_cleanup.model import Half, Problem, RequestStatus
 from narration_cleanup.output.sentences import kept_entries
 from narration_cleanup.output.streams import until_closed
 from narration_cleanup.output.words import iso, megabytes
@@ -87,7 +88,7 @@ def write_run(
             if half is not None:
                 separator = _write_actions(half.outcomes, stream, separator)
         tail: dict[str, Json] = {
-            "problems": _problems(result.all_problems()),
+            "problems": problem_documents(result.all_problems()),
             "stats": None if stats is None else stats_document(stats),
         }
         stream.write("],\n ")
@@ -109,8 +110,27 @@ def stats_document(stats: Stats) -> dict[str, Json]:
         "requests": None if stats.requests is None else _request_stats(stats.requests),
         "last_run": None if stats.last_run is None else _last_run(stats.last_run),
         "next_run_at": _iso(stats.next_run_at),
-        "problems": _problems(stats.problems),
+        "problems": problem_documents(stats.problems),
     }
+
+
+def problem_documents(problems: Iterable[Problem]) -> list[Json]:
+    """Problems, as they stand in every document."""
+    return [
+        {
+            "half": problem.half.value,
+            "code": problem.code,
+            "severity": problem.severity.value,
+            "subject": problem.subject,
+            "message": problem.message,
+        }
+        for problem in problems
+    ]
+
+
+def configuration_problems(error: ConfigError) -> list[Problem]:
+    """What a program is told where the configuration is wrong: each fault as a problem."""
+    return [Problem(Half.PROGRAM, "bad_configuration", fault) for fault in error.faults]
 
 
 def _run_head(result: Result, trigger: str | None) -> dict[str, Json]:
@@ -259,19 +279,6 @@ def _last_run(run: RunRecord) -> dict[str, Json]:
         "freed_bytes": run.freed_bytes,
         "cancelled_count": run.cancelled_count,
     }
-
-
-def _problems(problems: Iterable[Problem]) -> list[Json]:
-    return [
-        {
-            "half": problem.half.value,
-            "code": problem.code,
-            "severity": problem.severity.value,
-            "subject": problem.subject,
-            "message": problem.message,
-        }
-        for problem in problems
-    ]
 
 
 def _counts(counts: Mapping[StrT, int]) -> dict[str, Json]:
