@@ -92,6 +92,10 @@ PURE = (
     "stats",
     "totals",
 )
+# The door of a room opens stores that take a number of rows from it.
+STILL_THERE = [
+    {f"narration_cleanup.requests{name}" for name in ("", ".postgres", ".sqlite")},
+]
 # What a start must not pay for: brought in by the commands that need it.
 HEAVY = ("rich", "prometheus_client", "apprise", "psycopg", "obstore", "jsonschema", "asyncio")
 
@@ -148,6 +152,54 @@ def test_rooms_import_only_what_they_may(module: Path) -> None:
     rooms = rooms_imported(imports_of(module)) - {room}
     assert rooms <= MAY_IMPORT.get(room, rooms)
     assert "cli" not in rooms or room == "__main__"
+
+
+def module_name(module: Path) -> str:
+    """As it is imported: cache/index.py -> narration_cleanup.cache.index."""
+    parts = ["narration_cleanup", *module.relative_to(PACKAGE).with_suffix("").parts]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_between(imported: dict[str, set[str]]) -> dict[str, set[str]]:
+    """For each module, those among them that it imports: names that are none stand in one."""
+    return {
+        name: {each if each in imported else each.rpartition(".")[0] for each in names}
+        & (imported.keys() - {name})
+        for name, names in imported.items()
+    }
+
+
+def circles(imports: dict[str, set[str]]) -> list[set[str]]:
+    """The modules that reach themselves again by what they import, a set for each circle."""
+    reached = {name: set(targets) for name, targets in imports.items()}
+    for middle in imports:
+        for name in imports:
+            if middle in reached[name]:
+                reached[name] |= reached[middle]
+    found: list[set[str]] = []
+    for name in imports:
+        if name in reached[name] and not any(name in circle for circle in found):
+            found.append({other for other in reached[name] if name in reached[other]})
+    return found
+
+
+def test_no_modules_import_each_other() -> None:
+    """Not even in functions: of two that need each other, a part belongs in a third."""
+    names = {module_name(module): imports_of(module) for module in MODULES}
+    found = circles(imports_between(names))
+    assert [circle for circle in found if circle not in STILL_THERE] == []
+
+
+def test_a_circle_is_noticed() -> None:
+    imported = {
+        "p": {"p.a.thing"},
+        "p.a": {"p.b", "os.path"},
+        "p.b": {"p.c.name"},
+        "p.c": {"p.a", "p.d"},
+        "p.d": {"p.d.itself"},
+    }
+    assert circles(imports_between(imported)) == [{"p.a", "p.b", "p.c"}]
+    assert circles(imports_between({**imported, "p.c": {"p.d"}})) == []
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -9,14 +9,12 @@ from typing import TextIO
 
 from narration_cleanup.escape import shown, shown_line
 from narration_cleanup.model import Problem
+from narration_cleanup.output.history_columns import COLUMNS, FIGURES, cells, took
 from narration_cleanup.output.json import SCHEMA_VERSION, Json, problem_documents
 from narration_cleanup.output.sentences import problem_line
 from narration_cleanup.output.streams import allow_any_character, until_closed
-from narration_cleanup.output.words import age, clock, count, iso, size
+from narration_cleanup.output.words import clock, count, iso, size
 from narration_cleanup.record import RunRecord
-
-COLUMNS = ("id", "began", "outcome", "by", "took", "removed", "freed", "cancelled", "problems")
-_TO_THE_RIGHT = frozenset({"id", "took", "removed", "freed", "cancelled", "problems"})
 
 
 def write_history_json(
@@ -106,29 +104,12 @@ def show_run_record(record: RunRecord, stream: TextIO | None = None) -> None:
             stream.write(f"{label:<19}{value}\n")
 
 
-def cells(record: RunRecord) -> tuple[str, ...]:
-    """One run's cells, in the order of ``COLUMNS``; a run that never said how it ended has no
-    figures."""
-    ended = record.finished_at is not None
-    return (
-        str(record.id),
-        clock(record.started_at),
-        shown(record.outcome),
-        shown(record.trigger),
-        "-" if record.duration is None else _seconds(record.duration),
-        f"{record.removed_count:,}" if ended else "-",
-        size(record.freed_bytes) if ended else "-",
-        f"{record.cancelled_count:,}" if ended else "-",
-        f"{record.problem_count + record.failed_count:,}" if ended else "-",
-    )
-
-
 def table_lines(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Rows in columns, the first row being the titles; figures stand to the right."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     for row in rows:
         padded = [
-            cell.rjust(wide) if title in _TO_THE_RIGHT else cell.ljust(wide)
+            cell.rjust(wide) if title in FIGURES else cell.ljust(wide)
             for title, cell, wide in zip(COLUMNS, row, widths, strict=True)
         ]
         yield "  ".join(padded).rstrip()
@@ -138,7 +119,7 @@ def _facts(record: RunRecord) -> Iterator[tuple[str, str]]:
     yield "run", f"{record.id}, version {shown(record.version)}"
     yield "began", f"{clock(record.started_at)}, by {shown(record.trigger)}"
     if record.finished_at is not None:
-        yield "ended", f"{clock(record.finished_at)}, after {_seconds(record.duration or 0)}"
+        yield "ended", f"{clock(record.finished_at)}, after {took(record.duration or 0)}"
     code = "" if record.exit_code is None else f", exit code {record.exit_code}"
     yield "outcome", f"{shown(record.outcome)}{code}"
     if record.message:
@@ -173,7 +154,3 @@ def _facts(record: RunRecord) -> Iterator[tuple[str, str]]:
         yield problem.severity.value, problem_line(problem)
     if (more := record.problem_count + record.warning_count - told) > 0:
         yield "", f"and {count(more, 'more problem', 'more problems')}"
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 60 else age(seconds)

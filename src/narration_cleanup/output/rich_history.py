@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from narration_cleanup.output import history
+from narration_cleanup.output.history_columns import COLUMNS, FIGURES, cells
 from narration_cleanup.output.terminal import BAD, GOES, GOOD, QUIET, STAYS
 from narration_cleanup.output.words import clock, size
 from narration_cleanup.record import KILLED, RUNNING, RunRecord
@@ -74,21 +75,21 @@ def _grouped(values: Sequence[float], width: int) -> list[float]:
 
 
 def _table(records: Sequence[RunRecord], console: Console) -> Table:
-    rows = [history.cells(record) for record in records]
-    kept = list(range(len(history.COLUMNS)))
+    rows = [cells(record) for record in records]
+    kept = list(range(len(COLUMNS)))
     for title in _LEFT_OUT_FIRST:
-        if _width([history.COLUMNS, *rows], kept) > console.width:
-            kept.remove(history.COLUMNS.index(title))
+        if _width([COLUMNS, *rows], kept) > console.width:
+            kept.remove(COLUMNS.index(title))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for position in kept:
-        title = history.COLUMNS[position]
-        right = title not in ("began", "outcome", "by")
-        table.add_column(title, justify="right" if right else "left", no_wrap=True)
+        title = COLUMNS[position]
+        justify: Literal["left", "right"] = "right" if title in FIGURES else "left"
+        table.add_column(title, justify=justify, no_wrap=True)
     for record, row in zip(records, rows, strict=True):
         style = _STYLES.get(record.outcome, GOES)
         table.add_row(
             *(
-                Text(row[position], style if history.COLUMNS[position] == "outcome" else "")
+                Text(row[position], style if COLUMNS[position] == "outcome" else "")
                 for position in kept
             )
         )
