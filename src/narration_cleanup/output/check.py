@@ -12,9 +12,13 @@ from narration_cleanup.finding import Finding, Status
 from narration_cleanup.output.json import SCHEMA_VERSION, Json
 from narration_cleanup.output.streams import allow_any_character, until_closed
 from narration_cleanup.output.words import count, iso
+from narration_cleanup.output.wrapping import columns, wrapped
 
 _COLOURS = {Status.PASSED: "32", Status.WARNING: "33", Status.FAILED: "31"}
 _MARGIN = 9
+_ARROW = "-> "
+_HANG = 2
+"""How far the rest of a wrapped line stands in, beyond where its text began."""
 
 
 def write_check_json(findings: Sequence[Finding], now: float, outcome: Status, to: TextIO) -> None:
@@ -40,22 +44,33 @@ def write_check_json(findings: Sequence[Finding], now: float, outcome: Status, t
         to.write(JSONEncoder().encode(document) + "\n")
 
 
-def show_check(findings: Sequence[Finding], stream: TextIO, *, quiet: bool = False) -> None:
-    """Show each finding with what to do; `quiet` leaves out what passed."""
+def show_check(
+    findings: Sequence[Finding], stream: TextIO, *, quiet: bool = False, width: int | None = None
+) -> None:
+    """Show each finding with what to do; `quiet` leaves out what passed.
+
+    On a terminal lines are wrapped at `width` columns (`None` asks the terminal).
+    """
     allow_any_character(stream)
     coloured = stream.isatty()
+    width = columns(stream) if width is None else width
+    beyond = _MARGIN + len(_ARROW)
     with until_closed(stream):
         for finding in findings:
             if quiet and finding.status is Status.PASSED:
                 continue
-            word = f"{finding.status.value:<{_MARGIN - 1}}"
+            word = finding.status.value
+            line = f"{word:<{_MARGIN}}{finding.check}: {shown_line(finding.message)}"
+            line = wrapped(line, width, hang=_MARGIN + _HANG)
             if coloured:
-                word = f"\x1b[{_COLOURS[finding.status]}m{word}\x1b[0m"
-            stream.write(f"{word} {finding.check}: {shown_line(finding.message)}\n")
+                line = f"\x1b[{_COLOURS[finding.status]}m{word}\x1b[0m{line[len(word) :]}"
+            stream.write(f"{line}\n")
             if finding.remedy:
-                stream.write(f"{'':<{_MARGIN}}-> {shown(finding.remedy)}\n")
-            for line in finding.details:
-                stream.write(f"{'':<{_MARGIN}}   {shown_line(line)}\n")
+                line = f"{_ARROW:>{beyond}}{shown(finding.remedy)}"
+                stream.write(f"{wrapped(line, width, hang=beyond)}\n")
+            for detail in finding.details:
+                line = f"{'':<{beyond}}{shown_line(detail)}"
+                stream.write(f"{wrapped(line, width, hang=beyond + _HANG)}\n")
         if not quiet:
             stream.write(f"{_total(findings)}\n")
 

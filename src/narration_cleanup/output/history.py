@@ -14,7 +14,11 @@ from narration_cleanup.output.json import SCHEMA_VERSION, Json, problem_document
 from narration_cleanup.output.sentences import problem_line
 from narration_cleanup.output.streams import allow_any_character, until_closed
 from narration_cleanup.output.words import clock, count, iso, size
+from narration_cleanup.output.wrapping import columns, wrapped
 from narration_cleanup.record import RunRecord
+
+_LABEL = 19
+"""Columns that a label has, in the lines of one run."""
 
 
 def write_history_json(
@@ -95,13 +99,20 @@ def show_history(
             stream.write(f"{line}\n")
 
 
-def show_run_record(record: RunRecord, stream: TextIO | None = None) -> None:
-    """Show one run whole, as lines of label and value; the same on a terminal and in a pipe."""
+def show_run_record(
+    record: RunRecord, stream: TextIO | None = None, *, width: int | None = None
+) -> None:
+    """Show one run whole, as lines of label and value.
+
+    On a terminal they are wrapped at ``width`` columns (``None`` asks the terminal).
+    """
     stream = sys.stdout if stream is None else stream
+    width = columns(stream) if width is None else width
     allow_any_character(stream)
     with until_closed(stream):
         for label, value in _facts(record):
-            stream.write(f"{label:<19}{value}\n")
+            line = f"{label:<{_LABEL}}{value}"
+            stream.write(f"{wrapped(line, width, hang=_LABEL)}\n")
 
 
 def table_lines(rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -122,8 +133,8 @@ def _facts(record: RunRecord) -> Iterator[tuple[str, str]]:
         yield "ended", f"{clock(record.finished_at)}, after {took(record.duration or 0)}"
     code = "" if record.exit_code is None else f", exit code {record.exit_code}"
     yield "outcome", f"{shown(record.outcome)}{code}"
-    if record.message:
-        yield "message", shown_line(record.message)
+    for number, line in enumerate(record.message.splitlines()):
+        yield "" if number else "message", shown_line(line)
     if record.finished_at is None:
         return
     yield "planned", count(record.planned_count, "action")
