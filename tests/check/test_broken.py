@@ -163,11 +163,11 @@ def test_index_and_files_that_disagree(place: Place) -> None:
     with longer.open("ab") as file:
         file.write(b"more")
     (cache.directory / f"{'f' * 64}.mp3").write_bytes(b"no entry")
-    is_warning(place.one("cache.dangling"), "1 entries have no file", "remove_dangling")
-    is_warning(place.one("cache.orphans"), "1 audio files have no entry", "remove_orphans")
-    is_warning(place.one("cache.empty_audio"), "1 audio files are empty", "remove_empty_audio")
+    is_warning(place.one("cache.dangling"), "1 entry has no file", "remove_dangling")
+    is_warning(place.one("cache.orphans"), "1 audio file has no entry", "remove_orphans")
+    is_warning(place.one("cache.empty_audio"), "1 audio file is empty", "remove_empty_audio")
     sizes = place.one("cache.sizes")
-    is_warning(sizes, "1 files have another size", "")
+    is_warning(sizes, "1 file has another size", "")
     assert sizes.details[0].startswith(longer.name)
 
 

@@ -19,6 +19,7 @@ from narration_cleanup.check.problems import findings_of
 from narration_cleanup.errors import CleanupError
 from narration_cleanup.finding import Finding, failed, passed, warning
 from narration_cleanup.opening import Halves, cache_policy, open_cache, request_policy
+from narration_cleanup.output.words import count, entries
 from narration_cleanup.plan import CachePlan
 from narration_cleanup.plan.policy import DAY
 from narration_cleanup.planning import survey_and_plan
@@ -129,7 +130,7 @@ def _written_lately(plan: CachePlan, settings: CacheSettings, now: float) -> Fin
         message = f"the newest entry is {age} old: is this the folder that the service writes to?"
         return warning("cache.newest_entry", message, remedy)
     total = plan.totals.entry_count
-    return passed("cache.newest_entry", f"{total:,} entries, the newest {age} old")
+    return passed("cache.newest_entry", f"{entries(total)}, the newest {age} old")
 
 
 def _size(plan: CachePlan, settings: CacheSettings) -> Finding:
@@ -146,19 +147,20 @@ def _agreement(plan: CachePlan, store: CacheStore, local: Path | None) -> Iterat
     totals = plan.totals
     run = "a run drops these entries" if store.has_index else ""
     if totals.dangling_count:
-        message = f"{totals.dangling_count:,} entries have no file"
+        message = f"{count(totals.dangling_count, 'entry has', 'entries have')} no file"
         yield warning("cache.dangling", message, f"{run}, unless cache.remove_dangling is off")
     if totals.orphan_count:
-        message = f"{totals.orphan_count:,} audio files have no entry"
+        message = f"{count(totals.orphan_count, 'audio file has', 'audio files have')} no entry"
         remedy = "a run removes those older than the TTL, unless cache.remove_orphans is off"
         yield warning("cache.orphans", message, remedy)
     empty, differing = _sizes(store, local)
     if empty:
-        message = f"{len(empty):,} audio files are empty: they would be served for ever"
+        message = f"{count(len(empty), 'audio file is', 'audio files are')} empty: served for ever"
         remedy = "a run removes those an hour old, unless cache.remove_empty_audio is off"
         yield warning("cache.empty_audio", message, remedy, empty[:SHOWN])
     if differing:
-        message = f"{len(differing):,} files have another size than their entry says"
+        files = count(len(differing), "file has", "files have")
+        message = f"{files} another size than the entry says"
         remedy = (
             "harmless to a run, which counts what it frees; if it goes on, the service stops "
             "while it writes audio, or two services share the folder"

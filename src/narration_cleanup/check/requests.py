@@ -13,7 +13,7 @@ from narration_cleanup.escape import shown
 from narration_cleanup.finding import Finding, failed, passed
 from narration_cleanup.model import GenerationRequest
 from narration_cleanup.opening import Halves, cache_policy, open_requests, request_policy
-from narration_cleanup.output.words import age, iso
+from narration_cleanup.output.words import age, count, iso
 from narration_cleanup.planning import survey_and_plan
 from narration_cleanup.progress import NoProgress
 from narration_cleanup.requests import RequestStore
@@ -55,7 +55,11 @@ def _check_store(store: RequestStore, settings: Settings, now: float) -> Iterato
     abandoned = plans.requests.totals.abandoned_count
     rows = [_understood(request, now) for request in _some(store, now)]
     zoned = f"times without a zone are read in {settings.cleanup.timezone}"
-    yield passed("requests.times", f"{zoned}; {abandoned:,} requests are abandoned", rows)
+    yield passed(
+        "requests.times",
+        f"{zoned}; {count(abandoned, 'request is', 'requests are')} abandoned",
+        rows,
+    )
 
 
 def _about(location: str, store: RequestStore) -> str:
