@@ -12,6 +12,7 @@ from typing import Literal
 
 from benchmarks.measure import BenchmarkError
 from benchmarks.trees import VOICES
+from tests.samples import REQUESTS_SCHEMA
 
 DATABASE = Path("requests.db")
 ROW_BYTES = 330
@@ -19,21 +20,6 @@ HOUR = 3_600.0
 ABANDONED_SHARE = 100
 JournalMode = Literal["wal", "delete"]
 
-SCHEMA = """
-CREATE TABLE requests (
-  request_id   TEXT PRIMARY KEY,
-  variant_id   TEXT NOT NULL,
-  voice_style  TEXT NOT NULL,
-  priority     INTEGER NOT NULL DEFAULT 2,
-  status       TEXT NOT NULL,
-  progress     INTEGER NOT NULL DEFAULT 0,
-  created_at   TEXT NOT NULL,
-  started_at   TEXT,
-  completed_at TEXT,
-  error        TEXT,
-  result       TEXT
-)
-"""
 Row = tuple[str, str, str, int, str, int, str, str | None, str | None, str | None, str | None]
 
 
@@ -49,7 +35,7 @@ def make_table(root: Path, rows: int, now: float, mode: JournalMode) -> Table:
     """Make `requests.db` under `root`: one row in a hundred abandoned, the rest ended long ago."""
     with closing(sqlite3.connect(root / DATABASE)) as database:
         database.execute(f"PRAGMA journal_mode = {mode}")
-        database.execute(SCHEMA)
+        database.execute(REQUESTS_SCHEMA)
         with database:
             database.executemany(
                 "INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

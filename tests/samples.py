@@ -64,6 +64,7 @@ CREATE TABLE requests (
   error TEXT,
   result TEXT
 )"""
+"""The service's table, told apart from the program's own idea of it: its demo is held to this."""
 
 _NAMESPACE = uuid.UUID("6b5f4c0e-5f0e-4a57-9c3e-0d6f5a1c9b11")
 

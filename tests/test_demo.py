@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import sqlite3
 import tomllib
 import wave
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from narration_cleanup.demo import make_sandbox
 from narration_cleanup.errors import CleanupError, RefusedError
 from narration_cleanup.settings import load_settings, require_a_half
 from narration_cleanup.voices import VOICES, speak
-from tests.samples import SAMPLE_NOW, read_index, read_requests, strict_load
+from tests.samples import REQUESTS_SCHEMA, SAMPLE_NOW, read_index, read_requests, strict_load
 
 NOW = SAMPLE_NOW.timestamp()
 
@@ -69,6 +71,9 @@ def test_the_requests_are_a_closed_database(tmp_path: Path) -> None:
     limit = (SAMPLE_NOW - timedelta(hours=1)).isoformat()[:19]
     waiting = [row for row in rows.values() if row[4] in ("queued", "generating")]
     assert len([row for row in waiting if str(row[6]) < limit]) == sandbox.abandoned_count == 3
+    with closing(sqlite3.connect(sandbox.database)) as connection:
+        (made,) = connection.execute("SELECT sql FROM sqlite_schema WHERE name = 'requests'")
+    assert made[0] == REQUESTS_SCHEMA
     assert sorted(path.name for path in sandbox.directory.iterdir()) == [
         "cache",
         "narration-cleanup.toml",
