@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +27,7 @@ def tool(*arguments: str, home: Path, **variables: str) -> subprocess.CompletedP
         (["run", "--ttl", "3"], "No such option: --ttl (Possible options: --ttl-days)"),
         (["run", "--log-format", "xml"], "'xml' is not one of 'text', 'json'"),
         (["history", "show"], "Missing argument 'ID'"),
-        (["schema", "nothing"], "there are check, history, run, stats"),
+        (["schema", "nothing"], "there are check, config, history, run, stats"),
         (["notify"], "give either --unit NAME or --test"),
     ],
 )
@@ -47,6 +48,26 @@ def test_the_configuration_file_behind_the_command_is_told_where_to_stand(tmp_pa
     assert done.stderr == (
         "ERROR - No such option: -c; it stands before the command: narration-cleanup -c ...\n"
     )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["run"], ["dry-run"], ["stats"], ["check"], ["config", "validate"], ["systemd", "install"]],
+    ids=" ".join,
+)
+def test_what_to_set_is_told_by_names_that_the_command_has(
+    command: list[str], tmp_path: Path
+) -> None:
+    done = tool(*command, home=tmp_path, COLUMNS="300")
+    assert done.returncode in (1, 78)
+    (line,) = (each for each in (done.stderr + done.stdout).splitlines() if "nothing to" in each)
+    flags = set(re.findall(r"--[a-z-]+", line))
+    options = set(re.findall(r"--[a-z-]+", tool(*command, "--help", home=tmp_path).stdout))
+    assert flags <= options
+    assert ("--cache-dir" in flags) == (command[0] in ("run", "dry-run", "stats"))
+    if command != ["check"]:  # its remedy says so, in the next line
+        assert "set cache.dir (" in line
+        assert "NARRATION_REQUESTS_DB)" in line
 
 
 @pytest.mark.parametrize("rich", ["0", "1"])

@@ -134,7 +134,8 @@ def main() -> None:
             sys.exit(ExitCode.FAILED)
         if {"-v", "--verbose"} & set(sys.argv):
             raise
-        _tell(f"internal error: {type(error).__name__}: {error}; -v shows where")
+        hint = "; -v shows where" if set(_MAIN) & set(sys.argv) else ""
+        _tell(f"internal error: {type(error).__name__}: {error}{hint}")
         sys.exit(ExitCode.FAILED)
 
 

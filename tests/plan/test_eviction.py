@@ -101,7 +101,7 @@ def test_protected_entries_that_keep_it_above_are_said() -> None:
     [problem] = plan.problems
     assert problem.message == (
         "cache over 3 MB, and 3.00 MB more should go than may: "
-        "6 entries of 6.00 MB are protected (-v says by what)"
+        "6 entries of 6.00 MB are protected (dry-run -v says by what)"
     )
     assert dict(plan.held) == {
         **{f"pin{n}": "kept by pin*" for n in range(4)},

@@ -138,7 +138,7 @@ def _size(plan: CachePlan, settings: CacheSettings) -> Finding:
     message = f"{held:.1f} MB of {settings.max_size_mb:g} MB (cache.max_size_mb)"
     if held <= settings.max_size_mb or settings.enforce_max_size:
         return passed("cache.size", message)
-    remedy = "set cache.enforce_max_size (--enforce-max-size), a shorter cache.ttl_days, or more"
+    remedy = "set cache.enforce_max_size, a shorter cache.ttl_days, or a larger cache.max_size_mb"
     return warning("cache.size", message, remedy)
 
 

@@ -117,7 +117,7 @@ def _carry_out(
         settings = load_settings(flags=call.flags, config_file=call.config_file, environ=os.environ)
         if not result.dry_run:
             told = telling.begin(settings, result, os.environ)
-        require_a_half(settings)
+        require_a_half(settings, by_flag=True)
         for warning in settings.warnings:
             log.warning(warning)
         result.cache_configured = settings.cache.dir is not None

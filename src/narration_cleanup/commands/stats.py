@@ -82,7 +82,7 @@ def _show(
     voice_style: str | None,
 ) -> None:
     settings = load_settings(flags=flags, config_file=context.obj, environ=os.environ)
-    require_a_half(settings)
+    require_a_half(settings, by_flag=True)
     others: set[str] = set()
     through = None
     if voice_style is not None:

@@ -76,5 +76,6 @@ def _cannot_reach(missing: int, why: str, protected: int, protected_bytes: int) 
         Half.CACHE,
         "over_limit",
         f"{why}, and {missing / MB:.2f} MB more should go than may: "
-        f"{protected} entries of {protected_bytes / MB:.2f} MB are protected (-v says by what)",
+        f"{protected} entries of {protected_bytes / MB:.2f} MB are protected "
+        "(dry-run -v says by what)",
     )

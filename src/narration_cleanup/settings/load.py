@@ -139,13 +139,18 @@ def _built(reading: _Reading) -> Settings:
         raise ConfigError(*reading.faults) from error
 
 
-def require_a_half(settings: Settings) -> None:
-    """Raise `ConfigError` unless a cache or a request database is configured."""
-    if settings.cache.dir is None and settings.requests.db is None:
-        raise ConfigError(
-            "nothing to look after: set cache.dir (--cache-dir, NARRATION_CACHE_DIR) or "
-            "requests.db (--requests-db, NARRATION_REQUESTS_DB), or both"
-        )
+def require_a_half(settings: Settings, *, by_flag: bool = False) -> None:
+    """Raise `ConfigError` unless a cache or a request database is configured.
+
+    `by_flag`: the command has flags for both, and so they are named.
+    """
+    if settings.cache.dir is not None or settings.requests.db is not None:
+        return
+    cache, requests = (
+        f"{entry.name} ({entry.flag}, {entry.env})" if by_flag else f"{entry.name} ({entry.env})"
+        for entry in (BY_NAME["cache.dir"], BY_NAME["requests.db"])
+    )
+    raise ConfigError(f"nothing to look after: set {cache} or {requests}, or both")
 
 
 def _take_file(reading: _Reading, config_file: Path | None) -> Path | None:
