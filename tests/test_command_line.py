@@ -9,6 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer._click import Context
+from typer.core import TyperGroup
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from narration_cleanup.cli import app
+from narration_cleanup.settings import SETTINGS
 
 
 def tool(*arguments: str, home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -93,3 +100,32 @@ def test_the_help_shows_every_variable_whole(command: str, columns: str, tmp_pat
     if columns == "80":
         assert "NARRATION_REQUESTS_ABANDONED_TIMEOUT_HOURS" in done.stdout
         assert "╭─ Rules " in done.stdout
+
+
+def options_of(command: str) -> set[str]:
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    found = group.get_command(Context(group), command)
+    assert found is not None
+    return {name for parameter in found.params for name in parameter.opts if name[:2] == "--"}
+
+
+def test_a_dry_run_takes_what_a_run_takes() -> None:
+    """Each writes its options down for itself, since Typer reads them from the function."""
+    assert options_of("run") - options_of("dry-run") == {"--ignore-clock"}
+    assert options_of("dry-run") - options_of("run") == set()
+
+
+@pytest.mark.parametrize(
+    ("command", "flag"),
+    [
+        (command, entry.flag)
+        for command in ("run", "dry-run", "stats")
+        for entry in SETTINGS
+        if entry.flag in options_of(command) and not entry.kind.is_path
+        if entry.name not in ("requests.db", "cache.enforce_max_size")
+    ],
+)
+def test_each_flag_is_that_of_its_setting(command: str, flag: str) -> None:
+    done = CliRunner().invoke(app, [command, "--json", flag, "canary"])
+    assert f'flag {flag} is \\"canary\\"' in done.stdout
