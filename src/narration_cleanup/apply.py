@@ -29,7 +29,7 @@ from narration_cleanup.errors import HalfError, half_error
 from narration_cleanup.model import Half, Problem
 from narration_cleanup.plan import CachePlan, RequestPlan
 from narration_cleanup.progress import Progress
-from narration_cleanup.requests import BATCH, RequestStore
+from narration_cleanup.requests import RequestStore
 from narration_cleanup.result import CacheResult, Outcomes, RequestResult
 from narration_cleanup.stopping import Stop
 
@@ -79,7 +79,8 @@ def apply_requests(
     result = RequestResult(plan, Outcomes(plan.actions))
     progress.start("Cancelling", len(plan.actions))
     trouble: HalfError | None = None
-    for batch in _batches(enumerate(plan.actions), BATCH):
+    waiting = enumerate(plan.actions)
+    while batch := list(islice(waiting, store.batch_size)):
         if stop.asked:
             _leave(batch, result.outcomes)
             continue

@@ -9,7 +9,7 @@ from narration_cleanup.apply import apply_cache, apply_requests
 from narration_cleanup.errors import HalfError
 from narration_cleanup.model import Half, Problem, Severity
 from narration_cleanup.opening import Halves
-from narration_cleanup.plan import CachePlan, plan_left
+from narration_cleanup.plan import CachePlan, RequestPlan, plan_left, requests_left
 from narration_cleanup.planning import Plans, attempt
 from narration_cleanup.progress import Progress
 from narration_cleanup.result import CacheResult, Outcomes, RequestResult, Result
@@ -105,6 +105,23 @@ def left_in_cache(halves: Halves, result: Result) -> CachePlan | None:
     try:
         return left if left is not None and store.settled(removed) else None
     except (HalfError, OSError):  # the second look says what is wrong
+        return None
+
+
+def left_in_requests(halves: Halves, result: Result) -> RequestPlan | None:
+    """The same for the requests: how they stand if nobody has changed others since the look.
+
+    The rows that were changed are looked at again, one by one; ``None`` as above.
+    """
+    store, requests = halves.requests, result.requests
+    if store is None or requests is None:
+        return None
+    if requests.outcomes.count(Outcome.DONE) != len(requests.plan.actions):
+        return None
+    left = requests_left(requests.plan, requests.cancelled_by_status, requests.deleted_by_status)
+    try:
+        return left if left is not None and store.settled(requests.plan.actions) else None
+    except HalfError:  # the second look says what is wrong
         return None
 
 

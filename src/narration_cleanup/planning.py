@@ -53,11 +53,13 @@ def survey_and_plan(
     *,
     explain: bool = False,
     known_cache: CachePlan | None = None,
+    known_requests: RequestPlan | None = None,
     through: Glass | None = None,
 ) -> Plans:
     """Look at both halves and decide, without touching anything.
 
-    With ``known_cache`` it is known how the cache stands, and only the requests are looked at.
+    Of a half that is known (``known_cache``, ``known_requests``) that is how it stands: it is
+    not looked at.
     ``through`` shows the planner another survey of the cache than the whole one.
     """
     cache_policy, request_policy = policies
@@ -71,12 +73,12 @@ def survey_and_plan(
             Half.CACHE,
             problems,
         )
+    request_plan = known_requests
     progress.start("Looking at the requests")
-    request_plan = (
-        attempt(lambda: _plan_requests(requests, request_policy, now), Half.REQUESTS, problems)
-        if requests is not None
-        else None
-    )
+    if requests is not None and known_requests is None:
+        request_plan = attempt(
+            lambda: _plan_requests(requests, request_policy, now), Half.REQUESTS, problems
+        )
     progress.done()
     return Plans(cache_plan, request_plan, problems)
 

@@ -22,7 +22,7 @@ from narration_cleanup.apply import apply_requests
 from narration_cleanup.errors import BusyError, CleanupError, ConfigError, HalfError
 from narration_cleanup.plan import RequestPolicy, plan_requests
 from narration_cleanup.progress import NoProgress
-from narration_cleanup.requests import BATCH, RequestStore, open_requests
+from narration_cleanup.requests import RequestStore, open_requests
 from narration_cleanup.requests.mapping import Columns, RequestMapping, Statuses
 from narration_cleanup.stopping import Stop
 from tests.contract.tables import SERVICE_TABLE, PostgresTable, insert
@@ -69,8 +69,8 @@ def abandoned(store: RequestStore) -> list[CancelRequest]:
 def cancel(store: RequestStore, actions: Sequence[CancelRequest]) -> list[Outcome]:
     at = store.now() or 0.0
     outcomes: list[Outcome] = []
-    for start in range(0, len(actions), BATCH):
-        outcomes += store.cancel(actions[start : start + BATCH], at)
+    for start in range(0, len(actions), store.batch_size):
+        outcomes += store.cancel(actions[start : start + store.batch_size], at)
     return outcomes
 
 
@@ -435,12 +435,12 @@ def test_a_dropped_connection_is_made_anew(table: PostgresTable) -> None:
     with store.locked():
         actions = abandoned(store)
         outcomes: list[Outcome] = []
-        for start_ in range(0, len(actions), BATCH):
+        for start_ in range(0, len(actions), store.batch_size):
             table.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE application_name = 'narration-cleanup'"
             )
-            outcomes += store.cancel(actions[start_ : start_ + BATCH], time.time())
+            outcomes += store.cancel(actions[start_ : start_ + store.batch_size], time.time())
         assert outcomes == [Outcome.DONE] * 250
         with pytest.raises(BusyError), table.open(MAPPING).locked():
             pass  # the lock was taken again
@@ -476,14 +476,14 @@ def test_a_run_whose_lock_is_gone_stops(table: PostgresTable) -> None:
     store, other = table.open(MAPPING), table.open(MAPPING)
     with store.locked():
         actions = abandoned(store)
-        first = store.cancel(actions[:BATCH], time.time())
+        first = store.cancel(actions[: store.batch_size], time.time())
         assert set(first) == {Outcome.DONE}
         table.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE application_name = 'narration-cleanup'"
         )
         with other.locked(), pytest.raises(HalfError) as stopped:
-            store.cancel(actions[BATCH:], time.time())
+            store.cancel(actions[store.batch_size :], time.time())
         assert stopped.value.code == "lock_lost"
     assert statuses(table) == {"cancelled": 100, "queued": 50}
 

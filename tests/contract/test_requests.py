@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from narration_cleanup.actions import CancelRequest, DeleteRequest, Outcome
+from narration_cleanup.actions import CancelRequest, DeleteRequest, Outcome, RequestAction
 from narration_cleanup.errors import HalfError
 from narration_cleanup.model import RequestStatus, Scalar, Severity
 from narration_cleanup.plan import RequestPlan, RequestPolicy, plan_requests
@@ -195,6 +195,82 @@ def test_rows_completed_after_we_cancelled_them_are_counted(table: Table) -> Non
     assert store.count_completed(ids) == 2
     assert store.count_completed(["r3", "nobody"]) == 1
     assert store.count_completed([]) == 0
+
+
+def test_rows_are_settled_while_they_are_as_they_were_left(table: Table) -> None:
+    table.execute(SERVICE_TABLE)
+    names = [f"r{number}" for number in range(1200)]
+    ended = [row(f"e{number}", "completed", ENDED, ENDED, ENDED) for number in range(3)]
+    insert(table, [row(name) for name in names] + ended)
+    store = table.open(MAPPING)
+    actions: list[RequestAction] = [*cancels(store), *deletes(store, 30)]
+    assert len(actions) == 1203
+    assert store.settled([])
+    assert not store.settled(actions[:1])
+    assert not store.settled(actions[-1:])
+    while left := cancels(store):
+        store.cancel(left[:BATCH], NOW)
+    store.delete([each for each in actions if isinstance(each, DeleteRequest)])
+    assert store.settled(actions)
+    table.execute(
+        "INSERT INTO requests SELECT 'new', variant_id, 'queued', created_at, NULL, "
+        "NULL, NULL FROM requests WHERE request_id = 'r1'"
+    )
+    assert store.settled(actions)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE requests SET status = 'completed' WHERE request_id = 'one'",
+        "UPDATE requests SET status = 'paused' WHERE request_id = 'one'",
+        "UPDATE requests SET status = NULL WHERE request_id = 'one'",
+        "DELETE FROM requests WHERE request_id = 'one'",
+        "INSERT INTO requests (request_id, status) VALUES ('gone', 'queued')",
+    ],
+)
+def test_rows_that_were_changed_again_are_not_settled(table: Table, change: str) -> None:
+    table.execute(
+        "CREATE TABLE requests (request_id TEXT, status TEXT, created_at TEXT, completed_at TEXT)"
+    )
+    insert(table, [("one", "queued", OLD, None), ("two", "queued", OLD, None)])
+    insert(table, [("gone", "completed", OLD, ENDED)])
+    store = table.open(MAPPING)
+    cancelled, deleted = cancels(store), deletes(store, 30)
+    store.cancel(cancelled, NOW)
+    store.delete(deleted)
+    assert store.settled([*cancelled, *deleted])
+    table.execute(change)
+    assert not store.settled([*cancelled, *deleted])
+
+
+def test_two_rows_of_one_id_ask_for_a_new_survey(table: Table) -> None:
+    table.execute("CREATE TABLE requests (request_id TEXT, status TEXT, created_at TEXT)")
+    insert(table, [("one", "queued", OLD), ("one", "completed", OLD), ("two", "queued", OLD)])
+    store = table.open(MAPPING)
+    actions = cancels(store)
+    assert set(store.cancel(actions, NOW)) == {Outcome.DONE}
+    assert not store.settled(actions)
+    assert store.settled([each for each in actions if each.id == "two"])
+
+
+def test_one_refused_row_among_hundreds_stops_no_other(table: Table) -> None:
+    table.execute(
+        "CREATE TABLE requests (request_id TEXT PRIMARY KEY, status TEXT, created_at TEXT, "
+        "CHECK (request_id NOT IN ('r7', 'r8', 'r299') OR status <> 'cancelled'))"
+    )
+    insert(table, [(f"r{number}", "queued", OLD) for number in range(300)])
+    store = table.open(MAPPING)
+    actions = cancels(store)
+    outcomes = {
+        each.id: what for each, what in zip(actions, store.cancel(actions, NOW), strict=True)
+    }
+    refused = {name for name, outcome in outcomes.items() if outcome is Outcome.FAILED}
+    assert refused == {"r7", "r8", "r299"}
+    assert set(outcomes.values()) == {Outcome.DONE, Outcome.FAILED}
+    assert {each[0] for each in table.rows() if each[1] == "queued"} == refused
+    assert {each.subject for each in store.problems} == refused
+    store.close()
 
 
 def test_a_row_that_the_database_refuses_does_not_stop_the_others(table: Table) -> None:

@@ -261,8 +261,14 @@ def _run_locked(
         log.overwritten(result.requests)
     if result.stopped is not None:
         return stats_of(settings, plans.cache, plans.requests, plans.problems, now)
-    left = job.left_in_cache(halves, result)
-    after = survey_and_plan(halves, policies, now, progress, known_cache=left)
+    after = survey_and_plan(
+        halves,
+        policies,
+        now,
+        progress,
+        known_cache=job.left_in_cache(halves, result),
+        known_requests=job.left_in_requests(halves, result),
+    )
     job.look_again(result, after)
     return stats_of(settings, after.cache, after.requests, after.problems, now)
 

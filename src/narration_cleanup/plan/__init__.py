@@ -5,7 +5,7 @@ so that none of them can promise something else than another does.
 """
 
 from narration_cleanup.plan.cache import plan_cache
-from narration_cleanup.plan.left import plan_left
+from narration_cleanup.plan.left import plan_left, requests_left
 from narration_cleanup.plan.policy import CachePolicy, RequestPolicy
 from narration_cleanup.plan.requests import plan_requests
 from narration_cleanup.plan.types import CachePlan, RequestPlan
@@ -18,4 +18,5 @@ __all__ = [
     "plan_cache",
     "plan_left",
     "plan_requests",
+    "requests_left",
 ]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 
-from narration_cleanup.actions import Actions, CacheAction, Reason
-from narration_cleanup.plan.types import CachePlan
+from narration_cleanup.actions import Actions, CacheAction, Reason, RequestAction
+from narration_cleanup.model import RequestStatus
+from narration_cleanup.plan.requests import FUTURE
+from narration_cleanup.plan.types import CachePlan, RequestPlan
+from narration_cleanup.totals import RequestTotals
 
 _COUNTED_APART = {Reason.EXPIRED, Reason.PARTIAL}
 """What these remove is not in ``staying``, and in no other figure but those of the plan itself."""
@@ -25,3 +30,20 @@ def plan_left(plan: CachePlan) -> CachePlan | None:
         orphan_size_bytes=plan.totals.orphan_size_bytes,
     )
     return CachePlan(Actions(CacheAction), totals, plan.problems, plan.explain)
+
+
+def requests_left(
+    plan: RequestPlan, cancelled: Mapping[str, int], deleted: Mapping[str, int]
+) -> RequestPlan | None:
+    """The same for requests, of which so many were cancelled and deleted, by earlier status.
+
+    ``None`` also where a problem may be that of a row which was cancelled.
+    """
+    by_status = Counter(plan.totals.by_status)
+    for gone in (cancelled, deleted):
+        by_status.subtract(gone)
+    by_status[RequestStatus.CANCELLED.value] += sum(cancelled.values())
+    if min(by_status.values()) < 0 or any(each.code == FUTURE for each in plan.problems):
+        return None
+    totals = RequestTotals({name: count for name, count in by_status.items() if count})
+    return RequestPlan(Actions(RequestAction), totals, plan.problems)

@@ -10,6 +10,9 @@ from narration_cleanup.plan.wording import DAYS, HOURS, MINUTES, age_past
 from narration_cleanup.problems import Problems
 from narration_cleanup.totals import RequestTotals
 
+FUTURE = "created_in_future"
+"""The code of the only problem that a request which is cancelled may have."""
+
 
 def plan_requests(survey: RequestSurvey, policy: RequestPolicy, now: float) -> RequestPlan:
     """Decide which requests are abandoned, and which finished rows are old enough to go.
@@ -87,7 +90,7 @@ def _plan_deletions(plan: RequestPlan, survey: RequestSurvey, limit: float, now:
 def _future_request(request: GenerationRequest) -> Problem:
     return Problem(
         Half.REQUESTS,
-        "created_in_future",
+        FUTURE,
         "created_at lies in the future: left alone; is the clock or cleanup.timezone wrong?",
         str(request.id),
     )

@@ -12,8 +12,8 @@ from narration_cleanup.errors import ConfigError
 from narration_cleanup.model import Problem, RequestSurvey
 from narration_cleanup.requests.mapping import RequestMapping
 
-BATCH = 100
-"""Rows changed in one transaction: the service's longest wait was 23 ms at this size."""
+BATCH = 500
+"""Rows changed in one transaction, at most; a store asks for fewer where they take too long."""
 
 
 class RequestStore(Protocol):
@@ -25,6 +25,10 @@ class RequestStore(Protocol):
     @property
     def problems(self) -> Iterable[Problem]:
         """Why rows that a batch reports as ``failed`` were refused; grows with the batches."""
+
+    @property
+    def batch_size(self) -> int:
+        """How many rows the next batch should have, for nobody to wait long: at most ``BATCH``."""
 
     def locked(self) -> AbstractContextManager[None]:
         """Hold the run lock across machines, where the store has one; raises ``BusyError``."""
@@ -42,6 +46,12 @@ class RequestStore(Protocol):
 
     def delete(self, batch: Sequence[DeleteRequest]) -> Sequence[Outcome]:
         """Delete at most ``BATCH`` finished rows that are still what was surveyed."""
+
+    def settled(self, actions: Iterable[CancelRequest | DeleteRequest]) -> bool:
+        """Whether the rows are as this command left them: cancelled, and deleted ones not there.
+
+        False also where only a new survey can tell.
+        """
 
     def count_completed(self, ids: Sequence[str | int]) -> int:
         """How many of these ids are completed now (used on ids cancelled by an earlier run)."""

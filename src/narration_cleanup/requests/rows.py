@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeGuard
 
@@ -111,6 +111,15 @@ def status_totals(
         )
         problems.add(Problem(Half.REQUESTS, "unknown_status", message, name, Severity.WARNING))
     return dict(totals)
+
+
+def are_cancelled(raws: Iterable[object], statuses: Statuses) -> bool:
+    """Whether each of these raw statuses is one of a cancelled row."""
+    words = statuses.words()
+    return all(
+        isinstance(raw, (str, int, float)) and words.get(raw) is RequestStatus.CANCELLED
+        for raw in raws
+    )
 
 
 def no_time_of_ending() -> Problem:

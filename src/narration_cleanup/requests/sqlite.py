@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from narration_cleanup.actions import CancelRequest, DeleteRequest, Outcome
@@ -18,6 +19,8 @@ from narration_cleanup.requests.database import look
 from narration_cleanup.requests.faults import explained
 from narration_cleanup.requests.layout import Layout, read_layout
 from narration_cleanup.requests.mapping import RequestMapping
+from narration_cleanup.requests.pace import fitting
+from narration_cleanup.requests.rows import are_cancelled
 from narration_cleanup.requests.survey import PAGE, SqliteSurvey
 from narration_cleanup.requests.times import time_writer
 from narration_cleanup.requests.writer import Writer
@@ -26,9 +29,14 @@ _CANCEL_GUARD = ("status", "created_at", "started_at", "heartbeat_at")
 _DELETE_GUARD = ("status", "created_at", "started_at", "completed_at")
 """The columns that a guard's values are of. A finished row has no heartbeat to watch, but it may
 have been run again: then its ``completed_at`` is another."""
+_FIRST_BATCH = 100
+"""Rows of the first batch, and the fewest that are asked for: a transaction on a rollback journal
+waits for the disk several times, however few rows it changes."""
 _EXAMPLES = 50
 _IDS = 500
 """Ids asked for in one statement; SQLite takes 999 values at least."""
+_STATEMENTS = 4
+"""Such statements in one read transaction: a few milliseconds (see ``survey.PAGE``)."""
 
 Change = CancelRequest | DeleteRequest
 One = Callable[[sqlite3.Connection, Change], Outcome]
@@ -44,6 +52,7 @@ class SqliteRequests:
         self._writer: Writer | None = None
         self._completed_at: Callable[[float], Scalar] | None = None
         self._problems = Problems()
+        self._batch_size = _FIRST_BATCH
 
     @property
     def location(self) -> str:
@@ -53,6 +62,10 @@ class SqliteRequests:
     def problems(self) -> Iterable[Problem]:
         """Why rows that were to be changed have failed."""
         return self._problems
+
+    @property
+    def batch_size(self) -> int:
+        return self._batch_size
 
     def locked(self) -> AbstractContextManager[None]:
         """Nothing: the run lock of one machine is enough for a file on it."""
@@ -81,6 +94,19 @@ class SqliteRequests:
         """See ``RequestStore``."""
         statement = f"DELETE FROM {self._known_layout().table} WHERE "
         return self._change(batch, statement, [], _DELETE_GUARD)
+
+    def settled(self, actions: Iterable[Change]) -> bool:
+        """See ``RequestStore``; the rows alone are read again, by their ids."""
+        waiting = iter(actions)
+        while some := list(islice(waiting, _IDS * _STATEMENTS)):
+            cancelled = [action.id for action in some if isinstance(action, CancelRequest)]
+            deleted = [action.id for action in some if isinstance(action, DeleteRequest)]
+            found = self._statuses(cancelled)
+            if len(found) != len(cancelled) or self._statuses(deleted):
+                return False
+            if not are_cancelled(found, self._mapping.statuses):
+                return False
+        return True
 
     def count_completed(self, ids: Sequence[str | int]) -> int:
         """See ``RequestStore``."""
@@ -126,6 +152,8 @@ class SqliteRequests:
         """Execute a guarded statement for each of ``batch`` in one short transaction."""
         if len(batch) > BATCH:
             raise ValueError(f"a batch is at most {BATCH} rows")
+        if not batch:
+            return []
         layout = self._known_layout()
         condition = [f"{layout.column('id')} IS ?", f"{layout.column('id')} COLLATE BINARY IS ?"]
         kept = [place for place, role in enumerate(guard) if role in layout.columns]
@@ -140,32 +168,57 @@ class SqliteRequests:
             return Outcome.DONE if found else Outcome.SKIPPED
 
         try:
-            return self._open().transaction(partial(_all, one, batch))
-        except sqlite3.IntegrityError:
-            return self._each_for_itself(batch, one)
+            writer = self._open()
+            outcomes = writer.transaction(partial(_all, one, batch))
+        except sqlite3.IntegrityError as fault:
+            return self._apart(batch, one, fault)
         except sqlite3.Error as fault:
             self.close()
             raise explained(fault, self._path) from fault
-
-    def _each_for_itself(
-        self,
-        batch: Sequence[Change],
-        one: One,
-    ) -> list[Outcome]:
-        """The database refuses one row or more (a constraint, a trigger): the others still go."""
-        outcomes: list[Outcome] = []
-        for action in batch:
-            try:
-                outcomes += self._open().transaction(partial(_all, one, [action]))
-            except (sqlite3.Error, HalfError) as fault:
-                outcomes.append(Outcome.FAILED)
-                reason = str(fault)
-                if isinstance(fault, sqlite3.IntegrityError):
-                    reason = f"the database refuses the change: {shown(fault)}"
-                elif isinstance(fault, sqlite3.Error):
-                    reason = str(explained(fault, self._path))
-                self._problems.add(Problem(Half.REQUESTS, "row_refused", reason, str(action.id)))
+        self._batch_size = fitting(len(batch), writer.held, least=_FIRST_BATCH, most=BATCH)
         return outcomes
+
+    def _apart(
+        self, batch: Sequence[Change], one: One, refusal: sqlite3.IntegrityError
+    ) -> list[Outcome]:
+        """The database refuses one row or more (a constraint, a trigger): the others still go.
+
+        Halved again and again, so that few transactions find the one row among hundreds.
+        """
+        if len(batch) == 1:
+            return self._failed(batch, f"the database refuses the change: {shown(refusal)}")
+        middle = len(batch) // 2
+        outcomes: list[Outcome] = []
+        for half in (batch[:middle], batch[middle:]):
+            try:
+                outcomes += self._open().transaction(partial(_all, one, half))
+            except sqlite3.IntegrityError as fault:
+                outcomes += self._apart(half, one, fault)
+            except sqlite3.Error as fault:
+                outcomes += self._failed(half, str(explained(fault, self._path)))
+            except HalfError as fault:
+                outcomes += self._failed(half, str(fault))
+        return outcomes
+
+    def _failed(self, batch: Sequence[Change], reason: str) -> list[Outcome]:
+        for action in batch:
+            self._problems.add(Problem(Half.REQUESTS, "row_refused", reason, str(action.id)))
+        return [Outcome.FAILED] * len(batch)
+
+    def _statuses(self, ids: Sequence[str | int]) -> list[object]:
+        """The raw status of each row that has one of these ids, read in one transaction."""
+        layout = self._known_layout()
+        selecting = f"SELECT {layout.column('status')} FROM {layout.table}"
+
+        def read(connection: sqlite3.Connection) -> list[object]:
+            found: list[tuple[object]] = []
+            for start in range(0, len(ids), _IDS):
+                some = ids[start : start + _IDS]
+                condition = f"{layout.column('id')} IN ({_marks(some)})"
+                found += connection.execute(f"{selecting} WHERE {condition}", some).fetchall()
+            return [status for (status,) in found]
+
+        return look(self._path, read) if ids else []
 
     def _open(self) -> Writer:
         if self._writer is None:

@@ -14,30 +14,37 @@ from narration_cleanup.errors import HalfError
 from narration_cleanup.escape import shown
 from narration_cleanup.requests.database import open_to_write, patiently
 from narration_cleanup.requests.faults import explained
+from narration_cleanup.requests.pace import gap_after
 
 T = TypeVar("T")
 
-LONGEST_GAP = 0.05
-"""Seconds that are left to the service after a transaction, at most."""
+_CACHE_KB = 16_000
+"""Room for all pages of a transaction: written early, they would mean more waits for the disk."""
 
 
 class Writer:
     """A connection that changes rows; raises ``HalfError`` where it cannot be had.
 
     In WAL mode a commit leaves the disk alone, and what it wrote is brought to the disk after the
-    lock is gone: the service need not wait for that, and nothing counts as done before it.
+    lock is gone: the service need not wait for that, and nothing counts as done before it. There
+    it is copied into the database too, as far as nobody is in the way: whoever makes the ``-wal``
+    file long has to do that, and it should not be the service.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.held = 0.0
+        """Seconds for which the latest transaction kept others from writing."""
         self._connection = open_to_write(path)
         try:
             patiently(self._connection, "SELECT 1 FROM main.sqlite_master LIMIT 1")
             mode = self._connection.execute("PRAGMA journal_mode").fetchone()[0]
+            self._connection.execute(f"PRAGMA cache_size=-{_CACHE_KB}")
             self._wal: Path | None = None
             if mode == "wal":
                 self._wal = Path(f"{path.resolve()}-wal")
                 self._connection.execute("PRAGMA synchronous=NORMAL")
+                self._connection.execute("PRAGMA wal_autocheckpoint=0")
         except sqlite3.Error as fault:
             self.close()
             raise explained(fault, path) from fault
@@ -60,9 +67,12 @@ class Writer:
             self._roll_back()
             raise
         ended = time.perf_counter()
-        self._confirm()
-        # As long a gap as the lock was held: one who waits looks again only now and then.
-        gap = min(ended - begun, LONGEST_GAP) - (time.perf_counter() - ended)
+        self.held = ended - begun
+        if self._wal is not None:
+            self._confirm(self._wal)
+            with suppress(sqlite3.Error):  # what is not copied is in the -wal file, and safe
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        gap = gap_after(self.held) - (time.perf_counter() - ended)
         if gap > 0:
             time.sleep(gap)
         return done
@@ -72,11 +82,9 @@ class Writer:
         with suppress(sqlite3.Error), closing(self._connection):
             pass
 
-    def _confirm(self) -> None:
-        if self._wal is None:
-            return
+    def _confirm(self, wal: Path) -> None:
         try:
-            descriptor = os.open(self._wal, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(wal, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 os.fsync(descriptor)
             finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 
 import psycopg
 
@@ -24,9 +25,12 @@ from narration_cleanup.requests.postgres.rights import check_changing, check_rea
 from narration_cleanup.requests.postgres.session import Connection, Session
 from narration_cleanup.requests.postgres.statements import Change, Guarded, cancelling, deleting
 from narration_cleanup.requests.postgres.survey import PostgresSurvey
+from narration_cleanup.requests.rows import are_cancelled
 from narration_cleanup.requests.times import time_writer
 from narration_cleanup.timestamps import iso, offset_at
 
+_AT_ONCE = 100
+"""Rows of a batch: all of them are locked until it ends."""
 _EXAMPLES = 50
 _IDS = 500
 
@@ -52,6 +56,10 @@ class PostgresRequests:
     def problems(self) -> Iterable[Problem]:
         """Why rows that were to be changed have failed."""
         return self._problems
+
+    @property
+    def batch_size(self) -> int:
+        return _AT_ONCE
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -94,6 +102,19 @@ class PostgresRequests:
     def delete(self, batch: Sequence[DeleteRequest]) -> Sequence[Outcome]:
         """See ``RequestStore``."""
         return self._change(batch, deleting(self._known_layout()))
+
+    def settled(self, actions: Iterable[Change]) -> bool:
+        """See ``RequestStore``; the rows alone are read again, by their ids."""
+        waiting = iter(actions)
+        while some := list(islice(waiting, _IDS)):
+            cancelled = [action.id for action in some if isinstance(action, CancelRequest)]
+            deleted = [action.id for action in some if isinstance(action, DeleteRequest)]
+            found = self._statuses(cancelled)
+            if len(found) != len(cancelled) or self._statuses(deleted):
+                return False
+            if not are_cancelled(found, self._mapping.statuses):
+                return False
+        return True
 
     def count_completed(self, ids: Sequence[str | int]) -> int:
         """See ``RequestStore``."""
@@ -143,6 +164,17 @@ class PostgresRequests:
         if "error" in columns and self._mapping.error_text is not None:
             written.append(columns["error"])
         return written
+
+    def _statuses(self, ids: Sequence[str | int]) -> list[object]:
+        """The raw status of each row that has one of these ids."""
+        columns = self._known_layout().columns
+        statement = (
+            f"SELECT {columns['status'].exchanged} FROM {self._known_layout().table} AS t "
+            f"WHERE t.{columns['id'].quoted} = ANY(%s::{columns['id'].type}[])"
+        )
+        values = ([str(each) for each in ids],)
+        rows = self._session.do(lambda it: it.execute(statement.encode(), values).fetchall())
+        return [status for (status,) in rows]
 
     def _change(self, batch: Sequence[Change], guarded: Guarded) -> Sequence[Outcome]:
         if len(batch) > BATCH:
