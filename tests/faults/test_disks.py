@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.server import Run, ToolServer
-from tests.faults.trial import arguments_for
+from tests.faults.trial import arguments_for, environment_for
 from tests.faults.truth import Truth, make_truth
 from tests.samples import tree_digest
 
@@ -124,6 +124,13 @@ def test_a_read_only_disk_is_left_alone(server: ToolServer, disk: Path, tmp_path
     run = _run(server, truth, tmp_path)
     assert run.code not in (0, -6, -9, -11), run.said
     assert "read-only" in run.said.lower()
+    looked = server.run(["dry-run", *arguments_for(truth)[1:]], tmp_path, environment_for(truth))
+    foreseen = json.loads(looked.output)["problems"]
+    assert [(each["half"], each["code"]) for each in foreseen] == [
+        ("cache", "not_writable"),
+        ("requests", "not_writable"),
+    ]
+    assert all("on a file system that is read-only" in each["message"] for each in foreseen)
     assert tree_digest(disk) == before
     _remount(disk, "rw")
     _assert_converges(server, truth, tmp_path)

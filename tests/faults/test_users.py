@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 from pathlib import Path
@@ -71,3 +72,49 @@ def test_allowed_by_name_and_nothing_is_left_that_the_owner_cannot_write(
     assert (run.code, truth.losses(), truth.unfinished()) == (0, [], []), run.said
     owners = {path.name: path.stat().st_uid for path in truth.root.rglob("*")}
     assert set(owners.values()) == {NOBODY}, owners
+
+
+def _dry_run(server: ToolServer, truth: Truth, folder: Path, user: int) -> list[dict[str, str]]:
+    """What a dry run as ``user`` has to say; it touches nothing, and does not fail for it."""
+    before = tree_digest(truth.root)
+    arguments = ["dry-run", *arguments_for(truth)[1:]]
+    run = server.run(arguments, folder, environment_for(truth), user=user)
+    assert run.code == 0, run.said
+    assert tree_digest(truth.root) == before
+    problems: list[dict[str, str]] = json.loads(run.output)["problems"]
+    return problems
+
+
+def test_a_dry_run_foresees_that_the_cache_cannot_be_written(
+    server: ToolServer, tmp_path: Path
+) -> None:
+    truth = _sample(tmp_path, NOBODY)
+    assert _dry_run(server, truth, tmp_path, NOBODY) == []
+    os.chown(truth.cache.directory, 0, 0)
+    (warning,) = _dry_run(server, truth, tmp_path, NOBODY)
+    assert (warning["half"], warning["code"]) == ("cache", "not_writable")
+    assert warning["severity"] == "warning"
+    assert warning["message"] == (
+        f"nobody may not write to {truth.cache.directory} (owner root, mode 0755): a run as this "
+        "user could remove nothing"
+    )
+
+
+@pytest.mark.parametrize("wal", [False, True])
+@pytest.mark.parametrize("what", ["the file", "its folder"])
+def test_a_dry_run_foresees_that_the_database_cannot_be_written(
+    server: ToolServer, tmp_path: Path, what: str, wal: bool
+) -> None:
+    truth = _sample(tmp_path, NOBODY, wal=wal)
+    if what == "the file":
+        for file in truth.database.parent.glob(f"{truth.database.name}*"):
+            file.chmod(0o444)
+        place = f"{truth.database} (owner nobody, mode 0444)"
+    else:
+        os.chown(truth.database.parent, 0, 0)
+        place = f"{truth.database.parent} (owner root, mode 0755)"
+    (warning,) = _dry_run(server, truth, tmp_path, NOBODY)
+    assert (warning["half"], warning["code"]) == ("requests", "not_writable")
+    assert warning["message"] == (
+        f"nobody may not write to {place}: a run as this user could cancel nothing"
+    )

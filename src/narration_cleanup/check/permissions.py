@@ -32,6 +32,11 @@ def may_write_in(folder: Path) -> bool:
     return _may(folder, os.W_OK | os.X_OK)
 
 
+def may_write(file: Path) -> bool:
+    """Whether ``file`` can be written to."""
+    return _may(file, os.W_OK)
+
+
 def may_read_in(folder: Path) -> bool:
     """Whether the files of ``folder`` can be listed and reached."""
     return _may(folder, os.R_OK | os.X_OK)

@@ -27,6 +27,7 @@ from narration_cleanup.planning import Plans, Policies, survey_and_plan
 from narration_cleanup.progress import Progress
 from narration_cleanup.record import RunRecord
 from narration_cleanup.result import Result
+from narration_cleanup.rights import missing_rights
 from narration_cleanup.safety import refuse_too_many, too_many
 from narration_cleanup.settings import Settings, load_settings, require_a_half
 from narration_cleanup.standing import stats_of
@@ -202,6 +203,7 @@ def _dry_run(
         plans = survey_and_plan(halves, _policies(settings), now, progress, explain=call.verbose)
         job.dry_run(plans, result)
         _warn_of_too_many(settings, plans, result)
+        result.problems.extend(missing_rights(settings))
         stats = stats_of(settings, plans.cache, plans.requests, plans.problems, now)
     return with_past(stats, settings.cleanup.state_dir)[0]
 

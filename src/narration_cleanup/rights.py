@@ -1,0 +1,46 @@
+"""What a run as this user would not be allowed to do, asked without trying it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from narration_cleanup.check.permissions import described, may_write, may_write_in, me
+from narration_cleanup.escape import shown
+from narration_cleanup.model import Half, Problem, Severity
+from narration_cleanup.requests import is_postgres
+from narration_cleanup.settings import Settings
+
+
+def missing_rights(settings: Settings) -> Iterator[Problem]:
+    """A warning for each half that a run as this user could not change.
+
+    Local places alone: a server or a bucket tells its rights when it is asked, and not before.
+    What is not there is told by the survey.
+    """
+    cache, requests = settings.cache.dir, settings.requests.db
+    if cache is not None and not cache.startswith("s3://"):
+        folder = Path(cache)
+        if not may_write_in(folder):
+            yield _warning(Half.CACHE, folder, "remove nothing")
+    if requests is not None and not is_postgres(requests):
+        file = Path(requests).resolve()  # SQLite writes its journal beside the file itself
+        for place, may in ((file, may_write(file)), (file.parent, may_write_in(file.parent))):
+            if not may and file.exists():
+                yield _warning(Half.REQUESTS, place, "cancel nothing")
+                return
+
+
+def _warning(half: Half, place: Path, what: str) -> Problem:
+    try:
+        status = os.stat(place)
+        read_only = os.statvfs(place).f_flag & os.ST_RDONLY
+    except OSError:
+        why = f"{me()} may not reach {shown(place)}"
+    else:
+        why = f"{me()} may not write to {shown(place)} ({described(status)})"
+        if read_only:
+            why = f"{shown(place)} is on a file system that is read-only"
+    message = f"{why}: a run as this user could {what}"
+    return Problem(half, "not_writable", message, severity=Severity.WARNING)
