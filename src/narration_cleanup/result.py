@@ -86,6 +86,12 @@ class CacheResult:
         """Actions that are done."""
         return sum(self.removed_by_reason.values())
 
+    @property
+    def nothing_done(self) -> bool:
+        """There was work, and all of it failed. (Of an entry that is still in the index, the file
+        may be gone: that is something.)"""
+        return _all_failed(self.outcomes) and not self.freed_bytes
+
 
 @dataclass(slots=True)
 class RequestResult:
@@ -109,6 +115,11 @@ class RequestResult:
     def deleted_count(self) -> int:
         """Finished rows that are deleted."""
         return sum(self.deleted_by_status.values())
+
+    @property
+    def nothing_done(self) -> bool:
+        """There was work, and all of it failed."""
+        return _all_failed(self.outcomes)
 
 
 @dataclass(slots=True)
@@ -157,7 +168,7 @@ class Result:
         )
         if not problems and not failed:
             return RunOutcome.SUCCESS
-        if self.cache is None and self.requests is None:
+        if all(half is None or half.nothing_done for half in (self.cache, self.requests)):
             return RunOutcome.FAILED
         return RunOutcome.PARTIAL
 
@@ -172,6 +183,10 @@ class Result:
         if self.stop_message is not None:
             return self.stop_message
         return _MESSAGES[self.dry_run][self.outcome]
+
+
+def _all_failed(outcomes: Outcomes[ActionT]) -> bool:
+    return 0 < len(outcomes.actions) == outcomes.count(Outcome.FAILED)
 
 
 _STOPPED = {
