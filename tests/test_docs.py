@@ -2,7 +2,6 @@
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
 
@@ -68,25 +67,6 @@ def test_every_problem_that_can_be_told_is_in_the_troubleshooting() -> None:
     codes = codes_in_the_source()
     assert {"index_unreadable", "outside_cache", "database_locked"} <= codes
     assert [code for code in sorted(codes) if f"`{code}`" not in page] == []
-
-
-def test_links_between_the_documents_lead_somewhere() -> None:
-    """To files that are there, and to headings that are in them."""
-    lost = []
-    for name in documents():
-        text = (ROOT / name).read_text(encoding="utf-8")
-        for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
-            path, _, anchor = target.partition("#")
-            file = (ROOT / name).parent / path if path else ROOT / name
-            if not file.exists() or (anchor and anchor not in anchors(file)):
-                lost.append(f"{name}: {target}")
-    assert lost == []
-
-
-def anchors(file: Path) -> set[str]:
-    """The anchors that a Markdown file's headings get where it is shown."""
-    headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_every_exit_code_is_told_in_the_help_and_the_documents() -> None:
