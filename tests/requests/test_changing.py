@@ -13,7 +13,7 @@ import pytest
 from narration_cleanup.actions import CancelRequest, Outcome
 from narration_cleanup.errors import HalfError
 from narration_cleanup.plan import RequestPolicy, plan_requests
-from narration_cleanup.requests import database
+from narration_cleanup.requests import database, writer
 from tests.requests.service import INSERT, NOW, cancels, names, service, store_of
 from tests.samples import read_requests
 
@@ -114,10 +114,10 @@ def test_a_disk_that_refuses_the_commit_means_that_nothing_is_done(path: Path) -
     before = read_requests(path)
     store = store_of(path)
     actions = cancels(store)
-    writer = database.open_to_write(path)
-    writer.execute("PRAGMA max_page_count = 40")
+    opened = database.open_to_write(path)
+    opened.execute("PRAGMA max_page_count = 40")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("narration_cleanup.requests.writer.open_to_write", lambda _: writer)
+        patch.setattr("narration_cleanup.requests.writer.open_to_write", lambda _: opened)
         with pytest.raises(HalfError) as fault:
             store.cancel(actions, NOW)
     assert fault.value.code == "disk_full"
@@ -188,7 +188,7 @@ def test_a_change_that_the_disk_does_not_confirm_is_not_done(
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", refuse)
+        patch.setattr(writer, "_sync", refuse)
         with pytest.raises(HalfError, match="did not confirm a change") as fault:
             store.cancel(actions, NOW)
     assert fault.value.code == "database_io_error"

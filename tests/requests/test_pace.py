@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from narration_cleanup.requests.pace import GOAL, fitting, gap_after
+from narration_cleanup.requests.pace import LONG, SHORT, fitting, gap_after
 
 _SQLITE_DELAYS = (1, 2, 5, 10, 15, 20, 25, 25, 25, 50, 50, 100)
 """Milliseconds, from the busy handler in SQLite's ``main.c``."""
@@ -37,22 +37,23 @@ def test_a_gap_is_no_longer_than_it_must_be() -> None:
 
 @given(st.integers(100, 500), st.floats(0, 10))
 def test_the_next_is_bounded_and_changes_by_half_at_most(count: int, took: float) -> None:
-    found = fitting(count, took, least=100, most=500)
+    found = fitting(count, took, LONG, least=100, most=500)
     assert 100 <= found <= 500
     assert count // 2 <= found or found == 100
     assert found <= 2 * count or found == 500
 
 
+@pytest.mark.parametrize("goal", [SHORT, LONG])
 @pytest.mark.parametrize(("each", "fixed"), [(1e-5, 0.002), (4e-5, 0.003), (1e-4, 0.0)])
-def test_it_comes_to_where_the_goal_is_kept(each: float, fixed: float) -> None:
+def test_it_comes_to_where_the_goal_is_kept(each: float, fixed: float, goal: float) -> None:
     count = 100
     for _ in range(20):
-        count = fitting(count, fixed + count * each, least=50, most=2_000)
-    assert GOAL * 0.8 < fixed + count * each < GOAL * 1.2
+        count = fitting(count, fixed + count * each, goal, least=50, most=2_000)
+    assert goal * 0.8 < fixed + count * each < goal * 1.2
 
 
 def test_what_always_takes_too_long_comes_to_the_least() -> None:
     count = 500
     for _ in range(5):
-        count = fitting(count, 1.0, least=100, most=500)
+        count = fitting(count, 1.0, LONG, least=100, most=500)
     assert count == 100

@@ -26,6 +26,11 @@ class Layout:
     keys: tuple[str, ...]
     columns: Mapping[str, str]
 
+    @property
+    def by_rowid(self) -> bool:
+        """Whether the key is the rowid: one whole number."""
+        return self.keys[0] in _ROWID_NAMES
+
     def column(self, role: str) -> str:
         """The quoted column of a role; ``NULL`` where the table has none."""
         return self.columns.get(role, "NULL")

@@ -6,22 +6,24 @@ held, and that depends on the disk: so the next one is made to fit by how long t
 
 from __future__ import annotations
 
-GOAL = 0.012
-"""Seconds that a lock should be held. Below 18 ms, when one who has waited since the beginning
-looks for the fourth time (see ``_LOOKS``), with room for what takes longer than expected."""
 _LOOKS = (0.001, 0.002, 0.005, 0.010, 0.015, 0.020, 0.025, 0.025, 0.025, 0.050)
 """The pauses between the looks of one who waits for a lock as SQLite itself does it
 (``sqlite3_busy_timeout``); after them 50 and then 100 ms."""
+SHORT = 0.007
+"""Seconds to hold a lock for one who has waited since the beginning to get it at the third look
+(8 ms), with a little room."""
+LONG = 0.012
+"""The same for the fourth look (18 ms), where a wait for the disk is in it, which varies."""
 _LATE = 0.001
 """How much later than it should one may look."""
 
 
-def fitting(count: int, took: float, *, least: int, most: int) -> int:
-    """How many to do next, so that it takes about ``GOAL``, where ``count`` took ``took`` seconds.
+def fitting(count: int, took: float, goal: float, *, least: int, most: int) -> int:
+    """How many to do next, so that it takes about ``goal``, where ``count`` took ``took`` seconds.
 
     At most twice as many and at least half as many, since one slow answer of a disk says little.
     """
-    factor = GOAL / took if took > 0 else 2.0
+    factor = goal / took if took > 0 else 2.0
     return max(least, min(most, int(count * max(0.5, min(2.0, factor)))))
 
 

@@ -175,7 +175,9 @@ class SqliteRequests:
         except sqlite3.Error as fault:
             self.close()
             raise explained(fault, self._path) from fault
-        self._batch_size = fitting(len(batch), writer.held, least=_FIRST_BATCH, most=BATCH)
+        self._batch_size = fitting(
+            len(batch), writer.held, writer.goal, least=_FIRST_BATCH, most=BATCH
+        )
         return outcomes
 
     def _apart(

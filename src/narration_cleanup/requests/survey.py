@@ -11,27 +11,29 @@ from typing import NamedTuple
 
 from narration_cleanup.model import ACTIVE, FINISHED, GenerationRequest, Problem
 from narration_cleanup.problems import Problems
+from narration_cleanup.requests.counting import Page, PageReader, Row, Span
 from narration_cleanup.requests.database import look
 from narration_cleanup.requests.layout import Layout
 from narration_cleanup.requests.mapping import RequestMapping, StatusValue
-from narration_cleanup.requests.rows import SELECTED, RowReader, no_time_of_ending, status_totals
-
-Row = tuple[object, ...]
+from narration_cleanup.requests.pace import LONG, fitting
+from narration_cleanup.requests.rows import RowReader, no_time_of_ending, status_totals
 
 PAGE = 20_000
-"""Rows passed over in one read transaction: a few milliseconds, in which nobody has to wait long
-to commit, even on a rollback journal."""
+"""Rows passed over in the first read transaction: a few milliseconds. Whoever commits on a
+rollback journal waits for its end, so that later ones have as many as fit (``requests.pace``)."""
+_LEAST, _MOST = 2_000, 40_000
+"""Rows of later pages. Each costs an opening, and waits for who is writing; 40,000 active rows
+are 20 MB."""
 KEPT = 20_000
 """Active rows kept from the counting pass (about 10 MB), so that most tables are read once."""
 _CHUNK = 2_000
 """Rows handed on at a time, so that a page full of active rows stays small in memory."""
 
 
-class _Range(NamedTuple):
-    """Keys of one page: after ``low`` and up to ``high``; ``None`` is open."""
+class _Counted(NamedTuple):
+    """A page that was counted, and which rows are in it."""
 
-    low: Row | None
-    high: Row | None
+    span: Span
     active: bool
     finished: bool
 
@@ -44,8 +46,8 @@ class SqliteSurvey:
         self._layout = layout
         self._mapping = mapping
         self._rows = RowReader(layout.columns, mapping, where)
-        self._selected = ", ".join(layout.column(role) for role in SELECTED)
-        self._ranges: list[_Range] | None = None
+        self._reader = PageReader(layout, mapping)
+        self._counted: list[_Counted] | None = None
         self._kept: list[Row] | None = []
         self._active = mapping.statuses.values(ACTIVE)
         self._counts: Counter[object] = Counter()
@@ -88,66 +90,39 @@ class SqliteSurvey:
                 yield ended
 
     def _reread(
-        self, pages: Iterable[_Range], values: Sequence[StatusValue]
+        self, pages: Iterable[_Counted], values: Sequence[StatusValue]
     ) -> Iterator[list[Row]]:
         for page in pages:
-            yield look(self._path, partial(self._select, page=page, values=values))
+            select = partial(self._reader.select, span=page.span, values=values)
+            yield look(self._path, select)
 
-    def _select(
-        self, connection: sqlite3.Connection, page: _Range, values: Sequence[StatusValue]
-    ) -> list[Row]:
-        within, keys = _within(self._layout, page.low, page.high)
-        marks = ", ".join("?" * len(values))
-        return connection.execute(
-            f"SELECT {self._selected} FROM {self._layout.table} "
-            f"WHERE {within} AND {self._layout.column('status')} IN ({marks})",
-            (*keys, *values),
-        ).fetchall()
-
-    def _pages(self) -> list[_Range]:
+    def _pages(self) -> list[_Counted]:
         """Pass over the whole table once, page by page, counting."""
-        if self._ranges is None:
-            ranges: list[_Range] = []
+        if self._counted is None:
+            counted: list[_Counted] = []
             self._counts.clear()
             low: Row | None = None
+            size = PAGE
             while True:
-                page, counts, active = look(self._path, partial(self._count, low=low))
-                self._counts.update(counts)
+                page = look(self._path, partial(self._count, low=low, size=size))
+                words = self._reader.words_of(page.counts)
+                counted.append(
+                    _Counted(page.span, bool(words & set(ACTIVE)), bool(words & set(FINISHED)))
+                )
+                self._counts.update(page.counts)
                 if self._kept is not None:
-                    self._kept.extend(active)
+                    self._kept.extend(page.active)
                     if len(self._kept) > KEPT:
                         self._kept = None
-                ranges.append(page)
-                if page.high is None:
+                low = page.span.high
+                if low is None:
                     break
-                low = page.high
-            self._ranges = ranges
-        return self._ranges
+                size = fitting(size, page.seconds, LONG, least=min(PAGE, _LEAST), most=_MOST)
+            self._counted = counted
+        return self._counted
 
-    def _count(
-        self, connection: sqlite3.Connection, low: Row | None
-    ) -> tuple[_Range, dict[object, int], list[Row]]:
-        """The page that begins after ``low``, its rows by raw status, and its active rows."""
-        table, status = self._layout.table, self._layout.column("status")
-        keys = ", ".join(self._layout.keys)
-        after, known = _within(self._layout, low, None)
-        high = connection.execute(
-            f"SELECT {keys} FROM {table} WHERE {after} ORDER BY {keys} LIMIT 1 OFFSET {PAGE - 1}",
-            known,
-        ).fetchone()
-        within, known = _within(self._layout, low, high)
-        counts: dict[object, int] = dict(
-            connection.execute(
-                f"SELECT {status}, count(*) FROM {table} WHERE {within} "
-                f"GROUP BY {status} COLLATE BINARY",
-                known,
-            ).fetchall()
-        )
-        words = self._mapping.statuses.words()
-        seen = {words.get(raw) for raw in counts if isinstance(raw, (str, int, float))}
-        page = _Range(low, high, bool(seen & set(ACTIVE)), bool(seen & set(FINISHED)))
-        wanted = page.active and self._kept is not None
-        return page, counts, self._select(connection, page, self._active) if wanted else []
+    def _count(self, connection: sqlite3.Connection, low: Row | None, size: int) -> Page:
+        return self._reader.count(connection, low, size, keep=self._kept is not None)
 
 
 def _read(
@@ -161,16 +136,3 @@ def _read(
             found = [request for request in chunk if request is not None]
             if found:
                 yield found
-
-
-def _within(layout: Layout, low: Row | None, high: Row | None) -> tuple[str, tuple[object, ...]]:
-    """The condition that a row's key lies in a page, and its values."""
-    keys = ", ".join(layout.keys)
-    marks = ", ".join("?" * len(layout.keys))
-    parts = ["1"]
-    values: list[object] = []
-    for sign, bound in ((">", low), ("<=", high)):
-        if bound is not None:
-            parts.append(f"({keys}) {sign} ({marks})")
-            values.extend(bound)
-    return " AND ".join(parts), tuple(values)

@@ -14,12 +14,15 @@ from narration_cleanup.errors import HalfError
 from narration_cleanup.escape import shown
 from narration_cleanup.requests.database import open_to_write, patiently
 from narration_cleanup.requests.faults import explained
-from narration_cleanup.requests.pace import gap_after
+from narration_cleanup.requests.pace import LONG, SHORT, gap_after
 
 T = TypeVar("T")
 
 _CACHE_KB = 16_000
 """Room for all pages of a transaction: written early, they would mean more waits for the disk."""
+
+_sync = getattr(os, "fdatasync", os.fsync)
+"""As SQLite itself does it; macOS has no ``fdatasync``."""
 
 
 class Writer:
@@ -41,7 +44,10 @@ class Writer:
             mode = self._connection.execute("PRAGMA journal_mode").fetchone()[0]
             self._connection.execute(f"PRAGMA cache_size=-{_CACHE_KB}")
             self._wal: Path | None = None
+            self.goal = LONG
+            """Seconds for which it should: a rollback journal waits for the disk meanwhile."""
             if mode == "wal":
+                self.goal = SHORT
                 self._wal = Path(f"{path.resolve()}-wal")
                 self._connection.execute("PRAGMA synchronous=NORMAL")
                 self._connection.execute("PRAGMA wal_autocheckpoint=0")
@@ -86,7 +92,7 @@ class Writer:
         try:
             descriptor = os.open(wal, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                os.fsync(descriptor)
+                _sync(descriptor)
             finally:
                 os.close(descriptor)
         except OSError as fault:
