@@ -25,9 +25,13 @@ def missing_rights(settings: Settings) -> Iterator[Problem]:
         if not may_write_in(folder):
             yield _warning(Half.CACHE, folder, "remove nothing")
     if requests is not None and not is_postgres(requests):
-        file = Path(requests).resolve()  # SQLite writes its journal beside the file itself
+        try:
+            # SQLite writes its journal beside the file itself, not beside a link to it.
+            file = Path(os.path.realpath(requests))
+        except OSError:  # a link that is being swapped
+            return
         for place, may in ((file, may_write(file)), (file.parent, may_write_in(file.parent))):
-            if not may and file.exists():
+            if not may and os.path.exists(file):
                 yield _warning(Half.REQUESTS, place, "cancel nothing")
                 return
 

@@ -100,6 +100,25 @@ def test_a_dry_run_foresees_that_the_cache_cannot_be_written(
     )
 
 
+@pytest.mark.parametrize("what", ["closed folder", "loop of links", "no file"])
+def test_what_a_dry_run_cannot_reach_is_told_once(
+    server: ToolServer, tmp_path: Path, what: str
+) -> None:
+    truth = _sample(tmp_path, NOBODY)
+    if what == "closed folder":
+        os.chown(truth.database.parent, 0, 0)
+        truth.database.parent.chmod(0o700)
+    else:
+        truth.database.unlink()
+        if what == "loop of links":
+            truth.database.symlink_to(truth.database.name)
+    arguments = ["dry-run", *arguments_for(truth)[1:]]
+    run = server.run(arguments, tmp_path, environment_for(truth), user=NOBODY)
+    assert run.code == 3, run.said
+    (problem,) = json.loads(run.output)["problems"]
+    assert (problem["half"], problem["severity"]) == ("requests", "problem")
+
+
 @pytest.mark.parametrize("wal", [False, True])
 @pytest.mark.parametrize("what", ["the file", "its folder"])
 def test_a_dry_run_foresees_that_the_database_cannot_be_written(
