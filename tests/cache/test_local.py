@@ -17,7 +17,7 @@ from narration_cleanup.cache import replace
 from narration_cleanup.cache.directory import OWN_FOLDER, Directory
 from narration_cleanup.cache.listing import Listing
 from narration_cleanup.cache.local import IndexedDirectory
-from narration_cleanup.cache.staging import Staging
+from narration_cleanup.cache.own_folder import OwnFolder
 from narration_cleanup.errors import ConfigError, HalfError, IndexChangedError
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
 from narration_cleanup.progress import NoProgress
@@ -231,14 +231,14 @@ def test_where_nothing_can_be_staged_it_is_removed_in_place(
 ) -> None:
     """A full disk at the first run: not even the folder can be made, until something is gone."""
     planned = plan(store)
-    folder = Staging.folder
+    folder = OwnFolder.descriptor
 
-    def full(staging: Staging) -> int:
+    def full(own: OwnFolder) -> int:
         if (sample.directory / sample.entries[2].name).exists():
             raise OSError(28, "No space left on device")
-        return folder(staging)
+        return folder(own)
 
-    monkeypatch.setattr(Staging, "folder", full)
+    monkeypatch.setattr(OwnFolder, "descriptor", full)
     result = apply(store, planned)
     assert outcomes(result) == ["done"] * 3
     assert list(read_index(sample.index)) == [entry.key for entry in sample.entries[3:]]

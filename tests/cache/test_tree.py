@@ -18,7 +18,7 @@ from narration_cleanup.cache import FileTarget, Removal
 from narration_cleanup.cache import tree as tree_module
 from narration_cleanup.cache.directory import OWN_FOLDER
 from narration_cleanup.cache.mounts import Mounts
-from narration_cleanup.cache.staging import Staging
+from narration_cleanup.cache.own_folder import OwnFolder
 from narration_cleanup.cache.tree import AudioTree
 from narration_cleanup.cache.walk import SIDECAR_SUFFIXES
 from narration_cleanup.errors import ConfigError
@@ -424,10 +424,10 @@ def test_a_full_disk_is_cleaned_in_place(
     for name in ("a/old.mp3", "a/old.json"):
         make(name)
 
-    def full(self: Staging) -> int:
+    def full(own: OwnFolder) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Staging, "folder", full)
+    monkeypatch.setattr(OwnFolder, "descriptor", full)
     result = run(store)
     assert (result.removed_count, result.freed_bytes) == (1, 20)
     assert names(root) == set()

@@ -21,6 +21,7 @@ from narration_cleanup.cache.index_file import (
     version_of,
 )
 from narration_cleanup.cache.listing import Listing, ref_of
+from narration_cleanup.cache.own_folder import OwnFolder
 from narration_cleanup.cache.places import Places
 from narration_cleanup.cache.replace import Replacement
 from narration_cleanup.cache.staging import FRESH, SETTLE, Staging
@@ -55,7 +56,8 @@ class IndexedDirectory:
         self._index_name = index_name
         self._suffixes = audio_suffixes
         self._read_time = read_time
-        self._staging = Staging(self._directory)
+        self._own = OwnFolder(self._directory)
+        self._staging = Staging(self._directory, self._own)
         self._places = Places(self._directory, audio_suffixes)
         self._version: Version = (0, 0, 0, 0)
         self._members_end = 0
@@ -90,7 +92,7 @@ class IndexedDirectory:
 
     def recover(self) -> int:
         """Put back what a killed run had staged; how many files."""
-        return self._staging.recover()
+        return self._own.recover()
 
     @contextmanager
     def survey(self) -> Iterator[IndexSurvey]:
@@ -139,7 +141,7 @@ class IndexedDirectory:
 
     def drop_entries(self, entries: Iterable[tuple[Ref, str]]) -> DropReport:
         """Take entries whose file is gone out of the index."""
-        replacement = Replacement(self._directory, self._staging, self._places, self._index_name)
+        replacement = Replacement(self._directory, self._own, self._places, self._index_name)
         report = replacement.drop(entries, self._version, self._members_end)
         self._version = replacement.version or self._version
         return report
@@ -155,7 +157,7 @@ class IndexedDirectory:
 
     def close(self) -> None:
         """Let go of the directory."""
-        self._staging.close()
+        self._own.close()
         self._directory.close()
 
     def _confirmed(self, fresh: list[tuple[int, FileTarget]]) -> list[tuple[int, FileTarget]]:

@@ -18,8 +18,9 @@ from narration_cleanup.cache import DropReport, index
 from narration_cleanup.cache.directory import Directory
 from narration_cleanup.cache.index import IndexMember, Odd, UnreadableIndexError
 from narration_cleanup.cache.index_file import IndexFile, Version, version_of
+from narration_cleanup.cache.own_folder import INDEX_FILE_NAME, OwnFolder
 from narration_cleanup.cache.places import Places
-from narration_cleanup.cache.staging import INDEX_FILE_NAME, SETTLE, Staging
+from narration_cleanup.cache.staging import SETTLE
 from narration_cleanup.errors import CleanupError, HalfError, IndexChangedError
 from narration_cleanup.escape import shown
 from narration_cleanup.locking import wait_for_lock
@@ -37,10 +38,10 @@ class Replacement:
     """Commits to one index."""
 
     def __init__(
-        self, directory: Directory, staging: Staging, places: Places, index_name: str
+        self, directory: Directory, own: OwnFolder, places: Places, index_name: str
     ) -> None:
         self._directory = directory
-        self._staging = staging
+        self._own = own
         self._places = places
         self._name = index_name
         self.version: Version | None = None
@@ -174,7 +175,7 @@ class Replacement:
         os.rename(
             INDEX_FILE_NAME,
             self._name,
-            src_dir_fd=self._staging.folder(),
+            src_dir_fd=self._own.descriptor(),
             dst_dir_fd=self._directory.fd,
         )
         ours = self._named_version()
@@ -184,7 +185,7 @@ class Replacement:
     def _write(self, source: IndexFile, pieces: Iterator[bytes]) -> None:
         """The new index beside the old one: whole, on the disk, with the old one's rights."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        folder = self._staging.folder()
+        folder = self._own.descriptor()
         fd = os.open(INDEX_FILE_NAME, flags, 0o600, dir_fd=folder)
         try:
             for piece in pieces:

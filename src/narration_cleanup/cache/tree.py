@@ -15,6 +15,7 @@ from narration_cleanup.cache import DropReport, FileTarget, Removal
 from narration_cleanup.cache.directory import Directory
 from narration_cleanup.cache.folders import Folders
 from narration_cleanup.cache.mounts import mounts_of
+from narration_cleanup.cache.own_folder import OwnFolder
 from narration_cleanup.cache.staging import Staging
 from narration_cleanup.cache.walk import Found, Walk
 from narration_cleanup.model import CacheEntry, Half, Problem, Ref, Severity, Unmatched
@@ -145,7 +146,10 @@ class AudioTree:
         self._suffixes = audio_suffixes
         self._by_atime = by_atime
         self._remove_empty_dirs = remove_empty_dirs
-        self._staging = Staging(self._directory, audio_suffixes=audio_suffixes, by_atime=by_atime)
+        self._own = OwnFolder(self._directory)
+        self._staging = Staging(
+            self._directory, self._own, audio_suffixes=audio_suffixes, by_atime=by_atime
+        )
 
     @property
     def location(self) -> str:
@@ -162,7 +166,7 @@ class AudioTree:
 
     def recover(self) -> int:
         """Put back what a killed run had staged; how many files."""
-        return self._staging.recover()
+        return self._own.recover()
 
     @contextmanager
     def survey(self) -> Iterator[TreeSurvey]:
@@ -200,5 +204,5 @@ class AudioTree:
 
     def close(self) -> None:
         """Let go of the directory."""
-        self._staging.close()
+        self._own.close()
         self._directory.close()

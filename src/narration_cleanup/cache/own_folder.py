@@ -1,0 +1,103 @@
+"""The tool's own folder inside the cache directory, where files wait before they are gone."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from narration_cleanup.cache.directory import OWN_FOLDER, Directory
+from narration_cleanup.cache.folders import Folders
+
+INDEX_FILE_NAME = "index.new"
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class OwnFolder:
+    """Made when first needed. A file waits in it under a name that says where it came from."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._fd: int | None = None
+
+    def descriptor(self) -> int:
+        """Of the folder; it is made if need be. Raises ``OSError`` where that cannot be."""
+        if self._fd is None:
+            try:
+                self._fd = os.open(OWN_FOLDER, _FLAGS, dir_fd=self._directory.fd)
+            except FileNotFoundError:
+                os.mkdir(OWN_FOLDER, 0o700, dir_fd=self._directory.fd)
+                self._fd = os.open(OWN_FOLDER, _FLAGS, dir_fd=self._directory.fd)
+                if os.geteuid() == 0:
+                    # A later run as the service's own user must be able to use it.
+                    cache = os.fstat(self._directory.fd)
+                    with suppress(PermissionError):  # root without that capability
+                        os.fchown(self._fd, cache.st_uid, cache.st_gid)
+        return self._fd
+
+    def recover(self) -> int:
+        """Put back what a killed run left, except where there is a newer file by now.
+
+        How many files were put back. A file that cannot be put back stays where it is.
+        """
+        try:
+            self._fd = os.open(OWN_FOLDER, _FLAGS, dir_fd=self._directory.fd)
+        except FileNotFoundError:
+            return 0
+        count = 0
+        folders = Folders(self._directory)
+        for waiting_as in os.listdir(self._fd):
+            if waiting_as == INDEX_FILE_NAME:
+                os.unlink(waiting_as, dir_fd=self._fd)
+                continue
+            count += self.put_back(waiting_as, folders)
+        folders.forget()
+        return count
+
+    def take(self, name: str, folders: Folders) -> str:
+        """Move one file of the cache into the folder; the name that it waits under there."""
+        waiting_as = name
+        if "/" in name or "%" in name:
+            waiting_as = name.replace("%", "%25").replace("/", "%2F")
+        above, base = folders.locate(name)
+        os.rename(base, waiting_as, src_dir_fd=above, dst_dir_fd=self.descriptor())
+        return waiting_as
+
+    def put_back(self, waiting_as: str, folders: Folders) -> bool:
+        """Give a waiting file its name again, never over a newer one; whether it has it."""
+        name = waiting_as
+        if "%" in name:
+            name = name.replace("%2F", "/").replace("%25", "%")
+        folder = self.descriptor()
+        try:
+            above, base = folders.locate(name)
+            os.link(waiting_as, base, src_dir_fd=folder, dst_dir_fd=above, follow_symlinks=False)
+            put_back = True
+        except FileExistsError:
+            put_back = False
+        except OSError:
+            return self._rename_back(waiting_as, name, folders)
+        try:
+            os.unlink(waiting_as, dir_fd=folder)
+        except OSError:
+            return False
+        return put_back
+
+    def _rename_back(self, waiting_as: str, name: str, folders: Folders) -> bool:
+        """The same where hard links do not exist, or its subfolder has to be made again."""
+        try:
+            folders.make(name)
+            above, base = folders.locate(name)
+            try:
+                os.stat(base, dir_fd=above, follow_symlinks=False)
+            except FileNotFoundError:
+                os.rename(waiting_as, base, src_dir_fd=self.descriptor(), dst_dir_fd=above)
+                return True
+        except OSError:
+            pass
+        return False
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
