@@ -13,7 +13,7 @@ from narration_cleanup.actions import Actions, DeleteRequest, Reason, RequestAct
 from narration_cleanup.apply import apply_cache, apply_requests
 from narration_cleanup.cache import DropReport, FileTarget, Removal
 from narration_cleanup.cache.directory import Directory
-from narration_cleanup.cache.local import IndexedDirectory
+from narration_cleanup.cache.indexed import IndexedDirectory
 from narration_cleanup.errors import HalfError
 from narration_cleanup.model import Ref, RequestStatus
 from narration_cleanup.plan import CachePlan, CachePolicy, RequestPlan, plan_cache

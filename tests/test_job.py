@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from narration_cleanup import job
-from narration_cleanup.cache.local import IndexedDirectory
+from narration_cleanup.cache.indexed import IndexedDirectory
 from narration_cleanup.errors import HalfError
 from narration_cleanup.opening import Halves
 from narration_cleanup.plan import CachePolicy, RequestPolicy

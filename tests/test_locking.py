@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from narration_cleanup.cache.directory import Directory
-from narration_cleanup.cache.local import IndexedDirectory
+from narration_cleanup.cache.indexed import IndexedDirectory
 from narration_cleanup.errors import BusyError, ConfigError
 from narration_cleanup.opening import Halves
 from narration_cleanup.requests.mapping import RequestMapping

@@ -89,7 +89,7 @@ def open_cache(settings: CacheSettings, zone: str) -> CacheStore | None:
             by_atime=settings.age_from == "atime",
             remove_empty_dirs=settings.remove_empty_dirs,
         )
-    from narration_cleanup.cache.local import IndexedDirectory
+    from narration_cleanup.cache.indexed import IndexedDirectory
     from narration_cleanup.timestamps import reader
 
     return IndexedDirectory(

@@ -8,7 +8,7 @@ import pytest
 
 from narration_cleanup.apply import apply_cache
 from narration_cleanup.cache import CacheStore
-from narration_cleanup.cache.local import IndexedDirectory
+from narration_cleanup.cache.indexed import IndexedDirectory
 from narration_cleanup.cache.tree import AudioTree
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache, plan_left
 from narration_cleanup.plan.policy import DAY

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from narration_cleanup.actions import Reason, RemoveFile
+from narration_cleanup.cache.indexed import IndexedDirectory
 from narration_cleanup.cache.listing import is_index_temporary
-from narration_cleanup.cache.local import IndexedDirectory
 from narration_cleanup.plan import CachePolicy, plan_cache
 from narration_cleanup.timestamps import reader
 from tests.samples import INDEX_NAME, SAMPLE_NOW, EntrySpec, make_cache

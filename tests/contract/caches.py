@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from narration_cleanup.cache import CacheStore
-from narration_cleanup.cache.local import IndexedDirectory
+from narration_cleanup.cache.indexed import IndexedDirectory
 from narration_cleanup.cache.tree import AudioTree
 from narration_cleanup.timestamps import reader
 from tests.samples import INDEX_NAME, SAMPLE_NOW, audio, service_time, tree_digest

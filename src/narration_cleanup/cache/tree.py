@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from itertools import repeat, zip_longest
 from pathlib import Path
@@ -14,8 +14,8 @@ from narration_cleanup.beside import Streamed
 from narration_cleanup.cache import DropReport, FileTarget, Removal
 from narration_cleanup.cache.directory import Directory
 from narration_cleanup.cache.folders import Folders
+from narration_cleanup.cache.local import LocalCache
 from narration_cleanup.cache.mounts import mounts_of
-from narration_cleanup.cache.own_folder import OwnFolder
 from narration_cleanup.cache.staging import Staging
 from narration_cleanup.cache.walk import Found, Walk
 from narration_cleanup.model import CacheEntry, Half, Problem, Ref, Severity, Unmatched
@@ -128,7 +128,7 @@ class TreeSurvey:
         return Unmatched()
 
 
-class AudioTree:
+class AudioTree(LocalCache):
     """A ``CacheStore``: one directory and the folders in it."""
 
     has_index = False
@@ -142,31 +142,13 @@ class AudioTree:
         remove_empty_dirs: bool = False,
     ) -> None:
         """Raises ``ConfigError`` where ``path`` is no directory that a cache lies in."""
-        self._directory = Directory(path)
+        super().__init__(path)
         self._suffixes = audio_suffixes
         self._by_atime = by_atime
         self._remove_empty_dirs = remove_empty_dirs
-        self._own = OwnFolder(self._directory)
         self._staging = Staging(
             self._directory, self._own, audio_suffixes=audio_suffixes, by_atime=by_atime
         )
-
-    @property
-    def location(self) -> str:
-        """The directory as it was given."""
-        return str(self._directory.path)
-
-    def locked(self) -> AbstractContextManager[None]:
-        """Hold the run lock."""
-        return self._directory.locked()
-
-    def in_progress(self) -> bool:
-        """Whether a run holds the lock now."""
-        return self._directory.in_progress()
-
-    def recover(self) -> int:
-        """Put back what a killed run had staged; how many files."""
-        return self._own.recover()
 
     @contextmanager
     def survey(self) -> Iterator[TreeSurvey]:
@@ -201,8 +183,3 @@ class AudioTree:
             return False
         finally:
             folders.forget()
-
-    def close(self) -> None:
-        """Let go of the directory."""
-        self._own.close()
-        self._directory.close()

@@ -15,8 +15,8 @@ from narration_cleanup.actions import Outcome, RemoveEntry
 from narration_cleanup.apply import apply_cache
 from narration_cleanup.cache import replace
 from narration_cleanup.cache.directory import OWN_FOLDER, Directory
+from narration_cleanup.cache.indexed import IndexedDirectory
 from narration_cleanup.cache.listing import Listing
-from narration_cleanup.cache.local import IndexedDirectory
 from narration_cleanup.cache.own_folder import OwnFolder
 from narration_cleanup.errors import ConfigError, HalfError, IndexChangedError
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache

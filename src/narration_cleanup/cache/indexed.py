@@ -1,0 +1,183 @@
+"""A cache directory with an index, as the narration service keeps it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import msgspec
+
+from narration_cleanup.actions import Outcome
+from narration_cleanup.cache import DropReport, FileTarget, Removal, index
+from narration_cleanup.cache.index import UnreadableIndexError
+from narration_cleanup.cache.index_file import (
+    HELD_WHOLE,
+    IndexFile,
+    Version,
+    missing_index,
+    version_of,
+)
+from narration_cleanup.cache.listing import Listing, ref_of
+from narration_cleanup.cache.local import LocalCache
+from narration_cleanup.cache.places import Places
+from narration_cleanup.cache.replace import Replacement
+from narration_cleanup.cache.staging import FRESH, SETTLE, Staging
+from narration_cleanup.cache.survey import IndexSurvey, ReadTime
+from narration_cleanup.errors import ConfigError, HalfError, IndexChangedError
+from narration_cleanup.escape import shown
+from narration_cleanup.model import Ref
+from narration_cleanup.waiting import Deadline
+
+IN_FLIGHT = 2.0
+"""Seconds within which the service surely writes the entry of audio that it has written."""
+_WALL = time.CLOCK_REALTIME
+CONFIRM_FOR = 10.0
+"""Seconds for which an index that is being rewritten is read again to confirm an entry."""
+
+
+class IndexedDirectory(LocalCache):
+    """A ``CacheStore``: one directory, one index."""
+
+    has_index = True
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        index_name: str,
+        audio_suffixes: tuple[str, ...],
+        read_time: ReadTime,
+    ) -> None:
+        """Raises ``ConfigError`` where ``path`` is no narration cache."""
+        super().__init__(path)
+        self._index_name = index_name
+        self._suffixes = audio_suffixes
+        self._read_time = read_time
+        self._staging = Staging(self._directory, self._own)
+        self._places = Places(self._directory, audio_suffixes)
+        self._version: Version = (0, 0, 0, 0)
+        self._members_end = 0
+        self._index_read_ns = 0
+        try:
+            self._refuse_missing_index()
+        except ConfigError:
+            self._directory.close()
+            raise
+
+    def _refuse_missing_index(self) -> None:
+        try:
+            status = self._directory.status(self._index_name)
+        except OSError as error:
+            where = shown(self._directory.path / self._index_name)
+            raise ConfigError(f"{where} cannot be looked at: {error.strerror}") from None
+        if status is None:
+            raise ConfigError(missing_index(self._directory, self._index_name))
+
+    @contextmanager
+    def survey(self) -> Iterator[IndexSurvey]:
+        """Look at the cache; see ``CacheStore``."""
+        index_file = IndexFile(self._directory, self._index_name)
+        try:
+            index_file.hold()
+            looking = IndexSurvey(
+                index_file,
+                Listing(self._directory, self._suffixes, self._index_name),
+                self._places,
+                self._suffixes,
+                self._read_time,
+                fork=index_file.size > HELD_WHOLE,
+            )
+            with closing(looking) as survey:
+                yield survey
+            self._version = index_file.version
+            self._members_end = survey.members_end
+            self._index_read_ns = index_file.read_at_ns
+        finally:
+            index_file.close()
+
+    def remove(self, files: Sequence[FileTarget]) -> Sequence[Removal]:
+        """Remove files through staging, once it is sure that none belongs to a newer entry.
+
+        The service writes audio before its entry. So a file of an entry that is about as young
+        as the look at the index may belong to an entry that was not in it yet: the service is
+        given time to write it, and the index is read again.
+        """
+        settled_before = self._index_read_ns - int(IN_FLIGHT * 1e9)
+        removals = self._staging.remove(files, settled_before)
+        fresh = [position for position, removal in enumerate(removals) if removal.note is FRESH]
+        if fresh:
+            try:
+                confirmed = self._confirmed([(position, files[position]) for position in fresh])
+            except OSError as error:
+                for position in fresh:
+                    note = f"{shown(files[position].name)}: {error.strerror}"
+                    removals[position] = Removal(Outcome.FAILED, note=note)
+                return removals
+            again = self._staging.remove([target for _, target in confirmed])
+            for (position, _), removal in zip(confirmed, again, strict=True):
+                removals[position] = removal
+        return removals
+
+    def drop_entries(self, entries: Iterable[tuple[Ref, str]]) -> DropReport:
+        """Take entries whose file is gone out of the index."""
+        replacement = Replacement(self._directory, self._own, self._places, self._index_name)
+        report = replacement.drop(entries, self._version, self._members_end)
+        self._version = replacement.version or self._version
+        return report
+
+    def settled(self, files: Iterable[str]) -> bool:
+        """Whether the index is as it was surveyed or replaced, and none of ``files`` is there."""
+        named = self._directory.status(self._index_name)
+        return (
+            named is not None
+            and version_of(named) == self._version
+            and all(self._directory.status(file) is None for file in files)
+        )
+
+    def _confirmed(self, fresh: list[tuple[int, FileTarget]]) -> list[tuple[int, FileTarget]]:
+        """Those whose entry is still the old one after the service had time to renew it.
+
+        Each gets the identity that its file has now, so that it goes only while it is that file.
+        """
+        pinned = []
+        for position, target in fresh:
+            status = self._directory.status(target.name)
+            if status is not None and status.st_mtime_ns <= self._index_read_ns:
+                target = msgspec.structs.replace(target, identity=ref_of(status))
+                pinned.append((position, target, status.st_mtime_ns))
+        if not pinned:
+            return []
+        in_flight_until = max(mtime for _, _, mtime in pinned) / 1e9 + IN_FLIGHT
+        time.sleep(min(max(in_flight_until - time.clock_gettime(_WALL), 0.0), IN_FLIGHT))
+        digests = self._digests_among({t.entry[2] for _, t, _ in pinned if t.entry is not None})
+        return [
+            (position, target)
+            for position, target, _ in pinned
+            if target.entry is not None and target.entry[2] in digests
+        ]
+
+    def _digests_among(self, wanted: set[int]) -> set[int]:
+        """Which of these entries stand in the index as it is now; none if it cannot be read."""
+        deadline = Deadline(CONFIRM_FOR)
+        while not deadline.passed:
+            try:
+                index_file = IndexFile(self._directory, self._index_name)
+            except (HalfError, IndexChangedError):
+                return set()
+            try:
+                index_file.hold()
+                found = {
+                    index.digest_of(key, value)
+                    for members in index.members(index_file.read, index_file.size)
+                    for key, value in zip(members.keys, members.values, strict=True)
+                } & wanted
+                index_file.check_unchanged()
+            except (IndexChangedError, UnreadableIndexError):
+                deadline.pause(SETTLE)
+            else:
+                return found
+            finally:
+                index_file.close()
+        return set()
