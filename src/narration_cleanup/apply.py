@@ -26,7 +26,7 @@ from narration_cleanup.actions import (
 )
 from narration_cleanup.cache import CacheStore, DropReport, FileTarget, Removal, StoppedError
 from narration_cleanup.errors import HalfError, half_error
-from narration_cleanup.model import Half, Problem
+from narration_cleanup.model import Half, Problem, Ref
 from narration_cleanup.plan import CachePlan, RequestPlan
 from narration_cleanup.progress import Progress
 from narration_cleanup.requests import RequestStore
@@ -160,28 +160,37 @@ def _note_removal(action: RemoveEntry | RemoveFile, removal: Removal, result: Ca
         result.problems.add(Problem(Half.CACHE, code, message, subject))
 
 
-def _entries_to_drop(result: CacheResult) -> Iterator[tuple[int, RemoveEntry | DropEntry]]:
-    """Entries whose file is gone, so far as this run knows; each with its position."""
-    for position, action in enumerate(result.plan.actions):
-        outcome = result.outcomes.get(position)
-        if (isinstance(action, RemoveEntry) and outcome is Outcome.DONE) or (
-            isinstance(action, DropEntry) and outcome is Outcome.PLANNED
-        ):
-            yield position, action
+class _Dropping:
+    """The entries whose file is gone, so far as this run knows; to be gone through repeatedly."""
+
+    def __init__(self, result: CacheResult) -> None:
+        self._result = result
+
+    def __iter__(self) -> Iterator[tuple[Ref, str]]:
+        return ((action.ref, action.file) for _, action in self.actions())
+
+    def actions(self) -> Iterator[tuple[int, RemoveEntry | DropEntry]]:
+        """Each with its position in the plan."""
+        for position, action in enumerate(self._result.plan.actions):
+            outcome = self._result.outcomes.get(position)
+            if (isinstance(action, RemoveEntry) and outcome is Outcome.DONE) or (
+                isinstance(action, DropEntry) and outcome is Outcome.PLANNED
+            ):
+                yield position, action
 
 
 def _commit(store: CacheStore, result: CacheResult) -> None:
     """Let the index follow, and say of each entry whether it is out of it."""
-    entries = ((action.ref, action.file) for _, action in _entries_to_drop(result))
+    dropping = _Dropping(result)
     try:
-        report = store.drop_entries(entries)
+        report = store.drop_entries(dropping)
     except (HalfError, OSError) as error:
         report = DropReport(error=str(half_error(error, "index_not_replaced")))
     if report.error is not None:
         result.problems.add(Problem(Half.CACHE, "index_not_replaced", report.error))
     if report.error is None and not report.kept and Reason.DANGLING not in result.plan.by_reason:
         return
-    for position, action in _entries_to_drop(result):
+    for position, action in dropping.actions():
         if report.error is not None:
             note = "its file is gone, its entry is still in the index"
             result.outcomes.set(position, Outcome.FAILED, note)

@@ -1,4 +1,4 @@
-"""Work done in a second process, while this one goes on."""
+"""Work done in a second process or thread, while this one goes on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 from narration_cleanup.errors import HalfError
@@ -125,6 +127,21 @@ class Streamed:
             _send(self._make, writing)
         os.close(writing)
         self._pipe = reading
+
+
+@contextmanager
+def alongside(work: Callable[[], T], *, thread: bool) -> Iterator[Callable[[], T]]:
+    """``work`` begun in a thread; the callable waits for its result, or raises what it raised.
+
+    Without ``thread`` the work is done when its result is first asked for.
+    """
+    if not thread:
+        yield cache(work)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as executor:
+        yield executor.submit(work).result
 
 
 def _send(make: Callable[[], Iterator[tuple[Any, ...]]], pipe: int) -> None:

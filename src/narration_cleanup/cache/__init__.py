@@ -93,6 +93,8 @@ class CacheStore(Protocol):
     def drop_entries(self, entries: Iterable[tuple[Ref, str]]) -> DropReport:
         """Take entries, each with the name of its file, out of the index.
 
+        They may be gone through more than once.
+
         Only those that are still what was surveyed, and whose file is gone.
         """
 

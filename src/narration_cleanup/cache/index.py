@@ -12,18 +12,22 @@ import json
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import NoReturn
 
 import msgspec
 
 from narration_cleanup.model import Ref
 
-CHUNK = 1 << 20
+CHUNK = 1 << 18
+"""Bytes read at a time: what becomes of more does not fit a processor's cache, and takes longer."""
 LONGEST_CHUNK = 1 << 24
 """No member's end within this many bytes: not the service's form."""
 LONGEST_KEY = 1 << 16
 """Keys are 64 hexadecimal digits; one of more than 64 KiB means that the index is damaged."""
 
+Span = tuple[int, ...]
+"""(start, end, …) of a member, as its ``Ref`` has it."""
 Read = Callable[[int, int], bytes]
 """``read(offset, size)``: up to ``size`` bytes of the index from ``offset``."""
 
@@ -247,21 +251,28 @@ def _byte_offsets(text: str, positions: list[int], offset: int) -> list[int]:
     return offsets
 
 
-def without(read: Read, size: int, spans: Sequence[tuple[int, int]], end: int) -> Iterator[bytes]:
+def without(read: Read, size: int, spans: Sequence[Span], end: int) -> Iterator[bytes]:
     """The index's bytes less the members at ``spans``: all else as it was, byte for byte.
 
-    ``spans`` are the (start, end) of refs, ascending; ``end`` is where the last member of the
-    index ends. Where the last members go, the comma before them goes with them.
+    ``spans`` ascend; ``end`` is where the last member of the index ends. Where the last members
+    go, the comma before them goes with them.
     """
-    kept = _between(spans, end)
+    kept_to = end
     if spans and spans[-1][1] == end:
-        start, stop = kept.pop()
-        if kept or read(stop - 1, 1) == b",":
-            kept.append((start, stop - 1))
+        kept_to = _start_of_last_run(spans)
+        if read(kept_to - 1, 1) == b",":
+            kept_to -= 1
         else:
-            kept.append((start, stop))
             end = _skip_white_space(read, end, size)
-    yield from _copied(read, [*kept, (end, size)])
+    yield from _copied(read, chain(_between(spans, kept_to), [(end, size)]))
+
+
+def _start_of_last_run(spans: Sequence[Span]) -> int:
+    """Where the unbroken row of members begins that the last span ends."""
+    at = len(spans) - 1
+    while at and spans[at - 1][1] == spans[at][0]:
+        at -= 1
+    return spans[at][0]
 
 
 def _skip_white_space(read: Read, at: int, size: int) -> int:
@@ -270,17 +281,15 @@ def _skip_white_space(read: Read, at: int, size: int) -> int:
     return at
 
 
-def _between(spans: Sequence[tuple[int, int]], end: int) -> list[tuple[int, int]]:
+def _between(spans: Iterable[Span], end: int) -> Iterator[tuple[int, int]]:
     """What lies before, between and after ``spans``, up to ``end``; empty stretches left out."""
-    kept = []
     at = 0
-    for start, stop in spans:
+    for start, stop, *_ in spans:
         if start > at:
-            kept.append((at, start))
+            yield at, min(start, end)
         at = stop
     if end > at:
-        kept.append((at, end))
-    return kept
+        yield at, end
 
 
 def _copied(read: Read, ranges: Iterable[tuple[int, int]]) -> Iterator[bytes]:

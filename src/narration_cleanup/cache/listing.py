@@ -106,8 +106,10 @@ class Listing:
         suffixes = self._suffixes
         with self._directory.scan() as found:
             while names := [item.name for item in islice(found, _GROUP)]:
-                yield [name for name in names if name.endswith(suffixes)]
-                partials.extend(name for name in names if self._is_partial(name))
+                audio = [name for name in names if name.endswith(suffixes)]
+                yield audio
+                if len(audio) < len(names):
+                    partials.extend(filter(self._is_partial, names))
 
     def _is_partial(self, name: str) -> bool:
         if name.endswith(self._suffixes):

@@ -96,6 +96,12 @@ class OwnFolder:
             pass
         return False
 
+    def discard_index(self) -> None:
+        """Remove a new index that was not put in place."""
+        if self._fd is not None:
+            with suppress(OSError):
+                os.unlink(INDEX_FILE_NAME, dir_fd=self._fd)
+
     def close(self) -> None:
         """Let go of the folder."""
         if self._fd is not None:

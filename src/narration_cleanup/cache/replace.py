@@ -10,13 +10,14 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
+from narration_cleanup.beside import alongside
 from narration_cleanup.cache import DropReport, index
 from narration_cleanup.cache.directory import Directory
-from narration_cleanup.cache.index import IndexMember, Odd, UnreadableIndexError
+from narration_cleanup.cache.index import IndexMember, Odd, Span, UnreadableIndexError
 from narration_cleanup.cache.index_file import IndexFile, Version, version_of
 from narration_cleanup.cache.own_folder import INDEX_FILE_NAME, OwnFolder
 from narration_cleanup.cache.places import Places
@@ -30,7 +31,9 @@ from narration_cleanup.waiting import Deadline
 TRY_FOR = 10.0
 """Seconds for which a replacement is tried again when the service was faster."""
 
-Span = tuple[int, int]
+MANY = 1_000
+"""From so many entries on a thread is worth its making."""
+
 _NO_VERSION: Version = (0, 0, 0, 0)
 
 
@@ -52,37 +55,38 @@ class Replacement:
     ) -> DropReport:
         """Drop what is still as surveyed and has no file; see ``DropReport``.
 
-        ``surveyed`` is the version of the index that the refs were made on, ``members_end`` where
-        its last member ends: while it is the newest, nothing has to be parsed again.
+        ``entries`` are gone through twice. ``surveyed`` is the version of the index that their
+        refs were made on, ``members_end`` where its last member ends: while it is the newest,
+        nothing has to be parsed again.
         """
-        spans, digests, kept = self._sort_out(entries)
-        if not digests:
-            return DropReport(kept)
+        refs = sorted(ref for ref, _ in entries)
+        if not refs:
+            return DropReport()
+        look = partial(self._there_again, entries)
         try:
-            with self._service_lock():
-                self._try_until_done(spans, digests, surveyed, members_end)
+            # What should be gone is left out of the new index while it is seen that it is gone.
+            with self._service_lock(), alongside(look, thread=len(refs) > MANY) as there_again:
+                self._try_until_done(refs, there_again, surveyed, members_end)
+                return DropReport(there_again())
         except CleanupError as error:
-            return DropReport(kept, str(error))
+            return DropReport(error=str(error))
         except OSError as error:
             where = shown(self._directory.path / self._name)
-            return DropReport(kept, f"{where} could not be replaced: {error.strerror}")
-        return DropReport(kept)
+            return DropReport(error=f"{where} could not be replaced: {error.strerror}")
+        finally:
+            self._own.discard_index()
 
-    def _sort_out(
-        self, entries: Iterable[tuple[Ref, str]]
-    ) -> tuple[list[Span], frozenset[int], frozenset[int]]:
-        spans, digests, kept = [], [], []
-        for (start, end, digest), file in entries:
-            if self._directory.status(file) is None:
-                spans.append((start, end))
-                digests.append(digest)
-            else:
-                kept.append(digest)
-        spans.sort()
-        return spans, frozenset(digests), frozenset(kept)
+    def _there_again(self, entries: Iterable[tuple[Ref, str]]) -> frozenset[int]:
+        """The digests of the entries whose file is there (again)."""
+        status = self._directory.status
+        return frozenset(digest for (_, _, digest), file in entries if status(file) is not None)
 
     def _try_until_done(
-        self, spans: list[Span], digests: frozenset[int], surveyed: Version, members_end: int
+        self,
+        refs: Sequence[Ref],
+        there_again: Callable[[], frozenset[int]],
+        surveyed: Version,
+        members_end: int,
     ) -> None:
         deadline = Deadline(TRY_FOR)
         trouble = "it was rewritten all the time"
@@ -90,11 +94,11 @@ class Replacement:
             source = IndexFile(self._directory, self._name)
             try:
                 source.hold()
-                if source.version != surveyed:
-                    spans, members_end = self._spans_of(source.read, source.size, digests)
-                if not spans or self._replace(source, spans, members_end, digests):
-                    if source.version != surveyed:
-                        self.version = None
+                if source.version == surveyed:
+                    done = self._replace_surveyed(source, refs, there_again, members_end)
+                else:
+                    done = self._replace_other(source, _digests(refs, there_again()))
+                if done:
                     return
                 surveyed = _NO_VERSION
             except (IndexChangedError, UnreadableIndexError) as error:
@@ -107,6 +111,33 @@ class Replacement:
             f"{shown(self._directory.path / self._name)} could not be replaced for "
             f"{TRY_FOR:g} s ({trouble}): its entries stay until the next run",
         )
+
+    def _replace_surveyed(
+        self,
+        source: IndexFile,
+        refs: Sequence[Ref],
+        there_again: Callable[[], frozenset[int]],
+        members_end: int,
+    ) -> bool:
+        """Replace the version that the refs were made on: nothing is parsed again."""
+        self._write_without(source, refs, members_end)
+        if there_again():
+            refs = [ref for ref in refs if ref[2] not in there_again()]
+            if not refs:
+                return True
+            self._write_without(source, refs, members_end)
+        return self._replace(source, partial(_digests, refs))
+
+    def _replace_other(self, source: IndexFile, digests: frozenset[int]) -> bool:
+        """Replace another version, whose service has written since."""
+        spans, members_end = self._spans_of(source.read, source.size, digests)
+        if not spans:
+            return True
+        self._write_without(source, spans, members_end)
+        replaced = self._replace(source, lambda: digests)
+        if replaced:
+            self.version = None
+        return replaced
 
     def _spans_of(
         self, read: index.Read, size: int, digests: frozenset[int]
@@ -127,14 +158,11 @@ class Replacement:
         name = self._places.name_of(value.file_path)
         return name is not None and self._directory.status(name) is None
 
-    def _replace(
-        self, source: IndexFile, spans: list[Span], members_end: int, digests: frozenset[int]
-    ) -> bool:
-        """Write the new index and put it in place, if ``source`` is still the newest.
+    def _replace(self, source: IndexFile, digests: Callable[[], frozenset[int]]) -> bool:
+        """Put the new index in place, if ``source``, which it was made of, is still the newest.
 
         Whether it was; False asks for another try with a newer one.
         """
-        self._write(source, index.without(source.read, source.size, spans, members_end))
         self._directory.check_still_there()
         if not source.unchanged():
             return False
@@ -143,7 +171,7 @@ class Replacement:
         for _ in range(2):
             late = os.fstat(source.fd)
             if (late.st_size, late.st_mtime_ns) != source.version[1:3]:
-                self._rescue(source, ours, digests)
+                self._rescue(source, ours, digests())
                 return False
             time.sleep(SETTLE)
         return True
@@ -181,6 +209,9 @@ class Replacement:
         ours = self._named_version()
         os.fsync(self._directory.fd)
         return ours
+
+    def _write_without(self, source: IndexFile, spans: Sequence[Span], members_end: int) -> None:
+        self._write(source, index.without(source.read, source.size, spans, members_end))
 
     def _write(self, source: IndexFile, pieces: Iterator[bytes]) -> None:
         """The new index beside the old one: whole, on the disk, with the old one's rights."""
@@ -240,6 +271,10 @@ class Replacement:
             yield
         finally:
             os.close(fd)
+
+
+def _digests(refs: Iterable[Ref], less: frozenset[int] = frozenset()) -> frozenset[int]:
+    return frozenset(digest for _, _, digest in refs if digest not in less)
 
 
 def _read_from(fd: int, offset: int, size: int) -> bytes:
