@@ -89,6 +89,7 @@ class CancelRequest(msgspec.Struct, frozen=True, array_like=True, tag="cancel_re
     reason: Reason
     detail: str
     guard: tuple[Scalar, Scalar, Scalar, Scalar]
+    place: int | None = None
 
 
 class DeleteRequest(msgspec.Struct, frozen=True, array_like=True, tag="delete_request", gc=False):
@@ -100,6 +101,7 @@ class DeleteRequest(msgspec.Struct, frozen=True, array_like=True, tag="delete_re
     reason: Reason
     detail: str
     guard: tuple[Scalar, Scalar, Scalar, Scalar]
+    place: int | None = None
 
 
 CacheAction = RemoveEntry | RemoveFile | DropEntry

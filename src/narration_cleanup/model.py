@@ -140,7 +140,8 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     """One row: its id, status, instants, and the raw values that a guarded update compares with.
 
     ``guard`` holds the raw (status, created_at, started_at, heartbeat_at) as read; a column that
-    is not mapped is ``None``.
+    is not mapped is ``None``. ``place`` is where the store has it (a rowid), to find it quickly:
+    whether it is the same row is for its id and the guard to say.
     """
 
     id: str | int
@@ -150,6 +151,7 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     heartbeat_at: float | None
     finished_at: float | None
     guard: tuple[Scalar, Scalar, Scalar, Scalar]
+    place: int | None = None
 
 
 class RequestSurvey(Protocol):

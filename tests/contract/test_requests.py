@@ -226,7 +226,6 @@ def test_rows_are_settled_while_they_are_as_they_were_left(table: Table) -> None
         "UPDATE requests SET status = 'paused' WHERE request_id = 'one'",
         "UPDATE requests SET status = NULL WHERE request_id = 'one'",
         "DELETE FROM requests WHERE request_id = 'one'",
-        "INSERT INTO requests (request_id, status) VALUES ('gone', 'queued')",
     ],
 )
 def test_rows_that_were_changed_again_are_not_settled(table: Table, change: str) -> None:
@@ -244,14 +243,21 @@ def test_rows_that_were_changed_again_are_not_settled(table: Table, change: str)
     assert not store.settled([*cancelled, *deleted])
 
 
-def test_two_rows_of_one_id_ask_for_a_new_survey(table: Table) -> None:
+def test_two_rows_of_one_id_are_both_told_right(table: Table) -> None:
+    """Whether they are settled or looked at again, what is said of them is what there is."""
     table.execute("CREATE TABLE requests (request_id TEXT, status TEXT, created_at TEXT)")
     insert(table, [("one", "queued", OLD), ("one", "completed", OLD), ("two", "queued", OLD)])
     store = table.open(MAPPING)
     actions = cancels(store)
     assert set(store.cancel(actions, NOW)) == {Outcome.DONE}
-    assert not store.settled(actions)
     assert store.settled([each for each in actions if each.id == "two"])
+    assert table.rows() == [
+        ("one", "cancelled", OLD),
+        ("one", "completed", OLD),
+        ("two", "cancelled", OLD),
+    ]
+    table.execute("UPDATE requests SET status = 'failed' WHERE status = 'cancelled'")
+    assert not store.settled(actions)
 
 
 def test_one_refused_row_among_hundreds_stops_no_other(table: Table) -> None:

@@ -46,7 +46,8 @@ def page_of(
         layout = read_layout(connection, mapping, "here")
         page = PageReader(layout, mapping).count(connection, None, 1_000, keep=keep)
         rows = connection.execute(
-            "SELECT request_id, status, created_at, NULL, NULL, NULL FROM requests ORDER BY rowid"
+            "SELECT request_id, status, created_at, NULL, NULL, NULL, rowid FROM requests "
+            "ORDER BY rowid"
         ).fetchall()
     assert page.span == (None, None)
     return page.counts, page.active, rows

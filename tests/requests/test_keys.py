@@ -68,3 +68,46 @@ def test_a_guard_is_exact_where_the_column_is_lax(tmp_path: Path) -> None:
     assert list(store.cancel([first], NOW)) == [Outcome.DONE]
     assert store.survey().by_status() == {"cancelled": 1, "queued": 1}
     store.close()
+
+
+def test_rows_that_have_moved_are_found_by_their_ids(tmp_path: Path) -> None:
+    """A VACUUM may give rows other rowids."""
+    path = tmp_path / "requests.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            "CREATE TABLE requests (request_id TEXT PRIMARY KEY, status TEXT, created_at TEXT)"
+        )
+        connection.executemany(
+            "INSERT INTO requests VALUES (?, ?, '2026-11-23T09:00:00')",
+            [(f"r{number}", "queued" if number % 2 else "other") for number in range(20)],
+        )
+        connection.commit()
+        store = store_of(path)
+        actions = cancels(store)
+        connection.execute("UPDATE requests SET rowid = rowid + 5 WHERE rowid > 15")
+        connection.execute("UPDATE requests SET rowid = rowid + 90 WHERE rowid < 11")
+        connection.commit()
+    assert set(store.cancel(actions, NOW)) == {Outcome.DONE}
+    assert not store.settled(actions)  # a new survey must tell
+    assert store.survey().by_status() == {"cancelled": 10, "other": 10}
+    store.close()
+
+
+def test_a_row_in_the_place_of_another_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "requests.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE requests (request_id TEXT, status TEXT, created_at TEXT)")
+        row = ("queued", "2026-11-23T09:00:00")
+        connection.executemany("INSERT INTO requests VALUES (?, ?, ?)", [("a", *row), ("b", *row)])
+        connection.commit()
+        store = store_of(path)
+        actions = cancels(store)
+        connection.execute("DELETE FROM requests WHERE request_id = 'b'")
+        connection.execute("INSERT INTO requests VALUES ('new', ?, ?)", row)
+        connection.commit()
+        assert list(store.cancel(actions, NOW)) == [Outcome.DONE, Outcome.SKIPPED]
+        assert connection.execute("SELECT request_id, status FROM requests").fetchall() == [
+            ("a", "cancelled"),
+            ("new", "queued"),
+        ]
+    store.close()

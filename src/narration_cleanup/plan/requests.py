@@ -45,6 +45,7 @@ def plan_requests(survey: RequestSurvey, policy: RequestPolicy, now: float) -> R
                     Reason.ABANDONED,
                     detail,
                     request.guard,
+                    request.place,
                 )
             )
     if policy.delete_finished_after is not None:
@@ -83,6 +84,7 @@ def _plan_deletions(plan: RequestPlan, survey: RequestSurvey, limit: float, now:
                     Reason.FINISHED,
                     detail,
                     request.guard,
+                    request.place,
                 )
             )
 

@@ -31,7 +31,7 @@ class Span(NamedTuple):
 class Page(NamedTuple):
     """A page counted: its rows by raw status, and what it took to read it, in seconds.
 
-    ``active`` are its active rows, of the columns ``SELECTED``, where they were asked for.
+    ``active`` are its active rows, as ``RowReader`` takes them, where they were asked for.
     """
 
     span: Span
@@ -48,9 +48,10 @@ class PageReader:
         self._words = mapping.statuses.words()
         self._active = mapping.statuses.values(ACTIVE)
         self._keys = ", ".join(layout.keys)
-        self._selecting = (
-            f"SELECT {', '.join(layout.column(role) for role in SELECTED)} FROM {layout.table}"
-        )
+        selected = [layout.column(role) for role in SELECTED]
+        if layout.by_rowid:
+            selected.append(layout.keys[0])
+        self._selecting = f"SELECT {', '.join(selected)} FROM {layout.table}"
         self._finished = [
             (raw, FINISHED.index(word)) for raw, word in self._words.items() if word in FINISHED
         ]

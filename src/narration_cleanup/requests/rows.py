@@ -26,6 +26,7 @@ Guard = tuple[Scalar, Scalar, Scalar, Scalar]
 
 class RowReader:
     """Reads rows of the columns ``SELECTED``, in that order; those that do not exist are ``None``.
+    After them a row may have its rowid.
 
     ``names`` are the columns' own names, for messages. The values of ``times`` are ISO texts
     whatever the settings say: those columns have a type of time.
@@ -47,7 +48,7 @@ class RowReader:
 
     def active_row(self, row: Sequence[object], problems: Problems) -> GenerationRequest | None:
         """A waiting or running request; ``None``, and a problem, where it cannot be judged."""
-        identity, raw_status, created, started, heartbeat, _ = row
+        identity, raw_status, created, started, heartbeat, _, *place = row
         guard = (raw_status, created, started, heartbeat)
         status = self._status(raw_status)
         if status is None or not _usable(identity, guard, problems):
@@ -62,12 +63,19 @@ class RowReader:
             return None
         started_at = self._started_at(started)
         return GenerationRequest(
-            identity, status, created_at, started_at, heartbeat_at, None, _scalars(guard)
+            identity,
+            status,
+            created_at,
+            started_at,
+            heartbeat_at,
+            None,
+            _scalars(guard),
+            _place(place),
         )
 
     def finished_row(self, row: Sequence[object], problems: Problems) -> GenerationRequest | None:
         """An ended request; ``None`` where it does not say when it ended."""
-        identity, raw_status, created, started, _, completed = row
+        identity, raw_status, created, started, _, completed, *place = row
         guard = (raw_status, created, started, completed)
         status = self._status(raw_status)
         if status is None or completed is None or not _usable(identity, guard, problems):
@@ -85,6 +93,7 @@ class RowReader:
             None,
             finished_at,
             _scalars(guard),
+            _place(place),
         )
 
     def _status(self, raw: object) -> RequestStatus | None:
@@ -189,6 +198,10 @@ def _kind(value: object) -> str:
     if isinstance(value, str):
         return "text that is not UTF-8"
     return {bytes: "a blob", float: "a fraction", type(None): "NULL"}.get(type(value), "odd")
+
+
+def _place(rest: Sequence[object]) -> int | None:
+    return rest[0] if rest and isinstance(rest[0], int) else None
 
 
 def _scalars(values: Sequence[object]) -> Guard:

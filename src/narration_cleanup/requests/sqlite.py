@@ -34,7 +34,7 @@ _FIRST_BATCH = 100
 waits for the disk several times, however few rows it changes."""
 _EXAMPLES = 50
 _IDS = 500
-"""Ids asked for in one statement; SQLite takes 999 values at least."""
+"""Ids or rowids asked for in one statement; SQLite takes 999 values at least."""
 _STATEMENTS = 4
 """Such statements in one read transaction: a few milliseconds (see ``survey.PAGE``)."""
 
@@ -96,15 +96,18 @@ class SqliteRequests:
         return self._change(batch, statement, [], _DELETE_GUARD)
 
     def settled(self, actions: Iterable[Change]) -> bool:
-        """See ``RequestStore``; the rows alone are read again, by their ids."""
+        """See ``RequestStore``; the rows alone are read again, where they were found."""
         waiting = iter(actions)
         while some := list(islice(waiting, _IDS * _STATEMENTS)):
-            cancelled = [action.id for action in some if isinstance(action, CancelRequest)]
-            deleted = [action.id for action in some if isinstance(action, DeleteRequest)]
-            found = self._statuses(cancelled)
-            if len(found) != len(cancelled) or self._statuses(deleted):
+            found = self._rows_at([action.place for action in some])
+            if found is None:
                 return False
-            if not are_cancelled(found, self._mapping.statuses):
+            there = [(action, found.get(action.place)) for action in some]
+            left = [(action, row[1]) for action, row in there if row and row[0] == action.id]
+            cancelled = [raw for action, raw in left if isinstance(action, CancelRequest)]
+            if len(cancelled) != sum(isinstance(action, CancelRequest) for action in some):
+                return False
+            if len(left) > len(cancelled) or not are_cancelled(cancelled, self._mapping.statuses):
                 return False
         return True
 
@@ -155,16 +158,21 @@ class SqliteRequests:
         if not batch:
             return []
         layout = self._known_layout()
-        condition = [f"{layout.column('id')} IS ?", f"{layout.column('id')} COLLATE BINARY IS ?"]
+        condition = [f"{layout.column('id')} COLLATE BINARY IS ?"]
         kept = [place for place, role in enumerate(guard) if role in layout.columns]
         # IS, since a guard may be NULL; BINARY, since a column's own collation may be laxer.
         condition += [f"{layout.column(guard[place])} COLLATE BINARY IS ?" for place in kept]
         statement += " AND ".join(condition)
+        by_place = f"{statement} AND {layout.keys[0]} = ?" if layout.by_rowid else None
+        by_id = f"{statement} AND {layout.column('id')} IS ?"
 
         def one(connection: sqlite3.Connection, action: Change) -> Outcome:
-            watched = (action.guard[place] for place in kept)
-            values = (*changed, action.id, action.id, *watched)
-            found = connection.execute(statement, values).rowcount
+            values = (*changed, action.id, *(action.guard[place] for place in kept))
+            found = 0
+            if by_place is not None and action.place is not None:
+                found = connection.execute(by_place, (*values, action.place)).rowcount
+            if not found:  # also of a row that has another place now, as after a VACUUM
+                found = connection.execute(by_id, (*values, action.id)).rowcount
             return Outcome.DONE if found else Outcome.SKIPPED
 
         try:
@@ -207,20 +215,30 @@ class SqliteRequests:
             self._problems.add(Problem(Half.REQUESTS, "row_refused", reason, str(action.id)))
         return [Outcome.FAILED] * len(batch)
 
-    def _statuses(self, ids: Sequence[str | int]) -> list[object]:
-        """The raw status of each row that has one of these ids, read in one transaction."""
+    def _rows_at(
+        self, places: Sequence[int | None]
+    ) -> dict[int | None, tuple[object, object]] | None:
+        """Id and raw status of the rows at these rowids, read in one transaction.
+
+        ``None`` where the table has no rowid.
+        """
         layout = self._known_layout()
-        selecting = f"SELECT {layout.column('status')} FROM {layout.table}"
+        if not layout.by_rowid:
+            return None
+        key = layout.keys[0]
+        columns = f"{key}, {layout.column('id')}, {layout.column('status')}"
 
-        def read(connection: sqlite3.Connection) -> list[object]:
-            found: list[tuple[object]] = []
-            for start in range(0, len(ids), _IDS):
-                some = ids[start : start + _IDS]
-                condition = f"{layout.column('id')} IN ({_marks(some)})"
-                found += connection.execute(f"{selecting} WHERE {condition}", some).fetchall()
-            return [status for (status,) in found]
+        def read(connection: sqlite3.Connection) -> dict[int | None, tuple[object, object]]:
+            found: dict[int | None, tuple[object, object]] = {}
+            for start in range(0, len(places), _IDS):
+                some = places[start : start + _IDS]
+                rows = connection.execute(
+                    f"SELECT {columns} FROM {layout.table} WHERE {key} IN ({_marks(some)})", some
+                )
+                found.update({place: (identity, status) for place, identity, status in rows})
+            return found
 
-        return look(self._path, read) if ids else []
+        return look(self._path, read)
 
     def _open(self) -> Writer:
         if self._writer is None:
