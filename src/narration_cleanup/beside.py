@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, Generic, TypeVar
 
@@ -124,6 +124,7 @@ class Streamed:
             return
         if not self._child:
             os.close(reading)
+            _widen(writing)
             _send(self._make, writing)
         os.close(writing)
         self._pipe = reading
@@ -161,6 +162,14 @@ def _send(make: Callable[[], Iterator[tuple[Any, ...]]], pipe: int) -> None:
                 marshal.dump(("error", (error.errno, error.strerror, error.filename)), stream)
     finally:
         os._exit(0)
+
+
+def _widen(pipe: int) -> None:
+    """Let the pipe hold as much as is written at once, or the two would wait for each other."""
+    import fcntl
+
+    with suppress(AttributeError, OSError):  # Linux only, and limited for each user
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIECE)
 
 
 def _tell(work: Callable[[], T], pipe: int) -> None:
