@@ -15,6 +15,8 @@ from narration_cleanup.errors import HalfError
 T = TypeVar("T")
 
 _PIECE = 1 << 20
+_SIZE = 8
+"""Bytes that say how many follow: ``marshal`` reads from bytes much faster than from a file."""
 
 
 class Beside(Generic[T]):
@@ -96,7 +98,8 @@ class Streamed:
         with open(self._pipe, "rb", buffering=_PIECE, closefd=False) as pipe:
             while True:
                 try:
-                    kind, values = marshal.load(pipe)
+                    size = int.from_bytes(pipe.read(_SIZE))
+                    kind, values = marshal.loads(pipe.read(size))
                 except (EOFError, ValueError, TypeError):
                     message = "the process that looks at the files ended before its time"
                     raise HalfError("interrupted_look", message) from None
@@ -154,12 +157,18 @@ def _send(make: Callable[[], Iterator[tuple[Any, ...]]], pipe: int) -> None:
         import marshal
 
         with open(pipe, "wb", buffering=_PIECE) as stream:
+
+            def tell(kind: str, values: tuple[Any, ...]) -> None:
+                told = marshal.dumps((kind, tuple(values)))
+                stream.write(len(told).to_bytes(_SIZE))
+                stream.write(told)
+
             try:
                 for values in make():
-                    marshal.dump(("item", tuple(values)), stream)
-                marshal.dump(("end", ()), stream)
+                    tell("item", values)
+                tell("end", ())
             except OSError as error:
-                marshal.dump(("error", (error.errno, error.strerror, error.filename)), stream)
+                tell("error", (error.errno, error.strerror, error.filename))
     finally:
         os._exit(0)
 
