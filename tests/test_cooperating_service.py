@@ -1,6 +1,7 @@
 """The service's side of the work, as the example has it, beside real runs of the tool."""
 
 import itertools
+import json
 import os
 import sqlite3
 import subprocess
@@ -51,6 +52,41 @@ def test_a_service_that_locks_loses_no_update_and_brings_nothing_back(tmp_path: 
     left = read_index(sample.cache.index)
     assert list(left) == [entry.key for entry in sample.kept] + put
     assert all((sample.cache.directory / f"{key}.mp3").exists() for key in left)
+
+
+def test_a_look_finds_a_whole_index_between_two_saves_that_follow_at_once(tmp_path: Path) -> None:
+    """The lock is given back and taken again; without it there is never time for a look."""
+    sample = make_sample(tmp_path)
+    whole = sample.cache.index.read_bytes()
+    stop = threading.Event()
+
+    def save_all_the_time() -> None:
+        while not stop.is_set():
+            with index_lock(sample.cache.directory):
+                sample.cache.index.write_bytes(whole[:50])
+                time.sleep(SAVE_EVERY)
+                sample.cache.index.write_bytes(whole)
+            time.sleep(SAVE_EVERY / 40)
+
+    saving = threading.Thread(target=save_all_the_time)
+    with index_lock(sample.cache.directory):
+        saving.start()
+    try:
+        found = subprocess.run(
+            [
+                *(sys.executable, "-m", "tests.run_at", SAMPLE_NOW.isoformat(), "dry-run"),
+                *("--json", "--cache-dir", str(sample.cache.directory)),
+            ],
+            cwd=ROOT,
+            env={**os.environ, "TZ": "UTC", "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"},
+            capture_output=True,
+            check=False,
+        )
+    finally:
+        stop.set()
+        saving.join()
+    assert found.returncode == 0, found
+    assert len(json.loads(found.stdout)["actions"]) == len(sample.expired)
 
 
 def test_the_tool_waits_for_the_lock(tmp_path: Path) -> None:

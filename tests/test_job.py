@@ -81,3 +81,23 @@ def test_work_that_cannot_be_looked_at_again_is_no_success(tmp_path: Path) -> No
     assert [problem.code for problem in result.all_problems()] == ["index_unreadable"]
     assert result.cache is not None
     assert result.cache.removed_count == 1
+
+
+def test_a_half_that_could_not_be_looked_at_is_not_waited_for_twice(tmp_path: Path) -> None:
+    sample = make_cache(tmp_path / "cache", entries=[EntrySpec(age=timedelta(days=1))])
+    store = IndexedDirectory(
+        sample.directory,
+        index_name="cache_index.json",
+        audio_suffixes=(".mp3",),
+        read_time=reader("UTC"),
+    )
+    halves, result = Halves(store, None), Result(NOW, dry_run=False)
+    plans = survey_and_plan(halves, (CachePolicy(), RequestPolicy()), NOW, NoProgress())
+    job.run(halves, plans, result, Stop(), NoProgress(), Silent())
+    assert job.reached(halves, result).cache is store
+    torn = Result(NOW, dry_run=False)
+    sample.index.write_bytes(b"{")
+    plans = survey_and_plan(halves, (CachePolicy(), RequestPolicy()), NOW, NoProgress())
+    job.run(halves, plans, torn, Stop(), NoProgress(), Silent())
+    assert torn.outcome is RunOutcome.FAILED
+    assert job.reached(halves, torn) == Halves(None, None)

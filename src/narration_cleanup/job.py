@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 from narration_cleanup.actions import CacheAction, Outcome, Reason, RequestAction
@@ -90,6 +91,15 @@ def look_again(result: Result, after: Plans) -> None:
         if left > 0:
             message = f"{left} requests that should be cancelled are still as they were"
             result.requests.problems.add(Problem(Half.REQUESTS, "still_there", message))
+
+
+def reached(halves: Halves, result: Result) -> Halves:
+    """Without the half that could not be looked at: it is not waited for a second time."""
+    return replace(
+        halves,
+        cache=halves.cache if result.cache is not None else None,
+        requests=halves.requests if result.requests is not None else None,
+    )
 
 
 def left_in_cache(halves: Halves, result: Result) -> CachePlan | None:

@@ -16,7 +16,7 @@ from narration_cleanup.waiting import Deadline
 
 RUN_LOCK_WAIT = 3.0
 """Seconds that a run waits for another one to end."""
-_TRY_EVERY = 0.02
+_TRY_EVERY = 0.005
 
 
 def try_lock(fd: int, *, shared: bool = False) -> bool:
@@ -32,10 +32,10 @@ def try_lock(fd: int, *, shared: bool = False) -> bool:
     return True
 
 
-def wait_for_lock(fd: int, seconds: float) -> bool:
+def wait_for_lock(fd: int, seconds: float, *, shared: bool = False) -> bool:
     """Take the lock within ``seconds``; whether it was taken."""
     deadline = Deadline(seconds)
-    while not try_lock(fd):
+    while not try_lock(fd, shared=shared):
         if deadline.passed:
             return False
         deadline.pause(_TRY_EVERY)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -23,6 +23,7 @@ from narration_cleanup.cache.listing import Listing, ref_of
 from narration_cleanup.cache.local import LocalCache
 from narration_cleanup.cache.places import Places
 from narration_cleanup.cache.replace import Replacement
+from narration_cleanup.cache.service_lock import index_lock
 from narration_cleanup.cache.staging import FRESH, SETTLE, Staging
 from narration_cleanup.cache.survey import IndexSurvey, ReadTime
 from narration_cleanup.errors import ConfigError, HalfError, IndexChangedError
@@ -33,6 +34,8 @@ from narration_cleanup.waiting import Deadline
 IN_FLIGHT = 2.0
 """Seconds within which the service surely writes the entry of audio that it has written."""
 _WALL = time.CLOCK_REALTIME
+LOCKED = 1.0
+"""Seconds for which a look waits for the service to give back its lock; then it does without."""
 CONFIRM_FOR = 10.0
 """Seconds for which an index that is being rewritten is read again to confirm an entry."""
 
@@ -78,9 +81,8 @@ class IndexedDirectory(LocalCache):
     @contextmanager
     def survey(self) -> Iterator[IndexSurvey]:
         """Look at the cache; see ``CacheStore``."""
-        index_file = IndexFile(self._directory, self._index_name)
+        index_file = self._index_held()
         try:
-            index_file.hold()
             looking = IndexSurvey(
                 index_file,
                 Listing(self._directory, self._suffixes, self._index_name),
@@ -136,6 +138,20 @@ class IndexedDirectory(LocalCache):
             and all(self._directory.status(file) is None for file in files)
         )
 
+    def _index_held(self) -> IndexFile:
+        """One version of the index to read; taken while a service that locks is not writing."""
+        with ExitStack() as stack:
+            with suppress(OSError):  # a look can do without
+                lock = index_lock(self._directory, self._index_name, seconds=LOCKED, shared=True)
+                stack.enter_context(lock)
+            index_file = IndexFile(self._directory, self._index_name)
+            try:
+                index_file.hold()
+            except BaseException:
+                index_file.close()
+                raise
+        return index_file
+
     def _confirmed(self, fresh: list[tuple[int, FileTarget]]) -> list[tuple[int, FileTarget]]:
         """Those whose entry is still the old one after the service had time to renew it.
 
@@ -163,11 +179,13 @@ class IndexedDirectory(LocalCache):
         deadline = Deadline(CONFIRM_FOR)
         while not deadline.passed:
             try:
-                index_file = IndexFile(self._directory, self._index_name)
-            except (HalfError, IndexChangedError):
+                index_file = self._index_held()
+            except HalfError:
                 return set()
+            except IndexChangedError:
+                deadline.pause(SETTLE)
+                continue
             try:
-                index_file.hold()
                 found = {
                     index.digest_of(key, value)
                     for members in index.members(index_file.read, index_file.size)

@@ -11,7 +11,6 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 
 from narration_cleanup.beside import alongside
@@ -21,10 +20,10 @@ from narration_cleanup.cache.index import IndexMember, Odd, Span, UnreadableInde
 from narration_cleanup.cache.index_file import IndexFile, Version, version_of
 from narration_cleanup.cache.own_folder import INDEX_FILE_NAME, OwnFolder
 from narration_cleanup.cache.places import Places
+from narration_cleanup.cache.service_lock import index_lock
 from narration_cleanup.cache.staging import SETTLE
 from narration_cleanup.errors import CleanupError, HalfError, IndexChangedError
 from narration_cleanup.escape import shown
-from narration_cleanup.locking import wait_for_lock
 from narration_cleanup.model import Ref
 from narration_cleanup.waiting import Deadline
 
@@ -65,7 +64,12 @@ class Replacement:
         look = partial(self._there_again, entries)
         try:
             # What should be gone is left out of the new index while it is seen that it is gone.
-            with self._service_lock(), alongside(look, thread=len(refs) > MANY) as there_again:
+            with (
+                index_lock(self._directory, self._name, seconds=TRY_FOR) as had,
+                alongside(look, thread=len(refs) > MANY) as there_again,
+            ):
+                if not had:
+                    raise self._locked()
                 self._try_until_done(refs, there_again, surveyed, members_end)
                 return DropReport(there_again())
         except CleanupError as error:
@@ -75,6 +79,13 @@ class Replacement:
             return DropReport(error=f"{where} could not be replaced: {error.strerror}")
         finally:
             self._own.discard_index()
+
+    def _locked(self) -> HalfError:
+        return HalfError(
+            "index_locked",
+            f"the service held {shown(self._name)}.lock for {TRY_FOR:g} s: its entries stay until "
+            "the next run",
+        )
 
     def _there_again(self, entries: Iterable[tuple[Ref, str]]) -> frozenset[int]:
         """The digests of the entries whose file is there (again)."""
@@ -251,26 +262,6 @@ class Replacement:
             if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.ENODATA):
                 raise
         os.fchmod(fd, theirs.st_mode & 0o7777)
-
-    @contextmanager
-    def _service_lock(self) -> Iterator[None]:
-        """Hold ``<index>.lock`` while the index is replaced, where the service offers that file."""
-        try:
-            flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            fd = os.open(f"{self._name}.lock", flags, dir_fd=self._directory.fd)
-        except FileNotFoundError:
-            yield
-            return
-        try:
-            if not wait_for_lock(fd, TRY_FOR):
-                raise HalfError(
-                    "index_locked",
-                    f"the service held {shown(self._name)}.lock for {TRY_FOR:g} s: its "
-                    "entries stay until the next run",
-                )
-            yield
-        finally:
-            os.close(fd)
 
 
 def _digests(refs: Iterable[Ref], less: frozenset[int] = frozenset()) -> frozenset[int]:

@@ -264,7 +264,7 @@ def _run_locked(
     if result.stopped is not None:
         return stats_of(settings, plans.cache, plans.requests, plans.problems, now)
     after = survey_and_plan(
-        halves,
+        job.reached(halves, result),
         policies,
         now,
         progress,
