@@ -58,6 +58,76 @@ def test_a_look_at_a_wal_without_its_shm_sees_all_and_changes_nothing(wal: Path)
     assert tree_digest(wal.parent) == before
 
 
+def test_a_look_leaves_an_empty_wal_of_a_live_service_its_mode(wal: Path) -> None:
+    """SQLite gives an empty -wal that it opens the mode of the database."""
+    with service(wal) as live:
+        live.execute(INSERT)
+        live.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        wal.chmod(0o600)
+        beside = Path(f"{wal}-wal")
+        beside.chmod(0o640)
+        before = tree_digest(wal.parent)
+        assert beside.stat().st_size == 0
+        assert len(cancels(store_of(wal))) == 8
+        assert tree_digest(wal.parent) == before
+        live.execute("DELETE FROM requests WHERE request_id = 'new'")
+        assert len(cancels(store_of(wal))) == 7
+
+
+@pytest.mark.parametrize("then", ["PRAGMA busy_timeout", "PRAGMA wal_checkpoint(TRUNCATE)"])
+def test_a_look_at_an_empty_wal_is_repeated_when_the_service_comes_in_the_middle(
+    wal: Path, then: str
+) -> None:
+    """Whether its change is still in the -wal, or in the database already."""
+    answers: list[int] = []
+    with service(wal) as live:
+        live.execute("DELETE FROM requests WHERE request_id = 'nobody'")
+        live.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        wal.chmod(0o600)
+        Path(f"{wal}-wal").chmod(0o640)
+
+        def query(connection: sqlite3.Connection) -> int:
+            if not answers:
+                live.execute(INSERT)
+                live.execute(then)
+            answers.append(connection.execute("SELECT count(*) FROM requests").fetchone()[0])
+            return answers[-1]
+
+        assert look(wal, query) == 30
+        assert len(answers) == 2
+
+
+@pytest.mark.parametrize("kept", ["nothing", "no commit", "no wal"])
+def test_a_look_leaves_a_wal_in_which_there_is_no_commit(wal: Path, kept: str) -> None:
+    """SQLite removes it when it closes a database that nobody else has open."""
+    beside = Path(f"{wal}-wal")
+    with service(wal) as live:
+        live.execute("PRAGMA cache_size=1")
+        live.execute("BEGIN")
+        live.execute("CREATE TABLE large(x)")
+        live.execute("INSERT INTO large VALUES (zeroblob(100000))")
+        left, whole = beside.read_bytes(), wal.read_bytes()
+    assert len(left) > 50_000
+    wal.write_bytes(whole)
+    beside.write_bytes({"nothing": b"", "no commit": left, "no wal": b"x" * 5000}[kept])
+    before = tree_digest(wal.parent)
+    assert len(cancels(store_of(wal))) == 7
+    assert tree_digest(wal.parent) == before
+
+
+def test_a_look_leaves_an_empty_shm_as_it_is(wal: Path) -> None:
+    """As the power left it: what the disk never got."""
+    with service(wal) as live:
+        live.execute(INSERT)
+        live.die()
+    shm = Path(f"{wal}-shm")
+    shm.write_bytes(b"")
+    shm.chmod(0o640)
+    before = tree_digest(wal.parent)
+    assert len(cancels(store_of(wal))) == 8
+    assert tree_digest(wal.parent) == before
+
+
 def test_a_look_is_repeated_when_the_service_comes_in_the_middle(wal: Path) -> None:
     """The whole answer is from after its change, never from both sides of it."""
     answers: list[int] = []

@@ -1,7 +1,8 @@
 """How an SQLite database is opened beside a service that uses it: to look, and to write.
 
-Looking changes nothing: no row, no file, no ``-wal`` or ``-shm`` made or left behind. Nothing is
-ever created, repaired or vacuumed, and the journal mode stays. A busy database is waited for.
+Looking changes nothing: no row, no file, no file's mode, no ``-wal`` or ``-shm`` made or left
+behind, or taken away. Nothing is ever created, repaired or vacuumed, and the journal mode stays.
+A busy database is waited for.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from narration_cleanup.errors import ConfigError, HalfError
 from narration_cleanup.escape import shown
 from narration_cleanup.requests.faults import explained, is_busy, is_unclean
+from narration_cleanup.requests.wal import has_commit
 
 T = TypeVar("T")
 
@@ -31,14 +33,25 @@ _TRIES = 20
 _LIVE = "mode=ro&readonly_shm=1"
 """WAL with ``-wal`` and ``-shm``: the latter is read as it is, never written or made."""
 _LEFT = "mode=ro&vfs=unix-none"
-"""WAL whose ``-shm`` is gone: nobody has it open; its index is built in memory."""
+"""WAL whose ``-shm`` is gone: nobody has it open; its index is built in memory. Closing such a
+connection would remove a ``-wal`` that holds no commit, so it is for one that does."""
 _CLOSED = "immutable=1"
-"""WAL that nobody has open: all is in the main file, and an ordinary look would make two more."""
+"""WAL of which all is in the main file: an ordinary look would make two more, or, where there is an
+empty ``-wal``, give it the main file's mode or remove it. It takes no lock: an answer counts only
+if no file was changed meanwhile (a service writes to the ``-wal`` before the main file)."""
 _ORDINARY = "mode=ro"
 """A rollback journal: reading takes a shared lock and makes no file."""
 
-_Stamp = tuple[int, int, int] | None
-_State = tuple[_Stamp, _Stamp, bool]
+
+class _Stamp(NamedTuple):
+    inode: int
+    size: int
+    mtime_ns: int
+    permissions: int
+
+
+_State = tuple[_Stamp | None, _Stamp | None, bool]
+"""Of the database, of its ``-wal``, and whether its ``-shm`` holds anything."""
 
 
 def check_owner(path: Path, *, allow_other_user: bool = False) -> None:
@@ -139,9 +152,13 @@ def _checked(path: Path) -> Path:
 
 
 def _route(real: Path, state: _State) -> str:
-    _, wal, shm = state
+    database, wal, shm = state
     if wal is not None:
-        return _LIVE if shm else _LEFT
+        if not shm:
+            return _LEFT if has_commit(Path(f"{real}-wal")) else _CLOSED
+        # SQLite gives an empty -wal that it opens the database's mode (robust_open in os_unix.c).
+        sets_mode = not wal.size and database and database.permissions != wal.permissions
+        return _CLOSED if sets_mode else _LIVE
     try:
         # A database in WAL mode cannot be opened without locks: asked so, SQLite tells the mode
         # without making a file. Reading the header ourselves would drop this process's own locks.
@@ -177,15 +194,16 @@ def _text(raw: bytes) -> str:
 
 def _state(real: Path) -> _State:
     """What changes when somebody opens the database or writes to it."""
-    return _stamp(real), _stamp(f"{real}-wal"), _stamp(f"{real}-shm") is not None
+    shm = _stamp(f"{real}-shm")
+    return _stamp(real), _stamp(f"{real}-wal"), shm is not None and shm.size > 0
 
 
-def _stamp(path: Path | str) -> _Stamp:
+def _stamp(path: Path | str) -> _Stamp | None:
     try:
         found = os.stat(path)
     except OSError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return _Stamp(found.st_ino, found.st_size, found.st_mtime_ns, found.st_mode & 0o777)
 
 
 def _restless(path: Path) -> HalfError:
