@@ -12,8 +12,8 @@ from narration_cleanup.actions import CancelRequest, DeleteRequest, Outcome, Req
 from narration_cleanup.errors import HalfError
 from narration_cleanup.model import RequestStatus, Scalar, Severity
 from narration_cleanup.plan import RequestPlan, RequestPolicy, plan_requests
-from narration_cleanup.requests import BATCH, RequestStore
 from narration_cleanup.requests.mapping import Columns, RequestMapping, Statuses
+from narration_cleanup.requests.store import BATCH, RequestStore
 from tests.contract.tables import SERVICE_TABLE, Table, insert
 from tests.samples import SAMPLE_NOW, canonical_requests, service_time
 

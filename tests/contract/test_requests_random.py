@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from narration_cleanup.actions import CancelRequest, Outcome
 from narration_cleanup.model import Scalar
 from narration_cleanup.plan import RequestPolicy, plan_requests
-from narration_cleanup.requests import BATCH
 from narration_cleanup.requests import survey as survey_room
 from narration_cleanup.requests.mapping import Columns, RequestMapping, Statuses
+from narration_cleanup.requests.store import BATCH
 from tests.contract.tables import SqliteTable, insert
 from tests.samples import SAMPLE_NOW
 

@@ -14,13 +14,13 @@ from narration_cleanup.errors import HalfError
 from narration_cleanup.escape import shown
 from narration_cleanup.model import Half, Problem, RequestStatus, RequestSurvey, Scalar
 from narration_cleanup.problems import Problems
-from narration_cleanup.requests import BATCH
 from narration_cleanup.requests.database import look
 from narration_cleanup.requests.faults import explained
 from narration_cleanup.requests.layout import Layout, read_layout
 from narration_cleanup.requests.mapping import RequestMapping
 from narration_cleanup.requests.pace import fitting
 from narration_cleanup.requests.rows import are_cancelled
+from narration_cleanup.requests.store import BATCH
 from narration_cleanup.requests.survey import PAGE, SqliteSurvey
 from narration_cleanup.requests.times import time_writer
 from narration_cleanup.requests.writer import Writer

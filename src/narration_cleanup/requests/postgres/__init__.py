@@ -17,7 +17,6 @@ from narration_cleanup.actions import CancelRequest, DeleteRequest, Outcome
 from narration_cleanup.errors import HalfError
 from narration_cleanup.model import Half, Problem, RequestStatus, RequestSurvey, Scalar
 from narration_cleanup.problems import Problems
-from narration_cleanup.requests import BATCH
 from narration_cleanup.requests.mapping import RequestMapping
 from narration_cleanup.requests.postgres.faults import is_refusal_of_a_row, refused_row
 from narration_cleanup.requests.postgres.layout import Column, Form, PgLayout, read_layout
@@ -26,6 +25,7 @@ from narration_cleanup.requests.postgres.session import Connection, Session
 from narration_cleanup.requests.postgres.statements import Change, Guarded, cancelling, deleting
 from narration_cleanup.requests.postgres.survey import PostgresSurvey
 from narration_cleanup.requests.rows import are_cancelled
+from narration_cleanup.requests.store import BATCH
 from narration_cleanup.requests.times import time_writer
 from narration_cleanup.timestamps import iso, offset_at
 
