@@ -67,6 +67,18 @@ def test_a_terminal_gets_a_table_and_a_plot_that_fit(width: int) -> None:
     assert "freed" in text
 
 
+@pytest.mark.parametrize("width", [120, 64, 63, 60, 52, 51, 40, 38])
+def test_the_time_axis_is_whole_in_one_line_or_in_two(width: int) -> None:
+    first, last = "2026-11-23 12:00 UTC", "to 2026-11-23 15:00 UTC, 3 runs"
+    plain = [strip_ansi(line) for line in shown(make_records(), width=width).splitlines()]
+    assert max(len(line) for line in plain[-2:]) <= width
+    axis = [line.strip() for line in plain[-2:]]
+    if width >= len(f"{first} {last}"):
+        assert axis[-1] == f"{first} {last}"
+    else:
+        assert axis == [first, last]
+
+
 def test_one_run_needs_no_plot() -> None:
     assert "█" not in shown(make_records()[-1:], width=80)
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from narration_cleanup.output.history_columns import COLUMNS, FIGURES, cells
 from narration_cleanup.output.terminal import BAD, GOES, GOOD, QUIET, STAYS
-from narration_cleanup.output.words import clock, size
+from narration_cleanup.output.words import clock, count, size
 from narration_cleanup.record import KILLED, RUNNING, RunRecord
 from narration_cleanup.result import RunOutcome
 
@@ -117,5 +117,10 @@ def _plot(title: str, values: Sequence[float], top: str, style: str, console: Co
 
 
 def _time_axis(ended: Sequence[RunRecord], console: Console) -> Text:
+    """From when to when: further to the left, or in two lines, where the terminal is narrow."""
     first, last = clock(ended[0].started_at), clock(ended[-1].started_at)
-    return Text(f"{'':>{_LABEL}} {first} to {last}, {len(ended)} runs", QUIET, no_wrap=True)
+    lines = [f"{first} to {last}, {count(len(ended), 'run')}"]
+    if len(lines[0]) > console.width:
+        lines = [first, f"to {last}, {count(len(ended), 'run')}"]
+    left = max(0, min(_LABEL + 1, console.width - max(map(len, lines))))
+    return Text("\n".join(" " * left + line for line in lines), QUIET, no_wrap=True)
