@@ -88,3 +88,15 @@ def test_an_index_that_the_service_rewrote_is_not_settled(
     files = [action.file for action in clean(store, CachePolicy()).actions]
     write_index(sample.index, before)
     assert store.settled(files) is not store.has_index
+
+
+def test_audio_that_the_service_added_meanwhile_waits_for_the_next_look(
+    sample: CacheSample, store: CacheStore
+) -> None:
+    """As docs/how-removal-works.md says: what is removed is looked for again, and no more."""
+    files = [action.file for action in clean(store, CachePolicy()).actions]
+    before = look(store, CachePolicy()).totals
+    (sample.directory / f"added-{Path(files[0]).name}").write_bytes(b"not in the index yet")
+    assert store.settled(files)
+    after = look(store, CachePolicy()).totals
+    assert after.orphan_count + after.entry_count == before.orphan_count + before.entry_count + 1
