@@ -18,7 +18,7 @@ from benchmarks.filesystem import find_ground, plain
 from benchmarks.measure import BenchmarkError
 from benchmarks.plot import Series, svg, text_plot
 from benchmarks.programs import find_programs
-from benchmarks.report import MB, Report, Section, as_json, as_markdown
+from benchmarks.report import MB, Report, Section, as_json, as_markdown, replaced
 from benchmarks.suites import FLOOR, RUN
 
 SUITES: dict[str, Callable[[Bench], list[Section]]] = {
@@ -44,14 +44,15 @@ def main(arguments: Sequence[str]) -> int:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     made_at = datetime.now(UTC).isoformat(timespec="seconds")
-    print(as_markdown(report, made_at))
     panels = growth_panels(report.sections)
-    for title, unit, series in panels:
-        print(text_plot(title, unit, series), end="\n\n")
+    plots = "".join(f"{text_plot(title, unit, series)}\n" for title, unit, series in panels)
+    tables = as_markdown(report, made_at)
+    print(tables, plots, sep="\n")
     if asked.json:
         asked.json.write_text(as_json(report, made_at))
     if asked.markdown:
-        asked.markdown.write_text(as_markdown(report, made_at))
+        text = f"{tables}\n```text\n{plots.strip()}\n```\n" if plots else tables
+        asked.markdown.write_text(replaced(asked.markdown, text))
     if asked.svg and panels:
         asked.svg.write_text(svg(panels))
     return 1 if failed else 0
@@ -66,7 +67,12 @@ def parser() -> argparse.ArgumentParser:
         "--only", action="append", choices=SUITES, help="one benchmark; repeatable"
     )
     options.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON")
-    options.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables")
+    options.add_argument(
+        "--markdown",
+        type=Path,
+        metavar="FILE",
+        help="write the tables (only what lies between two marks, if it has them)",
+    )
     options.add_argument("--svg", type=Path, metavar="FILE", help="draw the growth")
     options.add_argument("--no-mount", action="store_true", help="measure on --work as it is")
     options.add_argument("--ahead", action="store_true", help="measure before all other processes")

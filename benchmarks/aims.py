@@ -6,7 +6,7 @@ from itertools import pairwise
 from benchmarks.beside import wait_beside
 from benchmarks.product import TOOL
 from benchmarks.report import Aim, Section
-from benchmarks.suites import REWRITING, RUN
+from benchmarks.suites import PROGRESS, REWRITING, RUN
 
 BASE_BYTES = 64 * 1024 * 1024
 BYTES_AN_ITEM = 300
@@ -30,6 +30,16 @@ def aims_of(sections: Sequence[Section]) -> list[Aim]:
             )
         )
     found += memory_aims(sections)
+    if looking := by_name.get("looking"):
+        found.append(
+            Aim(
+                f"progress on a terminal, `run`, index, {looking.size:,} entries",
+                "under 1 % of the time",
+                looking.figures[PROGRESS] * 100,
+                "%",
+                1.0,
+            )
+        )
     if directory := by_name.get("directory"):
         found.append(
             Aim(

@@ -5,10 +5,13 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from benchmarks.measure import Results
 
 MB = 1_000_000
+BEGIN, END = "<!-- measured -->", "<!-- end of measured -->"
+"""What lies between these marks in a document is written by a measurement."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,12 @@ def machine() -> dict[str, str | int]:
     }
 
 
+def read_aims(document: str) -> list[Aim]:
+    """The aims of a JSON document that `as_json` made."""
+    found = json.loads(document)["aims"]
+    return [Aim(**{name: one[name] for name in one if name != "reached"}) for one in found]
+
+
 def as_json(report: Report, made_at: str) -> str:
     """The whole report as one JSON document; times in seconds, memory in bytes."""
     document = {
@@ -106,6 +115,15 @@ def as_markdown(report: Report, made_at: str) -> str:
     for section in report.sections:
         lines += ["", *section_table(section)]
     return "\n".join(lines) + "\n"
+
+
+def replaced(file: Path, text: str) -> str:
+    """What `file` becomes when `text` is written to it: between its marks, where it has them."""
+    old = file.read_text(encoding="utf-8") if file.exists() else ""
+    if BEGIN not in old or END not in old:
+        return text
+    before, rest = old.split(BEGIN, 1)
+    return f"{before}{BEGIN}\n\n{text}\n{END}{rest.split(END, 1)[1]}"
 
 
 def aims_table(aims: Sequence[Aim]) -> list[str]:

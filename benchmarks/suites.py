@@ -8,6 +8,7 @@ from benchmarks.arena import Bench, Commands, contenders, on_tree, tree_template
 from benchmarks.filesystem import fresh
 from benchmarks.measure import Contender, Sample, alternate, summarise, timed
 from benchmarks.product import TOOL
+from benchmarks.progress import progress_share
 from benchmarks.report import Section
 
 REWRITE_SIZE = 5_000
@@ -16,6 +17,7 @@ MOST_GROWTH_RUNS = 3
 LEAST_STARTUP_RUNS = 11
 RUN = f"{TOOL} run"
 FLOOR = "C floor"
+PROGRESS = "share of a run that goes into its progress on a terminal"
 REWRITING = "index rewritten for each removal"
 
 
@@ -74,7 +76,8 @@ def looking_section(bench: Bench) -> Section:
             name: summarise([timed(bench.programs.launcher, command(root))])
             for name, command in commands.items()
         }
-    return Section("looking", "Commands that only look", bench.size, results)
+        figures = {PROGRESS: progress_share(product.run_with_everything(root))}
+    return Section("looking", "Commands that only look", bench.size, results, figures=figures)
 
 
 def startup_section(bench: Bench) -> Section:

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import tables, trees
+from benchmarks import product, tables, trees
 from benchmarks.filesystem import Ground, fresh, template
 from benchmarks.measure import BenchmarkError, Command, timed
 from benchmarks.plot import svg, text_plot
 from benchmarks.programs import find_programs, floor
-from benchmarks.report import Aim
+from benchmarks.progress import progress_share
+from benchmarks.report import BEGIN, END, Aim, Report, as_json, read_aims, replaced
 
 SIZE = 200
 
@@ -76,6 +77,23 @@ def test_aims_know_when_they_are_reached() -> None:
     assert not Aim("", "", 1.1, "", 1.0).reached
     assert Aim("", "", 101, "", 100, at_least=True).reached
     assert Aim("", "", None, "", 1.0).reached is None
+
+
+def test_a_measurement_is_written_between_the_marks_of_a_document(tmp_path: Path) -> None:
+    document = tmp_path / "RESULTS.md"
+    assert replaced(document, "new\n") == "new\n"
+    document.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    assert replaced(document, "new\n") == f"before\n{BEGIN}\n\nnew\n\n{END}\nafter\n"
+
+
+def test_aims_are_read_as_they_were_written() -> None:
+    aims = [Aim("one", "at most 1", 1.5, "s", 1.0), Aim("two", "", None, "", 2.0, at_least=True)]
+    assert read_aims(as_json(Report(1, "", [], [], aims), "2026-11-23")) == aims
+
+
+def test_progress_is_a_part_of_the_whole(tmp_path: Path) -> None:
+    trees.make_tree(tmp_path, SIZE, time.time(), index=True)
+    assert 0 < progress_share(product.run_with_everything(tmp_path)) < 1
 
 
 def test_plots_hold_every_series() -> None:

@@ -8,6 +8,7 @@ from tools.docs.console import ROOT, with_real_output
 from tools.docs.exit_codes import exit_codes_page
 from tools.docs.json_page import json_page
 from tools.docs.man_command import command_page
+from tools.docs.measured import with_measured
 from tools.docs.picture import pictures
 from tools.docs.settings_page import settings_manual, settings_page
 
@@ -34,7 +35,8 @@ def made_files() -> Iterator[tuple[str, str]]:
     """(name, text) of each, made anew."""
     for name in documents():
         if name not in WHOLE:
-            yield name, with_real_output((ROOT / name).read_text(encoding="utf-8"))
+            text = (ROOT / name).read_text(encoding="utf-8")
+            yield name, with_measured(with_real_output(text))
     for name, make in WHOLE.items():
         yield name, make()
     for name, svg in pictures().items():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 DELAY = 1.0
 """Work that is done within this many seconds shows nothing."""
-PAUSE = 0.1
+PAUSE = 0.25
 """Between two looks at the screen, in seconds: what comes in between is only counted."""
 
 
@@ -38,8 +38,8 @@ def showing_progress(stream: TextIO, *, quiet: bool = False) -> Iterator[Progres
 class TerminalProgress:
     """A bar for the phase at work, from the second second on. ``clock`` counts seconds.
 
-    There is no thread behind it: the screen is looked at while the work advances, at most ten
-    times a second, so that it costs nothing that could be measured.
+    There is no thread behind it: the screen is looked at while the work advances, at most four
+    times a second: about half a percent of a long run.
     """
 
     def __init__(self, stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -> None:
