@@ -155,7 +155,7 @@ def test_without_systemd_nothing_is_written(place: Path, monkeypatch: pytest.Mon
     assert done.exit_code == 1
     assert "narration-cleanup systemd install" in done.output
     assert CliRunner().invoke(systemd_app, ["status", "--json"]).output == (
-        '{\n  "installed": false\n}\n'
+        '{\n  "schema_version": 1,\n  "installed": false\n}\n'
     )
 
 

@@ -38,6 +38,7 @@ _WRITTEN_BY = {
     "config": "`config show --json`",
     "history": "`history --json`, `history show --json`",
     "run": "`run --json`, `dry-run --json`",
+    "systemd": "`systemd status --json`",
 }
 
 

@@ -6,6 +6,8 @@ from datetime import datetime
 
 from narration_cleanup.systemd.status import Schedule
 
+SCHEMA_VERSION = 1
+"""The version of the document's form: that of ``schemas/systemd.schema.json``."""
 NOT_INSTALLED = "No timer of systemd is installed here: narration-cleanup systemd install"
 
 
@@ -26,8 +28,9 @@ def schedule_lines(schedule: Schedule | None) -> list[str]:
 def schedule_document(schedule: Schedule | None) -> dict[str, object]:
     """The schedule for `--json`: times in ISO form with offset, null for what is not known."""
     if schedule is None:
-        return {"installed": False}
+        return {"schema_version": SCHEMA_VERSION, "installed": False}
     return {
+        "schema_version": SCHEMA_VERSION,
         "installed": True,
         "timer": schedule.timer,
         "service": schedule.service,
