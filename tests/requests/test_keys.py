@@ -111,3 +111,38 @@ def test_a_row_in_the_place_of_another_is_left_alone(tmp_path: Path) -> None:
             ("new", "queued"),
         ]
     store.close()
+
+
+def test_a_key_that_is_not_utf_8_is_passed_like_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each page but the first begins after such a key, or one that is not ASCII."""
+    monkeypatch.setattr("narration_cleanup.requests.survey.PAGE", 2)
+    path = tmp_path / "requests.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            "CREATE TABLE requests (request_id TEXT PRIMARY KEY, status TEXT, created_at TEXT) "
+            "WITHOUT ROWID"
+        )
+        for raw in (
+            b"a",
+            b"b\xff",
+            b"c\xfe",
+            b"d\xc3\xa9",
+            "\u00e9".encode(),
+            b"\xff",
+            b"\xff\xff",
+        ):
+            connection.execute(
+                "INSERT INTO requests VALUES (CAST(? AS TEXT), 'queued', '2026-11-23T09:00:00')",
+                (raw,),
+            )
+        connection.commit()
+    store = store_of(path)
+    survey = store.survey()
+    assert survey.by_status() == {"queued": 7}
+    actions = cancels(store)
+    assert {each.id for each in actions} == {"a", "d\u00e9", "\u00e9"}
+    assert set(store.cancel(actions, NOW)) == {Outcome.DONE}
+    assert store.survey().by_status() == {"cancelled": 3, "queued": 4}
+    store.close()

@@ -147,11 +147,21 @@ class PageReader:
 
     def _within(self, span: Span) -> tuple[str, tuple[object, ...]]:
         """The condition that a row's key lies in a page, and its values."""
-        marks = ", ".join("?" * len(self._layout.keys))
         parts = ["1"]
         values: list[object] = []
         for sign, bound in ((">", span.low), ("<=", span.high)):
             if bound is not None:
-                parts.append(f"({self._keys}) {sign} ({marks})")
-                values.extend(bound)
+                raw, marks = zip(*map(_bindable, bound), strict=True)
+                parts.append(f"({self._keys}) {sign} ({', '.join(marks)})")
+                values.extend(raw)
         return " AND ".join(parts), tuple(values)
+
+
+def _bindable(value: object) -> tuple[object, str]:
+    """A key as it can be given back, and the mark for it: text that is not UTF-8 goes as bytes."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return value.encode("utf-8", "surrogateescape"), "CAST(? AS TEXT)"
+    return value, "?"
