@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from narration_cleanup.actions import CancelRequest, Outcome
 from narration_cleanup.errors import HalfError
 from narration_cleanup.plan import RequestPolicy, plan_requests
 from narration_cleanup.requests import database, writer
+from narration_cleanup.requests.writer import Writer
 from tests.requests.service import INSERT, NOW, cancels, names, service, store_of
 from tests.samples import read_requests
 
@@ -208,3 +210,100 @@ def test_an_interrupt_in_the_middle_of_a_batch_leaves_no_lock_and_no_half(path: 
         live.execute("BEGIN EXCLUSIVE")
     assert list(store.cancel(actions, NOW)) == [Outcome.DONE] * 7
     store.close()
+
+
+def test_a_change_that_a_trigger_ignores_is_tried_once(path: Path) -> None:
+    """The row is where it was: to look for it elsewhere may take a pass over the whole table."""
+    store = store_of(path)
+    actions = cancels(store)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE asked (request_id TEXT)")
+        connection.execute(
+            "CREATE TRIGGER no BEFORE UPDATE ON requests BEGIN "
+            "INSERT INTO asked VALUES (old.request_id); SELECT RAISE(IGNORE); END"
+        )
+        connection.commit()
+    before = read_requests(path)
+    assert list(store.cancel(actions, NOW)) == [Outcome.SKIPPED] * 7
+    assert read_requests(path) == before
+    with closing(sqlite3.connect(path)) as connection:
+        asked = [row[0] for row in connection.execute("SELECT request_id FROM asked")]
+    assert asked == [each.id for each in actions]
+    store.close()
+
+
+def test_a_lock_met_while_a_refused_row_is_looked_for_is_waited_for_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_of(path)
+    actions = cancels(store)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            "CREATE TRIGGER no BEFORE UPDATE ON requests "
+            f"WHEN old.request_id = '{actions[1].id}' BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+        connection.commit()
+    monkeypatch.setattr(database, "WAITS", ())
+    transaction, tried = Writer.transaction, 0
+    with service(path) as live:
+
+        def then_locked(it: Writer, work: Callable[[sqlite3.Connection], object]) -> object:
+            nonlocal tried
+            tried += 1
+            if tried == 4:  # all of them; the first three; of these, the first
+                live.execute("BEGIN IMMEDIATE")
+            return transaction(it, work)
+
+        monkeypatch.setattr(Writer, "transaction", then_locked)
+        assert list(store.cancel(actions, NOW)) == [Outcome.DONE] + [Outcome.FAILED] * 6
+        assert tried == 4
+        live.execute("ROLLBACK")
+    found = read_requests(path)
+    assert [found[str(each.id)][4] == "cancelled" for each in actions] == [True] + [False] * 6
+    assert {each.subject for each in store.problems} == {each.id for each in actions[1:]}
+    store.close()
+
+
+@pytest.mark.parametrize(("worked", "sizes"), [(1.0, [50, 25, 12]), (0.0001, [100, 100, 100])])
+def test_batches_are_smaller_than_the_first_only_where_the_work_is_slow(
+    path: Path, worked: float, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is the commit that takes long, a smaller one takes as long."""
+    transaction = Writer.transaction
+
+    def slow(it: Writer, work: Callable[[sqlite3.Connection], object]) -> object:
+        done = transaction(it, work)
+        it.held, it.worked = 1.0, worked
+        return done
+
+    monkeypatch.setattr(Writer, "transaction", slow)
+    store = store_of(path)
+    (action, *_) = cancels(store)
+    found = []
+    for _ in sizes:
+        store.cancel([action] * store.batch_size, NOW)
+        found.append(store.batch_size)
+    assert found == sizes
+    store.close()
+
+
+def test_what_the_work_took_is_told_apart_from_the_commit(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+
+    def working(_: sqlite3.Connection) -> None:
+        nonlocal now
+        now += 3.0
+
+    def committing(_: sqlite3.Connection, statement: str) -> None:
+        nonlocal now
+        now += 2.0 if statement == "COMMIT" else 0.0
+
+    opened = Writer(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "perf_counter", lambda: now)
+        patch.setattr(writer, "patiently", committing)
+        opened.transaction(working)
+    assert (opened.worked, opened.held) == (3.0, 5.0)
+    opened.close()

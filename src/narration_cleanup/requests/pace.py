@@ -6,9 +6,9 @@ held, and that depends on the disk: so the next one is made to fit by how long t
 
 from __future__ import annotations
 
-_LOOKS = (0.001, 0.002, 0.005, 0.010, 0.015, 0.020, 0.025, 0.025, 0.025, 0.050)
+_LOOKS = (0.001, 0.002, 0.005, 0.010, 0.015, 0.020, 0.025, 0.025, 0.025, 0.050, 0.050, 0.100)
 """The pauses between the looks of one who waits for a lock as SQLite itself does it
-(``sqlite3_busy_timeout``); after them 50 and then 100 ms."""
+(``sqlite3_busy_timeout``); after them 100 ms each time."""
 SHORT = 0.007
 """Seconds to hold a lock for one who has waited since the beginning to get it at the third look
 (8 ms), with a little room."""
@@ -25,6 +25,16 @@ def fitting(count: int, took: float, goal: float, *, least: int, most: int) -> i
     """
     factor = goal / took if took > 0 else 2.0
     return max(least, min(most, int(count * max(0.5, min(2.0, factor)))))
+
+
+def fewest(count: int, worked: float, goal: float, *, most: int) -> int:
+    """The fewest to ask for, where the work on ``count`` took ``worked`` seconds: at most ``most``.
+
+    A commit waits for the disk however few there are, and to have fewer then helps nobody. But
+    where the work itself is slow (a trigger that counts, a cold disk), the lock is held for as
+    long as there are rows.
+    """
+    return max(1, int(min(most, count * goal / worked))) if worked > 0 else most
 
 
 def gap_after(held: float) -> float:

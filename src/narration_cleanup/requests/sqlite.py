@@ -18,7 +18,7 @@ from narration_cleanup.requests.database import look
 from narration_cleanup.requests.faults import explained
 from narration_cleanup.requests.layout import Layout, read_layout
 from narration_cleanup.requests.mapping import RequestMapping
-from narration_cleanup.requests.pace import fitting
+from narration_cleanup.requests.pace import fewest, fitting
 from narration_cleanup.requests.rows import are_cancelled
 from narration_cleanup.requests.store import BATCH
 from narration_cleanup.requests.survey import PAGE, SqliteSurvey
@@ -30,8 +30,8 @@ _DELETE_GUARD = ("status", "created_at", "started_at", "completed_at")
 """The columns that a guard's values are of. A finished row has no heartbeat to watch, but it may
 have been run again: then its ``completed_at`` is another."""
 _FIRST_BATCH = 100
-"""Rows of the first batch, and the fewest that are asked for: a transaction on a rollback journal
-waits for the disk several times, however few rows it changes."""
+"""Rows of the first batch, and the fewest that are asked for where it is the disk that takes long:
+a transaction on a rollback journal waits for it several times, however few rows it changes."""
 _EXAMPLES = 50
 _IDS = 500
 """Ids or rowids asked for in one statement; SQLite takes 999 values at least."""
@@ -165,26 +165,36 @@ class SqliteRequests:
         statement += " AND ".join(condition)
         by_place = f"{statement} AND {layout.keys[0]} = ?" if layout.by_rowid else None
         by_id = f"{statement} AND {layout.column('id')} IS ?"
+        id_at = f"SELECT {layout.column('id')} FROM {layout.table} WHERE {layout.keys[0]} = ?"
 
         def one(connection: sqlite3.Connection, action: Change) -> Outcome:
             values = (*changed, action.id, *(action.guard[place] for place in kept))
-            found = 0
             if by_place is not None and action.place is not None:
-                found = connection.execute(by_place, (*values, action.place)).rowcount
-            if not found:  # also of a row that has another place now, as after a VACUUM
-                found = connection.execute(by_id, (*values, action.id)).rowcount
+                if connection.execute(by_place, (*values, action.place)).rowcount:
+                    return Outcome.DONE
+                # Still in its place, it has changed. Looked for elsewhere, it would cost a pass
+                # over the table, with the lock held, where its id has no index.
+                if connection.execute(id_at, (action.place,)).fetchone() == (action.id,):
+                    return Outcome.SKIPPED
+            # It has no place, or another one now, as after a VACUUM.
+            found = connection.execute(by_id, (*values, action.id)).rowcount
             return Outcome.DONE if found else Outcome.SKIPPED
 
         try:
             writer = self._open()
             outcomes = writer.transaction(partial(_all, one, batch))
         except sqlite3.IntegrityError as fault:
+            self._batch_size = min(self._batch_size, _FIRST_BATCH)
             return self._apart(batch, one, fault)
         except sqlite3.Error as fault:
             self.close()
             raise explained(fault, self._path) from fault
         self._batch_size = fitting(
-            len(batch), writer.held, writer.goal, least=_FIRST_BATCH, most=BATCH
+            len(batch),
+            writer.held,
+            writer.goal,
+            least=fewest(len(batch), writer.worked, writer.goal, most=_FIRST_BATCH),
+            most=BATCH,
         )
         return outcomes
 
@@ -193,21 +203,28 @@ class SqliteRequests:
     ) -> list[Outcome]:
         """The database refuses one row or more (a constraint, a trigger): the others still go.
 
-        Halved again and again, so that few transactions find the one row among hundreds.
+        Halved again and again, so that few transactions find the one row among hundreds. With any
+        other fault the rest of the batch fails: what is locked would be waited for each time.
         """
-        if len(batch) == 1:
-            return self._failed(batch, f"the database refuses the change: {shown(refusal)}")
-        middle = len(batch) // 2
         outcomes: list[Outcome] = []
-        for half in (batch[:middle], batch[middle:]):
+        waiting = _halves(batch)
+        if not waiting:
+            return self._failed(batch, _refused(refusal))
+        while waiting:
+            part = waiting.pop()
             try:
-                outcomes += self._open().transaction(partial(_all, one, half))
+                outcomes += self._open().transaction(partial(_all, one, part))
             except sqlite3.IntegrityError as fault:
-                outcomes += self._apart(half, one, fault)
-            except sqlite3.Error as fault:
-                outcomes += self._failed(half, str(explained(fault, self._path)))
-            except HalfError as fault:
-                outcomes += self._failed(half, str(fault))
+                halves = _halves(part)
+                waiting += halves
+                if not halves:
+                    outcomes += self._failed(part, _refused(fault))
+            except (sqlite3.Error, HalfError) as fault:
+                if isinstance(fault, sqlite3.Error):
+                    self.close()
+                    fault = explained(fault, self._path)
+                rest = [*part, *(action for each in reversed(waiting) for action in each)]
+                return outcomes + self._failed(rest, str(fault))
         return outcomes
 
     def _failed(self, batch: Sequence[Change], reason: str) -> list[Outcome]:
@@ -267,6 +284,16 @@ class SqliteRequests:
 
 def _all(one: One, batch: Sequence[Change], connection: sqlite3.Connection) -> list[Outcome]:
     return [one(connection, action) for action in batch]
+
+
+def _halves(batch: Sequence[Change]) -> list[Sequence[Change]]:
+    """Its second half and its first, so that the first is taken from the end; none of one row."""
+    middle = len(batch) // 2
+    return [batch[middle:], batch[:middle]] if middle else []
+
+
+def _refused(fault: sqlite3.IntegrityError) -> str:
+    return f"the database refuses the change: {shown(fault)}"
 
 
 def _marks(values: Sequence[object]) -> str:

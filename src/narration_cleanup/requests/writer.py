@@ -38,6 +38,8 @@ class Writer:
         self._path = path
         self.held = 0.0
         """Seconds for which the latest transaction kept others from writing."""
+        self.worked = 0.0
+        """Those of them that were not spent on the commit."""
         self._connection = open_to_write(path)
         try:
             patiently(self._connection, "SELECT 1 FROM main.sqlite_master LIMIT 1")
@@ -68,6 +70,7 @@ class Writer:
             patiently(connection, "BEGIN IMMEDIATE")
             begun = time.perf_counter()
             done = work(connection)
+            self.worked = time.perf_counter() - begun
             patiently(connection, "COMMIT")
         except BaseException:  # an interrupt too: no lock may stay behind
             self._roll_back()
