@@ -2,6 +2,8 @@
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from narration_cleanup.progress import NoProgress
 from narration_cleanup.result import Result, RunOutcome
 from narration_cleanup.stopping import Stop
 from narration_cleanup.timestamps import reader
-from tests.samples import SAMPLE_NOW, EntrySpec, make_cache
+from tests.samples import SAMPLE_NOW, CacheSample, EntrySpec, make_cache
 
 NOW = SAMPLE_NOW.timestamp()
 
@@ -34,6 +36,27 @@ class Silent:
     def requests_done(self, requests: object) -> None: ...
 
 
+@contextmanager
+def halves_of(sample: CacheSample) -> Iterator[Halves]:
+    """A cache alone."""
+    store = IndexedDirectory(
+        sample.directory,
+        index_name="cache_index.json",
+        audio_suffixes=(".mp3",),
+        read_time=reader("UTC"),
+    )
+    with closing(store):
+        yield Halves(store, None)
+
+
+def run(halves: Halves) -> Result:
+    """Look, plan, and do it."""
+    result = Result(NOW, dry_run=False)
+    plans = survey_and_plan(halves, (CachePolicy(), RequestPolicy()), NOW, NoProgress())
+    job.run(halves, plans, result, Stop(), NoProgress(), Silent())
+    return result
+
+
 @pytest.mark.parametrize(
     "fault", [OSError(errno.EIO, os.strerror(errno.EIO), "x"), HalfError("lost", "it is lost")]
 )
@@ -42,23 +65,15 @@ def test_a_fault_of_the_short_look_leads_to_the_long_one(
 ) -> None:
     entries = [EntrySpec(age=timedelta(days=days)) for days in (9, 1)]
     sample = make_cache(tmp_path / "cache", entries=entries)
-    store = IndexedDirectory(
-        sample.directory,
-        index_name="cache_index.json",
-        audio_suffixes=(".mp3",),
-        read_time=reader("UTC"),
-    )
-    halves, result = Halves(store, None), Result(NOW, dry_run=False)
-    plans = survey_and_plan(halves, (CachePolicy(), RequestPolicy()), NOW, NoProgress())
-    job.run(halves, plans, result, Stop(), NoProgress(), Silent())
 
     def failing(*_: object) -> bool:
         raise fault
 
     monkeypatch.setattr(IndexedDirectory, "settled", failing)
-    assert job.left_in_cache(halves, result) is None
+    with halves_of(sample) as halves:
+        result = run(halves)
+        assert job.left_in_cache(halves, result) is None
     assert result.outcome is RunOutcome.SUCCESS
-    store.close()
 
 
 def test_work_that_cannot_be_looked_at_again_is_no_success(tmp_path: Path) -> None:
@@ -85,19 +100,9 @@ def test_work_that_cannot_be_looked_at_again_is_no_success(tmp_path: Path) -> No
 
 def test_a_half_that_could_not_be_looked_at_is_not_waited_for_twice(tmp_path: Path) -> None:
     sample = make_cache(tmp_path / "cache", entries=[EntrySpec(age=timedelta(days=1))])
-    store = IndexedDirectory(
-        sample.directory,
-        index_name="cache_index.json",
-        audio_suffixes=(".mp3",),
-        read_time=reader("UTC"),
-    )
-    halves, result = Halves(store, None), Result(NOW, dry_run=False)
-    plans = survey_and_plan(halves, (CachePolicy(), RequestPolicy()), NOW, NoProgress())
-    job.run(halves, plans, result, Stop(), NoProgress(), Silent())
-    assert job.reached(halves, result).cache is store
-    torn = Result(NOW, dry_run=False)
-    sample.index.write_bytes(b"{")
-    plans = survey_and_plan(halves, (CachePolicy(), RequestPolicy()), NOW, NoProgress())
-    job.run(halves, plans, torn, Stop(), NoProgress(), Silent())
-    assert torn.outcome is RunOutcome.FAILED
-    assert job.reached(halves, torn) == Halves(None, None)
+    with halves_of(sample) as halves:
+        assert job.reached(halves, run(halves)) == halves
+        sample.index.write_bytes(b"{")
+        torn = run(halves)
+        assert torn.outcome is RunOutcome.FAILED
+        assert job.reached(halves, torn) == Halves(None, None)

@@ -8,12 +8,12 @@ a new index needs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import TypeVar
 
 from narration_cleanup.actions import (
+    ActionT,
     CacheAction,
     CancelRequest,
     DeleteRequest,
@@ -37,30 +37,18 @@ FILES_AT_A_TIME = 8_192
 """Files removed together: about half a second's; between two such batches a run can be stopped."""
 _INTERRUPTED = "the run was stopped before it"
 
-T = TypeVar("T")
-
 
 def apply_cache(plan: CachePlan, store: CacheStore, stop: Stop, progress: Progress) -> CacheResult:
     """Remove what was planned, then take the entries whose file is gone out of the index."""
     result = CacheResult(plan, Outcomes(plan.actions))
     progress.start("Removing", len(plan.actions))
-    trouble: HalfError | None = None
-    for batch in _batches(enumerate(plan.actions), FILES_AT_A_TIME):
-        if stop.asked:
-            _leave(batch, result.outcomes)
-            continue
-        try:
-            if trouble is not None:
-                raise trouble
-            _remove(batch, store, result)
-        except (HalfError, OSError) as error:
-            trouble = half_error(error, "not_removed")
-            for position, action in batch:
-                untouched = result.outcomes.get(position) is Outcome.PLANNED
-                if untouched and not isinstance(action, DropEntry):
-                    result.outcomes.set(position, Outcome.FAILED, str(trouble))
-        progress.advance(len(batch))
-    progress.done()
+    trouble = _in_batches(
+        result.outcomes,
+        lambda: FILES_AT_A_TIME,
+        lambda batch: _remove(batch, store, result),
+        stop,
+        progress,
+    )
     if trouble is not None:
         result.problems.add(Problem(Half.CACHE, trouble.code, str(trouble)))
     if store.has_index:
@@ -78,23 +66,13 @@ def apply_requests(
     """
     result = RequestResult(plan, Outcomes(plan.actions))
     progress.start("Cancelling", len(plan.actions))
-    trouble: HalfError | None = None
-    waiting = enumerate(plan.actions)
-    while batch := list(islice(waiting, store.batch_size)):
-        if stop.asked:
-            _leave(batch, result.outcomes)
-            continue
-        try:
-            if trouble is not None:
-                raise trouble
-            _change(batch, store, at, result)
-        except HalfError as error:
-            trouble = error
-            for position, _ in batch:
-                if result.outcomes.get(position) is Outcome.PLANNED:
-                    result.outcomes.set(position, Outcome.FAILED, str(error))
-        progress.advance(len(batch))
-    progress.done()
+    trouble = _in_batches(
+        result.outcomes,
+        lambda: store.batch_size,
+        lambda batch: _change(batch, store, at, result),
+        stop,
+        progress,
+    )
     if trouble is not None:
         result.problems.add(Problem(Half.REQUESTS, trouble.code, str(trouble)))
     result.problems.extend(store.problems)
@@ -104,17 +82,38 @@ def apply_requests(
     return result
 
 
-def _batches(items: Iterator[T], size: int) -> Iterator[list[T]]:
-    while batch := list(islice(items, size)):
-        yield batch
+def _in_batches(
+    outcomes: Outcomes[ActionT],
+    size: Callable[[], int],
+    work: Callable[[Sequence[tuple[int, ActionT]]], None],
+    stop: Stop,
+    progress: Progress,
+) -> HalfError | None:
+    """Do ``work`` for all actions, ``size()`` at a time, until it fails or a stop is asked for.
 
-
-def _leave(
-    batch: Sequence[tuple[int, CacheAction]] | Sequence[tuple[int, RequestAction]],
-    outcomes: Outcomes[CacheAction] | Outcomes[RequestAction],
-) -> None:
-    for position, _ in batch:
-        outcomes.set(position, Outcome.SKIPPED, _INTERRUPTED)
+    What is left then gets its outcome all the same. Returns what was in the way. An entry that is
+    only to be dropped stays planned: the commit tells what becomes of it.
+    """
+    trouble: HalfError | None = None
+    waiting = enumerate(outcomes.actions)
+    while batch := list(islice(waiting, size())):
+        if stop.asked:
+            for position, _ in batch:
+                outcomes.set(position, Outcome.SKIPPED, _INTERRUPTED)
+            continue
+        try:
+            if trouble is not None:
+                raise trouble
+            work(batch)
+        except (HalfError, OSError) as error:
+            trouble = half_error(error, "not_removed")
+            for position, action in batch:
+                untouched = outcomes.get(position) is Outcome.PLANNED
+                if untouched and not isinstance(action, DropEntry):
+                    outcomes.set(position, Outcome.FAILED, str(trouble))
+        progress.advance(len(batch))
+    progress.done()
+    return trouble
 
 
 def _remove(
