@@ -17,7 +17,7 @@ from narration_cleanup.plan import RequestPolicy, plan_requests
 from narration_cleanup.requests import database, writer
 from narration_cleanup.requests.writer import Writer
 from tests.requests.service import INSERT, NOW, cancels, names, service, store_of
-from tests.samples import read_requests
+from tests.samples import make_requests, read_requests
 
 
 class Interrupted(list[CancelRequest]):
@@ -296,14 +296,62 @@ def test_what_the_work_took_is_told_apart_from_the_commit(
         nonlocal now
         now += 3.0
 
-    def committing(_: sqlite3.Connection, statement: str) -> None:
+    def committing(connection: sqlite3.Connection) -> None:
         nonlocal now
-        now += 2.0 if statement == "COMMIT" else 0.0
+        connection.execute("COMMIT")
+        now += 2.0
 
     opened = Writer(path)
     with monkeypatch.context() as patch:
         patch.setattr(time, "perf_counter", lambda: now)
-        patch.setattr(writer, "patiently", committing)
+        patch.setattr(writer, "_commit", committing)
         opened.transaction(working)
     assert (opened.worked, opened.held) == (3.0, 5.0)
     opened.close()
+
+
+def test_a_commit_that_waits_for_a_reader_lets_others_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a rollback journal, a commit that cannot be made keeps new readers out meanwhile."""
+    path = tmp_path / "requests.db"
+    make_requests(path, wal=False)
+    store = store_of(path)
+    actions = cancels(store)
+    before = read_requests(path)
+    left_alone: list[object] = []
+    with service(path) as live:
+        live.execute("BEGIN")
+        live.execute("SELECT * FROM requests LIMIT 1")
+
+        def meanwhile(seconds: float) -> None:
+            if seconds == writer._PAUSE:
+                left_alone.append(read_requests(path))
+                if len(left_alone) == 3:
+                    live.execute("COMMIT")
+
+        monkeypatch.setattr(time, "sleep", meanwhile)
+        assert list(store.cancel(actions, NOW)) == [Outcome.DONE] * 7
+    assert left_alone == [before] * 3
+    assert [row[4] for row in read_requests(path).values()].count("cancelled") >= 7
+    store.close()
+
+
+def test_a_reader_that_never_ends_is_told_of_after_ten_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "requests.db"
+    make_requests(path, wal=False)
+    store = store_of(path)
+    actions = cancels(store)
+    before = read_requests(path)
+    waited: list[float] = []
+    with service(path) as live:
+        live.execute("BEGIN")
+        live.execute("SELECT * FROM requests LIMIT 1")
+        monkeypatch.setattr(time, "sleep", waited.append)
+        with pytest.raises(HalfError, match="locked for 10 s"):
+            store.cancel(actions, NOW)
+        assert sum(waited) == pytest.approx(10)
+        assert read_requests(path) == before
+    store.close()

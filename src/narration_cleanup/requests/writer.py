@@ -13,13 +13,21 @@ from typing import TypeVar
 from narration_cleanup.errors import HalfError
 from narration_cleanup.escape import shown
 from narration_cleanup.requests.database import open_to_write, patiently
-from narration_cleanup.requests.faults import explained
+from narration_cleanup.requests.faults import explained, is_busy
 from narration_cleanup.requests.pace import LONG, SHORT, gap_after
+from narration_cleanup.waiting import Deadline
 
 T = TypeVar("T")
 
 _CACHE_KB = 16_000
 """Room for all pages of a transaction: written early, they would mean more waits for the disk."""
+
+_COMMIT_WAITS = (0.001,) * 20
+"""The waits for readers of a rollback journal to end, all of which keep new readers out."""
+_PAUSE = 0.08
+"""Seconds to leave the database alone where a reader was in the way of a commit."""
+_TRIES = 100
+"""Tries of a transaction, each with those waits and that pause: 10 s."""
 
 _sync = getattr(os, "fdatasync", os.fsync)
 """As SQLite itself does it; macOS has no ``fdatasync``."""
@@ -65,22 +73,19 @@ class Writer:
 
         ``HalfError`` where it is done but cannot be confirmed to be on the disk.
         """
-        connection = self._connection
-        try:
-            patiently(connection, "BEGIN IMMEDIATE")
-            begun = time.perf_counter()
-            done = work(connection)
-            self.worked = time.perf_counter() - begun
-            patiently(connection, "COMMIT")
-        except BaseException:  # an interrupt too: no lock may stay behind
-            self._roll_back()
-            raise
+        deadline = Deadline(_TRIES * (sum(_COMMIT_WAITS) + _PAUSE))  # the work may be slow too
+        for _ in range(_TRIES):
+            done, fault = self._attempt(work)
+            if fault is None or deadline.passed:
+                break
+            time.sleep(_PAUSE)
+        if fault is not None:
+            raise fault
         ended = time.perf_counter()
-        self.held = ended - begun
         if self._wal is not None:
             self._confirm(self._wal)
             with suppress(sqlite3.Error):  # what is not copied is in the -wal file, and safe
-                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         gap = gap_after(self.held) - (time.perf_counter() - ended)
         if gap > 0:
             time.sleep(gap)
@@ -90,6 +95,28 @@ class Writer:
         """Let go of the database; what is not committed is rolled back."""
         with suppress(sqlite3.Error), closing(self._connection):
             pass
+
+    def _attempt(
+        self, work: Callable[[sqlite3.Connection], T]
+    ) -> tuple[T, sqlite3.OperationalError | None]:
+        """What ``work`` returned; with what was in the way of the commit, where it was undone.
+
+        A commit that waits for a long reader (a backup, say) would keep all new ones waiting.
+        """
+        connection = self._connection
+        try:
+            patiently(connection, "BEGIN IMMEDIATE")
+            begun = time.perf_counter()
+            done = work(connection)
+            self.worked = time.perf_counter() - begun
+            fault = _commit(connection)
+        except BaseException:  # an interrupt too: no lock may stay behind
+            self._roll_back()
+            raise
+        if fault is not None:
+            self._roll_back()
+        self.held = time.perf_counter() - begun
+        return done, fault
 
     def _confirm(self, wal: Path) -> None:
         try:
@@ -109,3 +136,20 @@ class Writer:
         with suppress(sqlite3.Error):
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+
+
+def _commit(connection: sqlite3.Connection) -> sqlite3.OperationalError | None:
+    """Commit; or what is in the way of it, still after a short wait."""
+    waits = iter(_COMMIT_WAITS)
+    while True:
+        try:
+            connection.execute("COMMIT")
+        except sqlite3.OperationalError as fault:
+            pause = next(waits, None)
+            if not is_busy(fault):
+                raise
+            if pause is None:
+                return fault
+            time.sleep(pause)
+        else:
+            return None
