@@ -37,13 +37,17 @@ class Half(StrEnum):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """Something that needs the operator: which half, a stable code, the subject, and one line."""
+    """Something that needs the operator: which half, a stable code, the subject, and one line.
+
+    ``repeats``: this one stands for so many that have the code and message of those before it.
+    """
 
     half: Half
     code: str
     message: str
     subject: str | None = None
     severity: Severity = Severity.PROBLEM
+    repeats: int = 0
 
 
 class CacheEntry(msgspec.Struct, frozen=True, gc=False):

@@ -20,12 +20,15 @@ class Problems:
     def __init__(self, problems: Iterable[Problem] = ()) -> None:
         self._kept: list[Problem] = []
         self._seen: Counter[_Kind] = Counter()
+        self._reasons: dict[_Kind, str | None] = {}  # the message, where it is the same in all
         self.extend(problems)
 
     def add(self, problem: Problem) -> None:
         """Take note of one."""
         kind = _kind(problem)
         self._seen[kind] += 1
+        if self._reasons.setdefault(kind, problem.message) != problem.message:
+            self._reasons[kind] = None
         if self._seen[kind] <= MOST_OF_A_KIND:
             self._kept.append(problem)
 
@@ -34,6 +37,9 @@ class Problems:
         only_counted: Counter[_Kind] = Counter()
         if isinstance(problems, Problems):
             only_counted = problems._seen - Counter(map(_kind, problems._kept))
+            for kind, reason in problems._reasons.items():
+                if self._reasons.setdefault(kind, reason) != reason:
+                    self._reasons[kind] = None
             problems = problems._kept
         for problem in problems:
             self.add(problem)
@@ -44,7 +50,10 @@ class Problems:
         for (half, code, severity), count in self._seen.items():
             if count > MOST_OF_A_KIND:
                 more = count - MOST_OF_A_KIND
-                yield Problem(half, code, f"and {more} more of the same kind", severity=severity)
+                same = self._reasons[half, code, severity] is not None
+                message = f"and {more} more {'for the same reason' if same else 'of the same kind'}"
+                repeats = more if same else 0
+                yield Problem(half, code, message, severity=severity, repeats=repeats)
 
     def __len__(self) -> int:
         return self._seen.total()

@@ -16,6 +16,7 @@ from typing import TextIO
 from narration_cleanup.actions import CACHE_REASONS, CancelRequest, Outcome, Reason
 from narration_cleanup.escape import shown, shown_line
 from narration_cleanup.model import Problem, Severity
+from narration_cleanup.output.repeated import and_more, gathered
 from narration_cleanup.output.streams import allow_any_character, write_or_wait
 from narration_cleanup.output.words import MB, count, entries, iso
 from narration_cleanup.result import CacheResult, RequestResult, Result, RunOutcome
@@ -163,23 +164,34 @@ class Log:
                 count=requests.overwritten,
             )
 
-    def problem(self, problem: Problem) -> None:
-        """Something that needs the operator; told by ``finished`` for all of a result."""
+    def problem(self, problem: Problem, more: int = 0) -> None:
+        """Something that needs the operator; told by ``finished`` for all of a result.
+
+        ``more``: how many others there are with the same reason.
+        """
         level = Level.ERROR if problem.severity is Severity.PROBLEM else Level.WARNING
         subject = "" if problem.subject is None else f" ({shown(problem.subject)})"
         self.say(
             level,
             "problem",
-            f"{problem.half.value.capitalize()}: {shown_line(problem.message)}{subject}",
+            f"{problem.half.value.capitalize()}: {shown_line(problem.message)}{subject}"
+            f"{and_more(more)}",
             half=problem.half.value,
             code=problem.code,
             subject=problem.subject,
+            **({"more": more} if more else {}),
         )
 
     def finished(self, result: Result) -> None:
-        """Every problem, then the last line; the same words as the message of the report."""
-        for problem in result.all_problems():
-            self.problem(problem)
+        """Every problem, then the last line; the same words as the message of the report.
+
+        Of many with the same reason one is told with their number, unless ``verbose``.
+        """
+        problems = result.all_problems()
+        for problem, more in (
+            [(each, 0) for each in problems] if self._verbose else gathered(problems)
+        ):
+            self.problem(problem, more)
         level = _END_LEVEL.get(result.outcome, Level.ERROR)
         say = self._routine if result.outcome is RunOutcome.SUCCESS else self._wrong
         for line in result.message.splitlines():

@@ -17,6 +17,7 @@ from narration_cleanup.escape import shown, shown_line
 from narration_cleanup.model import Problem
 from narration_cleanup.output import sentences
 from narration_cleanup.output.digest import size_of
+from narration_cleanup.output.repeated import gathered
 from narration_cleanup.output.words import clock, entries, old, percent, size
 from narration_cleanup.result import Result
 from narration_cleanup.stats import CacheStats, Stats
@@ -40,7 +41,7 @@ def write_dry_run(
             _write_items(result.requests.outcomes, stream)
         for line in _totals(result):
             stream.write(f"{line}\n")
-    _write_problems(result.all_problems(), stream, verbose=True)
+    _write_problems(result.all_problems(), stream, verbose=verbose, limit=None)
     for line in result.message.splitlines():
         stream.write(f"{shown_line(line)}\n")
 
@@ -91,7 +92,8 @@ def write_stats(
                 stream.write(f"  {label:<{_LABEL}} {value}\n")
     if stats.problems:
         stream.write("" if quiet else "\n")
-        _write_problems(stats.problems, stream, verbose=verbose)
+        limit = None if verbose else sentences.MORE_PROBLEMS
+        _write_problems(stats.problems, stream, verbose=verbose, limit=limit)
 
 
 def _cache_rows(stats: Stats) -> Iterable[tuple[str, str]]:
@@ -158,12 +160,14 @@ def _absent(problems: Iterable[Problem], half: str) -> str:
     return sentences.ABSENT_HALF
 
 
-def _write_problems(problems: list[Problem], stream: TextIO, *, verbose: bool) -> None:
+def _write_problems(
+    problems: list[Problem], stream: TextIO, *, verbose: bool, limit: int | None
+) -> None:
     if not problems:
         return
-    limit = len(problems) if verbose else sentences.MORE_PROBLEMS
+    told = [(problem, 0) for problem in problems] if verbose else gathered(problems)
     stream.write(f"{sentences.problems_title(problems)}\n")
-    for problem in problems[:limit]:
-        stream.write(f"  {problem.severity.value}: {sentences.problem_line(problem)}\n")
-    if len(problems) > limit:
-        stream.write(f"  and {len(problems) - limit:,} more (-v shows all)\n")
+    for problem, more in told[:limit]:
+        stream.write(f"  {problem.severity.value}: {sentences.problem_line(problem, more)}\n")
+    if limit is not None and len(told) > limit:
+        stream.write(f"  and {len(told) - limit:,} more (-v shows all)\n")

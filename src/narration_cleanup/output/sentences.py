@@ -9,6 +9,7 @@ from narration_cleanup.actions import Reason
 from narration_cleanup.escape import shown, shown_line
 from narration_cleanup.model import Problem, RequestStatus, Severity
 from narration_cleanup.output.digest import Group
+from narration_cleanup.output.repeated import and_more, number_of
 from narration_cleanup.output.words import age, clock, count, entries, size
 from narration_cleanup.record import RunRecord
 from narration_cleanup.result import CacheResult, RequestResult, Result
@@ -100,16 +101,19 @@ def listed(counts: Mapping[StrT, int]) -> str:
 
 def problems_title(problems: Sequence[Problem]) -> str:
     """``2 problems, 1 warning``."""
-    severe = sum(1 for problem in problems if problem.severity is Severity.PROBLEM)
-    mild = len(problems) - severe
+    severe = number_of([each for each in problems if each.severity is Severity.PROBLEM])
+    mild = number_of(problems) - severe
     parts = [count(severe, "problem")] if severe else []
     return ", ".join(parts + ([count(mild, "warning")] if mild else []))
 
 
-def problem_line(problem: Problem) -> str:
-    """One problem in one line, safe to show: half, message (with what to do), subject."""
+def problem_line(problem: Problem, more: int = 0) -> str:
+    """One problem in one line, safe to show: half, message (with what to do), subject.
+
+    ``more``: how many others there are with the same reason.
+    """
     subject = "" if problem.subject is None else f" ({shown(problem.subject)})"
-    return f"{problem.half.value}: {shown_line(problem.message)}{subject}"
+    return f"{problem.half.value}: {shown_line(problem.message)}{subject}{and_more(more)}"
 
 
 def in_order(by_status: Mapping[str, int]) -> list[tuple[str, int]]:

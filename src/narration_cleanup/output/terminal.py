@@ -11,6 +11,7 @@ from rich.text import Text
 
 from narration_cleanup.model import Problem, Severity
 from narration_cleanup.output import sentences
+from narration_cleanup.output.repeated import gathered
 
 GOES = "yellow"
 STAYS = "cyan"
@@ -59,17 +60,18 @@ def bar(
 
 
 def problem_table(problems: Sequence[Problem], *, verbose: bool) -> RenderableType:
-    """Problems for a terminal; the first ten unless ``verbose``."""
-    limit = len(problems) if verbose else sentences.MORE_PROBLEMS
+    """Problems for a terminal: the first ten, and each reason once, unless ``verbose``."""
+    told = [(problem, 0) for problem in problems] if verbose else gathered(problems)
+    limit = len(told) if verbose else sentences.MORE_PROBLEMS
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for problem in problems[:limit]:
-        style = worst([problem])
-        table.add_row(Text(problem.severity.value, style), Text(sentences.problem_line(problem)))
-    if len(problems) <= limit:
+    for problem, more in told[:limit]:
+        line = Text(sentences.problem_line(problem, more))
+        table.add_row(Text(problem.severity.value, worst([problem])), line)
+    if len(told) <= limit:
         return table
-    return Group(table, Text(f"and {len(problems) - limit:,} more (-v shows all)", QUIET))
+    return Group(table, Text(f"and {len(told) - limit:,} more (-v shows all)", QUIET))
 
 
 def worst(problems: Sequence[Problem]) -> str:
