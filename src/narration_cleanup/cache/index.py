@@ -270,7 +270,7 @@ def without(read: Read, size: int, spans: Sequence[Span], end: int) -> Iterator[
 def _start_of_last_run(spans: Sequence[Span]) -> int:
     """Where the unbroken row of members begins that the last span ends."""
     at = len(spans) - 1
-    while at and spans[at - 1][1] == spans[at][0]:
+    while at and spans[at - 1][1] >= spans[at][0]:
         at -= 1
     return spans[at][0]
 
