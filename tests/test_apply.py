@@ -9,11 +9,20 @@ from pathlib import Path
 import pytest
 
 from narration_cleanup import apply
-from narration_cleanup.actions import Actions, DeleteRequest, Reason, RequestAction
+from narration_cleanup.actions import (
+    Actions,
+    CacheAction,
+    DeleteRequest,
+    Outcome,
+    Reason,
+    RemoveFile,
+    RequestAction,
+)
 from narration_cleanup.apply import apply_cache, apply_requests
 from narration_cleanup.cache import DropReport, FileTarget, Removal
 from narration_cleanup.cache.directory import Directory
 from narration_cleanup.cache.indexed import IndexedDirectory
+from narration_cleanup.cache.tree import AudioTree
 from narration_cleanup.errors import HalfError
 from narration_cleanup.model import Ref, RequestStatus
 from narration_cleanup.plan import CachePlan, CachePolicy, RequestPlan, plan_cache
@@ -24,7 +33,7 @@ from narration_cleanup.requests.sqlite import SqliteRequests
 from narration_cleanup.result import CacheResult
 from narration_cleanup.stopping import Stop
 from narration_cleanup.timestamps import reader
-from narration_cleanup.totals import RequestTotals
+from narration_cleanup.totals import CacheTotals, RequestTotals
 from tests.opened import closed_later
 from tests.samples import (
     SAMPLE_NOW,
@@ -90,6 +99,41 @@ def test_what_went_before_a_store_failed_leaves_the_index(
     assert len(result.problems) == 1
     left = [entry.key for entry in sample.entries[1:]]
     assert list(read_index(sample.index)) == left
+
+
+class Remote(AudioTree):
+    """Where each file takes ``each`` seconds, by a clock that nothing else moves."""
+
+    each = 0.0
+    clock = 0.0
+
+    def remove(self, files: Sequence[FileTarget]) -> Sequence[Removal]:
+        self.clock += self.each * len(files)
+        return [Removal(Outcome.DONE)] * len(files)
+
+
+@pytest.mark.parametrize(("each", "most"), [(0.008, 1_024), (0.000_5, 2_000), (0.000_05, 8_192)])
+def test_a_stop_is_heard_soon_wherever_the_files_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, each: float, most: int
+) -> None:
+    actions: Actions[CacheAction] = Actions(CacheAction)
+    for number in range(30_000):
+        actions.append(RemoveFile(f"{number}.mp3", 1, Reason.PARTIAL, "", (0, 0, 0)))
+    store = Remote(tmp_path, audio_suffixes=(".mp3",))
+    store.each = each
+    monkeypatch.setattr("narration_cleanup.waiting._monotonic", lambda: store.clock)
+    batches: list[int] = []
+
+    class Counting(NoProgress):
+        def advance(self, count: int = 1) -> None:
+            batches.append(count)
+
+    planned = CachePlan(actions, CacheTotals(ttl=0.0), Problems())
+    result = apply_cache(planned, store, Stop(), Counting())
+    store.close()
+    assert result.outcomes.count(Outcome.DONE) == sum(batches) == 30_000
+    assert max(batches) == most
+    assert max(batches) * each < 10
 
 
 def test_an_index_that_cannot_be_followed_up_is_told_of_every_entry(

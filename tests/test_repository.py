@@ -57,6 +57,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "requests",
             "result",
             "stopping",
+            "waiting",
         }
     ),
     "output": frozenset(

@@ -30,11 +30,17 @@ from narration_cleanup.model import Half, Problem, Ref
 from narration_cleanup.plan import CachePlan, RequestPlan
 from narration_cleanup.progress import Progress
 from narration_cleanup.requests import RequestStore
+from narration_cleanup.requests.pace import fitting
 from narration_cleanup.result import CacheResult, Outcomes, RequestResult
 from narration_cleanup.stopping import Stop
+from narration_cleanup.waiting import Stopwatch
 
-FILES_AT_A_TIME = 8_192
-"""Files removed together: about half a second's; between two such batches a run can be stopped."""
+FILES_AT_A_TIME = 1_024
+"""Files removed together at first, and at least: between two such batches a run can be stopped."""
+MOST_FILES = 8_192
+"""What that grows to where it is quick: far away, changing one name may take milliseconds."""
+_TAKES = 1.0
+"""Seconds that such a batch should take."""
 _INTERRUPTED = "the run was stopped before it"
 
 
@@ -44,7 +50,7 @@ def apply_cache(plan: CachePlan, store: CacheStore, stop: Stop, progress: Progre
     progress.start("Removing", len(plan.actions))
     trouble = _in_batches(
         result.outcomes,
-        lambda: FILES_AT_A_TIME,
+        _sizes().__next__,
         lambda batch: _remove(batch, store, result),
         stop,
         progress,
@@ -80,6 +86,15 @@ def apply_requests(
         with suppress(HalfError):  # a figure beside the work, which is done
             result.freed_pages = store.free_pages() or 0
     return result
+
+
+def _sizes() -> Iterator[int]:
+    """How many files to remove together, asked anew for each batch."""
+    count = FILES_AT_A_TIME
+    while True:
+        watch = Stopwatch()
+        yield count
+        count = fitting(count, watch.seconds, _TAKES, least=FILES_AT_A_TIME, most=MOST_FILES)
 
 
 def _in_batches(
