@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, Generic, TypeVar
@@ -13,6 +13,8 @@ from typing import Any, Generic, TypeVar
 from narration_cleanup.errors import HalfError
 
 T = TypeVar("T")
+ItemT = TypeVar("ItemT")
+BegunT = TypeVar("BegunT")
 
 _PIECE = 1 << 20
 _SIZE = 8
@@ -137,7 +139,8 @@ class Streamed:
 def alongside(work: Callable[[], T], *, thread: bool) -> Iterator[Callable[[], T]]:
     """``work`` begun in a thread; the callable waits for its result, or raises what it raised.
 
-    Without ``thread`` the work is done when its result is first asked for.
+    Without ``thread``, or where none can be had, the work is done when its result is first asked
+    for.
     """
     if not thread:
         yield cache(work)
@@ -145,7 +148,29 @@ def alongside(work: Callable[[], T], *, thread: bool) -> Iterator[Callable[[], T
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1) as executor:
-        yield executor.submit(work).result
+        try:
+            result = executor.submit(work).result
+        except RuntimeError:  # the user or the unit has as many as it may have
+            result = cache(work)
+        yield result
+
+
+def in_turn(
+    begin: Callable[[ItemT], BegunT], end: Callable[[BegunT], T], items: Iterable[ItemT]
+) -> list[T]:
+    """``end(begin(item))`` of each, in order: ``end`` in a thread, while the next ones are begun.
+
+    Where no thread can be had, one after the other.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as behind:
+        try:
+            behind.submit(int)  # has the thread made
+        except RuntimeError:
+            return [end(begin(item)) for item in items]
+        ending = [behind.submit(end, begin(item)) for item in items]
+    return [each.result() for each in ending]
 
 
 def _send(make: Callable[[], Iterator[tuple[Any, ...]]], pipe: int) -> None:

@@ -13,9 +13,12 @@ import os
 import stat
 import time
 from collections.abc import Sequence
+from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 from narration_cleanup.actions import Outcome
+from narration_cleanup.beside import in_turn
 from narration_cleanup.cache import FileTarget, Removal
 from narration_cleanup.cache.directory import NO_SUCH_FILE, OWN_FOLDER, Directory, what_it_is
 from narration_cleanup.cache.folders import Folders
@@ -74,19 +77,13 @@ class Staging:
         The file of an entry whose mtime (ns) is not before ``settled_before`` is left, with the
         note ``FRESH``, unless its identity is known.
         """
+        stage = partial(self._stage, settled_before=settled_before)
         if len(targets) <= AT_A_TIME:
-            return self._purge(self._stage(targets, settled_before))
-        from concurrent.futures import ThreadPoolExecutor
-
+            return self._purge(stage(targets))
+        firsts = range(0, len(targets), AT_A_TIME)
+        groups = (targets[first : first + AT_A_TIME] for first in firsts)
         # Nearly all of the time is the kernel's: while one thread purges, the other stages.
-        with ThreadPoolExecutor(1) as behind:
-            purged = [
-                behind.submit(
-                    self._purge, self._stage(targets[first : first + AT_A_TIME], settled_before)
-                )
-                for first in range(0, len(targets), AT_A_TIME)
-            ]
-        return [removal for some in purged for removal in some.result()]
+        return list(chain.from_iterable(in_turn(stage, self._purge, groups)))
 
     def _stage(self, targets: Sequence[FileTarget], settled_before: int | None) -> _Some:
         folders = Folders(self._directory)

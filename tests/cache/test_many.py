@@ -1,0 +1,132 @@
+"""Many files at once: one thread stages or writes the index, another purges or looks."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from narration_cleanup.apply import apply_cache
+from narration_cleanup.cache import replace, staging
+from narration_cleanup.cache.directory import OWN_FOLDER, Directory
+from narration_cleanup.cache.folders import Folders
+from narration_cleanup.cache.indexed import IndexedDirectory
+from narration_cleanup.cache.own_folder import OwnFolder
+from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
+from narration_cleanup.progress import NoProgress
+from narration_cleanup.result import CacheResult
+from narration_cleanup.stopping import Stop
+from narration_cleanup.timestamps import reader
+from tests.samples import SAMPLE_NOW, CacheSample, EntrySpec, make_cache, read_index
+from tests.test_beside import no_thread
+
+EXPIRED = 40
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> CacheSample:
+    days = [*[20] * EXPIRED, 1, 1]
+    entries = [EntrySpec(age=timedelta(days=each), size=100) for each in days]
+    return make_cache(tmp_path / "cache" / "narration", entries=entries)
+
+
+@pytest.fixture(params=["a thread", "no thread"])
+def store(
+    request: pytest.FixtureRequest, sample: CacheSample, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[IndexedDirectory]:
+    """A store to which a few are many."""
+    monkeypatch.setattr(staging, "AT_A_TIME", 4)
+    monkeypatch.setattr(replace, "MANY", 4)
+    if request.param == "no thread":
+        monkeypatch.setattr(threading.Thread, "start", no_thread)
+    opened = IndexedDirectory(
+        sample.directory,
+        index_name=sample.index.name,
+        audio_suffixes=(".mp3",),
+        read_time=reader("UTC"),
+    )
+    yield opened
+    opened.close()
+
+
+def plan(store: IndexedDirectory) -> CachePlan:
+    with store.survey() as survey:
+        return plan_cache(survey, CachePolicy(), SAMPLE_NOW.timestamp())
+
+
+def apply(store: IndexedDirectory, planned: CachePlan) -> CacheResult:
+    return apply_cache(planned, store, Stop(), NoProgress())
+
+
+def test_each_gets_its_own_answer(
+    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is odd, gone or being written to among them changes nothing for the others."""
+    odd, gone, written = (sample.entries[number] for number in (5, 14, 23))
+    (sample.directory / odd.name).unlink()
+    (sample.directory / odd.name).mkdir()
+    (sample.directory / gone.name).unlink()
+    take = OwnFolder.take
+
+    def write_after(own: OwnFolder, name: str, folders: Folders) -> str:
+        waiting_as = take(own, name, folders)
+        if name == written.name:
+            (sample.directory / OWN_FOLDER / waiting_as).write_bytes(b"more")
+        return waiting_as
+
+    planned = plan(store)
+    monkeypatch.setattr(OwnFolder, "take", write_after)
+    result = apply(store, planned)
+    expected = {entry.key: "done" for entry in sample.entries[:EXPIRED]}
+    expected |= {odd.key: "skipped", written.key: "skipped"}
+    assert [outcome.value for _, outcome, _ in result.outcomes] == list(expected.values())
+    stay = [odd, written, *sample.entries[EXPIRED:]]
+    assert list(read_index(sample.index)) == [entry.key for entry in stay]
+    assert {path.name for path in sample.directory.glob("*.mp3")} == {each.name for each in stay}
+    assert (sample.directory / written.name).read_bytes() == b"more"
+    assert os.listdir(sample.directory / OWN_FOLDER) == []
+    assert result.freed_bytes == 100 * (EXPIRED - 3)
+
+
+@pytest.mark.parametrize("back", [[7], [0, 7, 8, EXPIRED - 1], list(range(EXPIRED))])
+def test_an_entry_whose_file_is_there_again_stays(
+    sample: CacheSample, store: IndexedDirectory, back: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the new index was written without it by then."""
+    remove = IndexedDirectory.remove
+
+    def then_back(store: IndexedDirectory, files: list[object]) -> object:
+        removals = remove(store, files)  # type: ignore[arg-type]
+        for number in back:
+            (sample.directory / sample.entries[number].name).write_bytes(b"new")
+        return removals
+
+    planned = plan(store)
+    monkeypatch.setattr(IndexedDirectory, "remove", then_back)
+    result = apply(store, planned)
+    stay = [*(sample.entries[number] for number in back), *sample.entries[EXPIRED:]]
+    assert list(read_index(sample.index)) == [entry.key for entry in stay]
+    assert result.removed_count == EXPIRED - len(back)
+    assert os.listdir(sample.directory / OWN_FOLDER) == []
+
+
+def test_where_it_cannot_be_seen_what_is_gone_the_index_stays(
+    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned, before = plan(store), sample.index.read_bytes()
+    status = Directory.status
+
+    def failing(directory: Directory, name: str) -> os.stat_result | None:
+        if name == sample.entries[9].name:
+            raise OSError(5, "Input/output error", name)
+        return status(directory, name)
+
+    monkeypatch.setattr(Directory, "status", failing)
+    result = apply(store, planned)
+    assert sample.index.read_bytes() == before
+    assert [problem.code for problem in result.problems] == ["index_not_replaced"]
+    assert os.listdir(sample.directory / OWN_FOLDER) == []
