@@ -22,12 +22,17 @@ T = TypeVar("T")
 _CACHE_KB = 16_000
 """Room for all pages of a transaction: written early, they would mean more waits for the disk."""
 
-_COMMIT_WAITS = (0.001,) * 20
-"""The waits for readers of a rollback journal to end, all of which keep new readers out."""
+_LOOK = 0.001
+"""Seconds between two looks whether the readers of a rollback journal have ended, who are in the
+way of a commit. New ones are kept out for as long as they are waited for."""
+_LOOKS = 20
+"""Such looks in each of the first ten tries of a transaction, and as many more in each of the next
+ten: readers who always overlap would let nobody commit who never waited for longer than them."""
 _PAUSE = 0.08
-"""Seconds to leave the database alone where a reader was in the way of a commit."""
-_TRIES = 100
-"""Tries of a transaction, each with those waits and that pause: 10 s."""
+"""Seconds to leave the database to the readers before the next try."""
+_TRIES = 64
+_PATIENCE = 10.0
+"""How long all those tries take, in seconds; fewer are made where the work is slow."""
 
 _sync = getattr(os, "fdatasync", os.fsync)
 """As SQLite itself does it; macOS has no ``fdatasync``."""
@@ -73,9 +78,9 @@ class Writer:
 
         ``HalfError`` where it is done but cannot be confirmed to be on the disk.
         """
-        deadline = Deadline(_TRIES * (sum(_COMMIT_WAITS) + _PAUSE))  # the work may be slow too
-        for _ in range(_TRIES):
-            done, fault = self._attempt(work)
+        deadline = Deadline(_PATIENCE)
+        for nth in range(_TRIES):
+            done, fault = self._attempt(work, _LOOKS * (1 + nth // 10))
             if fault is None or deadline.passed:
                 break
             time.sleep(_PAUSE)
@@ -97,7 +102,7 @@ class Writer:
             pass
 
     def _attempt(
-        self, work: Callable[[sqlite3.Connection], T]
+        self, work: Callable[[sqlite3.Connection], T], looks: int
     ) -> tuple[T, sqlite3.OperationalError | None]:
         """What ``work`` returned; with what was in the way of the commit, where it was undone.
 
@@ -109,7 +114,7 @@ class Writer:
             begun = time.perf_counter()
             done = work(connection)
             self.worked = time.perf_counter() - begun
-            fault = _commit(connection)
+            fault = _commit(connection, looks)
         except BaseException:  # an interrupt too: no lock may stay behind
             self._roll_back()
             raise
@@ -138,18 +143,17 @@ class Writer:
                 self._connection.execute("ROLLBACK")
 
 
-def _commit(connection: sqlite3.Connection) -> sqlite3.OperationalError | None:
-    """Commit; or what is in the way of it, still after a short wait."""
-    waits = iter(_COMMIT_WAITS)
-    while True:
+def _commit(connection: sqlite3.Connection, looks: int) -> sqlite3.OperationalError | None:
+    """Commit; or what is in the way of it, still after so many looks."""
+    for left in reversed(range(looks + 1)):
         try:
             connection.execute("COMMIT")
         except sqlite3.OperationalError as fault:
-            pause = next(waits, None)
             if not is_busy(fault):
                 raise
-            if pause is None:
+            if not left:
                 return fault
-            time.sleep(pause)
+            time.sleep(_LOOK)
         else:
-            return None
+            break
+    return None
