@@ -21,7 +21,9 @@ from narration_cleanup.actions import (
 from narration_cleanup.apply import apply_cache, apply_requests
 from narration_cleanup.cache import DropReport, FileTarget, Removal
 from narration_cleanup.cache.directory import Directory
+from narration_cleanup.cache.folders import Folders
 from narration_cleanup.cache.indexed import IndexedDirectory
+from narration_cleanup.cache.own_folder import OwnFolder
 from narration_cleanup.cache.tree import AudioTree
 from narration_cleanup.errors import HalfError
 from narration_cleanup.model import Ref, RequestStatus
@@ -168,6 +170,23 @@ def test_a_fault_at_young_audio_leaves_what_was_done_beside_it(
     assert outcomes(result) == ["done", "failed", "done"]
     assert (sample.directory / young).exists()
     assert sample.entries[1].key in read_index(sample.index)
+
+
+def test_files_that_fail_for_one_reason_have_one_message_and_are_its_subjects(
+    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_: OwnFolder, name: str, folders: Folders) -> str:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), name)
+
+    monkeypatch.setattr(OwnFolder, "take", failing)
+    result = apply_cache(plan(store), store, Stop(), NoProgress())
+    (message,) = {problem.message for problem in result.problems}
+    assert message.startswith("not removed: Read-only file system; ")
+    expired = sample.entries[:3]
+    assert [problem.subject for problem in result.problems] == [each.key for each in expired]
+    notes = [note for _, _, note in result.outcomes]
+    assert notes == [f"{each.name}: Read-only file system" for each in expired]
+    assert set(read_index(sample.index)) == {each.key for each in sample.entries}
 
 
 def test_deleted_rows_are_told_of_although_the_figures_after_them_cannot_be_had(

@@ -26,6 +26,7 @@ from narration_cleanup.actions import (
 )
 from narration_cleanup.cache import CacheStore, DropReport, FileTarget, Removal, StoppedError
 from narration_cleanup.errors import HalfError, half_error
+from narration_cleanup.escape import shown
 from narration_cleanup.model import Half, Problem, Ref
 from narration_cleanup.plan import CachePlan, RequestPlan
 from narration_cleanup.progress import Progress
@@ -170,7 +171,9 @@ def _note_removal(action: RemoveEntry | RemoveFile, removal: Removal, result: Ca
         code, remedy = "not_removed", "the next run tries again; check looks at the rights"
         if removal.odd:
             code, remedy = "odd_file", "take it away by hand"
-        message = f"not removed: {removal.note}; {remedy}"
+        # The subject says which file it is: the same reason is the same message for all.
+        why = (removal.note or "").removeprefix(f"{shown(action.file)}: ")
+        message = f"not removed: {why}; {remedy}"
         result.problems.add(Problem(Half.CACHE, code, message, subject))
 
 
