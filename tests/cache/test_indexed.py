@@ -226,6 +226,19 @@ def test_what_a_killed_run_had_staged_is_put_back(
     assert os.listdir(own) == []
 
 
+def test_audio_is_put_back_whatever_becomes_of_a_new_index(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    """Else its entry would look as if its file were gone, and leave the index."""
+    own = sample.directory / OWN_FOLDER
+    own.mkdir()
+    (own / "index.new").mkdir()
+    for entry in sample.entries:
+        (sample.directory / entry.name).rename(own / entry.name)
+    assert store.recover() == len(sample.entries)
+    assert names(sample) == {entry.name for entry in sample.entries}
+
+
 def test_where_nothing_can_be_staged_it_is_removed_in_place(
     sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,7 +47,7 @@ class OwnFolder:
         folders = Folders(self._directory)
         for waiting_as in os.listdir(self._fd):
             if waiting_as == INDEX_FILE_NAME:
-                os.unlink(waiting_as, dir_fd=self._fd)
+                self.discard_index()
                 continue
             count += self.put_back(waiting_as, folders)
         folders.forget()
