@@ -59,6 +59,11 @@ class Outcomes(Generic[ActionT]):
         """How many actions ended so."""
         return self._codes.count(_OUTCOMES.index(outcome))
 
+    def notes(self, outcome: Outcome) -> set[str]:
+        """The different notes of the actions that ended so."""
+        code = _OUTCOMES.index(outcome)
+        return {note for position, note in self._notes.items() if self._codes[position] == code}
+
     def __iter__(self) -> Iterator[tuple[ActionT, Outcome, str | None]]:
         for position, action in enumerate(self.actions):
             yield action, _OUTCOMES[self._codes[position]], self._notes.get(position)

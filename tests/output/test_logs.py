@@ -227,3 +227,17 @@ def test_muted_leaves_the_story_to_the_terminal_but_warns() -> None:
     tell(log, result_of(cache_plan(), request_plan(), dry_run=False))
     assert stream.getvalue() == "WARNING - odd\n"
     assert log.last[-1] == "INFO - Cleanup tasks completed successfully"
+
+
+def test_what_was_skipped_is_told_with_its_own_reason() -> None:
+    """A run that was stopped has not found anything changed."""
+    result = result_of(cache_plan(60, 5), None, dry_run=False)
+    assert result.cache is not None
+    for position in (1, 2):
+        result.cache.outcomes.set(position, Outcome.SKIPPED, "the run was stopped before it")
+    stopped = "INFO - Skipped 2 entries: the run was stopped before it"
+    assert stopped in told(result)
+    result.cache.outcomes.set(3, Outcome.SKIPPED, "it changed after the cache was surveyed")
+    lines = told(result)
+    assert stopped not in lines
+    assert "INFO - Skipped 3 entries: -v tells why, of each" in lines

@@ -13,13 +13,20 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import TextIO
 
-from narration_cleanup.actions import CACHE_REASONS, CancelRequest, Outcome, Reason
+from narration_cleanup.actions import (
+    CACHE_REASONS,
+    CacheAction,
+    CancelRequest,
+    Outcome,
+    Reason,
+    RequestAction,
+)
 from narration_cleanup.escape import shown, shown_line
 from narration_cleanup.model import Problem, Severity
 from narration_cleanup.output.repeated import and_more, gathered
 from narration_cleanup.output.streams import allow_any_character, write_or_wait
 from narration_cleanup.output.words import MB, count, entries, iso
-from narration_cleanup.result import CacheResult, RequestResult, Result, RunOutcome
+from narration_cleanup.result import CacheResult, Outcomes, RequestResult, Result, RunOutcome
 
 Field = str | int | float | bool | None | Mapping[str, int]
 
@@ -127,7 +134,7 @@ class Log:
                 count=removed,
                 freed_bytes=freed,
             )
-        self._left_alone(cache.outcomes.count(Outcome.SKIPPED), "cache")
+        self._left_alone(cache.outcomes, "cache")
 
     def requests_started(self) -> None:
         """The request half begins."""
@@ -151,7 +158,7 @@ class Log:
                 count=requests.deleted_count,
                 freed_pages=requests.freed_pages,
             )
-        self._left_alone(requests.outcomes.count(Outcome.SKIPPED), "requests")
+        self._left_alone(requests.outcomes, "requests")
 
     def overwritten(self, requests: RequestResult) -> None:
         """What became of earlier cancellations, where the service did not heed them."""
@@ -274,12 +281,14 @@ class Log:
         elif self._verbose and outcome is Outcome.DONE:
             self._routine("done_action", f"{verb} {text}", Level.DEBUG, **fields)
 
-    def _left_alone(self, skipped: int, half: str) -> None:
-        if not skipped:
-            return
-        what = entries(skipped) if half == "cache" else count(skipped, "request")
-        message = f"Skipped {what}: changed since planning"
-        self._routine("skipped", message, half=half, count=skipped)
+    def _left_alone(
+        self, outcomes: Outcomes[CacheAction] | Outcomes[RequestAction], half: str
+    ) -> None:
+        skipped, notes = outcomes.count(Outcome.SKIPPED), outcomes.notes(Outcome.SKIPPED)
+        if skipped:
+            what = entries(skipped) if half == "cache" else count(skipped, "request")
+            why = shown_line(notes.pop()) if len(notes) == 1 else "-v tells why, of each"
+            self._routine("skipped", f"Skipped {what}: {why}", half=half, count=skipped)
 
 
 def is_journal(stream: TextIO, named: str | None = None) -> bool:
