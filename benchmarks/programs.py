@@ -1,5 +1,6 @@
 """The programs that are compared: this tool, the floor built here, and the peers found here."""
 
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -84,8 +85,13 @@ def fd_remove(root: Path) -> Command:
 
 
 def pip_cache_info(_: Path) -> Command:
-    """`pip cache info`: another Python tool that tells how a cache stands."""
-    return Command((sys.executable, "-m", "pip", "cache", "info"))
+    """`pip cache info`: another Python tool that tells how a cache stands.
+
+    An environment may be without a pip: then it is that of the Python which the environment is of.
+    """
+    base = str(Path(sys.base_prefix, "bin", f"python{sys.version_info[0]}.{sys.version_info[1]}"))
+    python = sys.executable if importlib.util.find_spec("pip") else base
+    return Command((python, "-m", "pip", "cache", "info"))
 
 
 def bare_python(_: Path) -> Command:
