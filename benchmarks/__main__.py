@@ -1,6 +1,7 @@
 """The command: `python -m benchmarks [--size N] [--json FILE] [--only NAME] [--runs K]`."""
 
 import argparse
+import compileall
 import shutil
 import sys
 import tempfile
@@ -10,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import narration_cleanup
 from benchmarks import suites
 from benchmarks.aims import aims_of
 from benchmarks.arena import Bench
@@ -86,6 +88,8 @@ def measured(asked: argparse.Namespace, work: Path) -> tuple[Report, bool]:
     ground = plain(work, "as asked") if asked.no_mount else find_ground(work)
     bench = Bench(found, ground, asked.size, asked.runs, time.time(), say)
     say(bench.ground.note)
+    # As an installed package is: a source tree may be run where no byte code is kept.
+    compileall.compile_dir(narration_cleanup.__path__[0], quiet=1)
     sections: list[Section] = []
     failed = False
     for name in asked.only or SUITES:

@@ -59,10 +59,11 @@ class Outcomes(Generic[ActionT]):
         """How many actions ended so."""
         return self._codes.count(_OUTCOMES.index(outcome))
 
-    def notes(self, outcome: Outcome) -> set[str]:
+    def notes(self, outcome: Outcome) -> frozenset[str]:
         """The different notes of the actions that ended so."""
         code = _OUTCOMES.index(outcome)
-        return {note for position, note in self._notes.items() if self._codes[position] == code}
+        ended = (note for position, note in self._notes.items() if self._codes[position] == code)
+        return frozenset(ended)
 
     def __iter__(self) -> Iterator[tuple[ActionT, Outcome, str | None]]:
         for position, action in enumerate(self.actions):

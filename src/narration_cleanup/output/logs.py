@@ -287,7 +287,7 @@ class Log:
         skipped, notes = outcomes.count(Outcome.SKIPPED), outcomes.notes(Outcome.SKIPPED)
         if skipped:
             what = entries(skipped) if half == "cache" else count(skipped, "request")
-            why = shown_line(notes.pop()) if len(notes) == 1 else "-v tells why, of each"
+            why = shown_line(*notes) if len(notes) == 1 else "-v tells why, of each"
             self._routine("skipped", f"Skipped {what}: {why}", half=half, count=skipped)
 
 
