@@ -495,6 +495,20 @@ def test_despite_faults_what_is_right_is_read(tmp_path: Path) -> None:
     assert state_known
 
 
+def test_despite_faults_alerts_are_read_where_no_state_folder_can_be_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in the unit that tells of a run's end: it has no state, and no home."""
+    monkeypatch.setattr(os.path, "expanduser", lambda text: text)
+    environ = {"NARRATION_ALERTS_PING_URL": "https://ping.example/x"}
+    with pytest.raises(ConfigError, match="neither"):
+        load_settings(flags={}, config_file=None, environ=environ)
+    settings, state_known = load_despite_faults(flags={}, config_file=None, environ=environ)
+    assert settings.alerts.ping_url == "https://ping.example/x"
+    assert not state_known
+    assert not settings.cleanup.state_dir.exists()
+
+
 @pytest.mark.parametrize("text", ["[cache", '[cleanup]\nstate_dir = ""\n'])
 def test_despite_faults_the_state_folder_is_not_guessed(tmp_path: Path, text: str) -> None:
     file = tmp_path / "config.toml"

@@ -29,6 +29,8 @@ from narration_cleanup.settings.sources import FILE_VARIABLE, expand
 from narration_cleanup.settings.tomlfile import find_file, read_toml
 
 NONE, AUTO = "none", "auto"
+NOWHERE = Path(os.devnull, "state")
+"""A folder that cannot be: nothing is found in it, and nothing can be written to it."""
 _SECTIONS = tuple(table for table in TABLES if "." not in table)
 _OWN_PREFIXES = tuple(f"{PREFIX}{section.upper()}_" for section in _SECTIONS)
 
@@ -99,12 +101,14 @@ def load_despite_faults(
 ) -> tuple[Settings, bool]:
     """The settings without those that are wrong, for telling somebody that they are wrong.
 
-    Beside them, whether `cleanup.state_dir` is what was meant: not where it is wrong itself, or
-    where the file that may name it cannot be read. Raises `ConfigError` where there is no state
-    folder at all.
+    Beside them, whether `cleanup.state_dir` is what was meant: not where it is wrong itself, where
+    the file that may name it cannot be read, or where none can be told, as in the sandbox of a
+    unit that only tells.
     """
     reading = _read(flags, config_file, environ)
-    return _built(reading), "cleanup.state_dir" not in reading.wrong
+    state_known = "cleanup.state_dir" in reading.values and "cleanup.state_dir" not in reading.wrong
+    reading.values.setdefault("cleanup.state_dir", NOWHERE)
+    return _built(reading), state_known
 
 
 def _read(
@@ -128,15 +132,12 @@ def _read(
 
 
 def _built(reading: _Reading) -> Settings:
-    try:
-        return build(
-            reading.values,
-            origins=reading.origins,
-            warnings=tuple(reading.warnings),
-            config_file=reading.file,
-        )
-    except Undetermined as error:  # only where faults are passed over
-        raise ConfigError(*reading.faults) from error
+    return build(
+        reading.values,
+        origins=reading.origins,
+        warnings=tuple(reading.warnings),
+        config_file=reading.file,
+    )
 
 
 def require_a_half(settings: Settings, *, by_flag: bool = False) -> None:
