@@ -104,17 +104,11 @@ def begin_despite_faults(
     config_file: Path | None,
     result: Result,
     environ: Mapping[str, str],
-) -> Telling | None:
-    """As ``begin``, for a run whose settings are wrong: with those that are right.
-
-    ``None`` where too little is right to tell anybody.
-    """
-    try:
-        settings, state_known = load_despite_faults(
-            flags=flags, config_file=config_file, environ=environ
-        )
-    except CleanupError:
-        return None
+) -> Telling:
+    """As ``begin``, for a run whose settings are wrong: with those that are right."""
+    settings, state_known = load_despite_faults(
+        flags=flags, config_file=config_file, environ=environ
+    )
     if state_known:
         return begin(settings, result, environ)
     return Telling(settings, environ, trigger_of(environ).value)

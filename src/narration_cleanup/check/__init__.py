@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from narration_cleanup.finding import Finding, Status, failed
 from narration_cleanup.settings import Settings
 
-__all__ = ["Finding", "Status", "faults_found", "run_checks", "worst"]
+__all__ = ["Finding", "Status", "run_checks", "worst"]
 
 
 def run_checks(
@@ -30,7 +30,8 @@ def run_checks(
         check_state,
     )
 
-    yield from faults_found(faults)
+    for fault in faults:
+        yield failed("settings", fault, "correct it, then: narration-cleanup config validate")
     yield from check_settings(settings, valid=not faults)
     yield from check_cache(settings, now)
     yield from check_requests(settings, now, allow_other_user=allow_other_user)
@@ -38,12 +39,6 @@ def run_checks(
     yield from check_metrics(settings)
     yield from check_alerts(settings)
     yield from check_schedule(settings, now)
-
-
-def faults_found(faults: Sequence[str]) -> Iterator[Finding]:
-    """The faults of the settings, each as a finding."""
-    for fault in faults:
-        yield failed("settings", fault, "correct it, then: narration-cleanup config validate")
 
 
 def worst(findings: Sequence[Finding]) -> Status:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from narration_cleanup.check import Status, faults_found, run_checks, worst
+from narration_cleanup.check import Status, run_checks, worst
 from narration_cleanup.commands import options
 from narration_cleanup.errors import ConfigError, ExitCode
 from narration_cleanup.output.check import show_check, write_check_json
@@ -35,12 +35,7 @@ def check_command(
     """
     now = time.time()
     flags = {"cache.dir": cache_dir, "requests.db": requests_db}
-    try:
-        settings, faults = _settings(context, flags)
-    except ConfigError as error:  # not even a state folder can be told
-        if as_json:
-            write_check_json(list(faults_found(error.faults)), now, Status.FAILED, sys.stdout)
-        raise
+    settings, faults = _settings(context, flags)
     findings = list(run_checks(settings, faults, now, allow_other_user=allow_other_user))
     outcome = worst(findings)
     if as_json:
