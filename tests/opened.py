@@ -1,8 +1,11 @@
-"""Stores that a test opened: closed when it ends (tests/conftest.py)."""
+"""Stores that tests open; what `closed_later` is given is closed at the end (tests/conftest.py)."""
 
 from __future__ import annotations
 
+from narration_cleanup.cache.indexed import IndexedDirectory
 from narration_cleanup.requests import RequestStore
+from narration_cleanup.timestamps import reader
+from tests.samples import CacheSample
 
 _opened: list[RequestStore] = []
 
@@ -17,3 +20,13 @@ def close_all() -> None:
     """Close what has been opened."""
     while _opened:
         _opened.pop().close()
+
+
+def open_sample(sample: CacheSample) -> IndexedDirectory:
+    """The store of a sample's cache, with times in UTC; the caller closes it."""
+    return IndexedDirectory(
+        sample.directory,
+        index_name=sample.index.name,
+        audio_suffixes=(".mp3",),
+        read_time=reader("UTC"),
+    )

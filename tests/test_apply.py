@@ -34,9 +34,8 @@ from narration_cleanup.requests.mapping import RequestMapping
 from narration_cleanup.requests.sqlite import SqliteRequests
 from narration_cleanup.result import CacheResult
 from narration_cleanup.stopping import Stop
-from narration_cleanup.timestamps import reader
 from narration_cleanup.totals import CacheTotals, RequestTotals
-from tests.opened import closed_later
+from tests.opened import closed_later, open_sample
 from tests.samples import (
     SAMPLE_NOW,
     CacheSample,
@@ -59,12 +58,7 @@ def sample(tmp_path: Path) -> CacheSample:
 
 @pytest.fixture
 def store(sample: CacheSample) -> Iterator[IndexedDirectory]:
-    opened = IndexedDirectory(
-        sample.directory,
-        index_name="cache_index.json",
-        audio_suffixes=(".mp3",),
-        read_time=reader("UTC"),
-    )
+    opened = open_sample(sample)
     yield opened
     opened.close()
 

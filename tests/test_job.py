@@ -18,7 +18,7 @@ from narration_cleanup.planning import survey_and_plan
 from narration_cleanup.progress import NoProgress
 from narration_cleanup.result import Result, RunOutcome
 from narration_cleanup.stopping import Stop
-from narration_cleanup.timestamps import reader
+from tests.opened import open_sample
 from tests.samples import SAMPLE_NOW, CacheSample, EntrySpec, make_cache
 
 NOW = SAMPLE_NOW.timestamp()
@@ -39,12 +39,7 @@ class Silent:
 @contextmanager
 def halves_of(sample: CacheSample) -> Iterator[Halves]:
     """A cache alone."""
-    store = IndexedDirectory(
-        sample.directory,
-        index_name="cache_index.json",
-        audio_suffixes=(".mp3",),
-        read_time=reader("UTC"),
-    )
+    store = open_sample(sample)
     with closing(store):
         yield Halves(store, None)
 
@@ -79,12 +74,7 @@ def test_a_fault_of_the_short_look_leads_to_the_long_one(
 def test_work_that_cannot_be_looked_at_again_is_no_success(tmp_path: Path) -> None:
     entries = [EntrySpec(age=timedelta(days=days)) for days in (9, 1)]
     sample = make_cache(tmp_path / "cache", entries=entries)
-    store = IndexedDirectory(
-        sample.directory,
-        index_name="cache_index.json",
-        audio_suffixes=(".mp3",),
-        read_time=reader("UTC"),
-    )
+    store = open_sample(sample)
     halves, result = Halves(store, None), Result(NOW, dry_run=False)
     policies = CachePolicy(), RequestPolicy()
     plans = survey_and_plan(halves, policies, NOW, NoProgress())

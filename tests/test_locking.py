@@ -17,18 +17,13 @@ from narration_cleanup.errors import BusyError, ConfigError
 from narration_cleanup.opening import Halves
 from narration_cleanup.requests.mapping import RequestMapping
 from narration_cleanup.requests.sqlite import SqliteRequests
-from narration_cleanup.timestamps import reader
+from tests.opened import open_sample
 from tests.samples import EntrySpec, make_cache
 
 
 def open_cache(folder: Path) -> IndexedDirectory:
     sample = make_cache(folder, entries=[EntrySpec(age=timedelta(days=1))])
-    return IndexedDirectory(
-        sample.directory,
-        index_name="cache_index.json",
-        audio_suffixes=(".mp3",),
-        read_time=reader("UTC"),
-    )
+    return open_sample(sample)
 
 
 @pytest.fixture

@@ -8,13 +8,12 @@ import pytest
 
 from narration_cleanup.apply import apply_cache
 from narration_cleanup.cache import CacheStore
-from narration_cleanup.cache.indexed import IndexedDirectory
 from narration_cleanup.cache.tree import AudioTree
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache, plan_left
 from narration_cleanup.plan.policy import DAY
 from narration_cleanup.progress import NoProgress
 from narration_cleanup.stopping import Stop
-from narration_cleanup.timestamps import reader
+from tests.opened import open_sample
 from tests.samples import SAMPLE_NOW, CacheSample, EntrySpec, make_cache, read_index, write_index
 
 NOW = SAMPLE_NOW.timestamp()
@@ -30,12 +29,7 @@ def sample(tmp_path: Path) -> CacheSample:
 def store(request: pytest.FixtureRequest, sample: CacheSample) -> Iterator[CacheStore]:
     opened: CacheStore
     if request.param == "index":
-        opened = IndexedDirectory(
-            sample.directory,
-            index_name=sample.index.name,
-            audio_suffixes=(".mp3",),
-            read_time=reader("UTC"),
-        )
+        opened = open_sample(sample)
     else:
         opened = AudioTree(sample.directory, audio_suffixes=(".mp3",))
     yield opened

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from narration_cleanup.actions import Reason, RemoveFile
-from narration_cleanup.cache.indexed import IndexedDirectory
 from narration_cleanup.cache.listing import is_index_temporary
 from narration_cleanup.plan import CachePolicy, plan_cache
-from narration_cleanup.timestamps import reader
+from tests.opened import open_sample
 from tests.samples import INDEX_NAME, SAMPLE_NOW, EntrySpec, make_cache
 
 DAY = 86_400.0
@@ -76,12 +75,7 @@ def test_only_stale_temporaries_and_partials_go(tmp_path: Path, hours: float, *,
     (sample.directory / "sub" / "deep.part").write_bytes(b"x")
     for name in ("folder.part", "link.tmp", "sub/deep.part"):
         os.utime(sample.directory / name, (0, 0), follow_symlinks=False)
-    store = IndexedDirectory(
-        sample.directory,
-        index_name=INDEX_NAME,
-        audio_suffixes=(".mp3",),
-        read_time=reader("UTC"),
-    )
+    store = open_sample(sample)
     with store.survey() as survey:
         plan = plan_cache(survey, CachePolicy(orphan_ttl=7 * DAY, partial_ttl=DAY), NOW)
     store.close()

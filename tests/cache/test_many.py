@@ -20,7 +20,7 @@ from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
 from narration_cleanup.progress import NoProgress
 from narration_cleanup.result import CacheResult
 from narration_cleanup.stopping import Stop
-from narration_cleanup.timestamps import reader
+from tests.opened import open_sample
 from tests.samples import SAMPLE_NOW, CacheSample, EntrySpec, make_cache, read_index
 from tests.test_beside import no_thread
 
@@ -43,12 +43,7 @@ def store(
     monkeypatch.setattr(replace, "MANY", 4)
     if request.param == "no thread":
         monkeypatch.setattr(threading.Thread, "start", no_thread)
-    opened = IndexedDirectory(
-        sample.directory,
-        index_name=sample.index.name,
-        audio_suffixes=(".mp3",),
-        read_time=reader("UTC"),
-    )
+    opened = open_sample(sample)
     yield opened
     opened.close()
 

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from narration_cleanup.errors import HalfError
 from narration_cleanup.plan import RequestPolicy, plan_requests
 from narration_cleanup.requests import database, writer
 from narration_cleanup.requests.writer import Writer
-from tests.requests.service import INSERT, NOW, cancels, names, service, store_of
+from tests.requests.service import INSERT, NOW, Service, cancels, names, service, store_of
 from tests.samples import make_requests, read_requests
 
 
@@ -310,6 +310,15 @@ def test_what_the_work_took_is_told_apart_from_the_commit(
     opened.close()
 
 
+@contextmanager
+def long_reader(path: Path) -> Iterator[Service]:
+    """Somebody in the middle of reading, as a backup is."""
+    with service(path) as live:
+        live.execute("BEGIN")
+        live.execute("SELECT * FROM requests LIMIT 1")
+        yield live
+
+
 def test_a_commit_that_waits_for_a_reader_lets_others_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,9 +329,7 @@ def test_a_commit_that_waits_for_a_reader_lets_others_read(
     actions = cancels(store)
     before = read_requests(path)
     left_alone: list[object] = []
-    with service(path) as live:
-        live.execute("BEGIN")
-        live.execute("SELECT * FROM requests LIMIT 1")
+    with long_reader(path) as live:
 
         def meanwhile(seconds: float) -> None:
             if seconds == writer._PAUSE:
@@ -346,9 +353,7 @@ def test_a_reader_that_never_ends_is_told_of_after_ten_seconds(
     actions = cancels(store)
     before = read_requests(path)
     waited: list[float] = []
-    with service(path) as live:
-        live.execute("BEGIN")
-        live.execute("SELECT * FROM requests LIMIT 1")
+    with long_reader(path):
         monkeypatch.setattr(time, "sleep", waited.append)
         with pytest.raises(HalfError, match="locked for 10 s"):
             store.cancel(actions, NOW)
