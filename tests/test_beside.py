@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from narration_cleanup import beside
-from narration_cleanup.beside import Beside, Streamed, alongside, in_turn
+from narration_cleanup.beside import Beside, Streamed
 from narration_cleanup.errors import HalfError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork")
@@ -127,41 +127,3 @@ def test_beside_other_threads_it_is_made_here(monkeypatch: pytest.MonkeyPatch) -
     stream = Streamed(lambda: iter([(os.getpid(),)]))
     assert list(stream) == [(os.getpid(),)]
     stream.close()
-
-
-def no_thread(_: threading.Thread) -> None:
-    """As it is where the user, or the unit, has as many as it may have."""
-    raise RuntimeError("can't start new thread")
-
-
-def test_what_was_begun_is_ended_in_turn_in_another_thread() -> None:
-    here = threading.get_ident()
-    ended = in_turn(
-        lambda number: (number, threading.get_ident()),
-        lambda begun: (*begun, threading.get_ident()),
-        range(5),
-    )
-    assert [number for number, _, _ in ended] == list(range(5))
-    assert {began for _, began, _ in ended} == {here}
-    assert here not in {end for _, _, end in ended}
-
-
-def test_what_fails_in_a_thread_is_told_here() -> None:
-    def fail(number: int = 0) -> int:
-        raise PermissionError(13, "no")
-
-    with pytest.raises(PermissionError):
-        in_turn(int, fail, [1, 2])
-    with alongside(fail, thread=True) as result, pytest.raises(PermissionError):
-        result()
-
-
-def test_without_a_thread_the_work_is_done_here_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threading.Thread, "start", no_thread)
-    steps: list[str] = []
-    in_turn(lambda n: steps.append(f"begin {n}"), lambda _: steps.append("end"), [1, 2])
-    assert steps == ["begin 1", "end", "begin 2", "end"]
-    with alongside(lambda: steps.append("look"), thread=True) as result:
-        result()
-        result()
-    assert steps[4:] == ["look"]

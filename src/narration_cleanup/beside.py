@@ -1,20 +1,17 @@
-"""Work done in a second process or thread, while this one goes on."""
+"""Work done in a second process, while this one goes on."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from functools import cache
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from narration_cleanup.errors import HalfError
 
 T = TypeVar("T")
-ItemT = TypeVar("ItemT")
-BegunT = TypeVar("BegunT")
 
 _PIECE = 1 << 20
 _SIZE = 8
@@ -133,44 +130,6 @@ class Streamed:
             _send(self._make, writing)
         os.close(writing)
         self._pipe = reading
-
-
-@contextmanager
-def alongside(work: Callable[[], T], *, thread: bool) -> Iterator[Callable[[], T]]:
-    """``work`` begun in a thread; the callable waits for its result, or raises what it raised.
-
-    Without ``thread``, or where none can be had, the work is done when its result is first asked
-    for.
-    """
-    if not thread:
-        yield cache(work)
-        return
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(1) as executor:
-        try:
-            result = executor.submit(work).result
-        except RuntimeError:  # the user or the unit has as many as it may have
-            result = cache(work)
-        yield result
-
-
-def in_turn(
-    begin: Callable[[ItemT], BegunT], end: Callable[[BegunT], T], items: Iterable[ItemT]
-) -> list[T]:
-    """``end(begin(item))`` of each, in order: ``end`` in a thread, while the next ones are begun.
-
-    Where no thread can be had, one after the other.
-    """
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(1) as behind:
-        try:
-            behind.submit(int)  # has the thread made
-        except RuntimeError:
-            return [end(begin(item)) for item in items]
-        ending = [behind.submit(end, begin(item)) for item in items]
-    return [each.result() for each in ending]
 
 
 def _send(make: Callable[[], Iterator[tuple[Any, ...]]], pipe: int) -> None:

@@ -1,28 +1,31 @@
-"""Many files at once: one thread stages or writes the index, another purges or looks."""
+"""Many files at once: a second process removes one half of them, and writes the new index."""
 
 from __future__ import annotations
 
 import os
-import threading
+import signal
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from narration_cleanup import beside
 from narration_cleanup.apply import apply_cache
 from narration_cleanup.cache import replace, staging
 from narration_cleanup.cache.directory import OWN_FOLDER, Directory
 from narration_cleanup.cache.folders import Folders
 from narration_cleanup.cache.indexed import IndexedDirectory
 from narration_cleanup.cache.own_folder import OwnFolder
+from narration_cleanup.cache.replace import Replacement
+from narration_cleanup.cache.staging import Staging
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
 from narration_cleanup.progress import NoProgress
 from narration_cleanup.result import CacheResult
 from narration_cleanup.stopping import Stop
 from tests.opened import open_sample
 from tests.samples import SAMPLE_NOW, CacheSample, EntrySpec, make_cache, read_index
-from tests.test_beside import no_thread
 
 EXPIRED = 40
 
@@ -34,18 +37,47 @@ def sample(tmp_path: Path) -> CacheSample:
     return make_cache(tmp_path / "cache" / "narration", entries=entries)
 
 
-@pytest.fixture(params=["a thread", "no thread"])
+@pytest.fixture(params=["a second process", "no second process", "it is killed"])
 def store(
     request: pytest.FixtureRequest, sample: CacheSample, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[IndexedDirectory]:
     """A store to which a few are many."""
     monkeypatch.setattr(staging, "AT_A_TIME", 4)
     monkeypatch.setattr(replace, "MANY", 4)
-    if request.param == "no thread":
-        monkeypatch.setattr(threading.Thread, "start", no_thread)
+    monkeypatch.setattr(beside, "_other_threads", lambda: False)
+    if request.param == "no second process":
+        monkeypatch.setattr(os, "fork", no_process)
+    if request.param == "it is killed":
+        kill_in_the_middle(monkeypatch)
     opened = open_sample(sample)
     yield opened
     opened.close()
+
+
+def no_process() -> int:
+    """As it is where the user, or the unit, has as many as it may have."""
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+
+
+def kill_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a second process end once it has staged its second group, and before it writes."""
+    here = os.getpid()
+    stage, write = Staging._stage, Replacement._write
+
+    def dying_stage(staging: Staging, *those: Any) -> object:
+        done = stage(staging, *those)
+        if os.getpid() != here and calls.append(1) is None and len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return done
+
+    def dying_write(replacement: Replacement, *those: Any) -> None:
+        if os.getpid() != here:
+            os.kill(os.getpid(), signal.SIGKILL)
+        write(replacement, *those)
+
+    calls: list[int] = []
+    monkeypatch.setattr(Staging, "_stage", dying_stage)
+    monkeypatch.setattr(Replacement, "_write", dying_write)
 
 
 def plan(store: IndexedDirectory) -> CachePlan:
@@ -70,7 +102,9 @@ def test_each_gets_its_own_answer(
     def write_after(own: OwnFolder, name: str, folders: Folders) -> str:
         waiting_as = take(own, name, folders)
         if name == written.name:
-            (sample.directory / OWN_FOLDER / waiting_as).write_bytes(b"more")
+            waiting = os.open(waiting_as, os.O_WRONLY | os.O_TRUNC, dir_fd=own.descriptor())
+            os.write(waiting, b"more")
+            os.close(waiting)
         return waiting_as
 
     planned = plan(store)

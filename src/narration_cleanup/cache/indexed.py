@@ -108,7 +108,7 @@ class IndexedDirectory(LocalCache):
         """
         settled_before = self._index_read_ns - int(IN_FLIGHT * 1e9)
         removals = self._staging.remove(files, settled_before)
-        fresh = [position for position, removal in enumerate(removals) if removal.note is FRESH]
+        fresh = [position for position, removal in enumerate(removals) if removal.note == FRESH]
         if fresh:
             try:
                 confirmed = self._confirmed([(position, files[position]) for position in fresh])

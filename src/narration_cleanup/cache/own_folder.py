@@ -9,24 +9,31 @@ from narration_cleanup.cache.directory import OWN_FOLDER, Directory
 from narration_cleanup.cache.folders import Folders
 
 INDEX_FILE_NAME = "index.new"
+SECOND = "second"
+"""The folder in it for the files that a second process removes. Two that remove side by side need
+one each: the kernel lets nobody rename into a folder while another unlinks in it."""
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class OwnFolder:
     """Made when first needed. A file waits in it under a name that says where it came from."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, *, above: OwnFolder | None = None) -> None:
+        """``above``: the folder itself, for the second one in it."""
         self._directory = directory
+        self._above = above
+        self._name = OWN_FOLDER if above is None else SECOND
         self._fd: int | None = None
 
     def descriptor(self) -> int:
         """Of the folder; it is made if need be. Raises ``OSError`` where that cannot be."""
         if self._fd is None:
+            place = self._directory.fd if self._above is None else self._above.descriptor()
             try:
-                self._fd = os.open(OWN_FOLDER, _FLAGS, dir_fd=self._directory.fd)
+                self._fd = os.open(self._name, _FLAGS, dir_fd=place)
             except FileNotFoundError:
-                os.mkdir(OWN_FOLDER, 0o700, dir_fd=self._directory.fd)
-                self._fd = os.open(OWN_FOLDER, _FLAGS, dir_fd=self._directory.fd)
+                os.mkdir(self._name, 0o700, dir_fd=place)
+                self._fd = os.open(self._name, _FLAGS, dir_fd=place)
                 if os.geteuid() == 0:
                     # A later run as the service's own user must be able to use it.
                     cache = os.fstat(self._directory.fd)
@@ -39,8 +46,9 @@ class OwnFolder:
 
         How many files were put back. A file that cannot be put back stays where it is.
         """
+        place = self._directory.fd if self._above is None else self._above.descriptor()
         try:
-            self._fd = os.open(OWN_FOLDER, _FLAGS, dir_fd=self._directory.fd)
+            self._fd = os.open(self._name, _FLAGS, dir_fd=place)
         except FileNotFoundError:
             return 0
         count = 0
@@ -48,10 +56,21 @@ class OwnFolder:
         for waiting_as in os.listdir(self._fd):
             if waiting_as == INDEX_FILE_NAME:
                 self.discard_index()
-                continue
-            count += self.put_back(waiting_as, folders)
+            elif waiting_as == SECOND:
+                count += self._recover_second()
+            else:
+                count += self.put_back(waiting_as, folders)
         folders.forget()
         return count
+
+    def _recover_second(self) -> int:
+        second = OwnFolder(self._directory, above=self)
+        try:
+            return second.recover()
+        except OSError:  # it is no folder: nothing of ours
+            return 0
+        finally:
+            second.remove()
 
     def take(self, name: str, folders: Folders) -> str:
         """Move one file of the cache into the folder; the name that it waits under there."""
@@ -107,3 +126,10 @@ class OwnFolder:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+    def remove(self) -> None:
+        """Let go of the folder, and take it away if nothing waits in it."""
+        self.close()
+        place = self._directory.fd if self._above is None else self._above.descriptor()
+        with suppress(OSError):
+            os.rmdir(self._name, dir_fd=place)

@@ -11,9 +11,10 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 
-from narration_cleanup.beside import alongside
+from narration_cleanup.beside import Beside
 from narration_cleanup.cache import DropReport, index
 from narration_cleanup.cache.directory import Directory
 from narration_cleanup.cache.index import IndexMember, Odd, Span, UnreadableIndexError
@@ -31,7 +32,7 @@ TRY_FOR = 10.0
 """Seconds for which a replacement is tried again when the service was faster."""
 
 MANY = 1_000
-"""From so many entries on a thread is worth its making."""
+"""From so many entries on a second process is worth its making."""
 
 _NO_VERSION: Version = (0, 0, 0, 0)
 
@@ -61,17 +62,18 @@ class Replacement:
         refs = sorted(ref for ref, _ in entries)
         if not refs:
             return DropReport()
-        look = partial(self._there_again, entries)
+        # What should be gone is left out of the new index while it is seen that it is gone.
+        write = partial(self._write_surveyed, refs, surveyed, members_end)
         try:
-            # What should be gone is left out of the new index while it is seen that it is gone.
-            with (
-                index_lock(self._directory, self._name, seconds=TRY_FOR) as had,
-                alongside(look, thread=len(refs) > MANY) as there_again,
-            ):
+            with index_lock(self._directory, self._name, seconds=TRY_FOR) as had:
                 if not had:
                     raise self._locked()
-                self._try_until_done(refs, there_again, surveyed, members_end)
-                return DropReport(there_again())
+                with closing(Beside(write, fork=len(refs) > MANY)) as written:
+                    there_again = self._there_again(entries)
+                    left = [ref for ref in refs if ref[2] not in there_again]
+                    if left:
+                        self._try_until_done(left, written, surveyed, members_end)
+                return DropReport(there_again)
         except CleanupError as error:
             return DropReport(error=str(error))
         except OSError as error:
@@ -95,10 +97,11 @@ class Replacement:
     def _try_until_done(
         self,
         refs: Sequence[Ref],
-        there_again: Callable[[], frozenset[int]],
+        written: Beside[int],
         surveyed: Version,
         members_end: int,
     ) -> None:
+        """``written`` writes the index without all that were to go: ``refs``, and maybe more."""
         deadline = Deadline(TRY_FOR)
         trouble = "it was rewritten all the time"
         while not deadline.passed:
@@ -106,9 +109,13 @@ class Replacement:
             try:
                 source.hold()
                 if source.version == surveyed:
-                    done = self._replace_surveyed(source, refs, there_again, members_end)
+                    # Nothing is parsed again.
+                    if written.result() != len(refs):
+                        self._write_without(source, refs, members_end)
+                    done = self._replace(source, partial(_digests, refs))
                 else:
-                    done = self._replace_other(source, _digests(refs, there_again()))
+                    written.close()
+                    done = self._replace_other(source, _digests(refs))
                 if done:
                     return
                 surveyed = _NO_VERSION
@@ -123,21 +130,16 @@ class Replacement:
             f"{TRY_FOR:g} s ({trouble}): its entries stay until the next run",
         )
 
-    def _replace_surveyed(
-        self,
-        source: IndexFile,
-        refs: Sequence[Ref],
-        there_again: Callable[[], frozenset[int]],
-        members_end: int,
-    ) -> bool:
-        """Replace the version that the refs were made on: nothing is parsed again."""
-        self._write_without(source, refs, members_end)
-        if there_again():
-            refs = [ref for ref in refs if ref[2] not in there_again()]
-            if not refs:
-                return True
+    def _write_surveyed(self, refs: Sequence[Ref], surveyed: Version, members_end: int) -> int:
+        """Write the surveyed version without ``refs``; how many those are, 0 where it is gone."""
+        source = IndexFile(self._directory, self._name)
+        try:
+            if source.version != surveyed:
+                return 0
             self._write_without(source, refs, members_end)
-        return self._replace(source, partial(_digests, refs))
+            return len(refs)
+        finally:
+            source.close()
 
     def _replace_other(self, source: IndexFile, digests: frozenset[int]) -> bool:
         """Replace another version, whose service has written since."""
@@ -264,8 +266,8 @@ class Replacement:
         os.fchmod(fd, theirs.st_mode & 0o7777)
 
 
-def _digests(refs: Iterable[Ref], less: frozenset[int] = frozenset()) -> frozenset[int]:
-    return frozenset(digest for _, _, digest in refs if digest not in less)
+def _digests(refs: Iterable[Ref]) -> frozenset[int]:
+    return frozenset(digest for _, _, digest in refs)
 
 
 def _read_from(fd: int, offset: int, size: int) -> bytes:

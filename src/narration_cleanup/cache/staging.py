@@ -13,12 +13,12 @@ import os
 import stat
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
-from itertools import chain
 from typing import NamedTuple
 
 from narration_cleanup.actions import Outcome
-from narration_cleanup.beside import in_turn
+from narration_cleanup.beside import Beside
 from narration_cleanup.cache import FileTarget, Removal
 from narration_cleanup.cache.directory import NO_SUCH_FILE, OWN_FOLDER, Directory, what_it_is
 from narration_cleanup.cache.folders import Folders
@@ -30,7 +30,7 @@ from narration_cleanup.model import Ref
 SETTLE = 0.005
 """Seconds between staging and verifying: with 5 ms no fresh file of 10,000 was lost."""
 AT_A_TIME = 512
-"""Files staged before they are verified; while they are, the next ones are staged."""
+"""Files staged before they are verified; while they settle, the next ones are staged."""
 FRESH = "it is younger than its entry"
 _AHEAD = "its file's time lies in the future, so that it seems younger than its entry for ever"
 _AHEAD_NS = 3_600_000_000_000
@@ -75,26 +75,64 @@ class Staging:
         """Remove files; one answer for each, in order.
 
         The file of an entry whose mtime (ns) is not before ``settled_before`` is left, with the
-        note ``FRESH``, unless its identity is known.
+        note ``FRESH``, unless its identity is known. Of many files a second process removes one
+        half: nearly all of the time is the kernel's, and threads would wait for each other.
         """
-        stage = partial(self._stage, settled_before=settled_before)
         if len(targets) <= AT_A_TIME:
-            return self._purge(stage(targets))
-        firsts = range(0, len(targets), AT_A_TIME)
-        groups = (targets[first : first + AT_A_TIME] for first in firsts)
-        # Nearly all of the time is the kernel's: while one thread purges, the other stages.
-        return list(chain.from_iterable(in_turn(stage, self._purge, groups)))
+            return self._purge(self._stage(targets, settled_before, self._own), self._own)
+        with suppress(OSError):  # each file will say so; but two at once must not make it
+            self._own.descriptor()
+        half = len(targets) // 2
+        other = Beside(partial(self._remove_second, targets[half:], settled_before), fork=True)
+        try:
+            removals = self._remove_all(targets[:half], settled_before, self._own)
+            return removals + other.result()
+        finally:
+            other.close()
 
-    def _stage(self, targets: Sequence[FileTarget], settled_before: int | None) -> _Some:
+    def _remove_second(
+        self, targets: Sequence[FileTarget], settled_before: int | None
+    ) -> list[Removal]:
+        """The same through the second folder, where there can be one."""
+        own = OwnFolder(self._directory, above=self._own)
+        try:
+            own.recover()  # a process that was killed in the middle of this very work
+            own.descriptor()
+        except OSError:
+            return self._remove_all(targets, settled_before, self._own)
+        try:
+            return self._remove_all(targets, settled_before, own)
+        finally:
+            own.remove()
+
+    def _remove_all(
+        self, targets: Sequence[FileTarget], settled_before: int | None, own: OwnFolder
+    ) -> list[Removal]:
+        """Stage some and purge those before them, in turn: they had the time to settle."""
+        removals: list[Removal] = []
+        waiting = _Some([], 0.0)
+        for first in range(0, len(targets), AT_A_TIME):
+            some = self._stage(targets[first : first + AT_A_TIME], settled_before, own)
+            removals += self._purge(waiting, own)
+            waiting = some
+        return removals + self._purge(waiting, own)
+
+    def _stage(
+        self, targets: Sequence[FileTarget], settled_before: int | None, own: OwnFolder
+    ) -> _Some:
         folders = Folders(self._directory)
         try:
-            items = [self._stage_one(target, settled_before, folders) for target in targets]
+            items = [self._stage_one(target, settled_before, folders, own) for target in targets]
         finally:
             folders.forget()
         return _Some(items, time.monotonic())
 
     def _stage_one(
-        self, target: FileTarget, settled_before: int | None, folders: Folders
+        self,
+        target: FileTarget,
+        settled_before: int | None,
+        folders: Folders,
+        own: OwnFolder,
     ) -> Removal | Staged:
         """Move the target's files into the folder; the answer where that is not to be, or done."""
         files: list[tuple[str, os.stat_result]] = []
@@ -108,11 +146,11 @@ class Staging:
             if sidecars and not self._has_twin(target.name, folders):
                 files += zip(target.sidecars, sidecars, strict=True)
             for name, status in files:
-                staged.append((self._own.take(name, folders), ref_of(status)))
+                staged.append((own.take(name, folders), ref_of(status)))
         except OSError as error:
             if not files and error.errno in NO_SUCH_FILE:
                 return Removal(Outcome.DONE, note="its file was already gone")
-            self._put_back(staged, folders)
+            _put_back(staged, folders, own)
             if error.errno == errno.ENOENT:
                 return Removal(Outcome.SKIPPED, note=_CHANGED)
             if files and error.errno in _NO_ROOM:
@@ -154,40 +192,42 @@ class Staging:
         others = (stem + suffix for suffix in self._suffixes if stem + suffix != base)
         return any(os.access(other, os.F_OK, dir_fd=folder) for other in others)
 
-    def _purge(self, some: _Some) -> list[Removal]:
+    def _purge(self, some: _Some, own: OwnFolder) -> list[Removal]:
         """Verify and unlink what was staged, once it had the time to settle."""
         if not all(isinstance(item, Removal) for item in some.items):
             time.sleep(max(some.since + SETTLE - time.monotonic(), 0))
         folders = Folders(self._directory)
         try:
             return [
-                item if isinstance(item, Removal) else self._purge_one(item, folders)
+                item if isinstance(item, Removal) else _purge_one(item, folders, own)
                 for item in some.items
             ]
         finally:
             folders.forget()
 
-    def _purge_one(self, staged: Staged, folders: Folders) -> Removal:
-        """Sidecars go first: a run killed in between finds the audio again, and finishes."""
-        freed = 0
-        folder = self._own.descriptor()
-        try:
-            for waiting_as, ref in staged:
-                status = os.stat(waiting_as, dir_fd=folder, follow_symlinks=False)
-                if ref_of(status) != ref:
-                    self._put_back(staged, folders)
-                    return Removal(Outcome.SKIPPED, note="it was being written to")
-                freed += _freed_by(status)
-            for waiting_as, _ in reversed(staged):
-                os.unlink(waiting_as, dir_fd=folder)
-        except OSError as error:
-            self._put_back(staged, folders)
-            return Removal(Outcome.FAILED, note=f"{shown(staged[0][0])}: {error.strerror}")
-        return Removal(Outcome.DONE, freed)
 
-    def _put_back(self, staged: Staged, folders: Folders) -> None:
-        for waiting_as, _ in staged:
-            self._own.put_back(waiting_as, folders)
+def _purge_one(staged: Staged, folders: Folders, own: OwnFolder) -> Removal:
+    """Sidecars go first: a run killed in between finds the audio again, and finishes."""
+    freed = 0
+    folder = own.descriptor()
+    try:
+        for waiting_as, ref in staged:
+            status = os.stat(waiting_as, dir_fd=folder, follow_symlinks=False)
+            if ref_of(status) != ref:
+                _put_back(staged, folders, own)
+                return Removal(Outcome.SKIPPED, note="it was being written to")
+            freed += _freed_by(status)
+        for waiting_as, _ in reversed(staged):
+            os.unlink(waiting_as, dir_fd=folder)
+    except OSError as error:
+        _put_back(staged, folders, own)
+        return Removal(Outcome.FAILED, note=f"{shown(staged[0][0])}: {error.strerror}")
+    return Removal(Outcome.DONE, freed)
+
+
+def _put_back(staged: Staged, folders: Folders, own: OwnFolder) -> None:
+    for waiting_as, _ in staged:
+        own.put_back(waiting_as, folders)
 
 
 def _status(name: str, folders: Folders) -> os.stat_result:
