@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from narration_cleanup.errors import ConfigError
 from narration_cleanup.settings import SETTINGS, Settings, load_settings
+from narration_cleanup.settings.mask import without_password
 from narration_cleanup.settings.show import init_text, show_lines, toml
 from tests.settings_help import harmless
 
@@ -85,7 +86,8 @@ NAME = TEXT.filter(lambda text: text != "none")
     queued=st.lists(
         st.integers(-(2**62), 2**62) | TEXT.map("q".__add__), min_size=1, max_size=3, unique=True
     ),
-    column=NAME.map("c".__add__),
+    # What looks like a place with a password is not shown as it is, whatever setting it is of.
+    column=NAME.map("c".__add__).filter(lambda text: without_password(text) == text),
     folder_name=TEXT.filter(lambda text: "://" not in text and "/" not in text),
     limit=st.integers(0, 2**53) | st.floats(0, 100).map(lambda share: f"{share:.15g}%"),
     switch=st.booleans(),

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from narration_cleanup.model import CacheSurvey, EntryBatch, Problem, Ref, Unmatched
+from narration_cleanup.model import (
+    CacheSurvey,
+    EntryBatch,
+    Figures,
+    Problem,
+    Ref,
+    Span,
+    Unmatched,
+)
 from narration_cleanup.progress import Progress
 
 
@@ -40,11 +48,13 @@ class Watched(_Glass):
         super().__init__(survey)
         self._progress = progress
 
-    def batches(self, *, last_used: bool = False) -> Iterator[EntryBatch]:
+    def batches(
+        self, *, last_used: bool = False, staying: Span | None = None
+    ) -> Iterator[EntryBatch]:
         """See ``CacheSurvey``."""
-        for batch in self._survey.batches(last_used=last_used):
+        for batch in self._survey.batches(last_used=last_used, staying=staying):
             yield batch
-            self._progress.advance(len(batch.entries))
+            self._progress.advance(len(batch.entries) + len(batch.counted.sizes))
 
 
 class OneVoice(_Glass):
@@ -60,7 +70,9 @@ class OneVoice(_Glass):
         self._voice_style = voice_style
         self._others = others
 
-    def batches(self, *, last_used: bool = False) -> Iterator[EntryBatch]:
+    def batches(
+        self, *, last_used: bool = False, staying: Span | None = None
+    ) -> Iterator[EntryBatch]:
         """See ``CacheSurvey``; of each batch only the entries of the voice style."""
         for batch in self._survey.batches(last_used=last_used):
             chosen = _Chosen(batch, self._voice_style)
@@ -80,6 +92,8 @@ class OneVoice(_Glass):
 
 class _Chosen:
     """The entries of a batch that have one voice style."""
+
+    counted = Figures()
 
     def __init__(self, batch: EntryBatch, voice_style: str) -> None:
         self._batch = batch

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -69,11 +69,32 @@ class CacheEntry(msgspec.Struct, frozen=True, gc=False):
     sidecars: tuple[str, ...] = ()
 
 
+class Figures(NamedTuple):
+    """Some entries by their figures alone: one size each, the instants of those that have one.
+
+    ``voice_styles`` has one for each, or is empty where there are none.
+    """
+
+    sizes: Sequence[int] = ()
+    created: Sequence[float] = ()
+    voice_styles: Sequence[str] = ()
+
+
+Span = tuple[float, float]
+"""From one instant to another, both included."""
+
+
 class EntryBatch(Protocol):
-    """Some entries in index order; ``ref`` makes the handle of one, only when it is needed."""
+    """Some entries in index order; ``ref`` makes the handle of one, only when it is needed.
+
+    ``counted`` are the figures of entries that are not among ``entries`` (see ``CacheSurvey``).
+    """
 
     @property
     def entries(self) -> Sequence[CacheEntry]: ...
+
+    @property
+    def counted(self) -> Figures: ...
 
     def ref(self, position: int) -> Ref: ...
 
@@ -106,6 +127,8 @@ class Unmatched(msgspec.Struct, frozen=True):
 class CacheSurvey(Protocol):
     """One look at a cache. Passes may be repeated and give the same answer.
 
+    Entries that were created within ``staying`` may be told by their figures alone: making a
+    value of each takes longer than all else that is done with one that stays.
     ``problems`` grows while ``batches`` is first consumed. ``unmatched`` and
     ``empty_files`` (the names of zero-byte audio and their mtime) need one whole pass before them.
     """
@@ -116,7 +139,9 @@ class CacheSurvey(Protocol):
     @property
     def empty_files(self) -> Mapping[str, float]: ...
 
-    def batches(self, *, last_used: bool = False) -> Iterator[EntryBatch]: ...
+    def batches(
+        self, *, last_used: bool = False, staying: Span | None = None
+    ) -> Iterator[EntryBatch]: ...
 
     def unmatched(self) -> Unmatched: ...
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from narration_cleanup.model import CacheEntry, Problem, Ref, StoredFile, Unmatched
+from narration_cleanup.model import (
+    CacheEntry,
+    Figures,
+    Problem,
+    Ref,
+    Span,
+    StoredFile,
+    Unmatched,
+)
 
 NOW = 1_795_435_200.0
 """2026-11-23 12:00 UTC."""
@@ -39,13 +47,14 @@ def stored(name: str, *, age: float, size: int = 1000) -> StoredFile:
 
 @dataclass
 class Entries:
-    """An ``EntryBatch`` whose refs are made of positions."""
+    """An ``EntryBatch`` whose refs are made of positions in the survey."""
 
     entries: Sequence[CacheEntry]
-    first: int
+    positions: Sequence[int]
+    counted: Figures
 
     def ref(self, position: int) -> Ref:
-        return self.first + position, 0, 0
+        return self.positions[position], 0, 0
 
 
 @dataclass
@@ -58,12 +67,24 @@ class Survey:
     free: int | None = None
     problems: Sequence[Problem] = ()
 
-    def batches(self, *, last_used: bool = False) -> Iterator[Entries]:
+    def batches(self, *, last_used: bool = False, staying: Span | None = None) -> Iterator[Entries]:
         for first in range(0, len(self.entries), 2):
-            yield Entries(self.entries[first : first + 2], first)
+            some = list(enumerate(self.entries))[first : first + 2]
+            told = [each for each in some if not _is_within(each[1].created_at, staying)]
+            counted = [each[1] for each in some if each not in told]
+            figures = Figures(
+                [each.size_bytes for each in counted],
+                [each.created_at for each in counted if each.created_at is not None],
+                [each.voice_style for each in counted],
+            )
+            yield Entries([each for _, each in told], [at for at, _ in told], figures)
 
     def unmatched(self) -> Unmatched:
         return self.found
 
     def free_bytes(self) -> int | None:
         return self.free
+
+
+def _is_within(created_at: float | None, span: Span | None) -> bool:
+    return span is not None and created_at is not None and span[0] <= created_at <= span[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import repeat
+from itertools import compress
 from typing import Protocol
 
 from narration_cleanup.beside import Beside
@@ -15,10 +15,12 @@ from narration_cleanup.errors import IndexChangedError
 from narration_cleanup.escape import shown
 from narration_cleanup.model import (
     CacheEntry,
+    Figures,
     Half,
     Problem,
     Ref,
     Severity,
+    Span,
     StoredFile,
     Unmatched,
 )
@@ -34,7 +36,7 @@ class Batch:
     ``needed`` are those of them that members name which cannot be judged, and so stay.
     """
 
-    __slots__ = ("_members", "_positions", "entries", "names", "needed")
+    __slots__ = ("_members", "_positions", "counted", "entries", "names", "needed")
 
     def __init__(
         self,
@@ -43,8 +45,10 @@ class Batch:
         entries: list[CacheEntry],
         names: list[str],
         needed: Sequence[str] = (),
+        counted: Figures = Figures(),  # noqa: B008 (it is immutable)
     ) -> None:
         """``positions`` are the members' that ``entries`` were made of."""
+        self.counted = counted
         self._members = members
         self._positions = positions
         self.entries = entries
@@ -123,14 +127,14 @@ class IndexSurvey:
         """Bytes free on the file system, where there is one."""
         return self._files.free_bytes()
 
-    def batches(self, *, last_used: bool = False) -> Iterator[Batch]:
+    def batches(self, *, last_used: bool = False, staying: Span | None = None) -> Iterator[Batch]:
         """Every entry that can be understood; the others become problems, in the first pass."""
         first_pass = not self._passes
         self._passes += 1
         problems = self.problems if first_pass else Problems()
         try:
             for members in index.members(self._index.read, self._index.size):
-                batch = self._batch(members, problems, last_used)
+                batch = self._batch(members, problems, last_used, staying)
                 if first_pass:
                     self._claimed.add(batch.names)
                     self.members_end = members.starts[-1]
@@ -174,38 +178,37 @@ class IndexSurvey:
                 if entry.file in missing:
                     yield entry, batch.ref(position)
 
-    def _batch(self, members: Members, problems: Problems, last_used: bool) -> Batch:
-        batch = self._plain_batch(members, last_used)
+    def _batch(
+        self, members: Members, problems: Problems, last_used: bool, staying: Span | None
+    ) -> Batch:
+        batch = self._plain_batch(members, last_used, staying)
         return batch or self._batch_with_oddities(members, problems, last_used)
 
-    def _plain_batch(self, members: Members, last_used: bool) -> Batch | None:
+    def _plain_batch(self, members: Members, last_used: bool, staying: Span | None) -> Batch | None:
         """The batch where every member is as the service writes it: by columns, which is quick."""
         values = [value for value in members.values if isinstance(value, IndexMember)]
         found = self._places.names_of([value.file_path for value in values])
         names = [name for name in found if name is not None]
         read_time = self._read_time
-        created = [read_time(value.created_at) for value in values]
-        if len(names) != len(members.values) or None in created:
+        read = [read_time(value.created_at) for value in values]
+        created = [instant for instant in read if instant is not None]
+        if len(names) != len(members.values) or len(created) != len(members.values):
             return None
-        used = (
-            [read_time(value.last_accessed) for value in values]
-            if last_used
-            else repeat(None, len(values))
-        )
-        columns = zip(members.keys, names, values, created, used, strict=True)
-        entries = [
-            CacheEntry(
-                key,
-                name,
-                size if (size := value.file_size) > 0 else 0,
-                created_at,
-                used_at,
-                value.voice_style,
-                value.variant_id,
+        positions: Sequence[int] = range(len(values))
+        counted = Figures()
+        if staying is not None:
+            first, last = staying
+            stays = [first <= instant <= last for instant in created]
+            positions = [position for position, it_stays in enumerate(stays) if not it_stays]
+            counted = _figures(list(compress(values, stays)), list(compress(created, stays)))
+        entries = []
+        for position in positions:
+            value = values[position]
+            used_at = read_time(value.last_accessed) if last_used else None
+            entries.append(
+                _entry(members.keys[position], names[position], value, created[position], used_at)
             )
-            for key, name, value, created_at, used_at in columns
-        ]
-        return Batch(members, range(len(entries)), entries, names)
+        return Batch(members, positions, entries, names, counted=counted)
 
     def _batch_with_oddities(self, members: Members, problems: Problems, last_used: bool) -> Batch:
         positions: list[int] = []
@@ -229,12 +232,7 @@ class IndexSurvey:
             if created_at is None:
                 problems.add(_unreadable_time(key, value))
             used_at = read_time(value.last_accessed) if last_used else None
-            size = max(value.file_size, 0)
-            entries.append(
-                CacheEntry(
-                    key, name, size, created_at, used_at, value.voice_style, value.variant_id
-                )
-            )
+            entries.append(_entry(key, name, value, created_at, used_at))
             positions.append(position)
             names.append(name)
         return Batch(members, positions, entries, names, needed)
@@ -244,6 +242,18 @@ class IndexSurvey:
         named = [] if file_path is None else [file_path.rpartition("/")[2]]
         names = named + [key + suffix for suffix in self._suffixes]
         return [name for name in names if "/" not in name and "\0" not in name]
+
+
+def _entry(
+    key: str, name: str, value: IndexMember, created_at: float | None, used_at: float | None
+) -> CacheEntry:
+    size = max(value.file_size, 0)
+    return CacheEntry(key, name, size, created_at, used_at, value.voice_style, value.variant_id)
+
+
+def _figures(values: Sequence[IndexMember], created: Sequence[float]) -> Figures:
+    sizes = [size if (size := value.file_size) > 0 else 0 for value in values]
+    return Figures(sizes, created, [value.voice_style for value in values])
 
 
 def _odd(key: str, value: Odd) -> Problem:

@@ -18,7 +18,16 @@ from narration_cleanup.cache.local import LocalCache
 from narration_cleanup.cache.mounts import mounts_of
 from narration_cleanup.cache.staging import Staging
 from narration_cleanup.cache.walk import Found, Walk
-from narration_cleanup.model import CacheEntry, Half, Problem, Ref, Severity, Unmatched
+from narration_cleanup.model import (
+    CacheEntry,
+    Figures,
+    Half,
+    Problem,
+    Ref,
+    Severity,
+    Span,
+    Unmatched,
+)
 from narration_cleanup.problems import Problems
 
 LARGE_FOLDER = 1 << 20
@@ -35,10 +44,11 @@ _ATIME_WARNINGS = {
 class FoundBatch:
     """Entries of some audio files; the key of each is its name below the root."""
 
-    __slots__ = ("_refs", "entries")
+    __slots__ = ("_refs", "counted", "entries")
 
     def __init__(self, found: Found, *, last_used: bool) -> None:
         self._refs = found.refs
+        self.counted = Figures(found.counted_sizes, found.counted_times)
         sidecars = found.sidecars
         used = found.times if last_used else repeat(None)
         columns = zip(found.names, found.sizes, found.times, used, strict=False)
@@ -84,23 +94,25 @@ class TreeSurvey:
         """Bytes free on the file system."""
         return self._directory.free_bytes()
 
-    def batches(self, *, last_used: bool = False) -> Iterator[FoundBatch]:
+    def batches(
+        self, *, last_used: bool = False, staying: Span | None = None
+    ) -> Iterator[FoundBatch]:
         """Every audio file below the directory; what is in the way is told in the first pass."""
         problems = Problems() if self._passes else self.problems
         self._passes += 1
-        for found in self._walk():
+        for found in self._walk(staying):
             for code, why, name, severity in found.obstacles:
                 problems.add(Problem(Half.CACHE, code, why, name, Severity(severity)))
             yield FoundBatch(found, last_used=last_used)
 
-    def _walk(self) -> Iterator[Found]:
+    def _walk(self, staying: Span | None) -> Iterator[Found]:
         """All audio; of a large cache a second process looks at one half."""
         if not self._is_large():
-            yield from self._share(None)
+            yield from self._share(None, staying)
             return
-        beside = Streamed(partial(self._share, 1))
+        beside = Streamed(partial(self._share, 1, staying))
         try:
-            for mine, other in zip_longest(self._share(0), beside):
+            for mine, other in zip_longest(self._share(0, staying), beside):
                 if mine is not None:
                     yield mine
                 if other is not None:
@@ -108,13 +120,14 @@ class TreeSurvey:
         finally:
             beside.close()
 
-    def _share(self, share: int | None) -> Iterator[Found]:
+    def _share(self, share: int | None, staying: Span | None) -> Iterator[Found]:
         walk = Walk(
             self._directory,
             self._suffixes,
             self._mounts.below,
             by_atime=self._by_atime,
             share=share,
+            staying=staying,
         )
         return walk.groups()
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from itertools import compress, islice
 from typing import NamedTuple
 
 from narration_cleanup.cache.directory import OWN_FOLDER, Directory, open_folder, what_it_is
 from narration_cleanup.cache.folders import MOST_LEVELS
 from narration_cleanup.cache.listing import group_ref
-from narration_cleanup.model import Ref, Severity
+from narration_cleanup.model import Ref, Severity, Span
 
 SIDECAR_SUFFIXES = (".json", ".vtt", ".srt", ".txt", ".pho")
 """What goes with audio of the same stem: its subtitles, its text, its phonemes."""
@@ -28,7 +28,8 @@ class Found(NamedTuple):
     """Some audio by columns, of plain values only, so that it can be sent by another process.
 
     Names are relative to the root; sizes (bytes) include the sidecars'; times are instants;
-    ``sidecars`` has the names of those that have any, by position.
+    ``sidecars`` has the names of those that have any, by position. Of audio whose time lies in
+    the span that was given there are only figures: ``counted_sizes`` and ``counted_times``.
     """
 
     names: list[str]
@@ -37,6 +38,8 @@ class Found(NamedTuple):
     refs: list[Ref]
     sidecars: dict[int, tuple[str, ...]]
     obstacles: list[Obstacle]
+    counted_sizes: list[int]
+    counted_times: list[float]
 
 
 class _Marks:
@@ -58,7 +61,7 @@ class Walk:
     """One walk over a directory. ``by_atime``: times are those of the last use.
 
     ``share`` 0 or 1: only the audio whose inode is even or odd; what is in the way of the whole is
-    told with the even ones.
+    told with the even ones. Of audio whose time lies in ``staying`` only figures are told.
     """
 
     def __init__(
@@ -69,12 +72,14 @@ class Walk:
         *,
         by_atime: bool,
         share: int | None = None,
+        staying: Span | None = None,
     ) -> None:
         self._directory = directory
         self._suffixes = audio_suffixes
         self._mount_points = mount_points
         self._by_atime = by_atime
         self._share = share
+        self._staying = staying
         self._sidecar_marks = _Marks()
         self._names: list[str] = []
         self._audio: list[os.stat_result] = []
@@ -94,22 +99,43 @@ class Walk:
 
     def _group(self) -> Found:
         """What was found since the last group, by columns."""
-        audio, sidecars = self._audio, self._sidecars
+        names, audio, sidecars = self._names, self._audio, self._sidecars
         sizes = [status.st_size for status in audio]
         if self._by_atime:
             times = [status.st_atime for status in audio]
-            refs = [group_ref(status, by_atime=True) for status in audio]
         else:
             times = [status.st_mtime for status in audio]
-            refs = [(status.st_ino, status.st_size, status.st_mtime_ns) for status in audio]
         for position, group in sidecars.items():
-            statuses = [status for _, status in group]
-            sizes[position] += sum(status.st_size for status in statuses)
-            refs[position] = group_ref(audio[position], statuses, by_atime=self._by_atime)
-        named = {position: tuple(n for n, _ in group) for position, group in sidecars.items()}
-        found = Found(self._names, sizes, times, refs, named, self._obstacles)
+            sizes[position] += sum(status.st_size for _, status in group)
+        told: Sequence[int] = range(len(names))
+        counted_sizes: list[int] = []
+        counted_times: list[float] = []
+        if self._staying is not None:
+            first, last = self._staying
+            stays = [first <= time <= last for time in times]
+            counted_sizes = list(compress(sizes, stays))
+            counted_times = list(compress(times, stays))
+            told = [position for position, it_stays in enumerate(stays) if not it_stays]
+        found = Found(
+            [names[position] for position in told],
+            [sizes[position] for position in told],
+            [times[position] for position in told],
+            [self._ref(position) for position in told],
+            {
+                nth: tuple(name for name, _ in sidecars[position])
+                for nth, position in enumerate(told if sidecars else ())
+                if position in sidecars
+            },
+            self._obstacles,
+            counted_sizes,
+            counted_times,
+        )
         self._names, self._audio, self._sidecars, self._obstacles = [], [], {}, []
         return found
+
+    def _ref(self, position: int) -> Ref:
+        statuses = [status for _, status in self._sidecars.get(position, ())]
+        return group_ref(self._audio[position], statuses, by_atime=self._by_atime)
 
     def _folder(self, fd: int, prefix: str, level: int) -> Iterator[Found]:
         has_sidecars = self._mark_sidecars(fd)

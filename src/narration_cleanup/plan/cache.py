@@ -22,7 +22,7 @@ from narration_cleanup.model import (
     Unmatched,
 )
 from narration_cleanup.plan.eviction import plan_evictions
-from narration_cleanup.plan.policy import FUTURE_TOLERANCE, HOUR, CachePolicy
+from narration_cleanup.plan.policy import HOUR, CachePolicy
 from narration_cleanup.plan.rules import Rules
 from narration_cleanup.plan.types import CachePlan
 from narration_cleanup.plan.wording import DAYS, age_past
@@ -61,7 +61,9 @@ def plan_cache(
 def _plan_entries(survey: CacheSurvey, rules: Rules, *, explain: bool) -> CachePlan:
     totals, staying = CacheTotals(ttl=rules.policy.ttl), CacheTotals(ttl=rules.policy.ttl)
     plan = CachePlan(Actions(CacheAction), totals, Problems(), explain, staying=staying)
-    for batch in survey.batches():
+    staying_for_sure = None if explain else rules.staying
+    for batch in survey.batches(staying=staying_for_sure):
+        staying.count(batch.counted, rules.now)
         going = _plan_batch(plan, batch, rules)
         if going:
             totals.count_entries([batch.entries[position] for position in going], rules.now)
@@ -87,7 +89,7 @@ def _plan_batch(plan: CachePlan, batch: EntryBatch, rules: Rules) -> set[int]:
             continue
         plan.remove(entry, verdict, batch.ref(position))
         going.add(position)
-    latest = rules.now + FUTURE_TOLERANCE
+    latest = rules.latest
     for entry in [entry for entry in entries if (entry.created_at or 0.0) > latest]:
         plan.problems.add(_future(entry))
     for key, why in _living_longer(entries, rules) if plan.explain else ():

@@ -6,8 +6,14 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from narration_cleanup.actions import Reason
-from narration_cleanup.model import CacheEntry, StoredFile
-from narration_cleanup.plan.policy import DAY, EMPTY_AUDIO_AGE, HOUR, CachePolicy
+from narration_cleanup.model import CacheEntry, Span, StoredFile
+from narration_cleanup.plan.policy import (
+    DAY,
+    EMPTY_AUDIO_AGE,
+    FUTURE_TOLERANCE,
+    HOUR,
+    CachePolicy,
+)
 from narration_cleanup.plan.types import Verdict
 from narration_cleanup.plan.wording import DAYS, age_past
 
@@ -26,6 +32,12 @@ class Rules:
         self.empty_files: Mapping[str, float] = {}
         shortest = min([policy.ttl, *policy.ttl_by_voice_style.values()])
         self.earliest_cutoff = now - shortest
+        self.latest = now + FUTURE_TOLERANCE
+
+    @property
+    def staying(self) -> Span | None:
+        """Entries created within it stay for sure, and nothing is to be told of them."""
+        return None if self.empty_files else (self.earliest_cutoff, self.latest)
 
     def candidates(self, entries: Sequence[CacheEntry]) -> list[int]:
         """Positions of the entries that may go: the rest is not worth a call for each."""

@@ -12,7 +12,7 @@ from narration_cleanup.cache.bucket.objects import Objects, ref_of
 from narration_cleanup.cache.bucket.place import Place
 from narration_cleanup.cache.bucket.removing import ABSENT, CHANGED, Remover
 from narration_cleanup.cache.walk import SIDECAR_SUFFIXES
-from narration_cleanup.model import CacheEntry, Ref, Unmatched
+from narration_cleanup.model import CacheEntry, Figures, Ref, Span, Unmatched
 from narration_cleanup.problems import Problems
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ class ObjectBatch:
     """Entries of some audio; the key of each is its name below the place."""
 
     __slots__ = ("_found", "entries")
+
+    counted = Figures()
 
     def __init__(self, found: Sequence[Sequence[ObjectMeta]], *, last_used: bool) -> None:
         self._found = found
@@ -48,7 +50,9 @@ class PlainSurvey:
         """A bucket has no end that is known."""
         return None
 
-    def batches(self, *, last_used: bool = False) -> Iterator[ObjectBatch]:
+    def batches(
+        self, *, last_used: bool = False, staying: Span | None = None
+    ) -> Iterator[ObjectBatch]:
         """Every audio object below the place."""
         found: list[Sequence[ObjectMeta]] = []
         metas = (meta for page in self._objects.pages() for meta in page)
