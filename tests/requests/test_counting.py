@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from narration_cleanup.model import ACTIVE, RequestStatus
 from narration_cleanup.requests import counting
-from narration_cleanup.requests.counting import PageReader, Row
+from narration_cleanup.requests.counting import PageReader, Row, Span
 from narration_cleanup.requests.layout import Layout, read_layout
 from narration_cleanup.requests.mapping import RequestMapping, Statuses
 
+WHOLE = Span(None, None)
 MAPPINGS = [
     RequestMapping(),
     RequestMapping(
@@ -44,12 +45,13 @@ def page_of(
             [(number * 7, number, raw) for number, raw in enumerate(raws, 1)],
         )
         layout = read_layout(connection, mapping, "here")
-        page = PageReader(layout, mapping).count(connection, None, 1_000, keep=keep)
+        page = PageReader(layout, mapping).count(connection, WHOLE, 1_000, keep=keep)
         rows = connection.execute(
             "SELECT request_id, status, created_at, NULL, NULL, NULL, rowid FROM requests "
             "ORDER BY rowid"
         ).fetchall()
-    assert page.span == (None, None)
+    assert page.span == WHOLE
+    assert page.is_last
     return page.counts, page.active, rows
 
 

@@ -31,10 +31,12 @@ class Span(NamedTuple):
 class Page(NamedTuple):
     """A page counted: its rows by raw status, and what it took to read it, in seconds.
 
-    ``active`` are its active rows, as ``RowReader`` takes them, where they were asked for.
+    ``is_last``: no row comes after it. ``active`` are its active rows, as ``RowReader`` takes
+    them, where they were asked for.
     """
 
     span: Span
+    is_last: bool
     counts: Counter[object]
     active: list[Row]
     seconds: float
@@ -57,26 +59,23 @@ class PageReader:
         ]
         self._named = {place: raw for raw, place in reversed(self._finished)}
 
-    def count(
-        self, connection: sqlite3.Connection, low: Row | None, size: int, *, keep: bool
-    ) -> Page:
-        """The page of ``size`` rows that begins after ``low``; ``keep`` its active rows."""
+    def count(self, connection: sqlite3.Connection, rest: Span, size: int, *, keep: bool) -> Page:
+        """The first ``size`` rows of ``rest`` as a page; ``keep`` its active rows."""
         begun = time.perf_counter()
-        after, known = self._within(Span(low, None))
+        found = self._by_one_pass(connection, rest, size) if keep else None
+        if found is not None:
+            return Page(*found, time.perf_counter() - begun)
+        within, keys = self._within(rest)
         high = connection.execute(
-            f"SELECT {self._keys} FROM {self._layout.table} WHERE {after} "
+            f"SELECT {self._keys} FROM {self._layout.table} WHERE {within} "
             f"ORDER BY {self._keys} LIMIT 1 OFFSET {size - 1}",
-            known,
+            keys,
         ).fetchone()
-        span = Span(low, high)
-        found = self._by_one_pass(connection, span, size) if keep else None
-        if found is None:
-            counts, active = self._by_groups(connection, span), []
-            if keep and self.words_of(counts) & set(ACTIVE):
-                active = self.select(connection, span, self._active)
-        else:
-            counts, active = found
-        return Page(span, counts, active, time.perf_counter() - begun)
+        span = Span(rest.low, high or rest.high)
+        counts, active = self._by_groups(connection, span), []
+        if keep and self.words_of(counts) & set(ACTIVE):
+            active = self.select(connection, span, self._active)
+        return Page(span, high is None, counts, active, time.perf_counter() - begun)
 
     def select(
         self, connection: sqlite3.Connection, span: Span, values: Sequence[StatusValue]
@@ -97,25 +96,25 @@ class PageReader:
         return self._words.get(raw) if isinstance(raw, (str, int, float)) else None
 
     def _by_one_pass(
-        self, connection: sqlite3.Connection, span: Span, size: int
-    ) -> tuple[Counter[object], list[Row]] | None:
-        """Counts, and the active rows; ``None`` where that is not the quickest way.
+        self, connection: sqlite3.Connection, rest: Span, size: int
+    ) -> tuple[Span, bool, Counter[object], list[Row]] | None:
+        """A page but for its time; ``None`` where that is not the quickest way.
 
         Most rows ended long ago. They are counted by one sum with a field of bits for each such
         status, in half the time of grouping; the others are noted, and read by their rowids.
         """
         if not self._layout.by_rowid:
             return None
-        within, keys = self._within(span)
+        within, keys = self._within(rest)
         # The unary plus takes the column's affinity away: raw values are compared as Python does.
         weights = " ".join(f"WHEN ? THEN {1 << _FIELD * place}" for _, place in self._finished)
         weight = f"CASE +{self._layout.column('status')} COLLATE BINARY {weights} ELSE 0 END"
         if not weights:
             weight = "0"
-        total, others = connection.execute(
-            f"SELECT sum(weight), group_concat(CASE weight WHEN 0 THEN key END) FROM "
-            f"(SELECT {weight} AS weight, {self._keys} AS key FROM {self._layout.table} "
-            f"WHERE {within})",
+        number, highest, total, others = connection.execute(
+            f"SELECT count(*), max(key), sum(weight), group_concat(CASE weight WHEN 0 THEN key END)"
+            f" FROM (SELECT {weight} AS weight, {self._keys} AS key FROM {self._layout.table}"
+            f" WHERE {within} ORDER BY {self._keys} LIMIT {size})",
             (*(raw for raw, _ in self._finished), *keys),
         ).fetchone()
         if others is not None and others.count(",") >= size // _FEW:
@@ -130,7 +129,8 @@ class PageReader:
             if count := (total or 0) >> _FIELD * place & (1 << _FIELD) - 1:
                 counts[raw] = count
         active = [row for row in rows if self._word(row[SELECTED.index("status")]) in ACTIVE]
-        return counts, active
+        is_last = number < size
+        return Span(rest.low, rest.high if is_last else (highest,)), is_last, counts, active
 
     def _by_groups(self, connection: sqlite3.Connection, span: Span) -> Counter[object]:
         within, keys = self._within(span)

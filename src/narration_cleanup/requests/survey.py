@@ -101,10 +101,10 @@ class SqliteSurvey:
         if self._counted is None:
             counted: list[_Counted] = []
             self._counts.clear()
-            low: Row | None = None
+            rest = Span(None, None)
             size = PAGE
             while True:
-                page = look(self._path, partial(self._count, low=low, size=size))
+                page = look(self._path, partial(self._count, rest=rest, size=size))
                 words = self._reader.words_of(page.counts)
                 counted.append(
                     _Counted(page.span, bool(words & set(ACTIVE)), bool(words & set(FINISHED)))
@@ -114,15 +114,15 @@ class SqliteSurvey:
                     self._kept.extend(page.active)
                     if len(self._kept) > KEPT:
                         self._kept = None
-                low = page.span.high
-                if low is None:
+                if page.is_last:
                     break
+                rest = Span(page.span.high, None)
                 size = fitting(size, page.seconds, LONG, least=min(PAGE, _LEAST), most=_MOST)
             self._counted = counted
         return self._counted
 
-    def _count(self, connection: sqlite3.Connection, low: Row | None, size: int) -> Page:
-        return self._reader.count(connection, low, size, keep=self._kept is not None)
+    def _count(self, connection: sqlite3.Connection, rest: Span, size: int) -> Page:
+        return self._reader.count(connection, rest, size, keep=self._kept is not None)
 
 
 def _read(
