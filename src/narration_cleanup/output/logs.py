@@ -24,7 +24,7 @@ from narration_cleanup.actions import (
 from narration_cleanup.escape import shown, shown_line
 from narration_cleanup.model import Problem, Severity
 from narration_cleanup.output.repeated import and_more, gathered
-from narration_cleanup.output.streams import allow_any_character, write_or_wait
+from narration_cleanup.output.streams import Lines, allow_any_character
 from narration_cleanup.output.words import MB, count, entries, iso
 from narration_cleanup.result import CacheResult, Outcomes, RequestResult, Result, RunOutcome
 
@@ -88,9 +88,10 @@ class Log:
         muted: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._stream = sys.stderr if stream is None else stream
-        allow_any_character(self._stream)
-        self._priorities = form is LogFormat.TEXT and is_journal(self._stream)
+        stream = sys.stderr if stream is None else stream
+        allow_any_character(stream)
+        self._lines = Lines(stream)
+        self._priorities = form is LogFormat.TEXT and is_journal(stream)
         self._form = form
         self._quiet = quiet
         self._verbose = verbose
@@ -118,7 +119,8 @@ class Log:
 
     def cache_done(self, cache: CacheResult) -> None:
         """What was removed and freed: expired entries always, the other reasons where any."""
-        self._actions_of_cache(cache)
+        with self._lines.in_blocks():
+            self._actions_of_cache(cache)
         for reason in CACHE_REASONS:
             removed = cache.removed_by_reason.get(reason, 0)
             if not removed and reason is not Reason.EXPIRED:
@@ -142,7 +144,8 @@ class Log:
 
     def requests_done(self, requests: RequestResult) -> None:
         """Each cancelled request with its age, then their number; deletions where any."""
-        self._actions_of_requests(requests)
+        with self._lines.in_blocks():
+            self._actions_of_requests(requests)
         cancelled = requests.cancelled_count
         self._routine(
             "cancelled",
@@ -227,7 +230,7 @@ class Log:
         else:
             priority = f"<{level.value}>" if self._priorities else ""
             line = f"{priority}{level.name} - {message}\n"
-        write_or_wait(self._stream, line)
+        self._lines.write(line)
 
     def _routine(
         self, event: str, message: str, level: Level = Level.INFO, /, **fields: Field

@@ -12,6 +12,9 @@ from typing import TextIO
 
 from narration_cleanup.errors import CleanupError
 
+_BLOCK = 4096
+"""Characters that are written together at least, where there are many lines."""
+
 
 @contextmanager
 def until_closed(stream: TextIO) -> Iterator[None]:
@@ -64,6 +67,38 @@ def write_or_wait(stream: TextIO, line: str) -> None:
     except (OSError, ValueError):
         atexit.unregister(let_go)
         atexit.register(let_go, stream)
+
+
+class Lines:
+    """Writes lines that are not worth stopping for: each at once, or many of them in blocks."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._waiting: list[str] = []
+        self._size = 0
+        self._enough = 0
+
+    def write(self, line: str) -> None:
+        """Write one line, or let it wait for its block."""
+        self._waiting.append(line)
+        self._size += len(line)
+        if self._size >= self._enough:
+            self._flush()
+
+    @contextmanager
+    def in_blocks(self) -> Iterator[None]:
+        """Lines wait until there is a block of them: the writing of each took longest of all."""
+        self._enough = _BLOCK
+        try:
+            yield
+        finally:
+            self._enough = 0
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            write_or_wait(self._stream, "".join(self._waiting))
+            self._waiting, self._size = [], 0
 
 
 def let_go(stream: TextIO) -> None:

@@ -49,9 +49,11 @@ class RowReader:
     def active_row(self, row: Sequence[object], problems: Problems) -> GenerationRequest | None:
         """A waiting or running request; ``None``, and a problem, where it cannot be judged."""
         identity, raw_status, created, started, heartbeat, _, *place = row
-        guard = (raw_status, created, started, heartbeat)
         status = self._status(raw_status)
-        if status is None or not _usable(identity, guard, problems):
+        if status is None or not _is_usable(identity, problems):
+            return None
+        guard = _guard(identity, (raw_status, created, started, heartbeat), problems)
+        if guard is None:
             return None
         created_at = self._created_at(created)
         if created_at is None:
@@ -69,16 +71,18 @@ class RowReader:
             started_at,
             heartbeat_at,
             None,
-            _scalars(guard),
+            guard,
             _place(place),
         )
 
     def finished_row(self, row: Sequence[object], problems: Problems) -> GenerationRequest | None:
         """An ended request; ``None`` where it does not say when it ended."""
         identity, raw_status, created, started, _, completed, *place = row
-        guard = (raw_status, created, started, completed)
         status = self._status(raw_status)
-        if status is None or completed is None or not _usable(identity, guard, problems):
+        if status is None or completed is None or not _is_usable(identity, problems):
+            return None
+        guard = _guard(identity, (raw_status, created, started, completed), problems)
+        if guard is None:
             return None
         finished_at = self._completed_at(completed)
         if finished_at is None:
@@ -92,7 +96,7 @@ class RowReader:
             self._started_at(started),
             None,
             finished_at,
-            _scalars(guard),
+            guard,
             _place(place),
         )
 
@@ -151,30 +155,37 @@ def _unknown_status(raw: object) -> str:
 _WORDS = frozenset(status.value for status in RequestStatus)
 
 
-def _usable(identity: object, values: Sequence[object], problems: Problems) -> TypeGuard[str | int]:
-    """Whether a guarded statement can name this row and what it was."""
-    if not isinstance(identity, (str, int)) or not _is_scalar(identity):
-        problems.add(
-            Problem(
-                Half.REQUESTS,
-                "unreadable_id",
-                f"an id that is neither text nor a whole number ({_kind(identity)}): left alone",
-                shown(identity),
-            )
+def _is_usable(identity: object, problems: Problems) -> TypeGuard[str | int]:
+    """Whether a statement can name this row."""
+    if isinstance(identity, (str, int)) and _is_scalar(identity):
+        return True
+    problems.add(
+        Problem(
+            Half.REQUESTS,
+            "unreadable_id",
+            f"an id that is neither text nor a whole number ({_kind(identity)}): left alone",
+            shown(identity),
         )
-        return False
-    odd = next((value for value in values if not _is_scalar(value)), None)
-    if odd is not None:
-        problems.add(
-            Problem(
-                Half.REQUESTS,
-                "unreadable_value",
-                f"status or a time is {_kind(odd)}: left alone",
-                str(identity),
-            )
+    )
+    return False
+
+
+def _guard(identity: str | int, values: Sequence[object], problems: Problems) -> Guard | None:
+    """What the row was, as a statement can ask for it; ``None``, and a problem, where it cannot."""
+    scalars = [value for value in values if _is_scalar(value)]
+    if len(scalars) == len(values):
+        first, second, third, fourth = scalars
+        return first, second, third, fourth
+    odd = next(value for value in values if not _is_scalar(value))
+    problems.add(
+        Problem(
+            Half.REQUESTS,
+            "unreadable_value",
+            f"status or a time is {_kind(odd)}: left alone",
+            str(identity),
         )
-        return False
-    return True
+    )
+    return None
 
 
 def _unreadable(identity: str | int, role: str, value: object) -> Problem:
@@ -202,8 +213,3 @@ def _kind(value: object) -> str:
 
 def _place(rest: Sequence[object]) -> int | None:
     return rest[0] if rest and isinstance(rest[0], int) else None
-
-
-def _scalars(values: Sequence[object]) -> Guard:
-    first, second, third, fourth = (value if _is_scalar(value) else None for value in values)
-    return first, second, third, fourth
