@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from narration_cleanup import job
+from narration_cleanup.cache.directory import Directory
 from narration_cleanup.cache.indexed import IndexedDirectory
 from narration_cleanup.errors import HalfError
 from narration_cleanup.opening import Halves
 from narration_cleanup.plan import CachePolicy, RequestPolicy
+from narration_cleanup.plan.policy import DAY
 from narration_cleanup.planning import survey_and_plan
 from narration_cleanup.progress import NoProgress
 from narration_cleanup.result import Result, RunOutcome
@@ -69,6 +71,36 @@ def test_a_fault_of_the_short_look_leads_to_the_long_one(
         result = run(halves)
         assert job.left_in_cache(halves, result) is None
     assert result.outcome is RunOutcome.SUCCESS
+
+
+def test_each_removed_file_is_looked_for_again_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of entries as the index follows, the others when all is done."""
+    entries = [EntrySpec(age=timedelta(days=days)) for days in (9, 8, 1)]
+    sample = make_cache(tmp_path / "cache", entries=entries)
+    partial = sample.directory / "upload.part"
+    partial.write_bytes(b"half of it")
+    os.utime(partial, (NOW - 2 * DAY, NOW - 2 * DAY))
+    looked_for: list[str] = []
+    status = Directory.status
+
+    def noting(directory: Directory, name: str) -> os.stat_result | None:
+        if begun:
+            looked_for.append(name)
+        return status(directory, name)
+
+    monkeypatch.setattr(Directory, "status", noting)
+    begun = False
+    with halves_of(sample) as halves:
+        result = Result(NOW, dry_run=False)
+        policies = CachePolicy(partial_ttl=DAY), RequestPolicy()
+        plans = survey_and_plan(halves, policies, NOW, NoProgress())
+        begun = True
+        job.run(halves, plans, result, Stop(), NoProgress(), Silent())
+        assert job.left_in_cache(halves, result) is not None
+    looked_for = [name for name in looked_for if name != sample.index.name]
+    assert looked_for == [*(entry.name for entry in sample.entries[:2]), partial.name]
 
 
 def test_work_that_cannot_be_looked_at_again_is_no_success(tmp_path: Path) -> None:

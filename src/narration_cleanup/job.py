@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Protocol
 
-from narration_cleanup.actions import CacheAction, Outcome, Reason, RequestAction
+from narration_cleanup.actions import CacheAction, Outcome, Reason, RemoveEntry, RequestAction
 from narration_cleanup.apply import apply_cache, apply_requests
 from narration_cleanup.errors import HalfError
 from narration_cleanup.model import Half, Problem, Severity
@@ -105,13 +105,18 @@ def reached(halves: Halves, result: Result) -> Halves:
 def left_in_cache(halves: Halves, result: Result) -> CachePlan | None:
     """How the cache stands after all that was planned was done, if nobody has changed it since.
 
-    ``None`` where that has to be found out by a second look at everything.
+    ``None`` where that has to be found out by a second look at everything. An entry left the
+    index only when its file had been looked for again: here the other files are.
     """
     store, cache = halves.cache, result.cache
     if store is None or cache is None or cache.removed_count != len(cache.plan.actions):
         return None
     left = plan_left(cache.plan)
-    removed = (action.file for action in cache.plan.actions)
+    removed = (
+        action.file
+        for action in cache.plan.actions
+        if not (store.has_index and isinstance(action, RemoveEntry))
+    )
     try:
         return left if left is not None and store.settled(removed) else None
     except (HalfError, OSError):  # the second look says what is wrong

@@ -95,7 +95,7 @@ class CacheStore(Protocol):
 
         They may be gone through more than once.
 
-        Only those that are still what was surveyed, and whose file is gone.
+        Only those that are still what was surveyed, and whose file is looked for now and gone.
         """
 
     def settled(self, files: Iterable[str]) -> bool:
