@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -48,6 +52,42 @@ def test_process_that_is_killed_leaves_the_work_to_be_done_here() -> None:
         return 7
 
     assert Beside(work, fork=True).result() == 7
+
+
+def test_a_process_ends_soon_after_its_parent_is_killed() -> None:
+    """One that waited for itself to read would hold the run lock for ever."""
+    killing = (
+        "import os, signal\n"
+        "from narration_cleanup.beside import Beside\n"
+        "def work():\n"
+        "    os.kill(os.getppid(), signal.SIGKILL)\n"
+        "    return bytes(1_000_000)\n"
+        "Beside(work, fork=True).result()\n"
+    )
+    # The other process has the output too: it is closed when both have ended.
+    with subprocess.Popen([sys.executable, "-c", killing], stdout=subprocess.PIPE) as parent:
+        assert parent.communicate(timeout=60)[0] == b""
+    assert parent.returncode == -signal.SIGKILL
+
+
+def test_an_end_is_told_also_where_the_caller_ignores_the_ends_of_processes() -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert Beside(os.getpid, fork=True).result() != os.getpid()
+        stream = Streamed(lambda: iter([(1,)]))
+        assert list(stream) == [(1,)]
+        stream.close()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_where_there_is_no_pipe_the_work_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> tuple[int, int]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "pipe", none)
+    assert Beside(os.getpid, fork=True).result() == os.getpid()
+    assert list(Streamed(lambda: iter([(os.getpid(),)]))) == [(os.getpid(),)]
 
 
 def test_nothing_is_forked_beside_other_threads(monkeypatch: pytest.MonkeyPatch) -> None:

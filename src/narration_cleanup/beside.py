@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from narration_cleanup.errors import HalfError
@@ -18,6 +19,53 @@ _SIZE = 8
 """Bytes that say how many follow: ``marshal`` reads from bytes much faster than from a file."""
 
 
+class _Process:
+    """A forked process, and the pipe that it tells its results through."""
+
+    def __init__(self, pid: int, pipe: int) -> None:
+        self._pid = pid
+        self.pipe = pipe
+
+    def ended_well(self) -> bool:
+        """Wait for its end; whether it went as it should."""
+        os.close(self.pipe)
+        _, status = os.waitpid(self._pid, 0)
+        return os.waitstatus_to_exitcode(status) == 0
+
+    def end(self) -> None:
+        """Stop what nobody waits for any more."""
+        os.kill(self._pid, signal.SIGKILL)
+        self.ended_well()
+
+
+def _forked(tell: Callable[[int], None]) -> _Process | None:
+    """A process that does ``tell`` with a pipe to write to; ``None`` where none can be had.
+
+    ``tell`` never returns.
+    """
+    if _other_threads():
+        return None
+    try:
+        reading, writing = os.pipe()
+    except OSError:
+        return None
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        # As some callers leave it: then nobody is told how a process ended.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(reading)
+        os.close(writing)
+        return None
+    if not pid:
+        # Else, with its parent gone, it would wait for itself to read, and hold the run lock.
+        os.close(reading)
+        tell(writing)
+    os.close(writing)
+    return _Process(pid, reading)
+
+
 class Beside(Generic[T]):
     """``work`` begun in a forked process, where one can be had; ``result`` waits for it.
 
@@ -27,50 +75,28 @@ class Beside(Generic[T]):
 
     def __init__(self, work: Callable[[], T], *, fork: bool) -> None:
         self._work = work
-        self._child = 0
-        self._pipe = -1
-        if fork and not _other_threads():
-            self._begin()
+        self._process = _forked(partial(_tell, work)) if fork else None
 
     def result(self) -> T:
         """What ``work`` returns; raises what it raises here."""
-        if not self._child:
+        process = self._process
+        if process is None:
             return self._work()
         import pickle
 
-        told = b""
-        with open(self._pipe, "rb", closefd=False) as pipe:
+        with open(process.pipe, "rb", closefd=False) as pipe:
             told = pipe.read()
-        if not self._reap() or not told:
+        self._process = None
+        if not process.ended_well() or not told:
             return self._work()
         result: T = pickle.loads(told)
         return result
 
     def close(self) -> None:
         """Stop what nobody waits for any more."""
-        if self._child:
-            os.kill(self._child, signal.SIGKILL)
-            self._reap()
-
-    def _begin(self) -> None:
-        reading, writing = os.pipe()
-        try:
-            self._child = os.fork()
-        except OSError:
-            os.close(reading)
-            os.close(writing)
-            return
-        if not self._child:
-            _tell(self._work, writing)
-        os.close(writing)
-        self._pipe = reading
-
-    def _reap(self) -> bool:
-        """Wait for the process; whether it ended well."""
-        os.close(self._pipe)
-        child, self._child = self._child, 0
-        _, status = os.waitpid(child, 0)
-        return os.waitstatus_to_exitcode(status) == 0
+        process, self._process = self._process, None
+        if process is not None:
+            process.end()
 
 
 class Streamed:
@@ -82,19 +108,16 @@ class Streamed:
 
     def __init__(self, make: Callable[[], Iterator[tuple[Any, ...]]]) -> None:
         self._make = make
-        self._child = 0
-        self._pipe = -1
-        if not _other_threads():
-            self._begin()
+        self._process = _forked(partial(_send, make))
 
     def __iter__(self) -> Iterator[Any]:
         """Raises ``HalfError`` where the process ends before its time."""
-        if not self._child:
+        if self._process is None:
             yield from self._make()
             return
         import marshal
 
-        with open(self._pipe, "rb", buffering=_PIECE, closefd=False) as pipe:
+        with open(self._process.pipe, "rb", buffering=_PIECE, closefd=False) as pipe:
             while True:
                 try:
                     size = int.from_bytes(pipe.read(_SIZE))
@@ -110,26 +133,9 @@ class Streamed:
 
     def close(self) -> None:
         """End the process, if it has not ended."""
-        if self._child:
-            child, self._child = self._child, 0
-            os.close(self._pipe)
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-
-    def _begin(self) -> None:
-        reading, writing = os.pipe()
-        try:
-            self._child = os.fork()
-        except OSError:
-            os.close(reading)
-            os.close(writing)
-            return
-        if not self._child:
-            os.close(reading)
-            _widen(writing)
-            _send(self._make, writing)
-        os.close(writing)
-        self._pipe = reading
+        process, self._process = self._process, None
+        if process is not None:
+            process.end()
 
 
 def _send(make: Callable[[], Iterator[tuple[Any, ...]]], pipe: int) -> None:
@@ -140,6 +146,7 @@ def _send(make: Callable[[], Iterator[tuple[Any, ...]]], pipe: int) -> None:
     try:
         import marshal
 
+        _widen(pipe)
         with open(pipe, "wb", buffering=_PIECE) as stream:
 
             def tell(kind: str, values: tuple[Any, ...]) -> None:
