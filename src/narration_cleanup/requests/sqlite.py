@@ -37,6 +37,7 @@ _IDS = 500
 """Ids or rowids asked for in one statement; SQLite takes 999 values at least."""
 _STATEMENTS = 4
 """Such statements in one read transaction: a few milliseconds (see ``survey.PAGE``)."""
+_NO_ROW = (None, None)
 
 Change = CancelRequest | DeleteRequest
 One = Callable[[sqlite3.Connection, Change], Outcome]
@@ -98,18 +99,19 @@ class SqliteRequests:
     def settled(self, actions: Iterable[Change]) -> bool:
         """See ``RequestStore``; the rows alone are read again, where they were found."""
         waiting = iter(actions)
+        raws: set[object] = set()
         while some := list(islice(waiting, _IDS * _STATEMENTS)):
             found = self._rows_at([action.place for action in some])
             if found is None:
                 return False
-            there = [(action, found.get(action.place)) for action in some]
-            left = [(action, row[1]) for action, row in there if row and row[0] == action.id]
-            cancelled = [raw for action, raw in left if isinstance(action, CancelRequest)]
-            if len(cancelled) != sum(isinstance(action, CancelRequest) for action in some):
-                return False
-            if len(left) > len(cancelled) or not are_cancelled(cancelled, self._mapping.statuses):
-                return False
-        return True
+            for action in some:
+                identity, raw = found.get(action.place, _NO_ROW)
+                is_there = identity == action.id
+                if is_there is not isinstance(action, CancelRequest):
+                    return False
+                if is_there:
+                    raws.add(raw)
+        return are_cancelled(raws, self._mapping.statuses)
 
     def count_completed(self, ids: Sequence[str | int]) -> int:
         """See ``RequestStore``."""
