@@ -98,6 +98,19 @@ def test_many_lines_are_written_whole_and_in_blocks() -> None:
     assert len(stream.writes) < 20
 
 
+def test_a_block_goes_into_a_pipe_whole() -> None:
+    """So that lines of two who write into one pipe are never mixed."""
+    stream = Counting()
+    lines = Lines(stream)
+    said = [f"line {number}: 漢字 and \udc80 take more bytes\n" for number in range(1_000)]
+    with lines.in_blocks():
+        for line in [*said, "x" * 5_000 + "\n", "short\n"]:
+            lines.write(line)
+    sizes = [len(block.encode(errors="backslashreplace")) for block in stream.writes]
+    assert "".join(stream.writes) == "".join([*said, "x" * 5_000 + "\n", "short\n"])
+    assert [size for size in sizes if size > 4_096] == [5_001]
+
+
 def test_a_line_that_waits_is_written_where_the_rest_fails() -> None:
     stream = Counting()
     lines = Lines(stream)

@@ -13,7 +13,7 @@ from typing import TextIO
 from narration_cleanup.errors import CleanupError
 
 _BLOCK = 4096
-"""Characters that are written together at least, where there are many lines."""
+"""Bytes that are written together at most: so many go into a pipe whole (PIPE_BUF on Linux)."""
 
 
 @contextmanager
@@ -53,14 +53,15 @@ def stand_in_for_closed_streams() -> None:
             setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
 
 
-def write_or_wait(stream: TextIO, line: str) -> None:
-    """Write and flush a line that is not worth stopping for when it cannot be written.
+def write_or_wait(stream: TextIO, lines: str) -> None:
+    """Write and flush lines that are not worth stopping for when they cannot be written.
 
-    On a full disk the stream keeps it, and it comes out with a later line, once there is room. If
-    there never is, it is dropped at exit, which would otherwise end the process with code 120.
+    On a full disk the stream keeps them, as far as it has room for them, and they come out with
+    later ones, once there is room on the disk. If there never is, they are dropped at exit, which
+    would otherwise end the process with code 120.
     """
     try:
-        stream.write(line)
+        stream.write(lines)
         stream.flush()
     except BrokenPipeError:
         let_go(stream)
@@ -76,23 +77,26 @@ class Lines:
         self._stream = stream
         self._waiting: list[str] = []
         self._size = 0
-        self._enough = 0
+        self._in_blocks = False
 
     def write(self, line: str) -> None:
         """Write one line, or let it wait for its block."""
+        size = len(line) if line.isascii() else len(line.encode(errors="backslashreplace"))
+        if self._size + size > _BLOCK:
+            self._flush()
         self._waiting.append(line)
-        self._size += len(line)
-        if self._size >= self._enough:
+        self._size += size
+        if not self._in_blocks:
             self._flush()
 
     @contextmanager
     def in_blocks(self) -> Iterator[None]:
         """Lines wait until there is a block of them: the writing of each took longest of all."""
-        self._enough = _BLOCK
+        self._in_blocks = True
         try:
             yield
         finally:
-            self._enough = 0
+            self._in_blocks = False
             self._flush()
 
     def _flush(self) -> None:
