@@ -29,12 +29,21 @@ class JobLog(Protocol):
     def requests_done(self, requests: RequestResult) -> None: ...
 
 
-def recover(halves: Halves, result: Result) -> None:
-    """Put back what a killed run had staged, so that it is planned on like anything else."""
-    cache = halves.cache
-    if cache is not None and (count := attempt(cache.recover, Half.CACHE, result.problems)):
+def recover(halves: Halves, result: Result) -> Halves:
+    """Put back what a killed run had staged, so that it is planned on like anything else.
+
+    The halves to work on: without the cache where that cannot be done, since what is staged would
+    be missed, and its entries dropped.
+    """
+    if halves.cache is None:
+        return halves
+    count = attempt(halves.cache.recover, Half.CACHE, result.problems)
+    if count is None:
+        return replace(halves, cache=None)
+    if count:
         message = f"put back {count} files that an earlier run, which was killed, had set aside"
         result.problems.add(Problem(Half.CACHE, "recovered", message, severity=Severity.WARNING))
+    return halves
 
 
 def dry_run(plans: Plans, result: Result) -> None:

@@ -5,36 +5,49 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from narration_cleanup import beside
+from narration_cleanup import beside, job
+from narration_cleanup.actions import Outcome
 from narration_cleanup.apply import apply_cache
-from narration_cleanup.cache import replace, staging
+from narration_cleanup.cache import FileTarget, Removal, replace, staging
 from narration_cleanup.cache.directory import OWN_FOLDER, Directory
 from narration_cleanup.cache.folders import Folders
 from narration_cleanup.cache.indexed import IndexedDirectory
-from narration_cleanup.cache.own_folder import OwnFolder
+from narration_cleanup.cache.own_folder import SECOND, OwnFolder
 from narration_cleanup.cache.replace import Replacement
 from narration_cleanup.cache.staging import Staging
+from narration_cleanup.cache.tree import AudioTree
+from narration_cleanup.opening import Halves
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
+from narration_cleanup.plan.policy import DAY
 from narration_cleanup.progress import NoProgress
-from narration_cleanup.result import CacheResult
+from narration_cleanup.result import CacheResult, Result, RunOutcome
 from narration_cleanup.stopping import Stop
 from tests.opened import open_sample
 from tests.samples import SAMPLE_NOW, CacheSample, EntrySpec, make_cache, read_index
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork")
+
 EXPIRED = 40
+STEP = 3
+"""Killed at one of so many calls: each is met in one half or the other."""
 
 
 @pytest.fixture
 def sample(tmp_path: Path) -> CacheSample:
+    return make_sample_of_many(tmp_path)
+
+
+def make_sample_of_many(folder: Path) -> CacheSample:
     days = [*[20] * EXPIRED, 1, 1]
     entries = [EntrySpec(age=timedelta(days=each), size=100) for each in days]
-    return make_cache(tmp_path / "cache" / "narration", entries=entries)
+    return make_cache(folder / "cache" / "narration", entries=entries)
 
 
 @pytest.fixture(params=["a second process", "no second process", "it is killed"])
@@ -122,6 +135,80 @@ def test_each_gets_its_own_answer(
     assert result.freed_bytes == 100 * (EXPIRED - 3)
 
 
+def test_sidecars_that_twins_share_go_with_the_last_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So one process removes both twins: each of two would leave them to the other."""
+    removed: list[set[str]] = []
+    remove_all = Staging._remove_all
+
+    def noting(staging: Staging, targets: list[FileTarget], *those: Any) -> list[Removal]:
+        removed.append({Path(target.name).stem for target in targets})
+        return remove_all(staging, targets, *those)
+
+    monkeypatch.setattr(staging, "AT_A_TIME", 4)
+    monkeypatch.setattr(Staging, "_remove_all", noting)
+    monkeypatch.setattr(os, "fork", no_process)  # so that both halves are seen here
+    stems = [f"narration-{number}" for number in range(EXPIRED)]
+    for suffix in (".mp3", ".wav", ".vtt"):
+        for stem in stems:
+            path = tmp_path / f"{stem}{suffix}"
+            path.write_bytes(b"x")
+            os.utime(path, (SAMPLE_NOW.timestamp() - 20 * DAY,) * 2)
+    store = AudioTree(tmp_path, audio_suffixes=(".mp3", ".wav"))
+    with closing(store):
+        with store.survey() as survey:
+            planned = plan_cache(survey, CachePolicy(), SAMPLE_NOW.timestamp())
+        # All of one suffix, then all of the other: halves by their number would part each pair.
+        actions = sorted(planned.actions, key=lambda action: action.file[-3:])
+        for position, action in enumerate(actions):
+            planned.actions[position] = action
+        result = apply_cache(planned, store, Stop(), NoProgress())
+    assert result.outcomes.count(Outcome.DONE) == 2 * EXPIRED
+    assert os.listdir(tmp_path) == [OWN_FOLDER]
+    first, second = removed
+    assert first
+    assert second
+    assert first | second == set(stems)
+    assert not first & second
+
+
+def test_nothing_is_left_of_an_index_that_was_written_in_vain(
+    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Entries whose file was missing, which is back when the index should follow."""
+    audio = {entry.name: (sample.directory / entry.name) for entry in sample.entries[:EXPIRED]}
+    for path in audio.values():
+        path.unlink()
+    with store.survey() as survey:
+        planned = plan_cache(survey, CachePolicy(ttl=30 * DAY), SAMPLE_NOW.timestamp())
+    assert {action.reason.value for action in planned.actions} == {"dangling"}
+    for path in audio.values():
+        path.write_bytes(b"back")
+    before = sample.index.read_bytes()
+    apply(store, planned)
+    assert sample.index.read_bytes() == before
+    assert os.listdir(sample.directory / OWN_FOLDER) == []
+
+
+def test_audio_that_cannot_be_put_back_keeps_its_entry(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    """It was set aside where nobody can look now; what can be put back is."""
+    own = sample.directory / OWN_FOLDER
+    own.mkdir()
+    (own / SECOND).write_bytes(b"in the way of a folder")
+    waiting = sample.directory / sample.entries[-1].name
+    waiting.rename(own / waiting.name)
+    before = sample.index.read_bytes()
+    result = Result(SAMPLE_NOW.timestamp(), dry_run=False, cache_configured=True)
+    assert job.recover(Halves(store, None), result) == Halves(None, None)
+    assert [problem.code for problem in result.problems] == ["own_folder"]
+    assert result.outcome is RunOutcome.FAILED
+    assert waiting.exists()
+    assert sample.index.read_bytes() == before
+
+
 @pytest.mark.parametrize("back", [[7], [0, 7, 8, EXPIRED - 1], list(range(EXPIRED))])
 def test_an_entry_whose_file_is_there_again_stays(
     sample: CacheSample, store: IndexedDirectory, back: list[int], monkeypatch: pytest.MonkeyPatch
@@ -160,3 +247,63 @@ def test_where_it_cannot_be_seen_what_is_gone_the_index_stays(
     assert sample.index.read_bytes() == before
     assert [problem.code for problem in result.problems] == ["index_not_replaced"]
     assert os.listdir(sample.directory / OWN_FOLDER) == []
+
+
+@pytest.mark.parametrize("which", ["the first", "the second"])
+def test_killed_at_any_call_nothing_that_lives_is_lost_and_the_next_run_finishes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    """One of the two processes; the other goes on, and nobody is waited for for ever."""
+    monkeypatch.setattr(staging, "AT_A_TIME", 4)
+    monkeypatch.setattr(replace, "MANY", 4)
+    monkeypatch.setattr(beside, "_other_threads", lambda: False)
+    for number in range(1, 1_000, STEP):
+        sample = make_sample_of_many(tmp_path / str(number))
+        if not killed(sample, which == "the first", number):
+            break
+        live = [entry.name for entry in sample.entries[EXPIRED:]]
+        assert all((sample.directory / name).exists() for name in live), number
+        with closing(open_sample(sample)) as store:
+            store.recover()
+            apply(store, plan(store))
+            again = plan(store)
+        assert len(again.actions) == 0, number
+        assert {path.name for path in sample.directory.glob("*.mp3")} == set(live), number
+        assert list(read_index(sample.index)) == [entry.key for entry in sample.entries[EXPIRED:]]
+        assert os.listdir(sample.directory / OWN_FOLDER) == [], number
+    assert number > 10 * STEP
+
+
+def killed(sample: CacheSample, first: bool, number: int) -> bool:
+    """Run in a process of its own; whether it, or its second one, came to that call, and died."""
+    reading, writing = os.pipe()
+    runner = os.fork()
+    if not runner:
+        try:
+            kill_at(number, first=first, tell=writing)
+            store = open_sample(sample)
+            apply(store, plan(store))
+        finally:
+            os._exit(0)
+    os.close(writing)
+    os.waitpid(runner, 0)
+    with open(reading, "rb") as pipe:
+        return bool(pipe.read())  # once both have ended
+
+
+def kill_at(number: int, *, first: bool, tell: int) -> None:
+    """Let the process that forks, or the forked one, kill itself at its so many-th change."""
+    here, count, write = os.getpid(), 0, os.write
+    for name in ("rename", "unlink", "rmdir", "mkdir", "write"):
+        real = getattr(os, name)
+
+        def change(*those: Any, real: Any = real, **more: Any) -> Any:
+            nonlocal count
+            if (os.getpid() == here) == first:
+                count += 1
+                if count == number:
+                    write(tell, b"killed")
+                    os.kill(os.getpid(), signal.SIGKILL)
+            return real(*those, **more)
+
+        setattr(os, name, change)

@@ -15,7 +15,7 @@ from narration_cleanup.actions import Outcome
 from narration_cleanup.apply import apply_cache
 from narration_cleanup.cache.directory import OWN_FOLDER
 from narration_cleanup.cache.tree import AudioTree
-from narration_cleanup.errors import ConfigError
+from narration_cleanup.errors import ConfigError, HalfError
 from narration_cleanup.plan import CachePolicy, plan_cache
 from narration_cleanup.progress import NoProgress
 from narration_cleanup.result import CacheResult
@@ -146,7 +146,10 @@ def test_an_error_from_each_call(code: str, tmp_path: Path) -> None:
     for number in range(1, ENOUGH):
         lay_out(root)
         result = None
-        with harmed(number, fail, after=False) as harmed_call, suppress(OSError, ConfigError):
+        with (
+            harmed(number, fail, after=False) as harmed_call,
+            suppress(OSError, HalfError, ConfigError),
+        ):
             result = run(root)
         if not harmed_call:
             break

@@ -7,6 +7,8 @@ from contextlib import suppress
 
 from narration_cleanup.cache.directory import OWN_FOLDER, Directory
 from narration_cleanup.cache.folders import Folders
+from narration_cleanup.errors import HalfError
+from narration_cleanup.escape import shown
 
 INDEX_FILE_NAME = "index.new"
 SECOND = "second"
@@ -44,33 +46,44 @@ class OwnFolder:
     def recover(self) -> int:
         """Put back what a killed run left, except where there is a newer file by now.
 
-        How many files were put back. A file that cannot be put back stays where it is.
+        How many files were put back. A file that cannot be put back stays where it is. Raises
+        ``HalfError`` where the folder cannot be looked into.
         """
         place = self._directory.fd if self._above is None else self._above.descriptor()
         try:
             self._fd = os.open(self._name, _FLAGS, dir_fd=place)
+            waiting = os.listdir(self._fd)
         except FileNotFoundError:
             return 0
-        count = 0
+        except OSError as error:
+            raise self._out_of_reach(error) from None
+        if INDEX_FILE_NAME in waiting:
+            self.discard_index()
         folders = Folders(self._directory)
-        for waiting_as in os.listdir(self._fd):
-            if waiting_as == INDEX_FILE_NAME:
-                self.discard_index()
-            elif waiting_as == SECOND:
-                count += self._recover_second()
-            else:
-                count += self.put_back(waiting_as, folders)
+        put_back = [
+            self.put_back(waiting_as, folders)
+            for waiting_as in waiting
+            if waiting_as not in (INDEX_FILE_NAME, SECOND)
+        ]
         folders.forget()
-        return count
+        return sum(put_back) + (self._recover_second() if SECOND in waiting else 0)
 
     def _recover_second(self) -> int:
+        if self._above is not None:
+            return 0
         second = OwnFolder(self._directory, above=self)
         try:
             return second.recover()
-        except OSError:  # it is no folder: nothing of ours
-            return 0
         finally:
             second.remove()
+
+    def _out_of_reach(self, error: OSError) -> HalfError:
+        above = self._directory.path if self._above is None else self._directory.path / OWN_FOLDER
+        return HalfError(
+            "own_folder",
+            f"{shown(above / self._name)} cannot be looked into ({error.strerror}), where an "
+            "earlier run may have left audio: let this user in, or empty it and take it away",
+        )
 
     def take(self, name: str, folders: Folders) -> str:
         """Move one file of the cache into the folder; the name that it waits under there."""

@@ -68,7 +68,8 @@ class Replacement:
             with index_lock(self._directory, self._name, seconds=TRY_FOR) as had:
                 if not had:
                     raise self._locked()
-                with closing(Beside(write, fork=len(refs) > MANY)) as written:
+                self._own.descriptor()  # opened here, since here what is left is taken away
+                with closing(Beside(write, fork=len(refs) >= MANY)) as written:
                     there_again = self._there_again(entries)
                     left = [ref for ref in refs if ref[2] not in there_again]
                     if left:

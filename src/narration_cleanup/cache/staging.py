@@ -15,7 +15,10 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import compress
+from operator import not_
 from typing import NamedTuple
+from zlib import crc32
 
 from narration_cleanup.actions import Outcome
 from narration_cleanup.beside import Beside
@@ -24,6 +27,7 @@ from narration_cleanup.cache.directory import NO_SUCH_FILE, OWN_FOLDER, Director
 from narration_cleanup.cache.folders import Folders
 from narration_cleanup.cache.listing import group_ref, ref_of
 from narration_cleanup.cache.own_folder import OwnFolder
+from narration_cleanup.errors import HalfError
 from narration_cleanup.escape import shown
 from narration_cleanup.model import Ref
 
@@ -75,18 +79,22 @@ class Staging:
         """Remove files; one answer for each, in order.
 
         The file of an entry whose mtime (ns) is not before ``settled_before`` is left, with the
-        note ``FRESH``, unless its identity is known. Of many files a second process removes one
-        half: nearly all of the time is the kernel's, and threads would wait for each other.
+        note ``FRESH``, unless its identity is known. Of many files a second process removes about
+        one half: nearly all of the time is the kernel's, and threads would wait for each other.
+        Were that process killed, what it had removed is found gone, and no freed bytes are told.
         """
         if len(targets) <= AT_A_TIME:
             return self._purge(self._stage(targets, settled_before, self._own), self._own)
         with suppress(OSError):  # each file will say so; but two at once must not make it
             self._own.descriptor()
-        half = len(targets) // 2
-        other = Beside(partial(self._remove_second, targets[half:], settled_before), fork=True)
+        seconds = [_is_for_second(target.name) for target in targets]
+        work = partial(self._remove_second, list(compress(targets, seconds)), settled_before)
+        other = Beside(work, fork=True)
         try:
-            removals = self._remove_all(targets[:half], settled_before, self._own)
-            return removals + other.result()
+            firsts = compress(targets, map(not_, seconds))
+            mine = iter(self._remove_all(list(firsts), settled_before, self._own))
+            others = iter(other.result())
+            return [next(others if is_second else mine) for is_second in seconds]
         finally:
             other.close()
 
@@ -98,7 +106,7 @@ class Staging:
         try:
             own.recover()  # a process that was killed in the middle of this very work
             own.descriptor()
-        except OSError:
+        except (OSError, HalfError):
             return self._remove_all(targets, settled_before, self._own)
         try:
             return self._remove_all(targets, settled_before, own)
@@ -204,6 +212,12 @@ class Staging:
             ]
         finally:
             folders.forget()
+
+
+def _is_for_second(name: str) -> bool:
+    """Whether the second process removes it: audio of one stem, which shares sidecars, together."""
+    stem = name.rpartition(".")[0]
+    return crc32(stem.encode("utf-8", "surrogateescape")) & 1 == 1
 
 
 def _purge_one(staged: Staged, folders: Folders, own: OwnFolder) -> Removal:

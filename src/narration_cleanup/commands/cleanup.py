@@ -251,7 +251,7 @@ def _run_locked(
     told: Telling | None,
 ) -> Stats:
     now, policies = result.started_at, _policies(settings)
-    job.recover(halves, result)
+    halves = job.recover(halves, result)
     plans = survey_and_plan(halves, policies, now, progress)
     limit = settings.cleanup.max_delete
     if limit is not None and plans.cache is not None:
