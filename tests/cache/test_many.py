@@ -54,10 +54,7 @@ def make_sample_of_many(folder: Path) -> CacheSample:
 def store(
     request: pytest.FixtureRequest, sample: CacheSample, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[IndexedDirectory]:
-    """A store to which a few are many."""
-    monkeypatch.setattr(staging, "AT_A_TIME", 4)
-    monkeypatch.setattr(replace, "MANY", 4)
-    monkeypatch.setattr(beside, "_other_threads", lambda: False)
+    let_few_be_many(monkeypatch)
     if request.param == "no second process":
         monkeypatch.setattr(os, "fork", no_process)
     if request.param == "it is killed":
@@ -65,6 +62,13 @@ def store(
     opened = open_sample(sample)
     yield opened
     opened.close()
+
+
+def let_few_be_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So few that a second process is worth its making, whatever threads other tests have left."""
+    monkeypatch.setattr(staging, "AT_A_TIME", 4)
+    monkeypatch.setattr(replace, "MANY", 4)
+    monkeypatch.setattr(beside, "_other_threads", lambda: False)
 
 
 def no_process() -> int:
@@ -146,7 +150,7 @@ def test_sidecars_that_twins_share_go_with_the_last_of_them(
         removed.append({Path(target.name).stem for target in targets})
         return remove_all(staging, targets, *those)
 
-    monkeypatch.setattr(staging, "AT_A_TIME", 4)
+    let_few_be_many(monkeypatch)
     monkeypatch.setattr(Staging, "_remove_all", noting)
     monkeypatch.setattr(os, "fork", no_process)  # so that both halves are seen here
     stems = [f"narration-{number}" for number in range(EXPIRED)]
@@ -254,9 +258,7 @@ def test_killed_at_any_call_nothing_that_lives_is_lost_and_the_next_run_finishes
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str
 ) -> None:
     """One of the two processes; the other goes on, and nobody is waited for for ever."""
-    monkeypatch.setattr(staging, "AT_A_TIME", 4)
-    monkeypatch.setattr(replace, "MANY", 4)
-    monkeypatch.setattr(beside, "_other_threads", lambda: False)
+    let_few_be_many(monkeypatch)
     for number in range(1, 1_000, STEP):
         sample = make_sample_of_many(tmp_path / str(number))
         if not killed(sample, which == "the first", number):
@@ -271,6 +273,8 @@ def test_killed_at_any_call_nothing_that_lives_is_lost_and_the_next_run_finishes
         assert {path.name for path in sample.directory.glob("*.mp3")} == set(live), number
         assert list(read_index(sample.index)) == [entry.key for entry in sample.entries[EXPIRED:]]
         assert os.listdir(sample.directory / OWN_FOLDER) == [], number
+    else:
+        pytest.fail("the run never came to its end")
     assert number > 10 * STEP
 
 

@@ -30,7 +30,7 @@ class OwnFolder:
     def descriptor(self) -> int:
         """Of the folder; it is made if need be. Raises ``OSError`` where that cannot be."""
         if self._fd is None:
-            place = self._directory.fd if self._above is None else self._above.descriptor()
+            place = self._place()
             try:
                 self._fd = os.open(self._name, _FLAGS, dir_fd=place)
             except FileNotFoundError:
@@ -49,7 +49,7 @@ class OwnFolder:
         How many files were put back. A file that cannot be put back stays where it is. Raises
         ``HalfError`` where the folder cannot be looked into.
         """
-        place = self._directory.fd if self._above is None else self._above.descriptor()
+        place = self._place()
         try:
             self._fd = os.open(self._name, _FLAGS, dir_fd=place)
             waiting = os.listdir(self._fd)
@@ -66,11 +66,10 @@ class OwnFolder:
             if waiting_as not in (INDEX_FILE_NAME, SECOND)
         ]
         folders.forget()
-        return sum(put_back) + (self._recover_second() if SECOND in waiting else 0)
+        has_second = SECOND in waiting and self._above is None
+        return sum(put_back) + (self._recover_second() if has_second else 0)
 
     def _recover_second(self) -> int:
-        if self._above is not None:
-            return 0
         second = OwnFolder(self._directory, above=self)
         try:
             return second.recover()
@@ -143,6 +142,10 @@ class OwnFolder:
     def remove(self) -> None:
         """Let go of the folder, and take it away if nothing waits in it."""
         self.close()
-        place = self._directory.fd if self._above is None else self._above.descriptor()
+        place = self._place()
         with suppress(OSError):
             os.rmdir(self._name, dir_fd=place)
+
+    def _place(self) -> int:
+        """The descriptor of what the folder lies in."""
+        return self._directory.fd if self._above is None else self._above.descriptor()

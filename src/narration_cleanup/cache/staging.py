@@ -15,8 +15,6 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import compress
-from operator import not_
 from typing import NamedTuple
 from zlib import crc32
 
@@ -87,14 +85,16 @@ class Staging:
             return self._purge(self._stage(targets, settled_before, self._own), self._own)
         with suppress(OSError):  # each file will say so; but two at once must not make it
             self._own.descriptor()
-        seconds = [_is_for_second(target.name) for target in targets]
-        work = partial(self._remove_second, list(compress(targets, seconds)), settled_before)
-        other = Beside(work, fork=True)
+        which = [_half_of(target.name) for target in targets]
+        first, second = (
+            [target for target, half in zip(targets, which, strict=True) if half == number]
+            for number in (0, 1)
+        )
+        other = Beside(partial(self._remove_second, second, settled_before), fork=True)
         try:
-            firsts = compress(targets, map(not_, seconds))
-            mine = iter(self._remove_all(list(firsts), settled_before, self._own))
-            others = iter(other.result())
-            return [next(others if is_second else mine) for is_second in seconds]
+            mine = self._remove_all(first, settled_before, self._own)
+            answers = iter(mine), iter(other.result())
+            return [next(answers[half]) for half in which]
         finally:
             other.close()
 
@@ -214,10 +214,11 @@ class Staging:
             folders.forget()
 
 
-def _is_for_second(name: str) -> bool:
-    """Whether the second process removes it: audio of one stem, which shares sidecars, together."""
-    stem = name.rpartition(".")[0]
-    return crc32(stem.encode("utf-8", "surrogateescape")) & 1 == 1
+def _half_of(name: str) -> int:
+    """0, or 1 for what the second process removes. Audio of one stem, which shares sidecars, is in
+    one half."""
+    stem, _, _ = name.rpartition(".")
+    return crc32(os.fsencode(stem)) & 1
 
 
 def _purge_one(staged: Staged, folders: Folders, own: OwnFolder) -> Removal:
