@@ -2,6 +2,7 @@
 
 `python -m benchmarks.progress FILE ARGUMENTS…` is the command itself, with a watch on each call of
 its progress; what was counted is written to FILE as two numbers: seconds of telling, and of all.
+What the report on a terminal needs as well is imported before: it costs the same without progress.
 """
 
 import functools
@@ -29,7 +30,7 @@ def progress_share(command: Command) -> float:
         with subprocess.Popen(
             [python, "-m", "benchmarks.progress", str(counted), *arguments],
             env={**os.environ, "TERM": "xterm-256color", **command.environment},
-            stdout=subprocess.DEVNULL,
+            stdout=theirs,
             stderr=theirs,
         ) as process:
             os.close(theirs)
@@ -57,7 +58,9 @@ def main() -> None:
     begun = time.perf_counter()
     from narration_cleanup import cli
     from narration_cleanup.output.progress import TerminalProgress
+    from narration_cleanup.output.terminal import open_console
 
+    open_console(sys.stdout)
     spent = 0.0
     depth = 0
 
