@@ -247,7 +247,7 @@ def test_sixteen_writers_of_the_index_lose_nothing(s3: Server) -> None:
     for writer in writers:
         writer.start()
     results = []
-    for _ in range(4):
+    for _ in range(2):
         store = opened(bucket.url)
         with store.locked():
             results.append(applied(store, planned(store)))

@@ -55,7 +55,7 @@ def test_some_races(server: ToolServer, tmp_path: Path) -> None:
 def test_thousands_of_races(
     server: ToolServer, tmp_path: Path, figures: Figures, tries: Callable[[int, int], int]
 ) -> None:
-    counted = regeneration_races(server, tmp_path, tries(3_000, 40_000))
+    counted = regeneration_races(server, tmp_path, tries(1_500, 40_000))
     figures.record(
         12,
         "an entry made anew while it is being removed",

@@ -64,7 +64,7 @@ def test_at_random_moments(
     codes: Counter[int] = Counter()
     longest = 0.0
     wrong: list[str] = []
-    count = tries(60, 200)
+    count = tries(30, 200)
     took = 1.0
     for number in range(count):
         name = ("TERM", "INT")[number % 2]

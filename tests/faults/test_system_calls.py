@@ -53,7 +53,7 @@ def test_killed_at_every_call(
     figures: Figures,
     tries: Callable[[int, int], int],
 ) -> None:
-    faults = sampled(signals(calls_of_a_run(server, tmp_path, wal=wal), "KILL"), tries(150, ALL))
+    faults = sampled(signals(calls_of_a_run(server, tmp_path, wal=wal), "KILL"), tries(100, ALL))
     tally = try_all(server, tmp_path, faults, wal=wal)
     journal = "WAL" if wal else "rollback journal"
     figures.record(1, f"SIGKILL at a system call of a run ({journal})", tally.tries, tally.lost, "")
@@ -84,7 +84,7 @@ def test_killed_again_at_every_call(
 ) -> None:
     after = _after_staging(calls_of_a_run(server, tmp_path / "first", wal=False))
     calls = calls_of_a_run(server, tmp_path, wal=False, after=after)
-    faults = sampled(signals(calls, "KILL"), tries(60, 400))
+    faults = sampled(signals(calls, "KILL"), tries(40, 400))
     tally = try_all(server, tmp_path, faults, wal=False, after=after)
     name = "SIGKILL, and again at a system call of the run that recovers"
     figures.record(1, name, tally.tries, tally.lost)
