@@ -11,7 +11,7 @@ import pytest
 from narration_cleanup.errors import ExitCode
 from narration_cleanup.history import History, ProcessMark, open_history
 from narration_cleanup.lookback import with_past, with_timer
-from narration_cleanup.record import record_of
+from narration_cleanup.record import Counters, record_of
 from narration_cleanup.stats import Stats
 from narration_cleanup.systemd.status import Schedule
 from tests.results import NOW, make_result
@@ -38,7 +38,7 @@ def ran(history: History, hours_ago: float, stopped: ExitCode | None = None) -> 
 def test_nothing_recorded_is_nothing_known(tmp_path: Path) -> None:
     stats, past = with_past(NOTHING, tmp_path)
     assert stats == NOTHING
-    assert past.counters.runs == {}
+    assert past.counters == Counters()
 
 
 @pytest.mark.parametrize(("hours_ago", "alive"), [(0, True), (9, True), (9.001, False)])

@@ -376,6 +376,48 @@ def test_a_clock_that_jumped_is_refused_recorded_and_heard(tool: Tool, hears: Re
     assert outcomes == ["success", "success", "refused", "refused", "success"]
 
 
+def test_a_clock_that_jumped_forgets_no_run(tool: Tool) -> None:
+    """By that clock all runs are older than what is kept."""
+    assert tool("run").returncode == 0
+    assert tool("run", at="2036-01-01T00:00:00+00:00").returncode == 4
+    assert [run["outcome"] for run in tool.runs()] == ["refused", "success"]
+
+
+def test_counters_go_on_where_the_history_cannot_be_written(tool: Tool) -> None:
+    for _ in range(2):
+        assert tool("run").returncode == 0
+    freed = read_samples(tool.metrics)[f"{PREFIX}removed_bytes_total"]
+    assert freed > 0
+    with closing(sqlite3.connect(tool.state / "history.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert tool("run").returncode == 0
+    found = read_samples(tool.metrics)
+    assert found[f'{PREFIX}runs_total{{outcome="success"}}'] == 3
+    assert found[f"{PREFIX}removed_bytes_total"] == freed
+
+
+def test_statistics_of_a_history_that_cannot_be_read_are_no_zeros(tool: Tool) -> None:
+    assert tool("run").returncode == 0
+    (tool.state / "history.db").write_bytes(b"no database at all " * 500)
+    page = tool("stats", "--prometheus").stdout
+    assert f'{PREFIX}runs_total{{outcome="success"}} NaN\n' in page
+    assert f"{PREFIX}last_success_timestamp_seconds NaN\n" in page
+
+
+def test_a_name_that_is_no_utf_8_is_told_like_any_other(
+    tool: Tool, sample: Sample, hears: Receiver
+) -> None:
+    os.symlink(b"nowhere", os.fsencode(sample.cache.directory) + b"/\xff\xfd.mp3")
+    index = {"NARRATION_CACHE_INDEX": "none", "NARRATION_ALERTS_PING_URL": hears.url("p")}
+    done = tool("run", "--json", environ=index)
+    document = json.loads(done.stdout)
+    assert document["cache"]["removed_count"] > 0
+    assert "odd_file" in [problem["code"] for problem in document["problems"]]
+    (run,) = tool.runs()
+    assert run["outcome"] == document["outcome"]
+    assert hears.paths == ["/p/start", "/p"]
+
+
 def test_a_run_that_ends_before_the_clocks_are_compared_vouches_for_neither(tool: Tool) -> None:
     """What it says of the clocks would be taken for the last word: the next run would go ahead."""
     assert tool("run").returncode == 0

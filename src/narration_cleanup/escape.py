@@ -26,6 +26,11 @@ def shown_line(text: object) -> str:
     return shown(text, most=LINE_LENGTH)
 
 
+def storable(text: str) -> str:
+    """``text`` as any UTF-8 file can hold it: what a name has that is none becomes ``\\udc..``."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _shown_character(character: str) -> str:
     if character.isprintable():
         return character

@@ -18,21 +18,26 @@ ALIVE_FOR = 1.5
 @dataclass(frozen=True, slots=True)
 class Past:
     """``latest`` is the run that began last, at work, ended or killed; ``last`` is the one that
-    last said how it ended; neither is one that found the lock held."""
+    last said how it ended; neither is one that found the lock held. ``counters`` is ``None`` where
+    there is a history that cannot be read."""
 
     latest: RunRecord | None = None
     last: RunRecord | None = None
-    counters: Counters = field(default_factory=Counters)
+    counters: Counters | None = field(default_factory=Counters)
 
 
 def look_back(state_dir: Path, warn: Callable[[str], None]) -> Past:
     """Read the history; ``warn`` is told where it cannot be read."""
-    history = read_history(state_dir, warn=warn)
+    trouble: list[str] = []
+    history = read_history(state_dir, warn=trouble.append)
     if history is None:
-        return Past()
-    latest = history.running() or history.last_run()
-    past = Past(latest, history.last_finished(), history.counters())
-    history.close()
+        past = Past(counters=None if trouble else Counters())
+    else:
+        latest = history.running() or history.last_run()
+        past = Past(latest, history.last_finished(), history.counters())
+        history.close()
+    for text in trouble:
+        warn(text)
     return past
 
 

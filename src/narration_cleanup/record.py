@@ -17,6 +17,7 @@ from narration_cleanup.actions import (
     Outcome,
     RemoveEntry,
 )
+from narration_cleanup.escape import storable
 from narration_cleanup.model import ACTIVE, Problem, RequestStatus, Severity
 from narration_cleanup.result import CacheResult, RequestResult, Result, RunOutcome
 
@@ -115,12 +116,12 @@ def record_of(result: Result, *, limit_bytes: int | None = None) -> RunRecord:
     record = RunRecord(
         outcome=result.outcome.value,
         exit_code=int(result.exit_code),
-        message=result.message,
+        message=storable(result.message),
         started_at=result.started_at,
         finished_at=result.finished_at,
         problem_count=len(serious),
         warning_count=len(problems) - len(serious),
-        problems=told[:PROBLEMS_KEPT],
+        problems=[_kept(problem) for problem in told[:PROBLEMS_KEPT]],
         skipped_count=_count(result, Outcome.SKIPPED),
         failed_count=_count(result, Outcome.FAILED),
         planned_count=sum(len(half.plan.actions) for half in _halves(result)),
@@ -140,6 +141,12 @@ def filled(names: tuple[str, ...], found: Mapping[str, int]) -> dict[str, int]:
 REASON_NAMES = tuple(reason.value for reason in CACHE_REASONS)
 ACTIVE_NAMES = tuple(status.value for status in ACTIVE)
 STATUS_NAMES = tuple(status.value for status in RequestStatus)
+
+
+def _kept(problem: Problem) -> Problem:
+    """The problem as history and receivers can hold it: a file's name may be no UTF-8."""
+    subject = None if problem.subject is None else storable(problem.subject)
+    return msgspec.structs.replace(problem, message=storable(problem.message), subject=subject)
 
 
 def _halves(result: Result) -> list[CacheResult | RequestResult]:

@@ -7,6 +7,7 @@ foreseeable, and none is ever called in a dry run.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -114,13 +115,15 @@ def begin_despite_faults(
     return Telling(settings, environ, trigger_of(environ).value)
 
 
-def note_cancelled(telling: Telling, store: RequestStore, result: RequestResult, at: float) -> None:
-    """Count the requests that an earlier run cancelled and the service completed all the same,
-    and remember those that this run cancelled. Each is counted once."""
+def note_cancelled(
+    telling: Telling, store: RequestStore, result: RequestResult, at: float, *, count: bool
+) -> None:
+    """Count the requests that an earlier run cancelled and the service completed all the same
+    (``count``), and remember those that this run cancelled. Each is counted once."""
     history, place = telling.history, store.location
     if history is None:
         return
-    earlier = history.recently_cancelled(place)
+    earlier = history.recently_cancelled(place) if count else []
     if earlier:
         with suppress(CleanupError):  # the run itself has said what is wrong with the database
             result.overwritten = store.count_completed(earlier)
@@ -143,8 +146,10 @@ def end(telling: Telling, result: Result) -> RunRecord:
         refused = telling.clock_refused
         if telling.clocks is not None and refused is not None:
             history.mark_clock(msgspec.structs.replace(telling.clocks, refused=refused))
+        # By a clock that may be wrong nothing is too old.
+        trusted = refused is False or telling.clocks is None
         history.prune(
-            keep_days=settings.history.keep_days,
+            keep_days=settings.history.keep_days if trusted else math.inf,
             keep_runs=settings.history.keep_runs,
             now=result.started_at,
         )
@@ -195,10 +200,10 @@ def _write_metrics(telling: Telling, record: RunRecord, warn: Warn) -> None:
     if file is None or record.outcome == RunOutcome.BUSY:
         return  # of a run that found the lock held, the one that holds it tells
     earlier = read_samples(file)
-    history = telling.history
+    counters = None if telling.history is None else telling.history.counters()
     facts = facts_of(
         record,
-        carried_on(earlier, record, name_of(file)) if history is None else history.counters(),
+        counters or carried_on(earlier, record, name_of(file)),
         interval_seconds=telling.settings.cleanup.interval_hours * 3_600,
         limit_bytes=_limit_bytes(telling.settings),
         name=name_of(file),

@@ -127,6 +127,14 @@ def test_works_are_done_side_by_side() -> None:
     assert within(10.0, [meet, meet]) == [None, None]
 
 
+def test_without_a_thread_to_be_had_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", full)
+    assert within(10.0, [lambda: None]) == ["failed (no thread could be started)"]
+
+
 def test_a_work_that_raises_says_only_what_kind() -> None:
     def work() -> str | None:
         raise ValueError(SECRET)

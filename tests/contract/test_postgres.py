@@ -28,7 +28,7 @@ from narration_cleanup.stopping import Stop
 from tests.contract.tables import SERVICE_TABLE, PostgresTable, insert
 from tests.postgres_server import PASSWORD, Server
 from tests.proxy import Do, Proxy
-from tests.samples import make_cache, read_index
+from tests.samples import make_cache, make_sample, read_index
 
 pytestmark = pytest.mark.postgres
 
@@ -341,6 +341,24 @@ def test_missing_rights_are_found_before_anything_is_done(
     assert code == (1 if named == "SELECT" else 0), err
     table.execute(f"DROP OWNED BY {role}")
     table.execute(f"DROP ROLE {role}")
+
+
+def test_a_lock_that_cannot_be_had_stops_this_half_alone(
+    server: Server, table: PostgresTable, tmp_path: Path
+) -> None:
+    service_table(table, 3)
+    sample = make_sample(tmp_path / "service")
+    table.execute("CREATE ROLE keyless LOGIN PASSWORD 'p'")
+    table.execute("GRANT SELECT, UPDATE ON requests TO keyless")
+    table.execute("REVOKE EXECUTE ON FUNCTION pg_try_advisory_lock(int, int) FROM PUBLIC")
+    url = server.url_of(table.url.rpartition("/")[2], "keyless", "p")
+    more = {"NARRATION_CACHE_DIR": str(sample.cache.directory)}
+    code, out, err = run(url, tmp_path, "run", "--json", **more)
+    assert code == 3, err
+    assert json.loads(out)["cache"]["removed_count"] > 0
+    assert statuses(table) == {"queued": 3}
+    table.execute("DROP OWNED BY keyless")
+    table.execute("DROP ROLE keyless")
 
 
 def test_with_just_the_rights_of_the_documentation_everything_works(

@@ -22,7 +22,8 @@ from narration_cleanup.history import (
     open_history,
     read_history,
 )
-from narration_cleanup.record import record_of
+from narration_cleanup.model import Half, Problem
+from narration_cleanup.record import Counters, record_of
 from tests.results import A_PROBLEM, NOW, make_result
 from tests.samples import tree_digest
 
@@ -59,6 +60,12 @@ def run_once(history: History, at: float, *, cancelled: int = 0, failed: bool = 
     return run_id
 
 
+def counters_of(history: History) -> Counters:
+    counters = history.counters()
+    assert counters is not None
+    return counters
+
+
 def test_a_run_is_kept_whole(history: History, told: Told) -> None:
     run_id = history.begin(NOW, trigger="timer", version="1.2.3")
     record = record_of(make_result(removed=3, cancelled=2, problems=(A_PROBLEM,)), limit_bytes=99)
@@ -88,10 +95,10 @@ def test_a_killed_run_is_seen_at_once_and_settled_by_the_next(history: History) 
     assert seen is not None
     assert seen.outcome == "killed"
     assert "killed" in seen.message
-    assert history.counters().runs == {"killed": 1}
+    assert counters_of(history).runs == {"killed": 1}
     run_once(history, NOW + HOUR)
     assert [run.outcome for run in history.runs()] == ["success", "killed"]
-    assert history.counters().runs == {"killed": 1, "success": 1}
+    assert counters_of(history).runs == {"killed": 1, "success": 1}
 
 
 def test_a_really_killed_process_is_seen(tmp_path: Path, told: Told) -> None:
@@ -134,7 +141,7 @@ def test_twenty_runs_of_which_three_fail_and_one_is_killed(history: History) -> 
     for number in (3, 7, 18):
         expected[number] = "failed"
     assert outcomes == expected[::-1]
-    counters = history.counters()
+    counters = counters_of(history)
     assert counters.runs == {"success": 16, "failed": 3, "killed": 1}
     assert counters.removed_bytes == 16_000
     assert counters.last_success_at == NOW + 19 * 6 * HOUR + 1.5
@@ -143,7 +150,7 @@ def test_twenty_runs_of_which_three_fail_and_one_is_killed(history: History) -> 
 def test_a_failure_keeps_the_time_of_the_last_success(history: History) -> None:
     run_once(history, NOW)
     run_once(history, NOW + HOUR, failed=True)
-    counters = history.counters()
+    counters = counters_of(history)
     assert counters.last_success_at == NOW + 1.5
     assert counters.last_run_at == NOW + HOUR + 1.5
 
@@ -257,6 +264,48 @@ def test_a_history_without_its_tables_is_damaged(
     assert len(told) == 1
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE cancelled SET id = substr(id, 1, length(id) - 1)",
+        "UPDATE cancelled SET id = 7 WHERE id = '\"one\"'",
+        "UPDATE OR IGNORE counters SET name = x'00ff'",
+        "UPDATE counters SET value = 'many'",
+        "UPDATE runs SET pid = 'x', outcome = NULL",
+        "UPDATE clock SET wall = 'x'",
+    ],
+)
+def test_one_odd_value_stops_no_run(history: History, told: Told, statement: str) -> None:
+    """A bit may flip in a file that can be read as a whole."""
+    run_once(history, NOW)
+    history.remember_cancelled("db", ["one", "two"], NOW)
+    history.mark_clock(ClockMark("boot", 1.0, NOW))
+    with closing(sqlite3.connect(history.file)) as connection:
+        assert connection.execute(statement).rowcount
+        connection.commit()
+    run_id = history.begin(NOW + 1, trigger="timer", version="1")
+    history.recently_cancelled("db")
+    history.clock_marks()
+    history.counters()
+    kept = history.finish(run_id, record_of(make_result(started_at=NOW + 1)))
+    assert kept.outcome == "success"
+    assert len(told) <= 1
+    run_once(history, NOW + 2)
+    assert history.runs()[0].started_at == NOW + 2
+
+
+def test_names_that_are_no_utf_8_are_kept_as_escapes(history: History, told: Told) -> None:
+    name = os.fsdecode(b"\xff.mp3")
+    problem = Problem(Half.CACHE, "not_removed", f"not removed: {name}", name)
+    run_id = history.begin(NOW, trigger="timer", version="1")
+    kept = history.finish(run_id, record_of(make_result(problems=(problem,))))
+    assert [found.subject for found in kept.problems] == ["\\udcff.mp3"]
+    history.remember_cancelled(name, [name, "plain"], NOW)
+    assert history.recently_cancelled(name) == ["plain"]
+    assert history.run(kept.id) == kept
+    assert told == []
+
+
 def test_a_story_that_cannot_be_read_is_told_from_the_columns(history: History) -> None:
     run_id = run_once(history, NOW)
     with closing(sqlite3.connect(history.file)) as connection:
@@ -315,7 +364,7 @@ def test_looking_leaves_no_trace(history: History, told: Told) -> None:
     looked = read_history(history.file.parent, warn=told)
     assert looked is not None
     assert [run.outcome for run in looked.runs()] == ["killed", "success"]
-    assert looked.counters().runs == {"killed": 1, "success": 1}
+    assert counters_of(looked).runs == {"killed": 1, "success": 1}
     looked.close()
     assert tree_digest(history.file.parent) == before
 

@@ -25,6 +25,7 @@ from narration_cleanup.record import Counters, record_of
 from tests.results import A_PROBLEM, A_WARNING, NOW, make_result
 
 INTERVAL = 6 * 3_600.0
+OLD = f"# HELP {PREFIX}cache_entries Entries in the cache.\n"
 FROM_THE_START = Facts(last=None, counters=Counters(), interval_seconds=INTERVAL)
 
 
@@ -92,6 +93,14 @@ def test_what_could_not_be_looked_at_is_not_a_number() -> None:
     assert found["last_run_removed_files{reason=expired}"] == 0
 
 
+def test_what_a_history_that_cannot_be_read_would_know_is_not_a_number() -> None:
+    unread = Facts(last=None, counters=None, interval_seconds=INTERVAL)
+    found = samples(metrics_text(unread))
+    assert found.keys() == samples(metrics_text(FROM_THE_START)).keys()
+    for name, value in found.items():
+        assert math.isnan(value) is (name != "interval_seconds"), name
+
+
 def test_the_last_success_outlives_a_lost_history(tmp_path: Path) -> None:
     file = tmp_path / "page.prom"
     good = record_of(make_result(started_at=NOW))
@@ -115,14 +124,14 @@ def test_reading_an_earlier_page_that_is_none(tmp_path: Path) -> None:
 
 def test_the_page_is_replaced_whole_and_others_may_read_it(tmp_path: Path) -> None:
     file = tmp_path / "page.prom"
-    file.write_text("old")
+    file.write_text(OLD)
     file.chmod(0o600)
     before = file.stat().st_ino
     old = os.umask(0o077)
     try:
         with file.open() as reader:
             write_metrics(file, "new\n")
-            assert reader.read() == "old"
+            assert reader.read() == OLD
     finally:
         os.umask(old)
     assert file.read_text() == "new\n"
@@ -131,11 +140,32 @@ def test_the_page_is_replaced_whole_and_others_may_read_it(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == [file]
 
 
+@pytest.mark.parametrize(
+    "content", [b"SQLite format 3\0", b"{\n", b"ID3", b"# HELP node_load1 x\n"]
+)
+def test_what_is_no_page_of_ours_is_never_replaced(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "requests.db"
+    file.write_bytes(content)
+    with pytest.raises(FileExistsError, match="stays"):
+        write_metrics(file, "new\n")
+    assert file.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_what_a_killed_run_left_half_written_is_in_nobodys_way(tmp_path: Path) -> None:
+    """In a container every run has the same process id."""
+    file = tmp_path / "page.prom"
+    (tmp_path / f".page.prom.{os.getpid()}.tmp").write_text("half")
+    write_metrics(file, "new\n")
+    assert file.read_text() == "new\n"
+    assert list(tmp_path.iterdir()) == [file]
+
+
 def test_a_page_that_cannot_be_written_leaves_the_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "page.prom"
-    file.write_text("old")
+    file.write_text(OLD)
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
@@ -143,7 +173,7 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         write_metrics(file, "new\n")
-    assert file.read_text() == "old"
+    assert file.read_text() == OLD
     assert list(tmp_path.iterdir()) == [file]
 
 

@@ -127,6 +127,25 @@ def test_a_crash_in_the_middle_of_a_commit_is_not_repaired(tmp_path: Path) -> No
     assert tree_digest(tmp_path) == before
 
 
+def test_of_statuses_in_free_text_the_largest_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "requests.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE requests (request_id, status, created_at)")
+        rows = [(n, f"failed: after {n % 500} ms", "2026-11-23T09:00:00") for n in range(999)]
+        connection.executemany("INSERT INTO requests VALUES (?, ?, ?)", rows)
+        connection.execute("INSERT INTO requests VALUES ('x', 'completed', '2026-11-23T09:00:00')")
+        connection.commit()
+    store = store_of(path)
+    planned = plan_requests(store.survey(), RequestPolicy(), NOW)
+    store.close()
+    totals = planned.totals.by_status
+    assert sum(totals.values()) == 1_000
+    assert totals["completed"] == 1
+    assert totals["other"] == 999 - 20 * 2
+    assert len([name for name in totals if name.startswith("failed: ")]) == 20
+    assert "one of 480 more statuses" in [problem.message for problem in planned.problems][-1]
+
+
 def test_ids_that_are_not_text_and_odd_values_are_left_alone_and_told(tmp_path: Path) -> None:
     path = tmp_path / "requests.db"
     old = "2026-11-23T09:00:00"

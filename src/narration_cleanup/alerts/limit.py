@@ -24,9 +24,13 @@ def within(seconds: float, works: Sequence[Callable[[], str | None]]) -> list[st
     threads = [
         threading.Thread(target=do, args=(position,), daemon=True) for position in range(len(works))
     ]
-    for thread in threads:
-        thread.start()
+    for position, thread in enumerate(threads):
+        try:
+            thread.start()
+        except RuntimeError:  # the process may have no more of them
+            said[position] = "failed (no thread could be started)"
     end = monotonic() + seconds
     for thread in threads:
-        thread.join(max(0.0, end - monotonic()))
+        if thread.ident is not None:
+            thread.join(max(0.0, end - monotonic()))
     return list(said)

@@ -9,7 +9,7 @@ from pathlib import Path
 from narration_cleanup.finding import Finding, failed, passed, warning
 from narration_cleanup.lookback import Past, look_back
 from narration_cleanup.output.words import age, clock
-from narration_cleanup.record import RUNNING, RunRecord
+from narration_cleanup.record import RUNNING, Counters, RunRecord
 from narration_cleanup.settings import Settings
 
 LATE_AFTER = 2.0
@@ -26,8 +26,8 @@ def check_schedule(settings: Settings, now: float) -> Iterator[Finding]:
     for text in unreadable:
         remedy = "the next run moves a damaged history aside; else give this user the right to it"
         yield failed("runs.history", text, remedy)
-    if not unreadable:
-        yield from _runs(past, settings.cleanup.interval_hours * 3_600, now)
+    if past.counters is not None:
+        yield from _runs(past, past.counters, settings.cleanup.interval_hours * 3_600, now)
 
 
 def _starter(config_file: Path | None) -> Finding:
@@ -76,12 +76,12 @@ def cron_lines(places: Sequence[Path]) -> list[str]:
     return [line for line in lines if "narration-cleanup" in line and not line.startswith("#")]
 
 
-def _runs(past: Past, interval: float, now: float) -> Iterator[Finding]:
+def _runs(past: Past, counters: Counters, interval: float, now: float) -> Iterator[Finding]:
     if past.last is None and past.latest is None:
         yield warning("runs.last", "no run is recorded yet", "narration-cleanup run")
         return
     yield _last(past.latest or past.last, now)
-    success = past.counters.last_success_at
+    success = counters.last_success_at
     if success is None:
         remedy = "narration-cleanup history; narration-cleanup run says what is wrong"
         yield failed("runs.last_success", "no run has succeeded yet", remedy)

@@ -259,7 +259,9 @@ def _run_locked(
         refuse_too_many(len(plans.cache.actions), total, limit.allowed, str(limit))
     job.run(halves, plans, result, stop, progress, log)
     if told is not None and halves.requests is not None and result.requests is not None:
-        telling.note_cancelled(told, halves.requests, result.requests, now)
+        # Once it is asked to stop, a run waits for no database any more.
+        count = result.stopped is None
+        telling.note_cancelled(told, halves.requests, result.requests, now, count=count)
         log.overwritten(result.requests)
     if result.stopped is not None:
         return stats_of(settings, plans.cache, plans.requests, plans.problems, now)

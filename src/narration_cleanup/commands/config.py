@@ -100,7 +100,12 @@ def _write(path: Path, text: str, *, overwrite: bool) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if not overwrite or not target.exists():
         with target.open("x", encoding="utf-8") as file:
-            file.write(text)
+            try:
+                file.write(text)
+                file.flush()
+            except BaseException:
+                target.unlink()
+                raise
         return
     with tempfile.NamedTemporaryFile(
         "w", encoding="utf-8", dir=target.parent, prefix=f".{target.name}.", delete=False

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from narration_cleanup.escape import shown
 
 if TYPE_CHECKING:
@@ -107,7 +109,10 @@ def is_damage(error: Exception) -> bool:
 
     if isinstance(error, sqlite3.OperationalError):
         return str(error).startswith(("no such table", "no such column", "malformed"))
-    return isinstance(error, (sqlite3.DatabaseError, UnicodeDecodeError))
+    if isinstance(error, UnicodeEncodeError):  # of what was to be written
+        return False
+    odd_value = (TypeError, ValueError, OverflowError, msgspec.DecodeError)
+    return isinstance(error, (sqlite3.DatabaseError, *odd_value))
 
 
 def move_aside(file: Path, at: float) -> Path:

@@ -130,7 +130,8 @@ def select_running(connection: sqlite3.Connection) -> RunRecord | None:
 
 def select_counters(connection: sqlite3.Connection) -> Counters:
     """The sums over all runs; a run that was killed and is not yet settled counts as killed."""
-    found: dict[str, float] = dict(connection.execute("SELECT name, value FROM counters"))
+    sums = connection.execute("SELECT name, value FROM counters WHERE typeof(name) = 'text'")
+    found: dict[str, float] = dict(sums)
     runs = {name.removeprefix(_RUNS): int(n) for name, n in found.items() if name[:5] == _RUNS}
     open_runs = connection.execute(f"SELECT {_RUN} FROM runs WHERE outcome IS NULL").fetchall()
     unsettled = sum(not is_alive(_mark(row)) for row in open_runs)
@@ -203,7 +204,10 @@ def select_clock(connection: sqlite3.Connection) -> list[ClockMark]:
     found = connection.execute(
         "SELECT boot_id, since_boot, wall, refused FROM clock ORDER BY id DESC"
     )
-    return [ClockMark(boot, since, wall, bool(no)) for boot, since, wall, no in found.fetchall()]
+    return [
+        ClockMark(boot, float(since), float(wall), bool(no))
+        for boot, since, wall, no in found.fetchall()
+    ]
 
 
 def _count(connection: sqlite3.Connection, name: str, amount: int) -> None:

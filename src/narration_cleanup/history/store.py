@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from narration_cleanup.escape import storable
 from narration_cleanup.history import rows
 from narration_cleanup.history.database import (
     FILE_NAME,
@@ -34,6 +35,8 @@ MOST_CANCELLED = 10_000
 """Cancelled requests that are remembered, the newest; a later run counts which were overwritten."""
 CANCELLED_SECONDS = 7 * 86_400.0
 MOST_CLOCK_MARKS = 200
+_ODD_VALUES = (msgspec.MsgspecError, TypeError, ValueError, OverflowError)
+"""What a value raises that nobody here wrote: a bit may flip in a file that can be read."""
 
 
 class History:
@@ -102,9 +105,10 @@ class History:
         """The newest run that has begun, has not ended, and whose process is alive."""
         return self._try(lambda connection: rows.select_running(connection), None)
 
-    def counters(self) -> Counters:
-        """What the runs add up to, those included that have been forgotten since."""
-        return self._try(lambda connection: rows.select_counters(connection), Counters())
+    def counters(self) -> Counters | None:
+        """What the runs add up to, those included that have been forgotten since; ``None`` where
+        that cannot be known."""
+        return self._try(lambda connection: rows.select_counters(connection), None)
 
     def prune(self, *, keep_days: float, keep_runs: int, now: float) -> int:
         """Forget runs older than ``keep_days``, and all but the newest ``keep_runs``; how many."""
@@ -113,7 +117,7 @@ class History:
 
     def remember_cancelled(self, place: str, ids: Sequence[str | int], at: float) -> None:
         """Remember requests that were cancelled at ``at`` in the database called ``place``."""
-        packed = [msgspec.json.encode(each).decode() for each in ids][-MOST_CANCELLED:]
+        packed, place = _packed(ids)[-MOST_CANCELLED:], storable(place)
 
         def write(connection: sqlite3.Connection) -> None:
             rows.insert_cancelled(connection, place, packed, at)
@@ -124,12 +128,13 @@ class History:
     def recently_cancelled(self, place: str) -> list[str | int]:
         """The ids that earlier runs cancelled in ``place`` within the last week."""
         nothing: list[str] = []
+        place = storable(place)
         found = self._try(lambda connection: rows.select_cancelled(connection, place), nothing)
-        return [msgspec.json.decode(each, type=str | int) for each in found]
+        return list(_unpacked(found))
 
     def forget_cancelled(self, place: str, ids: Sequence[str | int]) -> None:
         """Forget ids that have been counted, so that no later run counts them again."""
-        packed = [msgspec.json.encode(each).decode() for each in ids]
+        packed, place = _packed(ids), storable(place)
         self._try(lambda connection: rows.delete_cancelled(connection, place, packed), None)
 
     def mark_clock(self, mark: ClockMark) -> None:
@@ -154,7 +159,7 @@ class History:
         try:
             with _transaction(self._connection, self._begin):
                 return work(self._connection)
-        except (sqlite3.Error, msgspec.MsgspecError, UnicodeDecodeError, OverflowError) as error:
+        except (sqlite3.Error, *_ODD_VALUES) as error:
             return self._recover(error, work, otherwise)
 
     def _recover(
@@ -172,7 +177,7 @@ class History:
         try:
             with _transaction(self._connection, self._begin):
                 return work(self._connection)
-        except sqlite3.Error as again:
+        except (sqlite3.Error, *_ODD_VALUES) as again:
             self.close()
             self._warn(f"the history {self.file} cannot be used: {why(again)}")
             return otherwise
@@ -224,6 +229,19 @@ class ReadOnlyHistory(History):
         self.close()
         self._warn(f"the history {self.file} cannot be read: {why(error)}")
         return otherwise
+
+
+def _packed(ids: Sequence[str | int]) -> list[str]:
+    """Ids as the history keeps them; one that is no UTF-8 is not remembered."""
+    storable_ids = (each for each in ids if isinstance(each, int) or storable(each) == each)
+    return [msgspec.json.encode(each).decode() for each in storable_ids]
+
+
+def _unpacked(found: Sequence[str]) -> Iterator[str | int]:
+    """Remembered ids; a damaged one is passed over, and forgotten with the others of its day."""
+    for each in found:
+        with suppress(msgspec.MsgspecError, TypeError):
+            yield msgspec.json.decode(each, type=str | int)
 
 
 @contextmanager

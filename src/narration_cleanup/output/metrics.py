@@ -7,6 +7,7 @@ has to ask whether one is missing because nothing happened. What could not be lo
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,7 @@ from narration_cleanup.record import (
 )
 
 PREFIX = "narration_cleanup_"
+_BEGINS = f"# HELP {PREFIX}".encode()
 OTHER = "other"
 """The label of all request statuses that are not among the service's five."""
 
@@ -40,12 +42,13 @@ Samples = Value | tuple[str, Mapping[str, Value]]
 class Facts:
     """What the page is told from. Bytes and seconds; ``None`` where it is not known.
 
-    ``last`` is the last run that looked at anything, so never one that found the lock held.
+    ``last`` is the last run that looked at anything, so never one that found the lock held; both it
+    and ``counters`` are ``None`` where the history cannot be read.
     ``name`` tells the pages of several caches on one machine apart (see ``name_of``).
     """
 
     last: RunRecord | None
-    counters: Counters
+    counters: Counters | None
     interval_seconds: float
     limit_bytes: int | None = None
     cache: CacheState | None = None
@@ -114,8 +117,11 @@ def write_metrics(file: Path, text: str) -> None:
     The mode is 0644 whatever the umask says: node_exporter runs as another user. The folder is
     not made: a collector would not be looking at it.
     """
+    _refuse_another_file(file)
     # node_exporter reads what ends in .prom, and this must never be read half-written.
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    with suppress(FileNotFoundError):  # of a run that was killed: in a container all have one pid
+        os.unlink(temporary)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with open(descriptor, "w", encoding="utf-8") as page:
@@ -128,6 +134,16 @@ def write_metrics(file: Path, text: str) -> None:
         with suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _refuse_another_file(file: Path) -> None:
+    """Raise ``OSError`` where something else has the page's name: a slip in the settings must not
+    cost the requests, the index or anything else."""
+    with suppress(FileNotFoundError), file.open("rb") as found:
+        begins = found.read(len(_BEGINS))
+        if begins and begins != _BEGINS:
+            why = "what is there is no page of metrics, and stays; name another file"
+            raise FileExistsError(errno.EEXIST, why)
 
 
 def read_samples(file: Path) -> dict[str, float]:
@@ -144,7 +160,44 @@ def read_samples(file: Path) -> dict[str, float]:
     return samples
 
 
-def _metrics(facts: Facts) -> Iterator[tuple[str, str, str, Samples]]:
+_Metric = tuple[str, str, str, Samples]
+"""Name, kind, what it is, and how it stands."""
+
+
+def _metrics(facts: Facts) -> Iterator[_Metric]:
+    readable = facts.last is not None or facts.counters is not None
+    for name, kind, about, samples in _last_run(facts):
+        yield name, kind, about, samples if readable else _unknown(samples)
+    yield from _state(facts)
+    yield (
+        "interval_seconds",
+        "gauge",
+        "How often a run is scheduled (cleanup.interval_hours).",
+        facts.interval_seconds,
+    )
+    counters = facts.counters
+    yield (
+        "runs_total",
+        "counter",
+        "Runs that have ended, by outcome.",
+        (
+            "outcome",
+            dict.fromkeys(ENDINGS) if counters is None else filled(ENDINGS, counters.runs),
+        ),
+    )
+    yield (
+        "removed_bytes_total",
+        "counter",
+        "Bytes that the disk got back over all runs.",
+        None if counters is None else counters.removed_bytes,
+    )
+
+
+def _unknown(samples: Samples) -> Samples:
+    return (samples[0], dict.fromkeys(samples[1])) if isinstance(samples, tuple) else None
+
+
+def _last_run(facts: Facts) -> Iterator[_Metric]:
     last = facts.last or RunRecord()
     yield "last_run_timestamp_seconds", "gauge", "When the last run ended.", last.finished_at or 0
     yield (
@@ -189,28 +242,9 @@ def _metrics(facts: Facts) -> Iterator[tuple[str, str, str, Samples]]:
         "Actions that failed, and problems met, in the last run.",
         last.error_count if facts.last else 0,
     )
-    yield from _state(facts)
-    yield (
-        "interval_seconds",
-        "gauge",
-        "How often a run is scheduled (cleanup.interval_hours).",
-        facts.interval_seconds,
-    )
-    yield (
-        "runs_total",
-        "counter",
-        "Runs that have ended, by outcome.",
-        ("outcome", filled(ENDINGS, facts.counters.runs)),
-    )
-    yield (
-        "removed_bytes_total",
-        "counter",
-        "Bytes that the disk got back over all runs.",
-        facts.counters.removed_bytes,
-    )
 
 
-def _state(facts: Facts) -> Iterator[tuple[str, str, str, Samples]]:
+def _state(facts: Facts) -> Iterator[_Metric]:
     cache = facts.cache
     yield (
         "cache_entries",
@@ -250,7 +284,8 @@ def _last_success(facts: Facts) -> float:
     if facts.last is not None and facts.last.success and facts.last.finished_at is not None:
         return facts.last.finished_at
     before = PREFIX + _series("last_success_timestamp_seconds", facts.name)
-    return facts.counters.last_success_at or facts.earlier.get(before, 0.0)
+    from_history = None if facts.counters is None else facts.counters.last_success_at
+    return from_history or facts.earlier.get(before, 0.0)
 
 
 def _lines(name: str, kind: str, about: str, samples: Samples, cache: str | None) -> Iterator[str]:

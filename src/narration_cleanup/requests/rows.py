@@ -107,23 +107,35 @@ class RowReader:
 def status_totals(
     counts: Mapping[object, int], statuses: Statuses, problems: Problems
 ) -> dict[str, int]:
-    """Rows by raw status -> rows by the service's words; unknown ones as they stand, and told."""
+    """Rows by raw status -> rows by the service's words; unknown ones as they stand, and told.
+
+    Of unknown ones the 20 with most rows have their own number: a service may write free text.
+    """
     words = statuses.words()
     totals: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
     for raw, count in sorted(counts.items(), key=lambda each: str(each[0])):
         known = words.get(raw) if isinstance(raw, (str, int, float)) else None
         if known is not None:
             totals[known.value] += count
-            continue
-        name = _unknown_status(raw)
-        totals[name] += count
-        message = (
-            f"{count} {'row has' if count == 1 else 'rows have'} a status that no setting names: "
-            "left alone; "
-            "requests.statuses maps other services' words"
-        )
-        problems.add(Problem(Half.REQUESTS, "unknown_status", message, name, Severity.WARNING))
+        else:
+            unknown[_unknown_status(raw)] += count
+    apart = dict(unknown.most_common(MOST_UNKNOWN))
+    for name in sorted(apart):
+        totals[name] += apart[name]
+        problems.add(_unknown(apart[name], "a status", name))
+    if left := unknown.total() - sum(apart.values()):
+        totals[OTHER] += left
+        problems.add(_unknown(left, f"one of {len(unknown) - len(apart)} more statuses", OTHER))
     return dict(totals)
+
+
+def _unknown(count: int, what: str, name: str) -> Problem:
+    message = (
+        f"{count} {'row has' if count == 1 else 'rows have'} {what} that no setting names: left "
+        "alone; requests.statuses maps other services' words"
+    )
+    return Problem(Half.REQUESTS, "unknown_status", message, name, Severity.WARNING)
 
 
 def are_cancelled(raws: Iterable[object], statuses: Statuses) -> bool:
@@ -152,6 +164,9 @@ def _unknown_status(raw: object) -> str:
     return shown(raw if isinstance(raw, str) and raw not in _WORDS else repr(raw))
 
 
+MOST_UNKNOWN = 20
+OTHER = "other"
+"""What the rest of the statuses that no setting names is counted under."""
 _WORDS = frozenset(status.value for status in RequestStatus)
 
 

@@ -76,6 +76,8 @@ def _write(path: Path, text: str) -> None:
     ) as file:
         try:
             file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
             os.fchmod(file.fileno(), 0o644)
             os.replace(file.name, path)
         except BaseException:

@@ -8,7 +8,7 @@ ones are changed. Ages are those of the server's clock.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 
 import psycopg
@@ -68,17 +68,14 @@ class PostgresRequests:
         What is wrong with the server or the role's rights stops this half alone: the survey
         raises it. Raises ``BusyError``.
         """
-        try:
-            layout = self._known_layout()
-            self._session.do(lambda it: self._check_rights(it, layout))
-        except HalfError as error:
-            self._trouble = error
+        with ExitStack() as stack:
+            stack.callback(setattr, self, "_trouble", None)
             try:
-                yield
-            finally:
-                self._trouble = None
-            return
-        with self._session.locked(layout.oid):
+                layout = self._known_layout()
+                self._session.do(lambda it: self._check_rights(it, layout))
+                stack.enter_context(self._session.locked(layout.oid))
+            except HalfError as error:
+                self._trouble = error
             yield
 
     def survey(self) -> RequestSurvey:
