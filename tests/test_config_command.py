@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -137,6 +139,39 @@ def test_init_says_why_it_cannot_write(tmp_path: Path) -> None:
         CleanupError, match=r"cannot write .*: (Is a directory|Device or resource busy|File exists)"
     ):
         run("config", "init", tmp_path, "--force")
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_init_on_a_full_disk_leaves_what_was_there(tmp_path: Path, existing: bool) -> None:
+    """The limit of a file's size stands for the disk; a file of no bytes would be in the way."""
+    file = tmp_path / "config.toml"
+    if existing:
+        file.write_text("# mine\n")
+    program = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); "
+        "from narration_cleanup.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "config", "init", "--force", str(file)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "File too large" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == (["config.toml"] if existing else [])
+    assert not existing or file.read_text() == "# mine\n"
+
+
+def test_show_into_a_closed_pipe_is_no_failure() -> None:
+    program = (
+        "import os, sys; reading, writing = os.pipe(); os.close(reading); os.dup2(writing, 1); "
+        "from narration_cleanup.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "config", "show"], stderr=subprocess.PIPE, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_an_options_help_names_variable_and_default() -> None:

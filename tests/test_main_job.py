@@ -310,6 +310,10 @@ def test_stats_of_one_voice_style_are_those_of_its_entries(sample: Sample) -> No
     told = document("stats", *place, "--voice-style", "demonic_growl")["cache"]
     expired = [e for e in sample.expired if e.fields["voice_style"] == "demonic_growl"]
     assert told["expired_count"] == len(expired) > 0
+    gone = document("stats", *place, "--voice-style", "gone")["cache"]
+    assert (gone["entry_count"], gone["by_voice_style"]) == (0, {})
+    two_forms = cleanup("stats", *place, "--json", "--prometheus", expect=2).stderr
+    assert "leave --json out" in two_forms
     wrong = cleanup("stats", *place, "--voice-style", "eerie", expect=2).stderr
     assert "eerie_narrator" in wrong
     assert len(wrong.splitlines()) == 1

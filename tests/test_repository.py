@@ -77,7 +77,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "totals",
         }
     ),
-    "record": frozenset({"actions", "model", "result"}),
+    "record": frozenset({"actions", "escape", "model", "result"}),
     "finding": frozenset(),
     "history": frozenset({"errors", "escape", "model", "record", "result", "timestamps"}),
 }

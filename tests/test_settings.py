@@ -453,6 +453,29 @@ def test_columns_and_statuses_must_not_contradict_each_other(tmp_path: Path) -> 
     assert len(faults_of("[requests.statuses]\ncancelled = []", at=tmp_path)) == 1
 
 
+@pytest.mark.parametrize(
+    ("toml", "fault"),
+    [
+        ('[requests.columns]\nerror = "REQUEST_ID"', "the same column as requests.columns.id"),
+        ('[requests.columns]\nerror = "Created_At"', "the same column as requests.columns.error"),
+        ('[requests.columns]\ncompleted_at = "created_at"', "as requests.columns.completed_at"),
+        ('[cache]\naudio_suffixes = [".mp3", ".json"]', "it would be taken for audio"),
+        ('[cache]\naudio_suffixes = [".lock"]', "it would be taken for audio"),
+    ],
+)
+def test_what_a_run_would_overwrite_or_remove_by_a_slip(
+    tmp_path: Path, toml: str, fault: str
+) -> None:
+    faults = faults_of(toml, at=tmp_path)
+    assert faults
+    assert any(fault in each for each in faults), faults
+
+
+def test_columns_of_one_meaning_may_be_one(tmp_path: Path) -> None:
+    toml = '[requests.columns]\nstarted_at = "updated_at"\ncompleted_at = "updated_at"'
+    assert load(toml, at=tmp_path).requests.columns.completed_at == "updated_at"
+
+
 def test_one_half_must_be_configured() -> None:
     with pytest.raises(ConfigError, match=r"^nothing to look after: set cache\.dir"):
         require_a_half(load())

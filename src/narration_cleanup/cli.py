@@ -17,7 +17,7 @@ from narration_cleanup import __version__
 from narration_cleanup.commands.frugal import FrugalCommand, FrugalGroup
 from narration_cleanup.errors import CleanupError, ExitCode
 from narration_cleanup.escape import shown_line
-from narration_cleanup.output.streams import let_go, stand_in_for_closed_streams
+from narration_cleanup.output.streams import let_go, stand_in_for_closed_streams, write_or_wait
 
 if TYPE_CHECKING:
     from typer._click import Command
@@ -160,4 +160,4 @@ def _tell_of_usage(error: UsageError) -> None:
 
 
 def _tell(line: str) -> None:
-    print(f"ERROR - {shown_line(line)}", file=sys.stderr)
+    write_or_wait(sys.stderr, f"ERROR - {shown_line(line)}\n")

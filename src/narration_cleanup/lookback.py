@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from narration_cleanup.history import read_history
+from narration_cleanup.history import read_clocks, read_history
 from narration_cleanup.model import Half, Problem, Severity
 from narration_cleanup.record import RUNNING, Counters, RunRecord
+from narration_cleanup.safety import clock_jump
 from narration_cleanup.stats import Stats
 
 ALIVE_FOR = 1.5
@@ -39,6 +40,17 @@ def look_back(state_dir: Path, warn: Callable[[str], None]) -> Past:
     for text in trouble:
         warn(text)
     return past
+
+
+def clock_jumped(state_dir: Path, now: float, environ: Mapping[str, str]) -> float | None:
+    """By how many seconds a run would find that the clock jumped; see ``safety.clock_jump``."""
+    clocks = read_clocks(now, environ)
+    history = read_history(state_dir, warn=lambda _: None)
+    if clocks is None or history is None:
+        return None
+    jump = clock_jump(clocks, history.clock_marks())
+    history.close()
+    return jump
 
 
 def with_past(stats: Stats, state_dir: Path) -> tuple[Stats, Past]:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from narration_cleanup.cache.index_file import foreign_index, may_be_replaced
 from narration_cleanup.check.permissions import described, may_write, may_write_in, me
 from narration_cleanup.escape import shown
 from narration_cleanup.model import Half, Problem, Severity
 from narration_cleanup.requests import is_postgres
 from narration_cleanup.settings import Settings
+
+_SQLITE_ENDINGS = ("-wal", "-shm", "-journal")
+"""Of the files that SQLite keeps beside a database, and that a crashed process of another user may
+leave."""
 
 
 def missing_rights(settings: Settings) -> Iterator[Problem]:
@@ -24,16 +30,33 @@ def missing_rights(settings: Settings) -> Iterator[Problem]:
         folder = Path(cache)
         if not may_write_in(folder):
             yield _warning(Half.CACHE, folder, "remove nothing")
+        elif settings.cache.index is not None:
+            yield from _foreign_index(folder / settings.cache.index)
     if requests is not None and not is_postgres(requests):
         try:
             # SQLite writes its journal beside the file itself, not beside a link to it.
             file = Path(os.path.realpath(requests))
         except OSError:  # a link that is being swapped
             return
-        for place, may in ((file, may_write(file)), (file.parent, may_write_in(file.parent))):
-            if not may and os.path.exists(file):
+        if not os.path.exists(file):
+            return
+        beside = (file.with_name(file.name + ending) for ending in _SQLITE_ENDINGS)
+        files = [file, *(each for each in beside if os.path.lexists(each))]
+        places = [(each, may_write(each)) for each in files]
+        for place, may in (*places, (file.parent, may_write_in(file.parent))):
+            if not may:
                 yield _warning(Half.REQUESTS, place, "cancel nothing")
                 return
+
+
+def _foreign_index(file: Path) -> Iterator[Problem]:
+    try:
+        index, folder = file.lstat(), file.parent.stat()
+    except OSError:
+        return
+    if stat.S_ISREG(index.st_mode) and not may_be_replaced(index, folder):
+        message = f"{foreign_index(file, index)}: a run as this user could remove nothing"
+        yield Problem(Half.CACHE, "not_writable", message, severity=Severity.WARNING)
 
 
 def _warning(half: Half, place: Path, what: str) -> Problem:

@@ -30,14 +30,18 @@ def clock_jump(mark: ClockMark, marks: Sequence[ClockMark]) -> float | None:
     return None
 
 
+def jumped(jump: float) -> str:
+    """What is wrong where the clock jumped by so many seconds."""
+    direction = "forward" if jump > 0 else "back"
+    return f"the clock jumped {direction} by {abs(jump) / 60:.0f} minutes since the last run"
+
+
 def refuse_clock_jump(jump: float | None) -> None:
     """Raise ``RefusedError`` where the clock jumped."""
     if jump is not None:
-        direction = "forward" if jump > 0 else "back"
         raise RefusedError(
-            f"the clock jumped {direction} by {abs(jump) / 60:.0f} minutes since the last run: "
-            "nothing was removed or cancelled. If the clock is right now, a run in an hour goes "
-            "ahead by itself, or use --ignore-clock"
+            f"{jumped(jump)}: nothing was removed or cancelled. If the clock is right now, a run "
+            "in an hour goes ahead by itself, or use --ignore-clock"
         )
 
 

@@ -151,7 +151,7 @@ def test_an_entry_that_leaves_the_cache(place: Place) -> None:
     index[key]["file_path"] = "/etc/passwd"
     place.sample.cache.index.write_text(json.dumps(index, indent=2))
     finding = place.one("cache.outside_cache")
-    is_failed(finding, "/etc/passwd", "remove these entries from the index")
+    is_failed(finding, "/etc/passwd", "give cache.dir as the service sees it")
     assert finding.details == (key,)
 
 
@@ -336,6 +336,15 @@ def as_nobody(place: Place) -> Iterator[Callable[[], None]]:
 def test_a_database_of_another_user(place: Place, as_nobody: Callable[[], None]) -> None:
     as_nobody()
     is_failed(place.one("requests.owner"), "belongs to root", "run as")
+
+
+def test_a_database_that_may_not_be_written(place: Place, as_nobody: Callable[[], None]) -> None:
+    place.sample.database.chmod(0o444)
+    os.chown(place.sample.database, NOBODY, -1)
+    os.chown(place.sample.database.parent, NOBODY, -1)
+    as_nobody()
+    finding = place.one("requests.permissions")
+    is_failed(finding, f"may not write to {place.sample.database}", "mend the rights")
 
 
 def test_a_cache_that_may_not_be_written(place: Place, as_nobody: Callable[[], None]) -> None:

@@ -100,6 +100,41 @@ def test_a_dry_run_foresees_that_the_cache_cannot_be_written(
     )
 
 
+@pytest.mark.parametrize(("user", "group"), [(0, NOBODY), (NOBODY, 0)])
+def test_an_index_that_may_not_be_replaced_keeps_its_files(
+    server: ToolServer, tmp_path: Path, user: int, group: int
+) -> None:
+    """The index could not follow, and the service would serve entries without a file."""
+    truth = _sample(tmp_path, NOBODY)
+    os.chown(truth.cache.index, user, group)
+    (warning,) = _dry_run(server, truth, tmp_path, NOBODY)
+    assert (warning["half"], warning["code"]) == ("cache", "not_writable")
+    before = tree_digest(truth.cache.directory)
+    run = server.run(arguments_for(truth), tmp_path, environment_for(truth), user=NOBODY)
+    assert run.code == 3, run.said
+    document = json.loads(run.output)
+    (problem,) = document["problems"]
+    assert (problem["half"], problem["code"]) == ("cache", "index_owner")
+    assert f"uid {user}, gid {group}" in problem["message"]
+    assert document["requests"]["cancelled_count"] > 0
+    assert tree_digest(truth.cache.directory) == before
+
+
+def test_a_dry_run_foresees_what_a_crash_of_another_user_left(
+    server: ToolServer, tmp_path: Path
+) -> None:
+    truth = _sample(tmp_path, NOBODY)
+    wal = truth.database.with_name(f"{truth.database.name}-wal")
+    wal.touch()
+    os.chown(wal, 0, 0)
+    wal.chmod(0o644)
+    arguments = ["dry-run", *arguments_for(truth)[1:]]
+    run = server.run(arguments, tmp_path, environment_for(truth), user=NOBODY)
+    warnings = [each for each in json.loads(run.output)["problems"] if "-wal" in each["message"]]
+    assert [each["code"] for each in warnings] == ["not_writable"]
+    assert json.loads(run.output)["message"].endswith("see the warnings")
+
+
 @pytest.mark.parametrize("what", ["closed folder", "loop of links", "no file"])
 def test_what_a_dry_run_cannot_reach_is_told_once(
     server: ToolServer, tmp_path: Path, what: str

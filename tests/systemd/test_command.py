@@ -145,6 +145,23 @@ def test_a_unit_that_is_no_longer_wanted_goes_when_installing_again(place: Path)
     assert {path.name for path in folder.iterdir()} == {*render(facts), other.name}
 
 
+def test_a_unit_is_on_the_disk_before_it_takes_the_place_of_another(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = place / "units"
+    facts = Facts(program=("x",), user=ME, header=facts_room.HEADER)
+    write_units(facts, render(facts), folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CleanupError, match="No space left"):
+        write_units(facts, dict.fromkeys(render(facts), "new"), folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_without_systemd_nothing_is_written(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manager, "_RUNNING", place / "not there")
     for arguments in (["install"], ["uninstall"]):

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import time
+from pathlib import Path
 
 from narration_cleanup.cache.directory import Directory, open_to_read, what_it_is
 from narration_cleanup.errors import HalfError, IndexChangedError
@@ -95,6 +96,23 @@ class IndexFile:
     def close(self) -> None:
         """Let go of the file."""
         os.close(self.fd)
+
+
+def may_be_replaced(index: os.stat_result, folder: os.stat_result) -> bool:
+    """Whether a new index made by this user can have the owner and group of the one in ``folder``:
+    otherwise the service might not be able to write it any more."""
+    user = os.geteuid()
+    inherited = bool(folder.st_mode & stat.S_ISGID) and folder.st_gid == index.st_gid
+    in_group = index.st_gid in (os.getegid(), *os.getgroups())
+    return user == 0 or (user == index.st_uid and (in_group or inherited))
+
+
+def foreign_index(place: Path, index: os.stat_result) -> str:
+    """What to tell where the index may not be replaced."""
+    return (
+        f"{shown(place)} belongs to uid {index.st_uid}, gid {index.st_gid}: run as that user, in "
+        "that group, or the service could not write it any more"
+    )
 
 
 def missing_index(directory: Directory, name: str) -> str:

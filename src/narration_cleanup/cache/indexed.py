@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -16,6 +17,8 @@ from narration_cleanup.cache.index_file import (
     HELD_WHOLE,
     IndexFile,
     Version,
+    foreign_index,
+    may_be_replaced,
     missing_index,
     version_of,
 )
@@ -77,6 +80,16 @@ class IndexedDirectory(LocalCache):
             raise ConfigError(f"{where} cannot be looked at: {error.strerror}") from None
         if status is None:
             raise ConfigError(missing_index(self._directory, self._index_name))
+
+    def recover(self) -> int:
+        """See ``CacheStore``; raises ``HalfError`` too where the index could not follow what a run
+        removes, since this user may not replace it."""
+        count = super().recover()
+        index = self._directory.status(self._index_name)
+        if index is not None and not may_be_replaced(index, os.fstat(self._directory.fd)):
+            why = foreign_index(self._directory.path / self._index_name, index)
+            raise HalfError("index_owner", f"{why}. Nothing was removed")
+        return count
 
     @contextmanager
     def survey(self) -> Iterator[IndexSurvey]:

@@ -18,7 +18,7 @@ from narration_cleanup.beside import Beside
 from narration_cleanup.cache import DropReport, index
 from narration_cleanup.cache.directory import Directory
 from narration_cleanup.cache.index import IndexMember, Odd, Span, UnreadableIndexError
-from narration_cleanup.cache.index_file import IndexFile, Version, version_of
+from narration_cleanup.cache.index_file import IndexFile, Version, foreign_index, version_of
 from narration_cleanup.cache.own_folder import INDEX_FILE_NAME, OwnFolder
 from narration_cleanup.cache.places import Places
 from narration_cleanup.cache.service_lock import index_lock
@@ -252,12 +252,8 @@ class Replacement:
             try:
                 os.fchown(fd, theirs.st_uid, theirs.st_gid)
             except PermissionError:
-                raise HalfError(
-                    "index_owner",
-                    f"{shown(self._directory.path / self._name)} belongs to uid {theirs.st_uid}, "
-                    f"gid {theirs.st_gid}: run as that user, in that group, or the service could "
-                    "not write it any more",
-                ) from None
+                why = foreign_index(self._directory.path / self._name, theirs)
+                raise HalfError("index_owner", why) from None
         try:
             for name in os.listxattr(source.fd):
                 os.setxattr(fd, name, os.getxattr(source.fd, name))

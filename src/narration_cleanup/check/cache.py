@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from narration_cleanup.cache import CacheStore
+from narration_cleanup.cache.index_file import may_be_replaced
 from narration_cleanup.check.permissions import (
     described,
     may_read_in,
@@ -67,13 +68,13 @@ def _check_folder(folder: Path) -> Iterator[Finding]:
         yield failed(
             "cache.permissions",
             f"{me()} may not look into {about}",
-            f"run as {user_name(status.st_uid)}, or give {me()} the right to read and enter it",
+            f"{_as_owner(status)}give {me()} the right to read and enter it",
         )
     elif not may_write_in(folder):
         yield failed(
             "cache.permissions",
             f"{me()} may not remove files from {about}",
-            f"run as {user_name(status.st_uid)}, or give {me()} the right to write there",
+            f"{_as_owner(status)}give {me()} the right to write there",
         )
     elif status.st_mode & stat.S_ISVTX and os.geteuid() not in (0, status.st_uid):
         yield failed(
@@ -83,6 +84,11 @@ def _check_folder(folder: Path) -> Iterator[Finding]:
         )
     else:
         yield passed("cache.permissions", f"{me()} may read and write {about}")
+
+
+def _as_owner(status: os.stat_result) -> str:
+    """The first half of what to do, unless this is the owner already."""
+    return "" if status.st_uid == os.geteuid() else f"run as {user_name(status.st_uid)}, or "
 
 
 def _check_store(
@@ -102,19 +108,21 @@ def _check_store(
 
 
 def _check_index_owner(index: Path) -> Iterator[Finding]:
-    """A run replaces the index by a new file: what it may not give away would be its own."""
+    """A run replaces the index by a new file, which must have the owner and group of the old."""
     try:
-        owner = index.stat().st_uid
+        status, folder = index.stat(), index.parent.stat()
     except OSError:
         return
-    if os.geteuid() in (0, owner):
-        yield passed("cache.index_owner", f"the index belongs to {user_name(owner)}")
+    owner = user_name(status.st_uid)
+    if may_be_replaced(status, folder):
+        yield passed("cache.index_owner", f"the index belongs to {owner}")
         return
+    group = f"group {status.st_gid}"
     yield failed(
         "cache.index_owner",
-        f"the index belongs to {user_name(owner)}, and this is {me()}: after a run it would belong "
-        f"to {me()}, and the service might not be able to write it",
-        f"run as {user_name(owner)}",
+        f"the index belongs to {owner}, {group}, and this is {me()}, who may not make another such "
+        "file: a run removes nothing",
+        f"run as {owner}, in {group}",
     )
 
 

@@ -11,12 +11,13 @@ from narration_cleanup.check.problems import findings_of
 from narration_cleanup.errors import CleanupError, HalfError
 from narration_cleanup.escape import shown
 from narration_cleanup.finding import Finding, failed, passed
-from narration_cleanup.model import GenerationRequest
+from narration_cleanup.model import GenerationRequest, Half
 from narration_cleanup.opening import Halves, cache_policy, open_requests, request_policy
 from narration_cleanup.output.words import age, count, iso
 from narration_cleanup.planning import survey_and_plan
 from narration_cleanup.progress import NoProgress
 from narration_cleanup.requests import RequestStore
+from narration_cleanup.rights import missing_rights
 from narration_cleanup.settings import Settings
 
 ROWS_SHOWN = 3
@@ -35,6 +36,10 @@ def check_requests(settings: Settings, now: float, *, allow_other_user: bool) ->
         yield failed("requests.owner", str(error), remedy)
         return
     assert store is not None
+    for problem in missing_rights(settings):
+        if problem.half is Half.REQUESTS:
+            remedy = "run as its owner (systemd install does so by itself), or mend the rights"
+            yield failed("requests.permissions", problem.message, remedy)
     try:
         yield from _check_store(store, settings, now)
     finally:

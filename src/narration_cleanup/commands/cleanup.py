@@ -16,7 +16,7 @@ from narration_cleanup.commands import options
 from narration_cleanup.commands.options import Invocation
 from narration_cleanup.errors import CleanupError, ExitCode
 from narration_cleanup.escape import shown_line
-from narration_cleanup.lookback import with_last_run, with_past
+from narration_cleanup.lookback import clock_jumped, with_last_run, with_past
 from narration_cleanup.model import Half, Problem, Severity
 from narration_cleanup.opening import Halves, cache_policy, open_halves, request_policy
 from narration_cleanup.output import human
@@ -28,7 +28,7 @@ from narration_cleanup.progress import Progress
 from narration_cleanup.record import RunRecord
 from narration_cleanup.result import Result
 from narration_cleanup.rights import missing_rights
-from narration_cleanup.safety import refuse_too_many, too_many
+from narration_cleanup.safety import jumped, refuse_too_many, too_many
 from narration_cleanup.settings import Settings, load_settings, require_a_half
 from narration_cleanup.standing import stats_of
 from narration_cleanup.stats import Stats
@@ -203,6 +203,7 @@ def _dry_run(
         plans = survey_and_plan(halves, _policies(settings), now, progress, explain=call.verbose)
         job.dry_run(plans, result)
         _warn_of_too_many(settings, plans, result)
+        _warn_of_the_clock(settings, result)
         result.problems.extend(missing_rights(settings))
         stats = stats_of(settings, plans.cache, plans.requests, plans.problems, now)
     return with_past(stats, settings.cleanup.state_dir)[0]
@@ -217,6 +218,14 @@ def _warn_of_too_many(settings: Settings, plans: Plans, result: Result) -> None:
             message = f"{why}: a run would refuse, and touch nothing"
             warning = Problem(Half.CACHE, "max_delete", message, severity=Severity.WARNING)
             result.problems.add(warning)
+
+
+def _warn_of_the_clock(settings: Settings, result: Result) -> None:
+    jump = clock_jumped(settings.cleanup.state_dir, result.started_at, os.environ)
+    if jump is not None:
+        message = f"{jumped(jump)}: a run would refuse, and touch nothing"
+        warning = Problem(Half.PROGRAM, "clock_jumped", message, severity=Severity.WARNING)
+        result.problems.add(warning)
 
 
 def _run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,7 @@ from narration_cleanup.commands.frugal import FrugalCommand, FrugalGroup
 from narration_cleanup.errors import CleanupError, ConfigError
 from narration_cleanup.escape import shown
 from narration_cleanup.output.json import configuration_problems, problem_documents
+from narration_cleanup.output.streams import until_closed
 from narration_cleanup.settings import Settings, load_settings, require_a_half
 from narration_cleanup.settings.mask import without_password
 from narration_cleanup.settings.show import init_text, show_document, show_lines
@@ -43,8 +45,8 @@ def show_command(
         typer.echo(json.dumps(show_document(settings), indent=2))
         return
     _warn(settings)
-    for line in show_lines(settings):
-        typer.echo(line)
+    with until_closed(sys.stdout):
+        sys.stdout.writelines(f"{line}\n" for line in show_lines(settings))
 
 
 @config_app.command("validate", cls=FrugalCommand)

@@ -144,7 +144,12 @@ def _checked(path: Path) -> Path:
     if not os.access(real, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
         raise HalfError(
             "database_unreadable",
-            f"{shown(path)}: this user may not read it; run as {_user_name(found.st_uid)}",
+            f"{shown(path)}: this user may not read it (mode {stat.S_IMODE(found.st_mode):04o}); "
+            + (
+                "its owner needs the right to"
+                if found.st_uid == os.geteuid()
+                else f"run as {_user_name(found.st_uid)}"
+            ),
         )
     if not found.st_size:
         raise HalfError("no_such_table", f"{shown(path)}: the database is empty, without a table")

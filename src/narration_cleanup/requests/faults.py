@@ -34,7 +34,8 @@ _MEANINGS: dict[int, tuple[str, str]] = {
     ),
     sqlite3.SQLITE_READONLY: (
         "database_read_only",
-        "the database cannot be written ({error}); look at its mount and its permissions",
+        "the database cannot be written ({error}); look at its mount, and at the "
+        "permissions of it and of the -wal and -shm files beside it",
     ),
     sqlite3.SQLITE_CANTOPEN: (
         "database_unreadable",

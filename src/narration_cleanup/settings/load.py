@@ -7,7 +7,7 @@ it stands, and all faults are reported at once.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -243,16 +243,45 @@ def _take_defaults(reading: _Reading) -> None:
 
 def _contradictions(reading: _Reading) -> list[str]:
     """Values that are right on their own, and wrong beside another."""
+    return [
+        *_columns_twice(reading),
+        *_index_as_audio(reading),
+        *_statuses_twice(reading),
+    ]
 
-    def where(name: str) -> str:
-        return shown(f"{reading.origins.get(name, DEFAULT)}: {name}")
 
-    faults: list[str] = []
+def _where(reading: _Reading, name: str) -> str:
+    return shown(f"{reading.origins.get(name, DEFAULT)}: {name}")
+
+
+def _columns_twice(reading: _Reading) -> Iterator[str]:
+    """A run would write into a column that means something else."""
     columns = [entry.name for entry in SETTINGS if entry.section == "requests.columns"]
-    for key in ("requests.columns.id", "requests.columns.status"):
-        for other in columns:
-            if other != key and reading.values[other] == reading.values[key]:
-                faults.append(f"{where(other)} names the same column as {key}")
+    identity, status, completed_at, error, created_at = (
+        f"requests.columns.{key}" for key in ("id", "status", "completed_at", "error", "created_at")
+    )
+    pairs = [(key, other) for key in (identity, status) for other in columns if other != key]
+    pairs += [(error, other) for other in columns if other not in (identity, status, error)]
+    pairs.append((completed_at, created_at))
+    for key, other in pairs:
+        names = [reading.values[name] for name in (key, other)]
+        # SQLite takes STATUS for status.
+        if names[0] is not None and str(names[0]).lower() == str(names[1]).lower():
+            yield f"{_where(reading, other)} names the same column as {key}"
+
+
+def _index_as_audio(reading: _Reading) -> Iterator[str]:
+    index, suffixes = reading.values.get("cache.index"), reading.values.get("cache.audio_suffixes")
+    if isinstance(index, str) and isinstance(suffixes, tuple):
+        for suffix in suffixes:
+            if index.endswith(suffix) or f"{index}.lock".endswith(suffix):
+                yield (
+                    f"{_where(reading, 'cache.audio_suffixes')} holds {shown(suffix)}, with which "
+                    f"the index ends ({shown(index)}): it would be taken for audio"
+                )
+
+
+def _statuses_twice(reading: _Reading) -> Iterator[str]:
     meaning: dict[object, str] = {}
     for entry in SETTINGS:
         values = reading.values.get(entry.name)
@@ -260,13 +289,12 @@ def _contradictions(reading: _Reading) -> list[str]:
             for value in values:
                 first = meaning.setdefault(value, entry.name)
                 if first != entry.name:
-                    faults.append(
-                        f"{where(entry.name)} holds {shown(str(value))}, which {first} holds too"
-                    )
+                    where = _where(reading, entry.name)
+                    yield f"{where} holds {shown(str(value))}, which {first} holds too"
     active = ("requests.statuses.queued", "requests.statuses.generating")
     if not any(reading.values[name] for name in active):
-        faults.append(f"{where(active[0])} and {active[1]} are both empty, expected one status")
-    return faults
+        where = _where(reading, active[0])
+        yield f"{where} and {active[1]} are both empty, expected one status"
 
 
 def _nearest(name: str, known: list[str]) -> str:
