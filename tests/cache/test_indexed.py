@@ -150,6 +150,10 @@ def test_odd_and_outside_entries_keep_their_files(
         ("odd_entry", odd.key),
         ("outside_cache", outside.key),
     ]
+    assert planned.totals.entry_count == len(entries)
+    assert planned.totals.total_size_bytes == sum(
+        entry.size for entry in sample.entries if entry not in (odd, outside)
+    )
     apply(store, planned)
     assert {odd.name, outside.name} <= names(sample)
     assert json.loads(sample.index.read_text())[odd.key] == entries[odd.key]

@@ -235,7 +235,9 @@ class IndexSurvey:
             entries.append(_entry(key, name, value, created_at, used_at))
             positions.append(position)
             names.append(name)
-        return Batch(members, positions, entries, names, needed)
+        # They stay, and count as entries; what they say of their size is not believed.
+        unjudged = Figures([0] * (len(members.values) - len(entries)))
+        return Batch(members, positions, entries, names, needed, unjudged)
 
     def _claims(self, key: str, file_path: str | None) -> list[str]:
         """Names here that an entry which cannot be judged may mean: they are no orphans."""
