@@ -471,6 +471,14 @@ def test_what_a_run_would_overwrite_or_remove_by_a_slip(
     assert any(fault in each for each in faults), faults
 
 
+def test_on_postgresql_columns_that_differ_in_case_are_two(tmp_path: Path) -> None:
+    toml = (
+        '[requests]\ndb = "postgresql://h/d"\n'
+        '[requests.columns]\nstatus = "state"\nheartbeat_at = "State"'
+    )
+    assert load(toml, at=tmp_path).requests.columns.heartbeat_at == "State"
+
+
 def test_columns_of_one_meaning_may_be_one(tmp_path: Path) -> None:
     toml = '[requests.columns]\nstarted_at = "updated_at"\ncompleted_at = "updated_at"'
     assert load(toml, at=tmp_path).requests.columns.completed_at == "updated_at"

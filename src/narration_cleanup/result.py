@@ -188,8 +188,12 @@ class Result:
         """One line for a reader."""
         if self.stop_message is not None:
             return self.stop_message
-        if self.dry_run and any(problem.code in _HINDERING for problem in self.problems):
-            return "Nothing was changed: a run could not do all of this, see the warnings"
+        if self.dry_run and self.outcome is RunOutcome.SUCCESS:
+            codes = {problem.code for problem in self.problems}
+            if codes & _REFUSED_FOR:
+                return "Nothing was changed: a run would refuse this, see the warnings"
+            if "not_writable" in codes:
+                return "Nothing was changed: a run could not do all of this, see the warnings"
         return _MESSAGES[self.dry_run][self.outcome]
 
 
@@ -209,8 +213,8 @@ _EXIT_CODES = {
     RunOutcome.PARTIAL: ExitCode.PARTLY_DONE,
     RunOutcome.FAILED: ExitCode.FAILED,
 }
-_HINDERING = ("max_delete", "clock_jumped", "not_writable")
-"""Warnings of a dry run that a run would refuse, or might not change what it wants to."""
+_REFUSED_FOR = {"max_delete", "clock_jumped"}
+"""Warnings of a dry run that a run would refuse."""
 _MESSAGES = {
     False: {
         RunOutcome.SUCCESS: "Cleanup tasks completed successfully",

@@ -9,14 +9,11 @@ from pathlib import Path
 
 from narration_cleanup.cache.index_file import foreign_index, may_be_replaced
 from narration_cleanup.check.permissions import described, may_write, may_write_in, me
+from narration_cleanup.errors import HalfError
 from narration_cleanup.escape import shown
 from narration_cleanup.model import Half, Problem, Severity
 from narration_cleanup.requests import is_postgres
 from narration_cleanup.settings import Settings
-
-_SQLITE_ENDINGS = ("-wal", "-shm", "-journal")
-"""Of the files that SQLite keeps beside a database, and that a crashed process of another user may
-leave."""
 
 
 def missing_rights(settings: Settings) -> Iterator[Problem]:
@@ -40,13 +37,24 @@ def missing_rights(settings: Settings) -> Iterator[Problem]:
             return
         if not os.path.exists(file):
             return
-        beside = (file.with_name(file.name + ending) for ending in _SQLITE_ENDINGS)
+        beside = (file.with_name(file.name + ending) for ending in _endings_beside(file))
         files = [file, *(each for each in beside if os.path.lexists(each))]
         places = [(each, may_write(each)) for each in files]
         for place, may in (*places, (file.parent, may_write_in(file.parent))):
             if not may:
                 yield _warning(Half.REQUESTS, place, "cancel nothing")
                 return
+
+
+def _endings_beside(database: Path) -> tuple[str, ...]:
+    """Of the files that SQLite keeps beside it, which a process of another user may have left."""
+    from narration_cleanup.requests.database import look
+
+    try:
+        mode = look(database, lambda it: str(it.execute("PRAGMA journal_mode").fetchone()[0]))
+    except HalfError:  # the survey says what is wrong with it
+        return ()
+    return ("-wal", "-shm") if mode == "wal" else ("-journal",)
 
 
 def _foreign_index(file: Path) -> Iterator[Problem]:

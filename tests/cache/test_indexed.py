@@ -532,10 +532,26 @@ def test_an_index_of_another_group_names_the_group(
     os.chown(sample.index, -1, _another_group())
     planned = plan(store)
     monkeypatch.setattr(os, "fchown", denied)
+    before = names(sample)
     result = apply(store, planned)
     (problem,) = result.problems
     assert f"gid {sample.index.stat().st_gid}" in problem.message
     assert len(read_index(sample.index)) == 5
+    assert names(sample) - {OWN_FOLDER} == before - {OWN_FOLDER}
+    assert list((sample.directory / OWN_FOLDER).iterdir()) == []
+
+
+def test_a_size_that_no_file_has_stops_nothing(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    entries = read_index(sample.index)
+    for number, size in enumerate((10**25, 1 << 60)):
+        entries[sample.entries[number].key]["file_size"] = size
+    write_index(sample.index, entries)
+    planned = plan(store)
+    assert [problem.code for problem in planned.problems] == ["odd_entry"] * 2
+    assert outcomes(apply(store, planned)) == ["done"]
+    assert {sample.entries[number].name for number in (0, 1)} <= names(sample)
 
 
 def _another_group() -> int:

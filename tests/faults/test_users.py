@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from narration_cleanup.cache.directory import OWN_FOLDER
 from tests.faults.server import ToolServer
 from tests.faults.trial import arguments_for, environment_for
 from tests.faults.truth import Truth, make_truth
@@ -100,6 +101,12 @@ def test_a_dry_run_foresees_that_the_cache_cannot_be_written(
     )
 
 
+def _files(folder: Path) -> dict[str, str]:
+    """All that lies in the folder, less the tool's own folder."""
+    own = (".", OWN_FOLDER)
+    return {name: what for name, what in tree_digest(folder).items() if name not in own}
+
+
 @pytest.mark.parametrize(("user", "group"), [(0, NOBODY), (NOBODY, 0)])
 def test_an_index_that_may_not_be_replaced_keeps_its_files(
     server: ToolServer, tmp_path: Path, user: int, group: int
@@ -109,7 +116,7 @@ def test_an_index_that_may_not_be_replaced_keeps_its_files(
     os.chown(truth.cache.index, user, group)
     (warning,) = _dry_run(server, truth, tmp_path, NOBODY)
     assert (warning["half"], warning["code"]) == ("cache", "not_writable")
-    before = tree_digest(truth.cache.directory)
+    before = _files(truth.cache.directory)
     run = server.run(arguments_for(truth), tmp_path, environment_for(truth), user=NOBODY)
     assert run.code == 3, run.said
     document = json.loads(run.output)
@@ -117,7 +124,21 @@ def test_an_index_that_may_not_be_replaced_keeps_its_files(
     assert (problem["half"], problem["code"]) == ("cache", "index_owner")
     assert f"uid {user}, gid {group}" in problem["message"]
     assert document["requests"]["cancelled_count"] > 0
-    assert tree_digest(truth.cache.directory) == before
+    assert _files(truth.cache.directory) == before
+    # Where nothing would leave the index, nothing is in the way.
+    environment = {**environment_for(truth), "NARRATION_CACHE_TTL_DAYS": "9000"}
+    environment["NARRATION_CACHE_REMOVE_DANGLING"] = "false"
+    run = server.run(arguments_for(truth), tmp_path, environment, user=NOBODY)
+    assert (run.code, json.loads(run.output)["problems"]) == (0, []), run.said
+
+
+def test_what_lies_beside_a_database_that_does_not_use_it_is_no_matter(
+    server: ToolServer, tmp_path: Path
+) -> None:
+    truth = _sample(tmp_path, NOBODY, wal=False)
+    for ending in ("-wal", "-shm"):
+        truth.database.with_name(f"{truth.database.name}{ending}").touch(0o644)
+    assert _dry_run(server, truth, tmp_path, NOBODY) == []
 
 
 def test_a_dry_run_foresees_what_a_crash_of_another_user_left(

@@ -147,13 +147,6 @@ def test_the_state_folder(find: Find, place: Path) -> None:
     own = find(for_user=True)
     assert (own.state, own.data[-1]) == (None, place / ".local/state/narration-cleanup")
     assert own.user is None
-    assert own.environment == ()
-    one = find(for_user=True, instance="a")
-    folder = place / ".local/state/narration-cleanup/a"
-    assert one.data[-1] == folder
-    assert one.environment == (("NARRATION_CLEANUP_STATE_DIR", str(folder)),)
-    chosen = find({"NARRATION_CLEANUP_STATE_DIR": f"{place}/h"}, for_user=True, instance="a")
-    assert chosen.data[-1] == place / "h"
 
 
 def test_the_metrics_file_has_its_folder_opened(find: Find) -> None:

@@ -13,7 +13,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import msgspec
 
@@ -25,6 +25,9 @@ LONGEST_CHUNK = 1 << 24
 """No member's end within this many bytes: not the service's form."""
 LONGEST_KEY = 1 << 16
 """Keys are 64 hexadecimal digits; one of more than 64 KiB means that the index is damaged."""
+
+LARGEST_FILE = 1 << 50
+"""Bytes; an entry that claims more for its audio is damaged, and sums of such are no numbers."""
 
 Span = tuple[int, ...]
 """(start, end, …) of a member, as its ``Ref`` has it."""
@@ -47,7 +50,7 @@ class IndexMember(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=T
     file_path: str
     created_at: str
     last_accessed: str
-    file_size: int
+    file_size: Annotated[int, msgspec.Meta(le=LARGEST_FILE)]
     variant_id: str
     voice_style: str
 

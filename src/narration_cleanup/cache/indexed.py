@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -18,7 +17,6 @@ from narration_cleanup.cache.index_file import (
     IndexFile,
     Version,
     foreign_index,
-    may_be_replaced,
     missing_index,
     version_of,
 )
@@ -66,6 +64,7 @@ class IndexedDirectory(LocalCache):
         self._version: Version = (0, 0, 0, 0)
         self._members_end = 0
         self._index_read_ns = 0
+        self._may_be_replaced = False
         try:
             self._refuse_missing_index()
         except ConfigError:
@@ -80,16 +79,6 @@ class IndexedDirectory(LocalCache):
             raise ConfigError(f"{where} cannot be looked at: {error.strerror}") from None
         if status is None:
             raise ConfigError(missing_index(self._directory, self._index_name))
-
-    def recover(self) -> int:
-        """See ``CacheStore``; raises ``HalfError`` too where the index could not follow what a run
-        removes, since this user may not replace it."""
-        count = super().recover()
-        index = self._directory.status(self._index_name)
-        if index is not None and not may_be_replaced(index, os.fstat(self._directory.fd)):
-            why = foreign_index(self._directory.path / self._index_name, index)
-            raise HalfError("index_owner", f"{why}. Nothing was removed")
-        return count
 
     @contextmanager
     def survey(self) -> Iterator[IndexSurvey]:
@@ -117,8 +106,11 @@ class IndexedDirectory(LocalCache):
 
         The service writes audio before its entry. So a file of an entry that is about as young
         as the look at the index may belong to an entry that was not in it yet: the service is
-        given time to write it, and the index is read again.
+        given time to write it, and the index is read again. Raises ``HalfError`` where the index
+        could not follow, before anything is removed.
         """
+        if any(target.entry is not None for target in files):
+            self._refuse_foreign_index()
         settled_before = self._index_read_ns - int(IN_FLIGHT * 1e9)
         removals = self._staging.remove(files, settled_before)
         fresh = [position for position, removal in enumerate(removals) if removal.note == FRESH]
@@ -134,6 +126,17 @@ class IndexedDirectory(LocalCache):
             for (position, _), removal in zip(confirmed, again, strict=True):
                 removals[position] = removal
         return removals
+
+    def _refuse_foreign_index(self) -> None:
+        """A new index must have the owner and group of this one: that is tried once."""
+        index = self._directory.status(self._index_name)
+        if self._may_be_replaced or index is None:
+            return
+        with suppress(OSError):  # on a full disk what goes makes the room for the new index
+            if not self._own.can_make_for(index.st_uid, index.st_gid):
+                why = foreign_index(self._directory.path / self._index_name, index)
+                raise HalfError("index_owner", f"{why}. Nothing was removed")
+        self._may_be_replaced = True
 
     def drop_entries(self, entries: Iterable[tuple[Ref, str]]) -> DropReport:
         """Take entries whose file is gone out of the index."""

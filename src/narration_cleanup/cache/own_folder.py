@@ -127,6 +127,22 @@ class OwnFolder:
             pass
         return False
 
+    def can_make_for(self, uid: int, gid: int) -> bool:
+        """Whether a file that is made here can belong to that user and group; raises ``OSError``
+        where none can be made."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(INDEX_FILE_NAME, flags, 0o600, dir_fd=self.descriptor())
+        try:
+            made = os.fstat(fd)
+            if (made.st_uid, made.st_gid) != (uid, gid):
+                os.fchown(fd, uid, gid)
+        except PermissionError:
+            return False
+        finally:
+            os.close(fd)
+            self.discard_index()
+        return True
+
     def discard_index(self) -> None:
         """Remove a new index that was not put in place."""
         if self._fd is not None:

@@ -263,7 +263,7 @@ def _odd(key: str, value: Odd) -> Problem:
         Half.CACHE,
         "odd_entry",
         f"kept as it is: not an entry as the service writes it ({shown(value.why)}); the service "
-        "itself would start with an empty cache on it",
+        "itself may start with an empty cache on it",
         key,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from narration_cleanup.check.permissions import (
@@ -14,6 +15,7 @@ from narration_cleanup.check.permissions import (
     nearest_folder,
 )
 from narration_cleanup.finding import Finding, failed, passed, warning
+from narration_cleanup.output.metrics import is_page
 from narration_cleanup.settings import SETTINGS, Settings
 from narration_cleanup.settings.mask import safe
 from narration_cleanup.settings.show import toml
@@ -100,6 +102,10 @@ def check_metrics(settings: Settings) -> Iterator[Finding]:
 
 def _readable(file: Path) -> Finding:
     mode = file.stat().st_mode
+    with suppress(OSError):
+        if not is_page(file):
+            message = f"{file} is no page of metrics: it stays as it is, and none is written"
+            return failed("metrics.textfile", message, "name another file")
     if not mode & 0o004:
         remedy = "something changed its mode: chmod 0644"
         return warning("metrics.textfile", f"{file} cannot be read by node_exporter", remedy)

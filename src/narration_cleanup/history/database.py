@@ -111,7 +111,7 @@ def is_damage(error: Exception) -> bool:
         return str(error).startswith(("no such table", "no such column", "malformed"))
     if isinstance(error, UnicodeEncodeError):  # of what was to be written
         return False
-    odd_value = (TypeError, ValueError, OverflowError, msgspec.DecodeError)
+    odd_value = (TypeError, ValueError, msgspec.DecodeError)
     return isinstance(error, (sqlite3.DatabaseError, *odd_value))
 
 

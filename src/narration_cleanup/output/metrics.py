@@ -139,11 +139,16 @@ def write_metrics(file: Path, text: str) -> None:
 def _refuse_another_file(file: Path) -> None:
     """Raise ``OSError`` where something else has the page's name: a slip in the settings must not
     cost the requests, the index or anything else."""
-    with suppress(FileNotFoundError), file.open("rb") as found:
-        begins = found.read(len(_BEGINS))
-        if begins and begins != _BEGINS:
+    with suppress(FileNotFoundError):
+        if not is_page(file):
             why = "what is there is no page of metrics, and stays; name another file"
             raise FileExistsError(errno.EEXIST, why)
+
+
+def is_page(file: Path) -> bool:
+    """Whether ``file`` may be replaced: it is a page of ours, or empty. Raises ``OSError``."""
+    with file.open("rb") as found:
+        return found.read(len(_BEGINS)) in (b"", _BEGINS)
 
 
 def read_samples(file: Path) -> dict[str, float]:

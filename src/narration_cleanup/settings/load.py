@@ -263,10 +263,12 @@ def _columns_twice(reading: _Reading) -> Iterator[str]:
     pairs = [(key, other) for key in (identity, status) for other in columns if other != key]
     pairs += [(error, other) for other in columns if other not in (identity, status, error)]
     pairs.append((completed_at, created_at))
+    on_postgres = str(reading.values.get("requests.db")).startswith(("postgres:", "postgresql:"))
     for key, other in pairs:
         names = [reading.values[name] for name in (key, other)]
-        # SQLite takes STATUS for status.
-        if names[0] is not None and str(names[0]).lower() == str(names[1]).lower():
+        if not on_postgres:  # SQLite takes STATUS for status
+            names = [name.lower() if isinstance(name, str) else None for name in names]
+        if names[0] is not None and names[0] == names[1]:
             yield f"{_where(reading, other)} names the same column as {key}"
 
 

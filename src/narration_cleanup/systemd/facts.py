@@ -12,7 +12,7 @@ from pathlib import Path
 
 from narration_cleanup.errors import ConfigError
 from narration_cleanup.escape import shown
-from narration_cleanup.settings import BY_NAME, SETTINGS, Setting, Settings
+from narration_cleanup.settings import SETTINGS, Setting, Settings
 from narration_cleanup.settings.mask import without_password
 from narration_cleanup.systemd.installation import CONFIG_DIR, NAME, STATE_ROOT, Facts
 from narration_cleanup.systemd.places import outermost
@@ -59,10 +59,7 @@ def find_facts(
         code=_code(),
         config=settings.config_file,
         state=state,
-        environment=(
-            *_carried(settings, environ, {name for name, _ in secrets}),
-            *_own_state(settings, instance, for_user=for_user),
-        ),
+        environment=_carried(settings, environ, {name for name, _ in secrets}),
         credentials=tuple(pair for pair in secrets if not pair[0].startswith("alerts.")),
         notify_credentials=tuple(pair for pair in secrets if pair[0].startswith("alerts.")),
         interval_hours=settings.cleanup.interval_hours,
@@ -131,25 +128,12 @@ def _state(
     """`StateDirectory=`, and the folder to open for writing where that cannot say it."""
     folder = settings.cleanup.state_dir
     if for_user:
-        own = _own_state(settings, instance, for_user=True)
-        return None, [Path(value) for _, value in own] or [folder]
+        return None, [folder]
     if settings.origin("cleanup.state_dir").source == "default":
         return (NAME if instance is None else f"{NAME}/{instance}"), []
     if folder.is_relative_to(STATE_ROOT) and folder != STATE_ROOT:
         return str(folder.relative_to(STATE_ROOT)), []
     return None, [folder]
-
-
-def _own_state(
-    settings: Settings, instance: str | None, *, for_user: bool
-) -> tuple[tuple[str, str], ...]:
-    """The variable that gives one of a user's several caches a history of its own, as
-    `StateDirectory=` does for the system's."""
-    if not for_user or instance is None:
-        return ()
-    if settings.origin("cleanup.state_dir").source != "default":
-        return ()
-    return ((BY_NAME["cleanup.state_dir"].env, str(settings.cleanup.state_dir / instance)),)
 
 
 def _owner(settings: Settings) -> str:
