@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from narration_cleanup.cache.index_file import foreign_index, may_be_replaced
-from narration_cleanup.check.permissions import described, may_write, may_write_in, me
 from narration_cleanup.errors import HalfError
 from narration_cleanup.escape import shown
 from narration_cleanup.model import Half, Problem, Severity
+from narration_cleanup.permissions import described, may_write, may_write_in, me
 from narration_cleanup.requests import is_postgres
 from narration_cleanup.settings import Settings
 
@@ -48,10 +48,10 @@ def missing_rights(settings: Settings) -> Iterator[Problem]:
 
 def _endings_beside(database: Path) -> tuple[str, ...]:
     """Of the files that SQLite keeps beside it, which a process of another user may have left."""
-    from narration_cleanup.requests.database import look
+    from narration_cleanup.requests.database import journal_mode
 
     try:
-        mode = look(database, lambda it: str(it.execute("PRAGMA journal_mode").fetchone()[0]))
+        mode = journal_mode(database)
     except HalfError:  # the survey says what is wrong with it
         return ()
     return ("-wal", "-shm") if mode == "wal" else ("-journal",)

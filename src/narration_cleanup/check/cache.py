@@ -9,18 +9,18 @@ from pathlib import Path
 
 from narration_cleanup.cache import CacheStore
 from narration_cleanup.cache.index_file import may_be_replaced
-from narration_cleanup.check.permissions import (
+from narration_cleanup.check.problems import findings_of
+from narration_cleanup.errors import CleanupError
+from narration_cleanup.finding import Finding, failed, passed, warning
+from narration_cleanup.opening import Halves, cache_policy, open_cache, request_policy
+from narration_cleanup.output.words import count, entries
+from narration_cleanup.permissions import (
     described,
     may_read_in,
     may_write_in,
     me,
     user_name,
 )
-from narration_cleanup.check.problems import findings_of
-from narration_cleanup.errors import CleanupError
-from narration_cleanup.finding import Finding, failed, passed, warning
-from narration_cleanup.opening import Halves, cache_policy, open_cache, request_policy
-from narration_cleanup.output.words import count, entries
 from narration_cleanup.plan import CachePlan
 from narration_cleanup.plan.policy import DAY
 from narration_cleanup.planning import survey_and_plan

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 
-from narration_cleanup.check.permissions import described
 from narration_cleanup.check.problems import findings_of
 from narration_cleanup.errors import CleanupError, HalfError
 from narration_cleanup.escape import shown
@@ -14,6 +13,7 @@ from narration_cleanup.finding import Finding, failed, passed
 from narration_cleanup.model import GenerationRequest, Half
 from narration_cleanup.opening import Halves, cache_policy, open_requests, request_policy
 from narration_cleanup.output.words import age, count, iso
+from narration_cleanup.permissions import described
 from narration_cleanup.planning import survey_and_plan
 from narration_cleanup.progress import NoProgress
 from narration_cleanup.requests import RequestStore
@@ -72,10 +72,10 @@ def _about(location: str, store: RequestStore) -> str:
     if "://" in location:
         return store.location
     path = Path(location)
-    from narration_cleanup.requests.database import look
+    from narration_cleanup.requests.database import journal_mode
 
     try:
-        mode = look(path, lambda it: str(it.execute("PRAGMA journal_mode").fetchone()[0]))
+        mode = journal_mode(path)
         return f"{path} ({described(path.stat())}), journal mode {mode}"
     except (HalfError, OSError):
         return str(path)

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from narration_cleanup.check.permissions import (
+from narration_cleanup.finding import Finding, failed, passed, warning
+from narration_cleanup.output.metrics import is_page
+from narration_cleanup.permissions import (
     described,
     free_bytes,
     may_read_in,
@@ -14,8 +16,6 @@ from narration_cleanup.check.permissions import (
     me,
     nearest_folder,
 )
-from narration_cleanup.finding import Finding, failed, passed, warning
-from narration_cleanup.output.metrics import is_page
 from narration_cleanup.settings import SETTINGS, Settings
 from narration_cleanup.settings.mask import safe
 from narration_cleanup.settings.show import toml

@@ -100,6 +100,11 @@ def look(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
     raise explained(error, path) if error else _restless(path)
 
 
+def journal_mode(path: Path) -> str:
+    """How the database keeps its journal: ``wal``, ``delete``, …; raises ``HalfError``."""
+    return look(path, lambda it: str(it.execute("PRAGMA journal_mode").fetchone()[0]))
+
+
 def open_to_write(path: Path) -> sqlite3.Connection:
     """A connection that may change rows, in autocommit mode; raises ``HalfError``."""
     real = _checked(path)
