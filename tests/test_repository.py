@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "totals": frozenset({"model"}),
     "stats": frozenset({"model", "record", "totals"}),
     "progress": frozenset(),
+    "whole_file": frozenset(),
     "plan": frozenset({"actions", "errors", "model", "problems", "timestamps", "totals"}),
     "result": frozenset({"actions", "errors", "model", "plan", "problems", "timestamps"}),
     "cache": frozenset(
@@ -75,6 +76,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "stats",
             "timestamps",
             "totals",
+            "whole_file",
         }
     ),
     "record": frozenset({"actions", "escape", "model", "result"}),

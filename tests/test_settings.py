@@ -271,6 +271,24 @@ def test_all_faults_are_reported_at_once_each_with_source_value_and_what_is_expe
     )
 
 
+def test_what_about_a_value_does_not_fit_is_said() -> None:
+    variables = {
+        "NARRATION_CACHE_TTL_DAYS": "400000",
+        "NARRATION_CACHE_EVICT_TO_PERCENT": "101",
+        "NARRATION_CACHE_AUDIO_SUFFIXES": ".mp3,ogg",
+        "NARRATION_CACHE_TTL_DAYS_BY_VOICE_STYLE": "a=1,b=0,c=2",
+        "NARRATION_HISTORY_KEEP_RUNS": "1000000001",
+    }
+    told = [fault.partition(", expected ")[2] for fault in faults_of(variables=variables)]
+    assert told == [
+        'a list of suffixes with their dot, such as ".mp3": its item 2 is none',
+        "a percentage above 0, at most 100",
+        "a number of days above 0 (fractions allowed): at most 365000",
+        "a table of days above 0 by voice style, such as eerie_narrator = 30: b has none",
+        "a whole number, 1 or more: at most 1000000000",
+    ]
+
+
 def test_a_wrong_value_is_a_fault_even_where_a_right_one_wins(tmp_path: Path) -> None:
     faults = faults_of("[cache]\nttl_days = 0", at=tmp_path, flags={"cache.ttl_days": 3.0})
     assert len(faults) == 1

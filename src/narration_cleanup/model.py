@@ -160,6 +160,8 @@ class RequestStatus(StrEnum):
 
 ACTIVE = (RequestStatus.QUEUED, RequestStatus.GENERATING)
 FINISHED = (RequestStatus.COMPLETED, RequestStatus.FAILED, RequestStatus.CANCELLED)
+OTHER_STATUS = "other"
+"""What statuses that have no name of their own are counted under."""
 
 Scalar = str | int | float | None
 """A column's value exactly as the database gave it; guards compare with it."""

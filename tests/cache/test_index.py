@@ -139,7 +139,7 @@ def test_a_torn_index_is_never_a_shorter_one(
         (b"[]", "not a JSON object"),
         (b"null", "not a JSON object"),
         ('{"a": 1}'.encode("utf-16"), "not UTF-8"),
-        (b"\xef\xbb\xbf{}", "not a JSON object"),
+        (b"\xef\xbb\xbf{}", "byte order mark"),
         (b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
         (b'{"a": ' + b"9" * 5_000 + b"}", "not whole JSON"),
         (b'{"a": NaN}', "NaN"),

@@ -116,7 +116,7 @@ def statuses(table: PostgresTable) -> dict[object, int]:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    for _ in range(600):
+    for _ in range(3000):
         if condition():
             return
         time.sleep(0.02)

@@ -19,7 +19,7 @@ from tests.faults.injection import Call, calls_of, run_traced
 from tests.faults.server import ToolServer
 from tests.samples import CacheSample, EntrySpec, make_cache, read_index
 
-_HELD_UP = 0.4
+_HELD_UP = 1.0
 _DAY = timedelta(days=1)
 
 

@@ -189,6 +189,8 @@ def _scan(text: str) -> tuple[list[str], list[IndexMember | Odd], list[int]]:
     keys: list[str] = []
     values: list[IndexMember | Odd] = []
     at = _skip(text, 0)
+    if text.startswith("\ufeff"):
+        raise UnreadableIndexError("it begins with a byte order mark, which JSON does not allow")
     if text[at] != "{":
         raise UnreadableIndexError("it is not a JSON object")
     starts = [at + 1]

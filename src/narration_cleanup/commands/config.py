@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +18,7 @@ from narration_cleanup.output.streams import until_closed
 from narration_cleanup.settings import Settings, load_settings, require_a_half
 from narration_cleanup.settings.mask import without_password
 from narration_cleanup.settings.show import init_text, show_document, show_lines
+from narration_cleanup.whole_file import replace_file
 
 config_app = typer.Typer(
     name="config",
@@ -109,14 +109,4 @@ def _write(path: Path, text: str, *, overwrite: bool) -> None:
                 target.unlink()
                 raise
         return
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=target.parent, prefix=f".{target.name}.", delete=False
-    ) as file:
-        try:
-            file.write(text)
-            file.flush()
-            os.fchmod(file.fileno(), target.stat().st_mode & 0o7777)
-            os.replace(file.name, target)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+    replace_file(target, text, target.stat().st_mode & 0o7777)

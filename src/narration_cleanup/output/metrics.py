@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import errno
 import math
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from narration_cleanup.model import RequestStatus
+from narration_cleanup.model import OTHER_STATUS, RequestStatus
 from narration_cleanup.record import (
     ACTIVE_NAMES,
     ENDINGS,
@@ -27,11 +26,10 @@ from narration_cleanup.record import (
     RunRecord,
     filled,
 )
+from narration_cleanup.whole_file import replace_file
 
 PREFIX = "narration_cleanup_"
 _BEGINS = f"# HELP {PREFIX}".encode()
-OTHER = "other"
-"""The label of all request statuses that are not among the service's five."""
 
 Value = int | float | bool | None
 Samples = Value | tuple[str, Mapping[str, Value]]
@@ -114,26 +112,11 @@ def carried_on(earlier: Mapping[str, float], record: RunRecord, name: str | None
 def write_metrics(file: Path, text: str) -> None:
     """Replace the page: a reader sees the old one or the new one. Raises ``OSError``.
 
-    The mode is 0644 whatever the umask says: node_exporter runs as another user. The folder is
-    not made: a collector would not be looking at it.
+    Its mode is 0644, since node_exporter runs as another user. The folder is not made: a collector
+    would not be looking at it.
     """
     _refuse_another_file(file)
-    # node_exporter reads what ends in .prom, and this must never be read half-written.
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    with suppress(FileNotFoundError):  # of a run that was killed: in a container all have one pid
-        os.unlink(temporary)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with open(descriptor, "w", encoding="utf-8") as page:
-            page.write(text)
-            page.flush()
-            os.fchmod(page.fileno(), 0o644)
-            os.fsync(page.fileno())
-        os.replace(temporary, file)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
+    replace_file(file, text, 0o644)
 
 
 def _refuse_another_file(file: Path) -> None:
@@ -279,9 +262,9 @@ def _state(facts: Facts) -> Iterator[_Metric]:
 
 def _requests(by_status: Mapping[str, int] | None) -> Mapping[str, Value]:
     if by_status is None:
-        return dict.fromkeys((*STATUS_NAMES, OTHER))
+        return dict.fromkeys((*STATUS_NAMES, OTHER_STATUS))
     known = {status.value: by_status.get(status.value, 0) for status in RequestStatus}
-    return known | {OTHER: sum(by_status.values()) - sum(known.values())}
+    return known | {OTHER_STATUS: sum(by_status.values()) - sum(known.values())}
 
 
 def _last_success(facts: Facts) -> float:

@@ -9,6 +9,7 @@ from typing import TypeGuard
 
 from narration_cleanup.escape import shown
 from narration_cleanup.model import (
+    OTHER_STATUS,
     GenerationRequest,
     Half,
     Problem,
@@ -125,8 +126,9 @@ def status_totals(
         totals[name] += apart[name]
         problems.add(_unknown(apart[name], "a status", name))
     if left := unknown.total() - sum(apart.values()):
-        totals[OTHER] += left
-        problems.add(_unknown(left, f"one of {len(unknown) - len(apart)} more statuses", OTHER))
+        totals[OTHER_STATUS] += left
+        rest = f"one of {len(unknown) - len(apart)} more statuses"
+        problems.add(_unknown(left, rest, OTHER_STATUS))
     return dict(totals)
 
 
@@ -165,8 +167,6 @@ def _unknown_status(raw: object) -> str:
 
 
 MOST_UNKNOWN = 20
-OTHER = "other"
-"""What the rest of the statuses that no setting names is counted under."""
 _WORDS = frozenset(status.value for status in RequestStatus)
 
 

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 Word = TypeVar("Word", bound=str)
+
+
+class UnfitError(ValueError):
+    """A value that does not fit, with what about it: words to follow what was expected."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -51,8 +56,11 @@ def number(
     def parse(raw: object) -> float:
         if isinstance(raw, bool) or not isinstance(raw, (int, float)):
             raise ValueError
-        if not (above < raw and least <= raw <= most):  # false for NaN as well
+        if not (above < raw and least <= raw):  # false for NaN as well
             raise ValueError
+        if raw > most:
+            limit = f"at most {most:.15g}"
+            raise ValueError if limit in expected else UnfitError(limit)
         return float(raw)
 
     return Kind(expected, parse, float)
@@ -62,8 +70,10 @@ def whole(expected: str, *, least: int, most: int) -> Kind[int]:
     """A whole number in a range."""
 
     def parse(raw: object) -> int:
-        if isinstance(raw, bool) or not isinstance(raw, int) or not least <= raw <= most:
+        if isinstance(raw, bool) or not isinstance(raw, int) or raw < least:
             raise ValueError
+        if raw > most:
+            raise UnfitError(f"at most {most}")
         return raw
 
     return Kind(expected, parse, int)
@@ -163,9 +173,19 @@ def names(
     def parse(raw: object) -> tuple[str, ...]:
         if not isinstance(raw, (list, tuple)):
             raise ValueError
-        return tuple(item(text_of(part)) for part in raw)
+        return _each(raw, lambda part: item(text_of(part)))
 
     return Kind(expected, parse, split)
+
+
+def _each(raw: Sequence[object], item: Callable[[object], T]) -> tuple[T, ...]:
+    found = []
+    for number, part in enumerate(raw, 1):
+        try:
+            found.append(item(part))
+        except ValueError:
+            raise UnfitError(f"its item {number} is none") from None
+    return tuple(found)
 
 
 def suffix_of(raw: str) -> str:
@@ -181,18 +201,18 @@ def status_values(expected: str, *, least: int = 0) -> Kind[tuple[str | int, ...
     def parse(raw: object) -> tuple[str | int, ...]:
         if not isinstance(raw, (list, tuple)) or len(raw) < least:
             raise ValueError
-        found: list[str | int] = []
-        for part in raw:
-            if isinstance(part, int) and not isinstance(part, bool) and abs(part) < 2**63:
-                found.append(part)
-            else:
-                found.append(text_of(part))
-        return tuple(found)
+        return _each(raw, _status)
 
     def from_text(source: str) -> object:
         return [_status_from_text(part) for part in _comma_list(source)]
 
     return Kind(expected, parse, from_text)
+
+
+def _status(part: object) -> str | int:
+    if isinstance(part, int) and not isinstance(part, bool) and abs(part) < 2**63:
+        return part
+    return text_of(part)
 
 
 def _status_from_text(part: str) -> str | int:
@@ -207,7 +227,14 @@ def numbers_by_name(expected: str, one: Kind[float]) -> Kind[Mapping[str, float]
     def parse(raw: object) -> Mapping[str, float]:
         if not isinstance(raw, Mapping):
             raise ValueError
-        return MappingProxyType({text_of(name): one.parse(value) for name, value in raw.items()})
+        found: dict[str, float] = {}
+        for name, value in raw.items():
+            try:
+                found[text_of(name)] = one.parse(value)
+            except ValueError as error:
+                limit = f", {error}" if isinstance(error, UnfitError) else ""
+                raise UnfitError(f"{name} has none{limit}") from None
+        return MappingProxyType(found)
 
     def from_text(source: str) -> object:
         found: dict[str, object] = {}

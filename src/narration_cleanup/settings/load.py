@@ -13,6 +13,7 @@ from pathlib import Path
 
 from narration_cleanup.errors import ConfigError
 from narration_cleanup.escape import shown
+from narration_cleanup.settings.kinds import UnfitError
 from narration_cleanup.settings.mask import raw_shown
 from narration_cleanup.settings.schema import (
     BY_NAME,
@@ -54,6 +55,8 @@ class _Reading:
         except (ValueError, TypeError, OverflowError, OSError) as error:
             where = f"{origin}: {setting.name}" if origin.source == "file" else str(origin)
             expected = setting.kind.expected + (', or "none"' if setting.optional else "")
+            if isinstance(error, UnfitError):
+                expected += f": {shown(str(error))}"
             self.wrong.add(setting.name)
             if isinstance(error, FileNotFoundError):
                 expected = "an absolute path: the current directory, where it would start, is gone"

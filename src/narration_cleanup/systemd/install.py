@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from narration_cleanup.escape import shown
 from narration_cleanup.systemd.facts import HEADER
 from narration_cleanup.systemd.installation import Facts, notify_names, service_name, timer_name
 from narration_cleanup.systemd.manager import systemctl
+from narration_cleanup.whole_file import replace_file
 
 _MARK = "# " + HEADER.splitlines()[0]
 
@@ -59,7 +59,7 @@ def write_units(facts: Facts, units: Mapping[str, str], folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in units.items():
-            _write(folder / name, text)
+            replace_file(folder / name, text, 0o644)
         for name in notify_names(facts).values():
             if name not in units and _is_ours(folder / name):
                 (folder / name).unlink()
@@ -68,21 +68,6 @@ def write_units(facts: Facts, units: Mapping[str, str], folder: Path) -> None:
             f"cannot write units into {shown(folder)}: {error.strerror} "
             "(system units need root; --user needs none)"
         ) from error
-
-
-def _write(path: Path, text: str) -> None:
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as file:
-        try:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-            os.fchmod(file.fileno(), 0o644)
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
 
 
 def enable(facts: Facts) -> None:
