@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         }
     ),
     "requests": frozenset(
-        {"waiting", "actions", "errors", "escape", "model", "problems", "timestamps"}
+        {"actions", "errors", "escape", "locking", "model", "problems", "timestamps", "waiting"}
     ),
     "settings": frozenset({"errors", "escape", "model", "plan", "timestamps"}),
     "apply": frozenset(

@@ -94,6 +94,7 @@ def narration_cleanup(
             "-c",
             "--config",
             metavar="FILE",
+            readable=False,  # what cannot be read is a wrong configuration, and told as that
             help="The configuration file (NARRATION_CLEANUP_CONFIG; default: the user's, then "
             "/etc/narration-cleanup/config.toml).",
             show_default=False,

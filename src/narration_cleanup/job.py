@@ -41,7 +41,9 @@ def recover(halves: Halves, result: Result) -> Halves:
     if count is None:
         return replace(halves, cache=None)
     if count:
-        message = f"put back {count} files that an earlier run, which was killed, had set aside"
+        message = (
+            f"files that an earlier run, which was killed, had set aside are put back: {count}"
+        )
         result.problems.add(Problem(Half.CACHE, "recovered", message, severity=Severity.WARNING))
     return halves
 
@@ -98,7 +100,7 @@ def look_again(result: Result, after: Plans) -> None:
         result.requests.after = after.requests
         left = len(after.requests.actions) - _told(result.requests.outcomes)
         if left > 0:
-            message = f"{left} requests that should be cancelled are still as they were"
+            message = f"requests that should be cancelled are still as they were: {left}"
             result.requests.problems.add(Problem(Half.REQUESTS, "still_there", message))
 
 
@@ -154,7 +156,7 @@ def _still_expired(cache: CacheResult, after: CachePlan) -> None:
     left = len(after.actions) - written_back - _told(cache.outcomes)
     if left > 0:
         message = (
-            f"{left} entries or files that should be gone are still there: does the service use "
+            f"entries or files that should be gone are still there: {left}. Does the service use "
             "this folder, and may this user write to it?"
         )
         cache.problems.add(Problem(Half.CACHE, "still_there", message))

@@ -37,6 +37,14 @@ def may_write(file: Path) -> bool:
     return _may(file, os.W_OK)
 
 
+def is_read_only(place: Path) -> bool:
+    """Whether ``place`` is there, on a file system that nobody may write to."""
+    try:
+        return bool(os.statvfs(place).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
 def may_read_in(folder: Path) -> bool:
     """Whether the files of ``folder`` can be listed and reached."""
     return _may(folder, os.R_OK | os.X_OK)

@@ -102,10 +102,7 @@ class Counters(msgspec.Struct, frozen=True, kw_only=True):
 
     runs: dict[str, int] = {}
     removed_bytes: int = 0
-    removed_files: int = 0
-    cancelled_requests: int = 0
     last_success_at: float | None = None
-    last_run_at: float | None = None
 
 
 def record_of(result: Result, *, limit_bytes: int | None = None) -> RunRecord:

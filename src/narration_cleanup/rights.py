@@ -11,7 +11,7 @@ from narration_cleanup.cache.index_file import foreign_index, may_be_replaced
 from narration_cleanup.errors import HalfError
 from narration_cleanup.escape import shown
 from narration_cleanup.model import Half, Problem, Severity
-from narration_cleanup.permissions import described, may_write, may_write_in, me
+from narration_cleanup.permissions import described, is_read_only, may_write, may_write_in, me
 from narration_cleanup.requests import is_postgres
 from narration_cleanup.settings import Settings
 
@@ -69,13 +69,10 @@ def _foreign_index(file: Path) -> Iterator[Problem]:
 
 def _warning(half: Half, place: Path, what: str) -> Problem:
     try:
-        status = os.stat(place)
-        read_only = os.statvfs(place).f_flag & os.ST_RDONLY
+        why = f"{me()} may not write to {shown(place)} ({described(os.stat(place))})"
     except OSError:
         why = f"{me()} may not reach {shown(place)}"
-    else:
-        why = f"{me()} may not write to {shown(place)} ({described(status)})"
-        if read_only:
-            why = f"{shown(place)} is on a file system that is read-only"
+    if is_read_only(place):
+        why = f"{shown(place)} is on a file system that is read-only"
     message = f"{why}: a run as this user could {what}"
     return Problem(half, "not_writable", message, severity=Severity.WARNING)

@@ -131,6 +131,16 @@ def test_a_read_only_disk_is_left_alone(server: ToolServer, disk: Path, tmp_path
         ("requests", "not_writable"),
     ]
     assert all("on a file system that is read-only" in each["message"] for each in foreseen)
+    places = {
+        "NARRATION_CACHE_DIR": str(truth.cache.directory),
+        "NARRATION_REQUESTS_DB": str(truth.database),
+    }
+    checked = server.run(["check", "--json"], tmp_path, {**environment_for(truth), **places})
+    checks = json.loads(checked.output)["checks"]
+    rights = [each for each in checks if each["check"].endswith(".permissions")]
+    assert [each["status"] for each in rights] == ["failed", "failed"]
+    assert all("read-only" in each["message"] for each in rights)
+    assert {each["remedy"] for each in rights} == {"mount it writable"}
     assert tree_digest(disk) == before
     _remount(disk, "rw")
     _assert_converges(server, truth, tmp_path)

@@ -193,3 +193,18 @@ def test_a_dry_run_foresees_that_the_database_cannot_be_written(
     assert warning["message"] == (
         f"nobody may not write to {place}: a run as this user could cancel nothing"
     )
+
+
+def test_a_configuration_that_may_not_be_read_is_a_wrong_one(
+    server: ToolServer, tmp_path: Path
+) -> None:
+    truth = _sample(tmp_path, NOBODY)
+    file = tmp_path / "config.toml"
+    file.write_text("")
+    file.chmod(0o600)
+    before = _files(truth.cache.directory)
+    arguments = ["-c", str(file), *arguments_for(truth)]
+    run = server.run(arguments, tmp_path, environment_for(truth), user=NOBODY)
+    assert run.code == 78, run.said
+    assert json.loads(run.output)["message"] == f"file {file}: Permission denied"
+    assert _files(truth.cache.directory) == before

@@ -75,6 +75,40 @@ def test_what_came_from_variables_and_flags_goes_into_the_unit(
 
 
 @pytest.mark.parametrize(
+    ("written", "for_user", "refused"),
+    [
+        ("cache", False, True),
+        ("./cache", True, True),
+        ("~/cache", False, True),
+        ("~/cache", True, False),  # whoever it is, it is the same one
+        ("{place}/cache", False, False),
+    ],
+)
+def test_a_path_in_the_file_must_mean_the_same_wherever_a_run_is_started(
+    find: Find,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    written: str,
+    for_user: bool,
+    refused: bool,
+) -> None:
+    monkeypatch.chdir(place)
+    written = written.format(place=place)
+    (place / "config.toml").write_text(f'cache.dir = "{written}"\n')
+    if not refused:
+        assert place / "cache" in find(for_user=for_user).data
+        return
+    with pytest.raises(ConfigError) as caught:
+        find(for_user=for_user)
+    assert str(caught.value) == (
+        f"file {place}/config.toml: cache.dir is {written}, which depends on where and by whom a "
+        f"run is started: write {place}/cache if that is meant"
+    )
+    # What a variable or a flag says instead goes into the unit as it is now.
+    assert find({"NARRATION_CACHE_DIR": "cache"}).environment
+
+
+@pytest.mark.parametrize(
     ("variable", "value", "name"),
     [
         ("NARRATION_ALERTS_PING_URL", "https://canary.example/uuid", "alerts.ping_url"),

@@ -35,8 +35,9 @@ MEANINGS: dict[ExitCode, tuple[str, str]] = {
     ),
     ExitCode.BAD_CONFIGURATION: (
         "bad configuration",
-        "A setting, or the place that it names, is wrong: a line for each fault. Nothing was "
-        "touched.",
+        "A setting is wrong, the cache directory is missing or no narration cache, or the database "
+        "is another user's: a line for each fault. Nothing was touched. (A database that cannot be "
+        "used is 1, or 3 beside a cache.)",
     ),
     ExitCode.INTERRUPTED: (
         "stopped by SIGINT",

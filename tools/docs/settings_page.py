@@ -33,9 +33,12 @@ share one environment file. In a variable, a list is written with commas (alerts
 spaces), a table as name=value,name=value, and what is true or false also as yes/no, on/off or
 1/0.
 
-Where something may be absent, "none" says so. An unknown name in the file is an error; an
-unknown variable under NARRATION_CACHE_, NARRATION_REQUESTS_ or NARRATION_CLEANUP_ is a warning,
-since the service has variables of its own."""
+Where something may be absent, "none" says so. A relative path starts at the current directory;
+systemd and cron start programs elsewhere, so in a file that they use paths have to be absolute.
+
+An unknown name in the file is an error; an unknown variable that begins as those of a section do
+(NARRATION_CACHE_, NARRATION_REQUESTS_ and so on) is a warning, since the service has variables of
+its own."""
 
 _PAGE = """\
 <!-- Made from the program by `python3 dev.py docs`; changes here are overwritten. -->

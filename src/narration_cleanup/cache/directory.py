@@ -37,7 +37,8 @@ class Directory:
                 f"cache.dir {shown(path)} is not a directory: name the folder that holds the audio"
             ) from None
         except OSError as error:
-            raise ConfigError(f"cache.dir {shown(path)}: {error.strerror}") from None
+            why = f"{error.strerror}; is it the right path, and this the right user?"
+            raise ConfigError(f"cache.dir {shown(path)}: {why}") from None
         status = os.fstat(self.fd)
         self.device, self.inode = status.st_dev, status.st_ino
         self._refuse_wrong_place()

@@ -16,6 +16,7 @@ from narration_cleanup.opening import Halves, cache_policy, open_cache, request_
 from narration_cleanup.output.words import count, entries
 from narration_cleanup.permissions import (
     described,
+    is_read_only,
     may_read_in,
     may_write_in,
     me,
@@ -69,6 +70,12 @@ def _check_folder(folder: Path) -> Iterator[Finding]:
             "cache.permissions",
             f"{me()} may not look into {about}",
             f"{_as_owner(status)}give {me()} the right to read and enter it",
+        )
+    elif is_read_only(folder):
+        yield failed(
+            "cache.permissions",
+            f"{folder} is on a file system that is read-only",
+            "mount it writable",
         )
     elif not may_write_in(folder):
         yield failed(

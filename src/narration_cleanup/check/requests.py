@@ -13,7 +13,7 @@ from narration_cleanup.finding import Finding, failed, passed
 from narration_cleanup.model import GenerationRequest, Half
 from narration_cleanup.opening import Halves, cache_policy, open_requests, request_policy
 from narration_cleanup.output.words import age, count, iso
-from narration_cleanup.permissions import described
+from narration_cleanup.permissions import described, is_read_only
 from narration_cleanup.planning import survey_and_plan
 from narration_cleanup.progress import NoProgress
 from narration_cleanup.requests import RequestStore
@@ -39,6 +39,8 @@ def check_requests(settings: Settings, now: float, *, allow_other_user: bool) ->
     for problem in missing_rights(settings):
         if problem.half is Half.REQUESTS:
             remedy = "run as its owner (systemd install does so by itself), or mend the rights"
+            if is_read_only(Path(settings.requests.db)):
+                remedy = "mount it writable"
             yield failed("requests.permissions", problem.message, remedy)
     try:
         yield from _check_store(store, settings, now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -67,7 +68,8 @@ def validate_command(context: typer.Context) -> None:
 @config_app.command("init", cls=FrugalCommand)
 def init_command(
     path: Annotated[
-        Path | None, typer.Argument(help="The file to write; standard output if left out.")
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="The file to write; standard output if left out."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file.")] = False,
 ) -> None:
@@ -83,7 +85,8 @@ def init_command(
         else:
             why = f"cannot write {shown(path)}: {error.strerror}"
         raise CleanupError(why) from error
-    typer.echo(f"Wrote {shown(path)}: edit it, then run: narration-cleanup config validate")
+    validate = f"narration-cleanup -c {shlex.quote(str(path))} config validate"
+    typer.echo(f"Wrote {shown(path)}: edit it, then run: {shown(validate)}")
 
 
 def _settings(context: typer.Context) -> Settings:

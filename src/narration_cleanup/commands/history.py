@@ -36,6 +36,7 @@ history_app = typer.Typer(
     name="history",
     help="Show what the runs did, newest first.",
     invoke_without_command=True,
+    subcommand_metavar="[COMMAND [ARGS]...]",
     cls=FrugalGroup,
 )
 
@@ -46,12 +47,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdou
 def history_command(
     context: typer.Context,
     number: Annotated[
-        int, typer.Option("-n", "--number", min=0, help="At most this many runs; 0 for all.")
+        int,
+        typer.Option(
+            "-n", "--number", min=0, metavar="N", help="At most this many runs; 0 for all."
+        ),
     ] = 20,
     since: Annotated[
         str | None,
         typer.Option(
             "--since",
+            metavar="WHEN",
             help="Only runs that began since then: 2026-11-01, 2026-11-01T06:00, or 12h, 7d, 2w.",
         ),
     ] = None,

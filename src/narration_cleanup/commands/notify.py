@@ -26,7 +26,8 @@ def notify_command(
         str | None, typer.Option("--unit", metavar="NAME", help="The unit that has ended.")
     ] = None,
     start: Annotated[
-        bool, typer.Option("--start", help="It begins: only the ping's /start is sent.")
+        bool,
+        typer.Option("--start", help="With --unit: it begins, and only the ping's /start is sent."),
     ] = False,
     test: Annotated[bool, typer.Option("--test", help="Send a trial message.")] = False,
 ) -> None:
@@ -36,6 +37,8 @@ def notify_command(
     """
     if test == (unit is not None):
         raise typer.BadParameter("give either --unit NAME or --test")
+    if test and start:
+        raise typer.BadParameter("--start goes with --unit NAME: a trial sends no ping")
     said = _trial(context) if test else _tell_of_unit(context, unit or "", start=start)
     for line in said:
         print(f"ERROR - {shown_line(line)}", file=sys.stderr)

@@ -84,9 +84,7 @@ Quiet = Annotated[
 ]
 Verbose = Annotated[
     bool,
-    typer.Option(
-        "-v", "--verbose", help="Say more: every item, every rule.", rich_help_panel=_OUTPUT
-    ),
+    typer.Option("-v", "--verbose", help="Say more: leave nothing out.", rich_help_panel=_OUTPUT),
 ]
 
 

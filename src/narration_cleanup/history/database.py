@@ -132,6 +132,8 @@ def move_aside(file: Path, at: float) -> Path:
 
 def why(error: Exception) -> str:
     """One line about an error of the file system or of SQLite."""
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return "what should be its folder is a file"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return shown(error)

@@ -76,10 +76,6 @@ def finish_run(connection: sqlite3.Connection, run_id: int | None, record: RunRe
         _count(connection, _RUNS + already, -1)
     _count(connection, _RUNS + kept.outcome, 1)
     _count(connection, "removed_bytes", kept.freed_bytes)
-    _count(connection, "removed_files", kept.removed_count)
-    _count(connection, "cancelled_requests", kept.cancelled_count)
-    if kept.outcome != RunOutcome.BUSY and kept.finished_at is not None:
-        _set(connection, "last_run_at", kept.finished_at)
     if kept.success and kept.finished_at is not None:
         _set(connection, "last_success_at", kept.finished_at)
     return kept
@@ -140,10 +136,7 @@ def select_counters(connection: sqlite3.Connection) -> Counters:
     return Counters(
         runs=runs,
         removed_bytes=int(found.get("removed_bytes", 0)),
-        removed_files=int(found.get("removed_files", 0)),
-        cancelled_requests=int(found.get("cancelled_requests", 0)),
         last_success_at=found.get("last_success_at"),
-        last_run_at=found.get("last_run_at"),
     )
 
 

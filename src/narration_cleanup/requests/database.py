@@ -145,7 +145,9 @@ def _checked(path: Path) -> Path:
             "database_unreadable", f"{shown(path)}: {shown(getattr(fault, 'strerror', fault))}"
         ) from fault
     if not stat.S_ISREG(found.st_mode):
-        raise HalfError("not_a_database", f"{shown(path)}: this is not a regular file")
+        raise HalfError(
+            "not_a_database", f"{shown(path)}: this is not a regular file; is requests.db right?"
+        )
     if not os.access(real, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
         raise HalfError(
             "database_unreadable",
@@ -157,7 +159,8 @@ def _checked(path: Path) -> Path:
             ),
         )
     if not found.st_size:
-        raise HalfError("no_such_table", f"{shown(path)}: the database is empty, without a table")
+        message = "the database is empty, without a table; is requests.db right?"
+        raise HalfError("no_such_table", f"{shown(path)}: {message}")
     return real
 
 

@@ -248,11 +248,17 @@ def numbers_by_name(expected: str, one: Kind[float]) -> Kind[Mapping[str, float]
     return Kind(expected, parse, from_text)
 
 
+_MOST_ITEMS = 2**53
+"""Up to here a float counts whole numbers."""
+
+
 def delete_limit(expected: str) -> Kind[DeleteLimit]:
     """A number of items, or a percentage such as `10%`."""
 
     def parse(raw: object) -> DeleteLimit:
-        if isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < 2**63:
+        if isinstance(raw, int) and not isinstance(raw, bool) and raw >= 0:
+            if raw > _MOST_ITEMS:
+                raise UnfitError(f"at most {_MOST_ITEMS}")
             return DeleteLimit(float(raw))
         if isinstance(raw, str) and raw.strip().endswith("%"):
             amount = float(raw.strip()[:-1])

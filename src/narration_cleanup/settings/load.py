@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from narration_cleanup.errors import ConfigError
@@ -62,6 +62,8 @@ class _Reading:
                 expected = "an absolute path: the current directory, where it would start, is gone"
             self.faults.append(f"{shown(where)} is {raw_shown(setting, raw)}, expected {expected}")
             return
+        if origin.source == "file" and setting.kind.is_path and _depends(raw, value):
+            origin = replace(origin, written=str(raw))
         self.values[setting.name] = value
         self.origins[setting.name] = origin
 
@@ -77,6 +79,12 @@ class _Reading:
             elif as_text:
                 raw = setting.kind.from_text(raw)
         return setting.kind.parse(raw)
+
+
+def _depends(raw: object, value: object) -> bool:
+    """Whether `value`, made of the path `raw`, would be another one elsewhere or for others."""
+    found = value is not None and raw not in (AUTO, str(value))
+    return found and not os.path.isabs(str(raw))
 
 
 def load_settings(

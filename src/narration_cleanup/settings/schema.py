@@ -23,10 +23,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a value came from: `source` is one of flag, variable, credential, file, default."""
+    """Where a value came from: `source` is one of flag, variable, credential, file, default.
+
+    `written` is a file's path as it stands there, where what it means depends on the current
+    directory or on the user.
+    """
 
     source: str
     name: str = ""
+    written: str | None = None
 
     def __str__(self) -> str:
         return f"{self.source} {self.name}".rstrip()

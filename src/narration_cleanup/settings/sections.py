@@ -113,7 +113,7 @@ class CacheSettings:
     partial_hours: float = setting(
         kinds.number("a number of hours, 0 for off", least=0, most=_HOURS),
         24.0,
-        help="Remove half-written files (*.part, *.tmp) older than this; 0 is off.",
+        help="With an index: remove half-written files (*.part, *.tmp) older than this; 0 is off.",
     )
     remove_empty_audio: bool = setting(
         kinds.switch(), True, help="With an index: remove audio of zero bytes, once an hour old."

@@ -20,12 +20,13 @@ _INTRODUCTION = """\
 # Settings of narration-cleanup.
 #
 # Each line that begins with "#" and no space holds a default: remove the "#" and change the value.
-# Where something may be absent, "none" says so. Relative paths start at the current directory.
+# Where something may be absent, "none" says so. A relative path starts at the current directory:
+# write absolute ones where systemd or cron is to start the program.
 # Every setting can be given as a variable too, which comes before this file: ttl_days of [cache]
 # is NARRATION_CACHE_TTL_DAYS. Secrets are better kept in a credential of that name, or named like
 # alerts.urls, in $CREDENTIALS_DIRECTORY.
 #
-# After a change: narration-cleanup config validate
+# After a change: narration-cleanup -c THIS-FILE config validate
 """
 
 

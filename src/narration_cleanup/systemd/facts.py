@@ -46,6 +46,7 @@ def find_facts(
         raise ConfigError(
             f"--instance {shown(instance)}: expected letters, digits, dots, dashes or underscores"
         )
+    _refuse_relative_paths(settings, for_user=for_user)
     state, state_folder = _state(settings, instance, for_user=for_user)
     data = [*_data_folders(settings), *state_folder]
     secrets = [] if for_user else _credentials(credentials_folder(instance))
@@ -89,6 +90,21 @@ def missing_folders(settings: Settings) -> list[str]:
     if database is not None and not database.is_dir():
         faults.append(f"requests.db: {shown(database)} is not a directory: correct it")
     return faults
+
+
+def _refuse_relative_paths(settings: Settings, *, for_user: bool) -> None:
+    """The file is read anew by each run: elsewhere, and in the system's units by another user."""
+    faults = []
+    for entry in SETTINGS:
+        origin = settings.origin(entry.name)
+        if origin.written is None or (for_user and origin.written.startswith("~")):
+            continue
+        faults.append(
+            f"{shown(origin)}: {entry.name} is {shown(origin.written)}, which depends on where and "
+            f"by whom a run is started: write {shown(settings.value(entry.name))} if that is meant"
+        )
+    if faults:
+        raise ConfigError(*faults)
 
 
 def _local_paths(settings: Settings) -> tuple[Path | None, Path | None]:

@@ -18,6 +18,7 @@ from psycopg import conninfo, errors
 
 from narration_cleanup.errors import BusyError, ConfigError, HalfError
 from narration_cleanup.escape import shown
+from narration_cleanup.locking import RUN_LOCK_WAIT
 from narration_cleanup.requests.postgres.faults import explained, may_pass
 from narration_cleanup.waiting import Deadline
 
@@ -31,8 +32,6 @@ LOCK_SECONDS = 10.0
 STATEMENT_SECONDS = 120.0
 """The longest that a statement of a look may take: it counts the whole table."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
-BUSY_FOR = 2.0
-"""Seconds for which another run's lock is waited for."""
 LOCK_CLASS = 0x6E61_7272
 """The first half of the advisory lock's key ("narr"); the second is the table's oid."""
 
@@ -101,7 +100,7 @@ class Session:
     @contextmanager
     def locked(self, relation: int) -> Iterator[None]:
         """Hold the run lock of the table with that oid; raises ``BusyError``."""
-        deadline = Deadline(BUSY_FOR)
+        deadline = Deadline(RUN_LOCK_WAIT)
         while not self.do(lambda it: _try_lock(it, relation)):
             if deadline.passed:
                 raise BusyError(
