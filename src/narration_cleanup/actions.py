@@ -117,7 +117,7 @@ class Actions(Generic[ActionT]):
 
     Each is kept as its MessagePack bytes and made anew when iterated, so that planning to remove
     a hundred thousand entries does not cost a hundred megabytes. One with a file name that is
-    not UTF-8 is kept as it is.
+    not UTF-8, or with a time of some other age of the world, is kept as it is.
     """
 
     def __init__(self, kind: type[ActionT] | UnionType) -> None:
@@ -137,7 +137,7 @@ class Actions(Generic[ActionT]):
         """The small form of one."""
         try:
             return self._pack(action)
-        except UnicodeEncodeError:
+        except (UnicodeEncodeError, OverflowError):
             return action
 
     def __len__(self) -> int:

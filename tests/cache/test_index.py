@@ -87,6 +87,62 @@ def test_what_stays_is_as_it_was(
         assert left == raw
 
 
+PIECES = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b", "c", "}", "{"]),
+        st.builds(
+            lambda size, voice: MEMBER | {"file_size": size, "voice_style": voice},
+            st.integers(0, 3),
+            st.sampled_from(["v", "}", "},", "\n  },\n"]),
+        ),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=8,
+)
+"""Keys, some of them twice, with values; whether each is written as the service would."""
+
+
+def written(pieces: list[tuple[str, dict[str, object], bool]]) -> bytes:
+    members = [
+        f"  {json.dumps(key)}: "
+        + (json.dumps(value, indent=2).replace("\n", "\n  ") if plain else json.dumps(value))
+        for key, value, plain in pieces
+    ]
+    return ("{\n" + ",\n".join(members) + "\n}").encode()
+
+
+@given(PIECES, st.integers(16, 4_000))
+def test_a_member_and_its_bytes_belong_together(
+    pieces: list[tuple[str, dict[str, object], bool]], chunk: int
+) -> None:
+    """Written by hand, keys may stand twice and ends look otherwise: no count may hide that."""
+    raw = written(pieces)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index, "CHUNK", chunk)
+        found = [
+            (key, value, batch.ref(position))
+            for batch in index.members(reader(raw), len(raw))
+            for position, (key, value) in enumerate(zip(batch.keys, batch.values, strict=True))
+        ]
+    assert [key for key, _, _ in found] == [key for key, _, _ in pieces]
+    for (key, value, ref), (_, said, _) in zip(found, pieces, strict=True):
+        assert json.loads(b"{%b}" % raw[ref[0] : ref[1]].strip(b", \n")) == {key: said}
+        assert isinstance(value, IndexMember)
+        assert value.file_size == said["file_size"]
+
+
+@pytest.mark.parametrize("entries", [{"a": MEMBER}, {"a": MEMBER, "b": MEMBER}])
+@pytest.mark.parametrize("chunk", [64, 1 << 18])
+def test_a_comma_behind_the_last_member_is_no_json(
+    entries: dict[str, object], chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "CHUNK", chunk)
+    raw = json.dumps(entries, indent=2).encode()[:-2] + b",\n}"
+    with pytest.raises(UnreadableIndexError, match="a name was expected"):
+        keys_of(raw)
+
+
 @pytest.mark.parametrize("twice", [0, 1, 2])
 def test_a_member_that_is_to_go_twice_goes_once(twice: int) -> None:
     """Whoever asks for that is wrong; the index must not suffer for it."""

@@ -73,7 +73,7 @@ class Rules:
             how_old = f"{age_past(age, ttl, DAYS)} old, limit {ttl / DAY:g}"
             return Reason.ORPHAN, f"no entry names it, {how_old}"
         if self.policy.remove_empty and not file.size_bytes and age > EMPTY_AUDIO_AGE:
-            return Reason.EMPTY, f"no audio in it for {age / HOUR:.1f} h, and no entry names it"
+            return Reason.ORPHAN, f"no entry names it, no audio in it for {age / HOUR:.1f} h"
         return None
 
     def held_by(self, entry: CacheEntry) -> str | None:
