@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,10 +12,13 @@ from pathlib import Path
 def replace_file(file: Path, text: str, mode: int) -> None:
     """Put ``file`` with ``text`` and ``mode`` in place once it is on the disk. Raises ``OSError``.
 
+    What is no regular file (``/dev/null``, say) is never replaced.
     The mode is what it is whatever the umask says. The folder is not made. On the way there is a
     file beside it whose name begins with a dot and ends in ``.tmp``: neither a collector of
     metrics (``.prom``) nor systemd (``.service``) reads that.
     """
+    with suppress(FileNotFoundError):
+        _refuse_what_is_no_file(os.stat(file).st_mode)
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     with suppress(FileNotFoundError):  # of one that was killed: in a container all have one pid
         os.unlink(temporary)
@@ -29,3 +34,19 @@ def replace_file(file: Path, text: str, mode: int) -> None:
         with suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def first_bytes(file: Path, size: int) -> bytes:
+    """Up to ``size`` bytes of a regular file. Raises ``OSError``, also where it is none: a pipe
+    would be waited for."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _refuse_what_is_no_file(os.fstat(descriptor).st_mode)
+        return os.read(descriptor, size)
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_what_is_no_file(mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "what is there is no regular file, and stays")

@@ -296,6 +296,9 @@ def test_a_metrics_file_that_no_collector_reads(place: Place) -> None:
     hidden.chmod(0o600)
     place.environ["NARRATION_METRICS_TEXTFILE"] = str(hidden)
     is_warning(place.one("metrics.textfile"), "cannot be read by node_exporter", "chmod 0644")
+    hidden.unlink()
+    os.mkfifo(hidden)
+    is_failed(place.one("metrics.textfile"), "no regular file", "name another file")
 
 
 def test_an_alert_address_that_is_none(place: Place) -> None:

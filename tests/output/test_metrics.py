@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from narration_cleanup.output.metrics import (
     write_metrics,
 )
 from narration_cleanup.record import Counters, record_of
+from narration_cleanup.whole_file import replace_file
 from tests.results import A_PROBLEM, A_WARNING, NOW, make_result
 
 INTERVAL = 6 * 3_600.0
@@ -149,6 +151,32 @@ def test_what_is_no_page_of_ours_is_never_replaced(tmp_path: Path, content: byte
     with pytest.raises(FileExistsError, match="stays"):
         write_metrics(file, "new\n")
     assert file.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def _a_pipe(place: Path) -> None:
+    os.mkfifo(place)
+
+
+def _a_link_to_null(place: Path) -> None:
+    place.symlink_to("/dev/null")
+
+
+@pytest.mark.parametrize("make", [_a_pipe, _a_link_to_null, Path.mkdir])
+def test_what_is_no_regular_file_is_neither_waited_for_nor_replaced(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    """Whoever names /dev/null to have no page must not lose it."""
+    file = tmp_path / "page.prom"
+    make(file)
+    before = file.lstat()
+    assert read_samples(file) == {}
+    with pytest.raises(OSError, match="no regular file"):
+        write_metrics(file, "new\n")
+    with pytest.raises(OSError, match="no regular file"):
+        replace_file(file, "new\n", 0o644)
+    after = file.lstat()
+    assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
     assert list(tmp_path.iterdir()) == [file]
 
 

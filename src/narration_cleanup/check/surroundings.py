@@ -90,6 +90,9 @@ def check_metrics(settings: Settings) -> Iterator[Finding]:
             f"{me()} may not write in {folder} ({described(folder.stat())})",
             f"give {me()} a folder of its own, and node_exporter that folder to read",
         )
+    elif file.exists() and not file.is_file():
+        message = f"{file} is no regular file: it stays as it is, and no page is written"
+        yield failed("metrics.textfile", message, "name another file; none at all is the default")
     elif file.suffix != ".prom":
         remedy = f"name it {file.with_suffix('.prom').name}"
         yield warning("metrics.textfile", f"{file}: node_exporter reads only *.prom", remedy)

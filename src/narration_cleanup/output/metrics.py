@@ -26,10 +26,12 @@ from narration_cleanup.record import (
     RunRecord,
     filled,
 )
-from narration_cleanup.whole_file import replace_file
+from narration_cleanup.whole_file import first_bytes, replace_file
 
 PREFIX = "narration_cleanup_"
 _BEGINS = f"# HELP {PREFIX}".encode()
+_LONGEST = 1 << 20
+"""Bytes: some hundred times as many as a page has."""
 
 Value = int | float | bool | None
 Samples = Value | tuple[str, Mapping[str, Value]]
@@ -130,15 +132,14 @@ def _refuse_another_file(file: Path) -> None:
 
 def is_page(file: Path) -> bool:
     """Whether ``file`` may be replaced: it is a page of ours, or empty. Raises ``OSError``."""
-    with file.open("rb") as found:
-        return found.read(len(_BEGINS)) in (b"", _BEGINS)
+    return first_bytes(file, len(_BEGINS)) in (b"", _BEGINS)
 
 
 def read_samples(file: Path) -> dict[str, float]:
     """The samples of an earlier page, by name with labels; empty where there is none to read."""
     samples: dict[str, float] = {}
     with suppress(OSError, UnicodeDecodeError):
-        for line in file.read_text("utf-8").splitlines():
+        for line in first_bytes(file, _LONGEST).decode().splitlines():
             name, _, value = line.rpartition(" ")
             if name.startswith(PREFIX):
                 with suppress(ValueError):
