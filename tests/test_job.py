@@ -21,7 +21,7 @@ from narration_cleanup.progress import NoProgress
 from narration_cleanup.result import Result, RunOutcome
 from narration_cleanup.stopping import Stop
 from tests.opened import open_sample
-from tests.samples import SAMPLE_NOW, CacheSample, EntrySpec, make_cache
+from tests.samples import SAMPLE_NOW, CacheSample, EntrySpec, make_cache, read_index, write_index
 
 NOW = SAMPLE_NOW.timestamp()
 
@@ -128,3 +128,29 @@ def test_a_half_that_could_not_be_looked_at_is_not_waited_for_twice(tmp_path: Pa
         torn = run(halves)
         assert torn.outcome is RunOutcome.FAILED
         assert job.reached(halves, torn) == Halves(None, None)
+
+
+def test_what_came_during_a_run_and_would_be_evicted_now_is_nothing_left_over(
+    tmp_path: Path,
+) -> None:
+    """A service at work fills the cache again; that something stayed is another matter."""
+    entries = [EntrySpec(age=timedelta(days=days), size=1_000) for days in (6, 5, 4, 3)]
+    sample = make_cache(tmp_path / "cache", entries=entries)
+    policies = CachePolicy(evict_above=2_000, evict_to=2_000), RequestPolicy()
+    result = Result(NOW, dry_run=False)
+    with halves_of(sample) as halves:
+        plans = survey_and_plan(halves, policies, NOW, NoProgress())
+        job.run(halves, plans, result, Stop(), NoProgress(), Silent())
+        index = read_index(sample.index)
+        assert len(index) == 2
+        for number, fields in enumerate(list(index.values())):
+            name = f"late{number}.mp3"
+            (sample.directory / name).write_bytes(b"x" * 1_000)
+            index[f"late{number}"] = fields | {"file_path": str(sample.directory / name)}
+        write_index(sample.index, index)
+        after = survey_and_plan(halves, policies, NOW, NoProgress())
+        assert after.cache is not None
+        assert len(after.cache.actions) == 2
+        job.look_again(result, after)
+    assert result.outcome is RunOutcome.SUCCESS
+    assert result.all_problems() == []

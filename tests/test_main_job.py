@@ -259,8 +259,8 @@ def test_a_dry_run_tells_that_a_run_would_refuse(sample: Sample, places: list[ob
     (warning,) = found["problems"]
     assert (warning["code"], warning["severity"]) == ("max_delete", "warning")
     assert warning["message"] == (
-        "33 of 60 cache entries would be removed, more than --max-delete 32 allows: "
-        "a run would refuse, and touch nothing"
+        "33 entries and files would go from a cache of 60 entries, more than --max-delete 32 "
+        "allows: a run would refuse, and touch nothing"
     )
     cleanup("run", *places, "--max-delete", "32", expect=4)
     assert tree_digest(sample.root) == before

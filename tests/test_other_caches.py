@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import sqlite3
+import subprocess
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from tests.samples import (
@@ -322,3 +325,44 @@ def test_a_request_table_needs_no_cache_and_a_tree_no_requests(tmp_path: Path) -
     )  # fmt: skip
     assert done["outcome"] == "partial"
     assert files(root) == set()
+
+
+@pytest.mark.parametrize("index", ["none", "cache_index.json"])
+def test_times_of_another_age_of_the_world_stop_neither_half(tmp_path: Path, index: str) -> None:
+    """In nanoseconds they are more than 64 bits hold; some file systems keep them."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir():
+        pytest.skip("needs a file system that keeps any time")
+    with tempfile.TemporaryDirectory(dir=memory) as place:
+        cache = Path(place, "cache")
+        sample = make_cache(cache, entries=[EntrySpec(timedelta(days=1))])
+        for name, time in (("past.mp3", -99_999_999_999), ("future.mp3", 300_000_000_000)):
+            put(cache / name, 1)
+            subprocess.run(["touch", "-d", f"@{time}", cache / name], check=True)
+        arguments = ["--cache-dir", cache]
+        # Without an index the file from the future is an entry, of which the operator is told.
+        code = 3 if index == "none" else 0
+        told = cleanup(
+            *("run", "--json", *arguments),
+            expect=code,
+            NARRATION_CACHE_INDEX=index,
+            NARRATION_CLEANUP_STATE_DIR=f"{tmp_path}/state",
+        )
+        done = json.loads(told.stdout)
+        assert [action["file"] for action in done["actions"]] == ["past.mp3"]
+        assert {path.name for path in cache.iterdir()} >= {sample.entries[0].name, "future.mp3"}
+        assert not (cache / "past.mp3").exists()
+
+
+def test_an_empty_orphan_is_no_entry(tmp_path: Path) -> None:
+    sample = make_cache(tmp_path / "cache", entries=[EntrySpec(timedelta(days=1))])
+    put(sample.directory / "empty.mp3", 0.1, b"")
+    arguments = ["--cache-dir", sample.directory]
+    told = cleanup("dry-run", *arguments).stdout
+    assert "Would remove 0 of 1 entry and 1 file without an entry" in told
+    done = document("run", *arguments, NARRATION_CLEANUP_STATE_DIR=f"{tmp_path}/state")
+    (action,) = done["actions"]
+    assert (action["kind"], action["reason"]) == ("remove_file", "orphan")
+    assert done["cache"]["kept_count"] == 1
+    jsonschema.validate(done, json.loads(cleanup("schema", "run").stdout))
+    assert not (sample.directory / "empty.mp3").exists()

@@ -384,7 +384,7 @@ def test_lists_tables_and_limits_read_alike_from_toml_and_variables(tmp_path: Pa
     assert from_file.cleanup == from_variables.cleanup
     assert from_file.alerts == from_variables.alerts
     assert from_file.cache.keep == ("intro-*", "a?")
-    assert from_file.cache.audio_suffixes == (".mp3",)
+    assert from_file.cache.audio_suffixes == (".MP3",)
     assert dict(from_file.cache.ttl_days_by_voice_style) == {
         "eerie_narrator": 30,
         "ghostly_whisper": 0.5,

@@ -153,7 +153,9 @@ def left_in_requests(halves: Halves, result: Result) -> RequestPlan | None:
 
 def _still_expired(cache: CacheResult, after: CachePlan) -> None:
     written_back = after.fileless + after.by_reason.get(Reason.DANGLING, 0)
-    left = len(after.actions) - written_back - _told(cache.outcomes)
+    # What would be evicted now is what has come since, or what the evicted did not free.
+    evicted = after.by_reason.get(Reason.EVICTED, 0)
+    left = len(after.actions) - written_back - evicted - _told_but_of_evictions(cache)
     if left > 0:
         message = (
             f"entries or files that should be gone are still there: {left}. Does the service use "
@@ -166,6 +168,17 @@ def _still_expired(cache: CacheResult, after: CachePlan) -> None:
             "each when it meets it, or the next run does"
         )
         cache.problems.add(Problem(Half.CACHE, "written_back", message, severity=Severity.WARNING))
+
+
+def _told_but_of_evictions(cache: CacheResult) -> int:
+    told = _told(cache.outcomes)
+    if not told or Reason.EVICTED not in cache.plan.by_reason:
+        return told
+    undone = (Outcome.SKIPPED, Outcome.FAILED)
+    return sum(
+        outcome in undone and action.reason is not Reason.EVICTED
+        for action, outcome, _ in cache.outcomes
+    )
 
 
 def _told(outcomes: Outcomes[CacheAction] | Outcomes[RequestAction]) -> int:

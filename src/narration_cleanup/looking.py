@@ -40,6 +40,10 @@ class _Glass:
         """See ``CacheSurvey``."""
         return self._survey.free_bytes()
 
+    def is_linked(self, file: str) -> bool:
+        """See ``CacheSurvey``."""
+        return self._survey.is_linked(file)
+
 
 class Watched(_Glass):
     """``survey`` as it is; ``progress`` hears of every batch that has been consumed."""

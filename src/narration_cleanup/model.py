@@ -56,7 +56,8 @@ class CacheEntry(msgspec.Struct, frozen=True, gc=False):
     ``file`` is a name inside the cache (a relative path without ``..`` where subfolders are
     allowed); ``size_bytes`` is what the index or the listing states; ``created_at`` and
     ``last_used_at`` are instants, ``last_used_at`` being ``None`` unless it was asked for.
-    ``sidecars`` are the files that go with the audio (caches without an index).
+    ``sidecars`` are the files that go with the audio (caches without an index); with
+    ``shares_sidecars`` there is other audio of that name, and they go with the last of it.
     """
 
     key: str
@@ -67,6 +68,7 @@ class CacheEntry(msgspec.Struct, frozen=True, gc=False):
     voice_style: str
     variant_id: str
     sidecars: tuple[str, ...] = ()
+    shares_sidecars: bool = False
 
 
 class Figures(NamedTuple):
@@ -146,6 +148,9 @@ class CacheSurvey(Protocol):
     def unmatched(self) -> Unmatched: ...
 
     def free_bytes(self) -> int | None: ...
+
+    def is_linked(self, file: str) -> bool:
+        """Whether ``file`` has other hard links, so that its removal would free nothing."""
 
 
 class RequestStatus(StrEnum):

@@ -32,6 +32,11 @@ def may_write_in(folder: Path) -> bool:
     return _may(folder, os.W_OK | os.X_OK)
 
 
+def may_read(file: Path) -> bool:
+    """Whether ``file`` can be read."""
+    return _may(file, os.R_OK)
+
+
 def may_write(file: Path) -> bool:
     """Whether ``file`` can be written to."""
     return _may(file, os.W_OK)

@@ -11,7 +11,14 @@ from narration_cleanup.cache.index_file import foreign_index, may_be_replaced
 from narration_cleanup.errors import HalfError
 from narration_cleanup.escape import shown
 from narration_cleanup.model import Half, Problem, Severity
-from narration_cleanup.permissions import described, is_read_only, may_write, may_write_in, me
+from narration_cleanup.permissions import (
+    described,
+    is_read_only,
+    may_read,
+    may_write,
+    may_write_in,
+    me,
+)
 from narration_cleanup.requests import is_postgres
 from narration_cleanup.settings import Settings
 
@@ -29,6 +36,9 @@ def missing_rights(settings: Settings) -> Iterator[Problem]:
             yield _warning(Half.CACHE, folder, "remove nothing")
         elif settings.cache.index is not None:
             yield from _foreign_index(folder / settings.cache.index)
+            lock = folder / f"{settings.cache.index}.lock"
+            if os.path.lexists(lock) and not may_read(lock):
+                yield _warning(Half.CACHE, lock, "remove nothing", "read")
     if requests is not None and not is_postgres(requests):
         try:
             # SQLite writes its journal beside the file itself, not beside a link to it.
@@ -67,9 +77,9 @@ def _foreign_index(file: Path) -> Iterator[Problem]:
         yield Problem(Half.CACHE, "not_writable", message, severity=Severity.WARNING)
 
 
-def _warning(half: Half, place: Path, what: str) -> Problem:
+def _warning(half: Half, place: Path, what: str, how: str = "write to") -> Problem:
     try:
-        why = f"{me()} may not write to {shown(place)} ({described(os.stat(place))})"
+        why = f"{me()} may not {how} {shown(place)} ({described(os.stat(place))})"
     except OSError:
         why = f"{me()} may not reach {shown(place)}"
     if is_read_only(place):

@@ -52,7 +52,7 @@ def too_many(planned: int, total: int, allowed: Callable[[int], int], limit: str
     """
     if planned <= allowed(total):
         return None
-    what = f"{planned} of {total} cache entries would be removed"
+    what = f"{planned} entries and files would go from a cache of {total} entries"
     return f"{what}, more than --max-delete {limit} allows"
 
 

@@ -5,7 +5,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from narration_cleanup.cache.indexed import IndexedDirectory
 from narration_cleanup.cache.listing import Listing
 from narration_cleanup.cache.own_folder import OwnFolder
 from narration_cleanup.errors import ConfigError, HalfError, IndexChangedError
+from narration_cleanup.model import Severity
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
 from narration_cleanup.progress import NoProgress
 from narration_cleanup.result import CacheResult
@@ -562,3 +563,69 @@ def _another_group() -> int:
     if not others:
         pytest.skip("this user has one group only")
     return others[0]
+
+
+@pytest.mark.parametrize("place", [OWN_FOLDER, f"{OWN_FOLDER}/second"])
+def test_what_a_killed_run_set_aside_counts_as_there(
+    sample: CacheSample, store: IndexedDirectory, place: str
+) -> None:
+    """A dry run says what the run will do, which puts it back first."""
+    (sample.directory / place).mkdir(parents=True)
+    for number in (0, 3, 4):
+        name = sample.entries[number].name
+        (sample.directory / name).rename(sample.directory / place / name)
+    foreseen = plan(store)
+    expired = [entry.key for entry in sample.entries[:3]]
+    assert [action.key for action in foreseen.actions if isinstance(action, RemoveEntry)] == expired
+    assert len(foreseen.actions) == 3
+    assert foreseen.totals.dangling_count == 0
+    (problem,) = foreseen.problems
+    assert (problem.code, problem.severity) == ("set_aside", Severity.WARNING)
+    assert "3 files" in problem.message
+    with store.locked():
+        assert list(plan(store).problems) == []  # they are those of the run that is at work
+    assert store.recover() == 3
+    done = plan(store)
+    assert list(done.actions) == list(foreseen.actions)
+    assert list(done.problems) == []
+
+
+def test_what_was_made_anew_is_not_counted_with_what_was_set_aside(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    own = sample.directory / OWN_FOLDER
+    own.mkdir()
+    name = sample.entries[4].name
+    (own / name).write_bytes(b"the old one")
+    (own / "nobodys.mp3").write_bytes(b"an orphan")
+    planned = plan(store, orphan_ttl=0.0)
+    assert planned.totals.dangling_count == 0
+    assert [type(action) for action in planned.actions] == [RemoveEntry] * 3
+
+
+def _a_folder(lock: Path) -> None:
+    lock.mkdir()
+
+
+def _a_link(lock: Path) -> None:
+    lock.symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize(("make", "goes"), [(_a_folder, True), (_a_link, False)])
+def test_a_lock_that_cannot_be_locked_is_found_before_anything_goes(
+    sample: CacheSample, store: IndexedDirectory, make: Callable[[Path], None], goes: bool
+) -> None:
+    lock = sample.directory / "cache_index.json.lock"
+    make(lock)
+    before = names(sample)
+    result = apply(store, plan(store))
+    if goes:  # whatever it is, it can be locked
+        assert outcomes(result) == ["done"] * 3
+        return
+    assert outcomes(result) == ["failed"] * 3
+    (problem,) = result.problems
+    assert problem.code == "index_lock"
+    assert f"{lock} cannot be locked" in problem.message
+    assert "Nothing was removed" in problem.message
+    assert names(sample) == before
+    assert len(read_index(sample.index)) == len(sample.entries)

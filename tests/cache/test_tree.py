@@ -192,6 +192,23 @@ def test_sidecars_go_with_the_last_of_several_in_one_run(
     assert names(root) == set()
 
 
+def test_sidecars_of_several_are_counted_once_and_promised_by_none(
+    root: Path, make: Make, store: AudioTree
+) -> None:
+    make("said.mp3")
+    make("said.wav", 1)
+    make("said.json", size=500)
+    make("both.mp3")
+    make("both.wav")
+    make("both.json", size=500)
+    planned = plan(store)
+    assert planned.totals.total_size_bytes == 4 * 10 + 2 * 500
+    assert {a.file for a in planned.actions} == {"said.mp3", "both.mp3", "both.wav"}
+    assert not any("with its sidecar" in action.detail for action in planned.actions)
+    assert apply(store, planned).freed_bytes == 3 * 10 + 500
+    assert plan(store).totals.total_size_bytes == 10 + 500
+
+
 @pytest.mark.parametrize("changed", ["said.wav", "said.pho", "removed", "replaced"])
 def test_a_group_of_which_anything_changed_stays_whole(
     changed: str, root: Path, make: Make, store: AudioTree

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from narration_cleanup.model import (
@@ -66,6 +66,7 @@ class Survey:
     empty_files: Mapping[str, float] = field(default_factory=dict)
     free: int | None = None
     problems: Sequence[Problem] = ()
+    linked: Collection[str] = ()
 
     def batches(self, *, last_used: bool = False, staying: Span | None = None) -> Iterator[Entries]:
         for first in range(0, len(self.entries), 2):
@@ -81,6 +82,9 @@ class Survey:
 
     def unmatched(self) -> Unmatched:
         return self.found
+
+    def is_linked(self, file: str) -> bool:
+        return file in self.linked
 
     def free_bytes(self) -> int | None:
         return self.free

@@ -124,7 +124,7 @@ def test_empty_audio_goes_once_an_hour_old(
         (stored("k.mp3", age=WEEK + 1), Reason.ORPHAN),
         (stored("k.mp3", age=WEEK), None),
         (stored("k.mp3", age=-DAY), None),
-        (stored("k.mp3", age=2 * HOUR, size=0), Reason.EMPTY),
+        (stored("k.mp3", age=2 * HOUR, size=0), Reason.ORPHAN),
         (stored("k.mp3", age=HOUR, size=0), None),
         (stored("k.mp3", age=8 * DAY, size=0), Reason.ORPHAN),
         (stored("pinned.mp3", age=8 * DAY), None),

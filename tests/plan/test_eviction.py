@@ -140,3 +140,21 @@ def test_what_expires_counts_towards_the_free_space() -> None:
     plan = plan_cache(Survey(entries, free=8 * MB), CachePolicy(min_free=10 * MB), NOW)
     assert plan.by_reason == {Reason.EXPIRED: 1, Reason.EVICTED: 1}
     assert evicted(plan) == ["a"]
+
+
+def test_what_has_other_hard_links_is_no_way_to_make_space() -> None:
+    """A backup of hard links keeps the bytes: the cache would be lost for nothing."""
+    entries = [entry(f"k{n}", unused=n * DAY) for n in range(6)]
+    linked = {"k5.mp3", "k3.mp3"}
+    wanted = CachePolicy(min_free=3 * MB)
+    plan = plan_cache(Survey(entries, free=0, linked=linked), wanted, NOW, explain=True)
+    assert evicted(plan) == ["k4", "k2", "k1"]
+    why = "its file has other hard links, and would free no space"
+    assert plan.held == [("k3", why), ("k5", why)]
+    assert list(plan.problems) == []
+    plan = plan_cache(Survey(entries, free=0, linked={e.file for e in entries}), wanted, NOW)
+    assert evicted(plan) == []
+    assert [problem.code for problem in plan.problems] == ["over_limit"]
+    # Of the cache's own size they are a part.
+    size = CachePolicy(evict_above=5 * MB, evict_to=5 * MB)
+    assert evicted(plan_cache(Survey(entries, linked=linked), size, NOW)) == ["k5"]

@@ -39,6 +39,7 @@ class Directory:
         except OSError as error:
             why = f"{error.strerror}; is it the right path, and this the right user?"
             raise ConfigError(f"cache.dir {shown(path)}: {why}") from None
+        self._is_locked = False
         status = os.fstat(self.fd)
         self.device, self.inode = status.st_dev, status.st_ino
         self._refuse_wrong_place()
@@ -96,10 +97,16 @@ class Directory:
                 raise HalfError(
                     "no_lock", f"{shown(self.path)} cannot be locked: {error.strerror}"
                 ) from None
-            yield
+            self._is_locked = True
+            try:
+                yield
+            finally:
+                self._is_locked = False
 
     def in_progress(self) -> bool:
-        """Whether a run holds the lock now."""
+        """Whether a run holds the lock now, be it this one."""
+        if self._is_locked:  # to try would give it back: it belongs to the descriptor
+            return True
         try:
             free = try_lock(self.fd, shared=True)
         except OSError:

@@ -138,18 +138,16 @@ def _members_in_chunks(read: Read, size: int) -> Iterator[Members]:
 def _chunk(text: bytes, at: int, end: int) -> Members:
     """The members of a stretch of the service's form that begins at ``at`` in the index.
 
-    Its ends and its keys belong together only where every member has both. A member of the
-    service's form holds one brace that closes, and perhaps some in its texts: with no more of
-    these than ends, each member ends as the service writes it; with no fewer keys, none is twice.
+    Each member has one closing brace, and more only in its texts: with no more braces than ends,
+    each ends in the service's form; with no fewer keys, none stands twice. Else it is scanned.
     """
     ends = [at + found.end() for found in _find_ends(text)]
     try:
         decoded = _decode_chunk(b"{%b}" % text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         decoded = {}
-    count = len(ends) + 1
-    plain = len(decoded) == count == text.count(b"}")
-    if not plain or max(map(len, decoded)) > LONGEST_KEY:
+    is_plain = len(decoded) == len(ends) + 1 == text.count(b"}")
+    if not is_plain or max(map(len, decoded)) > LONGEST_KEY:
         odd = _scanned(b"{%b}" % text, at - 1)
         return Members(odd.keys, odd.values, [at, *odd.starts[1:-1], end])
     return Members(list(decoded), list(decoded.values()), [at, *ends, end])

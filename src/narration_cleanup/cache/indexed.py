@@ -24,7 +24,7 @@ from narration_cleanup.cache.listing import Listing, ref_of
 from narration_cleanup.cache.local import LocalCache
 from narration_cleanup.cache.places import Places
 from narration_cleanup.cache.replace import Replacement
-from narration_cleanup.cache.service_lock import index_lock
+from narration_cleanup.cache.service_lock import check_index_lock, index_lock
 from narration_cleanup.cache.staging import FRESH, SETTLE, Staging
 from narration_cleanup.cache.survey import IndexSurvey, ReadTime
 from narration_cleanup.errors import ConfigError, HalfError, IndexChangedError
@@ -85,14 +85,16 @@ class IndexedDirectory(LocalCache):
         """Look at the cache; see ``CacheStore``."""
         index_file = self._index_held()
         try:
+            set_aside, told = self._set_aside()
             looking = IndexSurvey(
                 index_file,
-                Listing(self._directory, self._suffixes, self._index_name),
+                Listing(self._directory, self._suffixes, self._index_name, set_aside),
                 self._places,
                 self._suffixes,
                 self._read_time,
                 fork=index_file.size > HELD_WHOLE,
             )
+            looking.problems.extend(told)
             with closing(looking) as survey:
                 yield survey
             self._version = index_file.version
@@ -109,8 +111,9 @@ class IndexedDirectory(LocalCache):
         given time to write it, and the index is read again. Raises ``HalfError`` where the index
         could not follow, before anything is removed.
         """
-        if any(target.entry is not None for target in files):
-            self._refuse_foreign_index()
+        if any(target.entry is not None for target in files) and not self._may_be_replaced:
+            self._refuse_index_that_cannot_follow()
+            self._may_be_replaced = True
         settled_before = self._index_read_ns - int(IN_FLIGHT * 1e9)
         removals = self._staging.remove(files, settled_before)
         fresh = [position for position, removal in enumerate(removals) if removal.note == FRESH]
@@ -127,16 +130,20 @@ class IndexedDirectory(LocalCache):
                 removals[position] = removal
         return removals
 
-    def _refuse_foreign_index(self) -> None:
-        """A new index must have the owner and group of this one: that is tried once."""
+    def _refuse_index_that_cannot_follow(self) -> None:
+        """A new one must have the owner and group of this one, and be put in place under its lock:
+        both are tried."""
         index = self._directory.status(self._index_name)
-        if self._may_be_replaced or index is None:
+        if index is None:
             return
+        try:
+            check_index_lock(self._directory, self._index_name)
+        except HalfError as error:
+            raise HalfError(error.code, f"{error}. Nothing was removed") from None
         with suppress(OSError):  # on a full disk what goes makes the room for the new index
             if not self._own.can_make_for(index.st_uid, index.st_gid):
                 why = foreign_index(self._directory.path / self._index_name, index)
                 raise HalfError("index_owner", f"{why}. Nothing was removed")
-        self._may_be_replaced = True
 
     def drop_entries(self, entries: Iterable[tuple[Ref, str]]) -> DropReport:
         """Take entries whose file is gone out of the index."""
@@ -157,7 +164,7 @@ class IndexedDirectory(LocalCache):
     def _index_held(self) -> IndexFile:
         """One version of the index to read; taken while a service that locks is not writing."""
         with ExitStack() as stack:
-            with suppress(OSError):  # a look can do without
+            with suppress(HalfError):  # a look can do without
                 lock = index_lock(self._directory, self._index_name, seconds=LOCKED, shared=True)
                 stack.enter_context(lock)
             index_file = IndexFile(self._directory, self._index_name)

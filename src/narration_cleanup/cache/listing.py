@@ -14,7 +14,9 @@ from narration_cleanup.model import Ref, StoredFile
 
 PARTIAL_SUFFIXES = (".part", ".tmp")
 _VISIBLE_TEMPORARY = re.compile(r"\.(new|temp|tmp[\w.-]*)")
-_HIDDEN_TEMPORARY = re.compile(r"\.(new|temp|tmp[\w.-]*|(?!backup$|original$|\d+$)\w{6,10})")
+_RANDOM = r"(?=\w*(\d[A-Za-z_]|[a-z_][A-Z]))(\w{6}|\w{8})"
+"""Six characters (rsync) or eight (``mkstemp``), mixed as only a program mixes them."""
+_HIDDEN_TEMPORARY = re.compile(rf"\.(new|temp|tmp[\w.-]*|{_RANDOM})")
 _GROUP = 4096
 
 
@@ -65,8 +67,14 @@ class Listing:
     """The names in a directory that are audio (of whatever kind of file), or partials."""
 
     def __init__(
-        self, directory: Directory, audio_suffixes: tuple[str, ...], index_name: str
+        self,
+        directory: Directory,
+        audio_suffixes: tuple[str, ...],
+        index_name: str,
+        set_aside: Iterable[str] = (),
     ) -> None:
+        """``set_aside``: files that are not there, but will be before anything is removed."""
+        self._set_aside = [name for name in set_aside if name.endswith(audio_suffixes)]
         self._directory = directory
         self._suffixes = audio_suffixes
         self._index_name = index_name
@@ -77,6 +85,7 @@ class Listing:
         for group in self._groups(seen.partials):
             seen.audio.add(group)
             self._note_empty(group, seen.empty_files)
+        seen.audio.add(self._set_aside)
         return seen
 
     def names(self, wanted: Callable[[str], bool]) -> Iterator[str]:
@@ -86,6 +95,7 @@ class Listing:
                 name = item.name
                 if name.endswith(self._suffixes) and wanted(name):
                     yield name
+        yield from filter(wanted, self._set_aside)
 
     def stored(self, names: Iterable[str]) -> Iterator[StoredFile]:
         """Those of ``names`` that are regular files here."""
@@ -95,11 +105,17 @@ class Listing:
 
     def missing(self, names: set[str]) -> set[str]:
         """Those of ``names`` that nothing has."""
-        return {name for name in names if self._directory.status(name) is None}
+        missing = {name for name in names if self._directory.status(name) is None}
+        return missing.difference(self._set_aside)
 
     def free_bytes(self) -> int:
         """Bytes free on the file system."""
         return self._directory.free_bytes()
+
+    def is_linked(self, name: str) -> bool:
+        """Whether a file has other hard links."""
+        status = self._directory.status(name)
+        return status is not None and status.st_nlink > 1
 
     def _groups(self, partials: list[str]) -> Iterator[list[str]]:
         """Audio names in groups; fills ``partials`` on the way."""

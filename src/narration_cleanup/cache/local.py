@@ -6,7 +6,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from narration_cleanup.cache.directory import Directory
+from narration_cleanup.cache.folders import Folders
 from narration_cleanup.cache.own_folder import OwnFolder
+from narration_cleanup.model import Half, Problem, Severity
 
 
 class LocalCache:
@@ -34,7 +36,29 @@ class LocalCache:
         """Put back what a killed run had staged; how many files."""
         return self._own.recover()
 
+    def _set_aside(self) -> tuple[list[str], list[Problem]]:
+        """The files that a killed run left set aside and nothing replaces, and what to tell of
+        them: nothing where a run is at work, whose they are."""
+        names = self._own.waiting()
+        if not names:
+            return [], []
+        folders = Folders(self._directory)
+        missing = [name for name in names if not _holds(folders, name)]
+        folders.forget()
+        if self.in_progress():
+            return missing, []
+        what = "a file" if len(names) == 1 else f"{len(names)} files"
+        message = f"a run was killed and has left {what} set aside: the next one puts that back"
+        return missing, [Problem(Half.CACHE, "set_aside", message, severity=Severity.WARNING)]
+
     def close(self) -> None:
         """Let go of the directory."""
         self._own.close()
         self._directory.close()
+
+
+def _holds(folders: Folders, name: str) -> bool:
+    try:
+        return folders.holds(name)
+    except OSError:
+        return False

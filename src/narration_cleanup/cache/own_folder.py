@@ -84,6 +84,19 @@ class OwnFolder:
             "earlier run may have left audio: let this user in, or empty it and take it away",
         )
 
+    def waiting(self) -> list[str]:
+        """The names in the cache of the files that wait here. Only looks: ``recover`` says what
+        keeps it from that."""
+        found: list[str] = []
+        for place in (OWN_FOLDER, f"{OWN_FOLDER}/{SECOND}"):
+            with suppress(OSError):
+                fd = os.open(place, _FLAGS, dir_fd=self._directory.fd)
+                try:
+                    found += os.listdir(fd)
+                finally:
+                    os.close(fd)
+        return [_name_of(each) for each in found if each not in (INDEX_FILE_NAME, SECOND)]
+
     def take(self, name: str, folders: Folders) -> str:
         """Move one file of the cache into the folder; the name that it waits under there."""
         waiting_as = name
@@ -95,9 +108,7 @@ class OwnFolder:
 
     def put_back(self, waiting_as: str, folders: Folders) -> bool:
         """Give a waiting file its name again, never over a newer one; whether it has it."""
-        name = waiting_as
-        if "%" in name:
-            name = name.replace("%2F", "/").replace("%25", "%")
+        name = _name_of(waiting_as)
         folder = self.descriptor()
         try:
             above, base = folders.locate(name)
@@ -165,3 +176,8 @@ class OwnFolder:
     def _place(self) -> int:
         """The descriptor of what the folder lies in."""
         return self._directory.fd if self._above is None else self._above.descriptor()
+
+
+def _name_of(waiting_as: str) -> str:
+    """The name in the cache of a file that waits under that name."""
+    return waiting_as.replace("%2F", "/").replace("%25", "%") if "%" in waiting_as else waiting_as

@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from narration_cleanup.cache.directory import Directory
+from narration_cleanup.errors import HalfError
+from narration_cleanup.escape import shown
 from narration_cleanup.locking import wait_for_lock
+
+_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @contextmanager
@@ -16,17 +20,48 @@ def index_lock(
 ) -> Iterator[bool]:
     """Hold ``<index>.lock`` where the service offers that file; False where it could not be had.
 
-    That is where the service held it for all of ``seconds``. Raises ``OSError`` where the file
+    That is where the service held it for all of ``seconds``. Raises ``HalfError`` where the file
     cannot be opened or locked.
     """
-    access = os.O_RDONLY if shared else os.O_RDWR
-    flags = access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        fd = os.open(f"{index_name}.lock", flags, dir_fd=directory.fd)
-    except FileNotFoundError:
+    fd = _open(directory, index_name, to_write=not shared)
+    if fd is None:
         yield True
         return
     try:
-        yield wait_for_lock(fd, seconds, shared=shared)
+        try:
+            had = wait_for_lock(fd, seconds, shared=shared)
+        except OSError as error:
+            raise _unusable(directory, index_name, error) from None
+        yield had
     finally:
         os.close(fd)
+
+
+def check_index_lock(directory: Directory, index_name: str) -> None:
+    """Raise ``HalfError`` where there is a lock that this user cannot open."""
+    fd = _open(directory, index_name, to_write=True)
+    if fd is not None:
+        os.close(fd)
+
+
+def _open(directory: Directory, index_name: str, *, to_write: bool) -> int | None:
+    name = f"{index_name}.lock"
+    try:
+        if to_write:  # as NFS needs it to let nobody else have the lock
+            try:
+                return os.open(name, os.O_RDWR | _FLAGS, dir_fd=directory.fd)
+            except (PermissionError, IsADirectoryError):
+                pass
+        return os.open(name, os.O_RDONLY | _FLAGS, dir_fd=directory.fd)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _unusable(directory, index_name, error) from None
+
+
+def _unusable(directory: Directory, index_name: str, error: OSError) -> HalfError:
+    return HalfError(
+        "index_lock",
+        f"{shown(directory.path / index_name)}.lock cannot be locked ({error.strerror}): let this "
+        "user read it, or take it away if the service does not use it",
+    )

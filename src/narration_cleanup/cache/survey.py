@@ -84,6 +84,8 @@ class Files(Protocol):
 
     def free_bytes(self) -> int | None: ...
 
+    def is_linked(self, name: str) -> bool: ...
+
 
 class IndexSurvey:
     """A ``CacheSurvey`` of a cache whose index is one held version."""
@@ -126,6 +128,10 @@ class IndexSurvey:
     def free_bytes(self) -> int | None:
         """Bytes free on the file system, where there is one."""
         return self._files.free_bytes()
+
+    def is_linked(self, file: str) -> bool:
+        """See ``CacheSurvey``."""
+        return self._files.is_linked(file)
 
     def batches(self, *, last_used: bool = False, staying: Span | None = None) -> Iterator[Batch]:
         """Every entry that can be understood; the others become problems, in the first pass."""
@@ -282,7 +288,7 @@ def _unreadable_time(key: str, value: IndexMember) -> Problem:
     return Problem(
         Half.CACHE,
         "unreadable_time",
-        f"kept: its created_at '{shown(value.created_at)}' is no time",
+        f"its created_at '{shown(value.created_at)}' is no time, so it does not expire",
         key,
         Severity.PROBLEM,
     )

@@ -54,7 +54,11 @@ class FoundBatch:
         columns = zip(found.names, found.sizes, found.times, used, strict=False)
         if sidecars:
             self.entries = [
-                CacheEntry(name, name, size, time, used_at, "", "", sidecars.get(position, ()))
+                CacheEntry(
+                    *(name, name, size, time, used_at, "", ""),
+                    sidecars=sidecars.get(position, ()),
+                    shares_sidecars=position in found.sharing,
+                )
                 for position, (name, size, time, used_at) in enumerate(columns)
             ]
         else:
@@ -71,8 +75,8 @@ class FoundBatch:
 class TreeSurvey:
     """A ``CacheSurvey`` of a directory without an index; every pass walks it anew.
 
-    An entry's size is that of its audio and sidecars. No file is without an entry, and none is
-    judged for being empty.
+    An entry's size is that of its audio and sidecars; those that several share are counted once.
+    No file is without an entry, and none is judged for being empty.
     """
 
     def __init__(
@@ -93,6 +97,13 @@ class TreeSurvey:
     def free_bytes(self) -> int:
         """Bytes free on the file system."""
         return self._directory.free_bytes()
+
+    def is_linked(self, file: str) -> bool:
+        """See ``CacheSurvey``."""
+        try:
+            return os.stat(file, dir_fd=self._directory.fd, follow_symlinks=False).st_nlink > 1
+        except OSError:
+            return False
 
     def batches(
         self, *, last_used: bool = False, staying: Span | None = None
@@ -166,7 +177,9 @@ class AudioTree(LocalCache):
     @contextmanager
     def survey(self) -> Iterator[TreeSurvey]:
         """Look at the cache; see ``CacheStore``."""
-        yield TreeSurvey(self._directory, self._suffixes, by_atime=self._by_atime)
+        survey = TreeSurvey(self._directory, self._suffixes, by_atime=self._by_atime)
+        survey.problems.extend(self._set_aside()[1])
+        yield survey
 
     def remove(self, files: Sequence[FileTarget]) -> Sequence[Removal]:
         """Remove files with their sidecars through staging, and then the folders thus emptied."""

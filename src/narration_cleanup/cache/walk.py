@@ -28,8 +28,9 @@ class Found(NamedTuple):
     """Some audio by columns, of plain values only, so that it can be sent by another process.
 
     Names are relative to the root; sizes (bytes) include the sidecars'; times are instants;
-    ``sidecars`` has the names of those that have any, by position. Of audio whose time lies in
-    the span that was given there are only figures: ``counted_sizes`` and ``counted_times``.
+    ``sidecars`` has the names of those that have any, by position, and ``sharing`` the positions
+    of those among them that share theirs with other audio. Of audio whose time lies in the span
+    that was given there are only figures: ``counted_sizes`` and ``counted_times``.
     """
 
     names: list[str]
@@ -37,6 +38,7 @@ class Found(NamedTuple):
     times: list[float]
     refs: list[Ref]
     sidecars: dict[int, tuple[str, ...]]
+    sharing: list[int]
     obstacles: list[Obstacle]
     counted_sizes: list[int]
     counted_times: list[float]
@@ -84,6 +86,7 @@ class Walk:
         self._names: list[str] = []
         self._audio: list[os.stat_result] = []
         self._sidecars: dict[int, Sidecars] = {}
+        self._sharing: dict[int, bool] = {}
         self._obstacles: list[Obstacle] = []
 
     def groups(self) -> Iterator[Found]:
@@ -105,8 +108,10 @@ class Walk:
             times = [status.st_atime for status in audio]
         else:
             times = [status.st_mtime for status in audio]
+        sharing = self._sharing
         for position, group in sidecars.items():
-            sizes[position] += sum(status.st_size for _, status in group)
+            if sharing.get(position, True):
+                sizes[position] += sum(status.st_size for _, status in group)
         told: Sequence[int] = range(len(names))
         counted_sizes: list[int] = []
         counted_times: list[float] = []
@@ -126,11 +131,13 @@ class Walk:
                 for nth, position in enumerate(told if sidecars else ())
                 if position in sidecars
             },
+            [nth for nth, position in enumerate(told if sharing else ()) if position in sharing],
             self._obstacles,
             counted_sizes,
             counted_times,
         )
         self._names, self._audio, self._sidecars, self._obstacles = [], [], {}, []
+        self._sharing = {}
         return found
 
     def _ref(self, position: int) -> Ref:
@@ -174,6 +181,7 @@ class Walk:
             for position, item in enumerate(audio, first):
                 if sidecars := self._sidecars_of(sidecars_in, prefix, item.name):
                     self._sidecars[position] = sidecars
+                    self._note_sharing(sidecars_in, item.name, position)
 
     def _subfolder(self, above: int, path: str, name: str, level: int) -> Iterator[Found]:
         if level >= MOST_LEVELS:
@@ -234,6 +242,18 @@ class Walk:
             if stat.S_ISREG(status.st_mode) and status.st_dev == self._directory.device:
                 found.append((prefix + sidecar, status))
         return tuple(found)
+
+    def _note_sharing(self, fd: int, name: str, position: int) -> None:
+        """Whether other audio has the same sidecars, and whether they count with this one: with
+        the first by suffix."""
+        stem = name.rpartition(".")[0]
+        here = [
+            stem + suffix
+            for suffix in self._suffixes
+            if stem + suffix == name or os.access(stem + suffix, os.F_OK, dir_fd=fd)
+        ]
+        if here and here != [name]:
+            self._sharing[position] = here[0] == name
 
     def _tell(self, code: str, why: str, path: str, severity: Severity = Severity.PROBLEM) -> None:
         if code == "odd_file" or self._share != 1:

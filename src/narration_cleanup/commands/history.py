@@ -40,6 +40,8 @@ history_app = typer.Typer(
     cls=FrugalGroup,
 )
 
+_MOST = 2**63 - 1
+"""What the history can count to."""
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
@@ -49,7 +51,12 @@ def history_command(
     number: Annotated[
         int,
         typer.Option(
-            "-n", "--number", min=0, metavar="N", help="At most this many runs; 0 for all."
+            "-n",
+            "--number",
+            min=0,
+            max=_MOST,
+            metavar="N",
+            help="At most this many runs; 0 for all.",
         ),
     ] = 20,
     since: Annotated[
@@ -80,7 +87,8 @@ def history_command(
 def show_command(
     context: typer.Context,
     run_id: Annotated[
-        int, typer.Argument(metavar="ID", help="A run's id.", autocompletion=complete.runs)
+        int,
+        typer.Argument(metavar="ID", max=_MOST, help="A run's id.", autocompletion=complete.runs),
     ],
     as_json: AsJson = False,
 ) -> None:

@@ -184,6 +184,7 @@ def _future(entry: CacheEntry) -> Problem:
     return Problem(
         Half.CACHE,
         "created_in_future",
-        "created_at lies in the future: kept; is the clock or cleanup.timezone wrong?",
+        "created_at lies in the future, so it does not expire: is the clock or cleanup.timezone "
+        "wrong?",
         entry.key,
     )

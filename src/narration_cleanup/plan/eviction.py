@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 
 from narration_cleanup.actions import CacheAction, Reason
-from narration_cleanup.model import CacheSurvey, Half, Problem
+from narration_cleanup.model import CacheEntry, CacheSurvey, EntryBatch, Half, Problem
 from narration_cleanup.plan.policy import DAY, MB, CachePolicy
 from narration_cleanup.plan.rules import Rules
 from narration_cleanup.plan.types import CachePlan, removal_of
@@ -17,32 +18,29 @@ def plan_evictions(
     """Plan the least recently used entries until the size or the free space is as wanted.
 
     ``dangling`` are the keys of entries that have no file to free. A file that two entries share
-    is not evicted: one of them stays, so both are held.
+    is not evicted: one of them stays, so both are held. Nor is one with other hard links, such as
+    a backup makes, where free space is wanted.
     """
-    excess, why = _excess(plan, survey, rules.policy)
+    excess, why, wants_space = _excess(plan, survey, rules.policy)
     if excess <= 0:
         return
     # (use, latest first; order; size; action): held small, there may be a hundred thousand.
     candidates: list[tuple[float, int, int, bytes | CacheAction]] = []
     gathered = order = protected = protected_bytes = 0
     for batch in survey.batches(last_used=True):
-        for position, entry in enumerate(batch.entries):
-            if not entry.size_bytes or entry.key in dangling:
+        for position, entry, rule in _in_question(batch, rules, dangling):
+            latest_first = -(entry.last_used_at or 0.0)
+            if rule is None and gathered >= excess and latest_first <= candidates[0][0]:
                 continue
-            goes = rules.verdict(entry) is not None
-            rule = rules.held_by(entry)
-            if goes and rule is None:
-                continue
-            if rule is not None or entry.last_used_at is None:
-                if not goes:
-                    plan.hold(entry.key, rule or "its last use cannot be read")
+            if rule is None and wants_space and survey.is_linked(entry.file):
+                rule = "its file has other hard links, and would free no space"
+            if rule is not None:
+                if rules.verdict(entry) is None:
+                    plan.hold(entry.key, rule)
                 protected += 1
                 protected_bytes += entry.size_bytes
                 continue
-            latest_first = -entry.last_used_at
-            if gathered >= excess and latest_first <= candidates[0][0]:
-                continue
-            detail = f"last used {(rules.now - entry.last_used_at) / DAY:.1f} days ago, {why}"
+            detail = f"last used {(rules.now + latest_first) / DAY:.1f} days ago, {why}"
             action = removal_of(entry, (Reason.EVICTED, detail), batch.ref(position))
             order += 1
             size = entry.size_bytes
@@ -57,9 +55,25 @@ def plan_evictions(
         plan.problems.add(_cannot_reach(excess - gathered, why, protected, protected_bytes))
 
 
-def _excess(plan: CachePlan, survey: CacheSurvey, policy: CachePolicy) -> tuple[int, str]:
-    """How many bytes more must go, and for which limit: the one that asks for most."""
-    excess, why = 0, ""
+def _in_question(
+    batch: EntryBatch, rules: Rules, dangling: frozenset[str]
+) -> Iterator[tuple[int, CacheEntry, str | None]]:
+    """Entries that take up room and do not go anyway: position, entry, and what protects it."""
+    for position, entry in enumerate(batch.entries):
+        if not entry.size_bytes or entry.key in dangling:
+            continue
+        rule = rules.held_by(entry)
+        if rule is None and rules.verdict(entry) is not None:
+            continue
+        if rule is None and entry.last_used_at is None:
+            rule = "its last use cannot be read"
+        yield position, entry, rule
+
+
+def _excess(plan: CachePlan, survey: CacheSurvey, policy: CachePolicy) -> tuple[int, str, bool]:
+    """How many bytes more must go, and for which limit: the one that asks for most; and whether
+    that is for free space."""
+    excess, why, wants_space = 0, "", False
     staying = plan.totals.total_size_bytes - plan.leaving_bytes
     if policy.evict_above is not None and staying > policy.evict_above:
         excess, why = staying - policy.evict_to, f"cache over {policy.evict_above / MB:g} MB"
@@ -68,7 +82,8 @@ def _excess(plan: CachePlan, survey: CacheSurvey, policy: CachePolicy) -> tuple[
         if free is not None and policy.min_free - free - plan.planned_bytes > excess:
             excess = policy.min_free - free - plan.planned_bytes
             why = f"less than {policy.min_free / MB:g} MB free on the disk"
-    return excess, why
+            wants_space = True
+    return excess, why, wants_space
 
 
 def _cannot_reach(missing: int, why: str, protected: int, protected_bytes: int) -> Problem:

@@ -78,7 +78,9 @@ class RequestPlan:
 def removal_of(entry: CacheEntry, verdict: Verdict, ref: Ref) -> RemoveEntry:
     """The action that removes ``entry`` with its file and sidecars."""
     reason, detail = verdict
-    if entry.sidecars:
+    if entry.shares_sidecars:
+        detail += ", without what other audio of that name has beside it too"
+    elif entry.sidecars:
         count = len(entry.sidecars)
         detail += f", with {count} sidecars" if count > 1 else ", with its sidecar"
     return RemoveEntry(entry.key, entry.file, entry.size_bytes, reason, detail, ref, entry.sidecars)

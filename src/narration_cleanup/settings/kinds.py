@@ -189,10 +189,10 @@ def _each(raw: Sequence[object], item: Callable[[object], T]) -> tuple[T, ...]:
 
 
 def suffix_of(raw: str) -> str:
-    """A file name's suffix, in lower case."""
+    """A file name's suffix."""
     if len(raw) < 2 or raw[0] != "." or "/" in raw or not raw.isprintable():
         raise ValueError
-    return raw.lower()
+    return raw
 
 
 def status_values(expected: str, *, least: int = 0) -> Kind[tuple[str | int, ...]]:

@@ -89,6 +89,10 @@ class Objects:
         """A bucket has no end that is known."""
         return None
 
+    def is_linked(self, name: str) -> bool:
+        """Objects have one name."""
+        return False
+
     def _flat(self) -> Iterator[list[ObjectMeta]]:
         for page in self.pages():
             yield [meta for meta in page if "/" not in meta["path"]]

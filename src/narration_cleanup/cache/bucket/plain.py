@@ -50,6 +50,10 @@ class PlainSurvey:
         """A bucket has no end that is known."""
         return None
 
+    def is_linked(self, file: str) -> bool:
+        """Objects have one name."""
+        return False
+
     def batches(
         self, *, last_used: bool = False, staying: Span | None = None
     ) -> Iterator[ObjectBatch]:
