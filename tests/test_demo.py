@@ -82,7 +82,7 @@ def test_the_requests_are_a_closed_database(tmp_path: Path) -> None:
 
 
 def test_the_settings_lead_into_the_sandbox_and_nowhere_else(tmp_path: Path) -> None:
-    sandbox = make_sandbox(tmp_path / 'a "quoted" \\ name', NOW)
+    sandbox = make_sandbox(tmp_path / 'a "quoted" \\ \x7f name', NOW)
     settings = load_settings(flags={}, config_file=sandbox.config, environ={})
     require_a_half(settings)
     assert settings.warnings == ()

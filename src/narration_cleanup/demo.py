@@ -16,6 +16,7 @@ from pathlib import Path
 
 from narration_cleanup.errors import CleanupError, RefusedError
 from narration_cleanup.escape import shown
+from narration_cleanup.settings.show import toml
 from narration_cleanup.voices import VOICES, speak
 
 HOUR = 3_600.0
@@ -89,6 +90,7 @@ def make_sandbox(directory: Path, now: float) -> Sandbox:
     ``CleanupError`` where it cannot be written.
     """
     try:
+        str(directory).encode("utf-8")  # which TOML is written in
         return _make_sandbox(directory.absolute(), now)
     except (OSError, UnicodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "its name is not UTF-8"
@@ -107,7 +109,7 @@ def _make_sandbox(directory: Path, now: float) -> Sandbox:
     _make_requests(database, now)
     config = directory / "narration-cleanup.toml"
     places = {"cache": cache, "database": database, "state": directory / "state"}
-    quoted = {name: json.dumps(str(path), ensure_ascii=False) for name, path in places.items()}
+    quoted = {name: toml(str(path)) for name, path in places.items()}
     config.write_text(_CONFIG.format(**quoted), encoding="utf-8")
     active = [age for status, ages in _REQUESTS[:2] for age in ages]
     return Sandbox(
