@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Iterator
 from contextlib import suppress
 
 from narration_cleanup.cache.directory import OWN_FOLDER, Directory
@@ -16,8 +14,6 @@ INDEX_FILE_NAME = "index.new"
 SECOND = "second"
 """The folder in it for the files that a second process removes. Two that remove side by side need
 one each: the kernel lets nobody rename into a folder while another unlinks in it."""
-_LONGEST, _PART = 255, 200
-"""Bytes: the longest name that file systems take, and a part of one that is longer."""
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -30,7 +26,6 @@ class OwnFolder:
         self._above = above
         self._name = OWN_FOLDER if above is None else SECOND
         self._fd: int | None = None
-        self._has_long = False
 
     def descriptor(self) -> int:
         """Of the folder; it is made if need be. Raises ``OSError`` where that cannot be."""
@@ -39,17 +34,14 @@ class OwnFolder:
             try:
                 self._fd = os.open(self._name, _FLAGS, dir_fd=place)
             except FileNotFoundError:
-                self._make(self._name, place)
+                os.mkdir(self._name, 0o700, dir_fd=place)
                 self._fd = os.open(self._name, _FLAGS, dir_fd=place)
+                if os.geteuid() == 0:
+                    # A later run as the service's own user must be able to use it.
+                    cache = os.fstat(self._directory.fd)
+                    with suppress(PermissionError):  # root without that capability
+                        os.fchown(self._fd, cache.st_uid, cache.st_gid)
         return self._fd
-
-    def _make(self, name: str, place: int) -> None:
-        os.mkdir(name, 0o700, dir_fd=place)
-        if os.geteuid() == 0:
-            # A later run as the service's own user must be able to use it.
-            cache = os.fstat(self._directory.fd)
-            with suppress(PermissionError):  # root without that capability
-                os.chown(name, cache.st_uid, cache.st_gid, dir_fd=place, follow_symlinks=False)
 
     def recover(self) -> int:
         """Put back what a killed run left, except where there is a newer file by now.
@@ -61,7 +53,6 @@ class OwnFolder:
         try:
             self._fd = os.open(self._name, _FLAGS, dir_fd=place)
             waiting = os.listdir(self._fd)
-            files = list(_files_in(self._fd))
         except FileNotFoundError:
             return 0
         except OSError as error:
@@ -69,10 +60,11 @@ class OwnFolder:
         if INDEX_FILE_NAME in waiting:
             self.discard_index()
         folders = Folders(self._directory)
-        put_back = [self.put_back(waiting_as, folders) for waiting_as in files]
-        if any("/" in waiting_as for waiting_as in files):
-            with suppress(OSError):
-                _remove_long(self._fd)
+        put_back = [
+            self.put_back(waiting_as, folders)
+            for waiting_as in waiting
+            if waiting_as not in (INDEX_FILE_NAME, SECOND)
+        ]
         folders.forget()
         has_second = SECOND in waiting and self._above is None
         return sum(put_back) + (self._recover_second() if has_second else 0)
@@ -100,26 +92,19 @@ class OwnFolder:
             with suppress(OSError):
                 fd = os.open(place, _FLAGS, dir_fd=self._directory.fd)
                 try:
-                    found += _files_in(fd)
+                    found += os.listdir(fd)
                 finally:
                     os.close(fd)
-        return [_name_of(each) for each in found]
+        return [_name_of(each) for each in found if each not in (INDEX_FILE_NAME, SECOND)]
 
     def take(self, name: str, folders: Folders) -> str:
         """Move one file of the cache into the folder; the name that it waits under there."""
-        waiting_as = _waiting_as(name)
-        if "/" in waiting_as:
-            self._make_long(waiting_as)
+        waiting_as = name
+        if "/" in name or "%" in name:
+            waiting_as = name.replace("%", "%25").replace("/", "%2F")
         above, base = folders.locate(name)
         os.rename(base, waiting_as, src_dir_fd=above, dst_dir_fd=self.descriptor())
         return waiting_as
-
-    def _make_long(self, waiting_as: str) -> None:
-        self._has_long = True
-        parts = waiting_as.split("/")[:-1]
-        for depth in range(1, len(parts) + 1):
-            with suppress(FileExistsError):
-                self._make("/".join(parts[:depth]), self.descriptor())
 
     def put_back(self, waiting_as: str, folders: Folders) -> bool:
         """Give a waiting file its name again, never over a newer one; whether it has it."""
@@ -178,9 +163,6 @@ class OwnFolder:
     def close(self) -> None:
         """Let go of the folder."""
         if self._fd is not None:
-            if self._has_long:
-                with suppress(OSError):
-                    _remove_long(self._fd)
             os.close(self._fd)
             self._fd = None
 
@@ -196,47 +178,6 @@ class OwnFolder:
         return self._directory.fd if self._above is None else self._above.descriptor()
 
 
-def _waiting_as(name: str) -> str:
-    """The name that a file of the cache waits under. One too long for a name is a path of parts,
-    whose folders end in a bare percent sign, as no other name here does."""
-    if "/" in name or "%" in name:
-        name = name.replace("%", "%25").replace("/", "%2F")
-    raw = os.fsencode(name)
-    if len(raw) <= _LONGEST:
-        return name
-    parts = [raw[at : at + _PART] for at in range(0, len(raw), _PART)]
-    return os.fsdecode(b"%/".join(parts))
-
-
 def _name_of(waiting_as: str) -> str:
     """The name in the cache of a file that waits under that name."""
-    if "%" not in waiting_as:
-        return waiting_as
-    name = waiting_as.replace("%/", "").replace("%2F", "/").replace("%25", "%")
-    return os.fsdecode(os.fsencode(name))  # a letter may have been cut in two
-
-
-def _files_in(fd: int, path: str = "") -> Iterator[str]:
-    """What waits in the folder, with what lies in the folders of long names."""
-    for name in os.listdir(fd):
-        if name.endswith("%") and stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode):
-            inner = os.open(name, _FLAGS, dir_fd=fd)
-            try:
-                yield from _files_in(inner, f"{path}{name}/")
-            finally:
-                os.close(inner)
-        elif path or name not in (INDEX_FILE_NAME, SECOND):
-            yield path + name
-
-
-def _remove_long(fd: int) -> None:
-    """Take away the folders of long names in which nothing waits any more."""
-    for name in os.listdir(fd):
-        if name.endswith("%"):
-            inner = os.open(name, _FLAGS, dir_fd=fd)
-            try:
-                _remove_long(inner)
-            finally:
-                os.close(inner)
-            with suppress(OSError):
-                os.rmdir(name, dir_fd=fd)
+    return waiting_as.replace("%2F", "/").replace("%25", "%") if "%" in waiting_as else waiting_as

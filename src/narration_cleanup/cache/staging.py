@@ -37,7 +37,7 @@ FRESH = "it is younger than its entry"
 _AHEAD = "its file's time lies in the future, so that it seems younger than its entry for ever"
 _AHEAD_NS = 3_600_000_000_000
 """Longer than any run: what is made anew meanwhile is younger than the look at the index too."""
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG)
 _CHANGED = "it changed after the cache was surveyed"
 
 Staged = list[tuple[str, Ref]]
