@@ -36,9 +36,9 @@ def missing_rights(settings: Settings) -> Iterator[Problem]:
             yield _warning(Half.CACHE, folder, "remove nothing")
         elif settings.cache.index is not None:
             yield from _foreign_index(folder / settings.cache.index)
-            lock = folder / f"{settings.cache.index}.lock"
-            if os.path.lexists(lock) and not may_read(lock):
-                yield _warning(Half.CACHE, lock, "remove nothing", "read")
+            if why := lock_out_of_reach(folder / f"{settings.cache.index}.lock"):
+                message = f"{why}: a run as this user could remove nothing"
+                yield Problem(Half.CACHE, "not_writable", message, severity=Severity.WARNING)
     if requests is not None and not is_postgres(requests):
         try:
             # SQLite writes its journal beside the file itself, not beside a link to it.
@@ -67,6 +67,19 @@ def _endings_beside(database: Path) -> tuple[str, ...]:
     return ("-wal", "-shm") if mode == "wal" else ("-journal",)
 
 
+def lock_out_of_reach(lock: Path) -> str | None:
+    """Why the lock that the service offers could not be taken; ``None`` where there is none too."""
+    try:
+        status = lock.lstat()
+    except OSError:
+        return None
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        return f"{shown(lock)} is no file"
+    if not may_read(lock):
+        return f"{me()} may not read {shown(lock)} ({described(status)})"
+    return None
+
+
 def _foreign_index(file: Path) -> Iterator[Problem]:
     try:
         index, folder = file.lstat(), file.parent.stat()
@@ -77,9 +90,9 @@ def _foreign_index(file: Path) -> Iterator[Problem]:
         yield Problem(Half.CACHE, "not_writable", message, severity=Severity.WARNING)
 
 
-def _warning(half: Half, place: Path, what: str, how: str = "write to") -> Problem:
+def _warning(half: Half, place: Path, what: str) -> Problem:
     try:
-        why = f"{me()} may not {how} {shown(place)} ({described(os.stat(place))})"
+        why = f"{me()} may not write to {shown(place)} ({described(os.stat(place))})"
     except OSError:
         why = f"{me()} may not reach {shown(place)}"
     if is_read_only(place):

@@ -582,8 +582,10 @@ def test_what_a_killed_run_set_aside_counts_as_there(
     (problem,) = foreseen.problems
     assert (problem.code, problem.severity) == ("set_aside", Severity.WARNING)
     assert "3 files" in problem.message
-    with store.locked():
+    other = open_store(sample.directory)
+    with other.locked():
         assert list(plan(store).problems) == []  # they are those of the run that is at work
+    other.close()
     assert store.recover() == 3
     done = plan(store)
     assert list(done.actions) == list(foreseen.actions)
@@ -601,6 +603,32 @@ def test_what_was_made_anew_is_not_counted_with_what_was_set_aside(
     planned = plan(store, orphan_ttl=0.0)
     assert planned.totals.dangling_count == 0
     assert [type(action) for action in planned.actions] == [RemoveEntry] * 3
+
+
+@pytest.mark.parametrize("name", ["sub%2Fx.mp3", "..%2Fvictim.mp3", "%2Fabs.mp3"])
+def test_what_cannot_have_been_set_aside_here_is_told_and_in_nobodys_way(
+    sample: CacheSample, store: IndexedDirectory, name: str
+) -> None:
+    (sample.directory / "sub").touch()
+    victim = sample.directory.parent / "victim.mp3"
+    victim.write_bytes(b"not ours")
+    os.utime(victim, (0, 0))
+    own = sample.directory / OWN_FOLDER
+    own.mkdir()
+    (own / name).write_bytes(b"planted")
+    foreseen = plan(store)
+    assert [problem.code for problem in foreseen.problems] == ["set_aside"]
+    with store.locked():
+        assert store.recover() == 0
+        planned = plan(store)
+        (problem,) = planned.problems
+        assert (problem.code, problem.severity) == ("not_put_back", Severity.PROBLEM)
+        assert str(own) in problem.message
+        assert outcomes(apply(store, planned)) == ["done"] * 3
+    assert len(foreseen.actions) == len(planned.actions) == 3
+    assert foreseen.totals.orphan_count == planned.totals.orphan_count == 0
+    assert victim.read_bytes() == b"not ours"
+    assert (own / name).read_bytes() == b"planted"
 
 
 def _a_folder(lock: Path) -> None:

@@ -192,9 +192,7 @@ def test_sidecars_go_with_the_last_of_several_in_one_run(
     assert names(root) == set()
 
 
-def test_sidecars_of_several_are_counted_once_and_promised_by_none(
-    root: Path, make: Make, store: AudioTree
-) -> None:
+def test_sidecars_of_several_are_promised_by_none(root: Path, make: Make, store: AudioTree) -> None:
     make("said.mp3")
     make("said.wav", 1)
     make("said.json", size=500)
@@ -202,11 +200,13 @@ def test_sidecars_of_several_are_counted_once_and_promised_by_none(
     make("both.wav")
     make("both.json", size=500)
     planned = plan(store)
-    assert planned.totals.total_size_bytes == 4 * 10 + 2 * 500
+    assert planned.totals.total_size_bytes == 4 * 10, "theirs is known when the last one goes"
     assert {a.file for a in planned.actions} == {"said.mp3", "both.mp3", "both.wav"}
     assert not any("with its sidecar" in action.detail for action in planned.actions)
+    assert planned.planned_bytes == 3 * 10
     assert apply(store, planned).freed_bytes == 3 * 10 + 500
     assert plan(store).totals.total_size_bytes == 10 + 500
+    assert names(root) == {"said.wav", "said.json"}
 
 
 @pytest.mark.parametrize("changed", ["said.wav", "said.pho", "removed", "replaced"])
@@ -398,6 +398,8 @@ def test_a_planted_name_in_the_staging_folder_leads_nowhere(
     (root / OWN_FOLDER).mkdir()
     (root / OWN_FOLDER / name).write_bytes(b"x")
     assert store.recover() == 0
+    with store.locked():
+        assert [problem.code for problem in plan(store).problems] == ["not_put_back"]
     assert {path.name for path in tmp_path.iterdir()} == {"cache"}
     assert os.listdir(root / OWN_FOLDER) == [name]
 

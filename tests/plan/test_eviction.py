@@ -155,6 +155,29 @@ def test_what_has_other_hard_links_is_no_way_to_make_space() -> None:
     plan = plan_cache(Survey(entries, free=0, linked={e.file for e in entries}), wanted, NOW)
     assert evicted(plan) == []
     assert [problem.code for problem in plan.problems] == ["over_limit"]
-    # Of the cache's own size they are a part.
+    # Of the cache's own size they are a part, whatever else is wanted.
     size = CachePolicy(evict_above=5 * MB, evict_to=5 * MB)
     assert evicted(plan_cache(Survey(entries, linked=linked), size, NOW)) == ["k5"]
+    both = CachePolicy(evict_above=3 * MB, evict_to=3 * MB, min_free=MB)
+    plan = plan_cache(Survey(entries, free=0, linked=linked), both, NOW)
+    assert evicted(plan) == ["k4", "k5", "k3"]
+    assert [action.detail.rpartition(", ")[2] for action in plan.actions] == [
+        "less than 1 MB free on the disk",
+        *["cache over 3 MB"] * 2,
+    ]
+
+
+@given(caches, st.integers(0, 60), st.integers(0, 100), st.integers(0, 80))
+def test_both_limits_together_go_as_far_as_the_one_that_asks_for_more(
+    entries: list[CacheEntry], above: int, percent: int, free: int
+) -> None:
+    to = above * percent // 100
+    size = CachePolicy(evict_above=above, evict_to=to)
+    plans = [
+        plan_cache(Survey(entries, free=0), policy, NOW)
+        for policy in (size, CachePolicy(min_free=free))
+    ]
+    both = CachePolicy(evict_above=above, evict_to=to, min_free=free)
+    one, other = (evicted(plan) for plan in plans)
+    together = evicted(plan_cache(Survey(entries, free=0), both, NOW))
+    assert together == max(one, other, key=len)

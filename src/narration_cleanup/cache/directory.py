@@ -27,7 +27,7 @@ class Directory:
         """Raises ``ConfigError`` where ``path`` is no directory, or one that no cache lies in."""
         self.path = path
         try:
-            self.fd = _open_directory(path)
+            self.fd, status = _open_directory(path)
         except FileNotFoundError:
             raise ConfigError(
                 f"cache.dir {shown(path)} does not exist: is it where the service keeps its cache?"
@@ -39,8 +39,7 @@ class Directory:
         except OSError as error:
             why = f"{error.strerror}; is it the right path, and this the right user?"
             raise ConfigError(f"cache.dir {shown(path)}: {why}") from None
-        self._is_locked = False
-        status = os.fstat(self.fd)
+        self.is_locked = False
         self.device, self.inode = status.st_dev, status.st_ino
         self._refuse_wrong_place()
 
@@ -97,15 +96,15 @@ class Directory:
                 raise HalfError(
                     "no_lock", f"{shown(self.path)} cannot be locked: {error.strerror}"
                 ) from None
-            self._is_locked = True
+            self.is_locked = True
             try:
                 yield
             finally:
-                self._is_locked = False
+                self.is_locked = False
 
     def in_progress(self) -> bool:
         """Whether a run holds the lock now, be it this one."""
-        if self._is_locked:  # to try would give it back: it belongs to the descriptor
+        if self.is_locked:  # to try would give it back: it belongs to the descriptor
             return True
         try:
             free = try_lock(self.fd, shared=True)
@@ -147,12 +146,17 @@ class Directory:
         os.close(self.fd)
 
 
-def _open_directory(path: Path) -> int:
+def _open_directory(path: Path) -> tuple[int, os.stat_result]:
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     try:
-        return os.open(path, flags | os.O_NOATIME)
+        fd = os.open(path, flags | os.O_NOATIME)
     except PermissionError:
-        return os.open(path, flags)
+        fd = os.open(path, flags)
+    try:
+        return fd, os.fstat(fd)
+    except BaseException:
+        os.close(fd)
+        raise
 
 
 def open_folder(name: str, directory_fd: int) -> int:

@@ -127,7 +127,7 @@ def _members_in_chunks(read: Read, size: int) -> Iterator[Members]:
             held, held_at = held[after:], held_at + after
         elif len(held) > LONGEST_CHUNK:
             raise UnreadableIndexError(f"no entry ends within {LONGEST_CHUNK} bytes")
-    body = held.rstrip()
+    body = held.rstrip(b" \t\n\r")
     if not body.endswith(b"\n}"):
         raise UnreadableIndexError("it ends in the middle")
     if held_at > 1 and not body[:-2].strip():

@@ -23,8 +23,8 @@ _GROUP = 4096
 def is_index_temporary(name: str, index_name: str) -> bool:
     """Whether a program that replaces the index left ``name``; copies made by hand are not meant.
 
-    ``<index>.new``, ``<index>.tmp…``, and the same with a leading dot, where ``mkstemp``'s and
-    rsync's random endings count too.
+    ``<index>.new``, ``<index>.tmp…``, and the same with a leading dot, where most of
+    ``mkstemp``'s and rsync's random endings count too.
     """
     if name.startswith(index_name):
         return _VISIBLE_TEMPORARY.fullmatch(name, len(index_name)) is not None

@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from narration_cleanup.cache.directory import Directory
+from narration_cleanup.cache.directory import OWN_FOLDER, Directory
 from narration_cleanup.cache.folders import Folders
 from narration_cleanup.cache.own_folder import OwnFolder
+from narration_cleanup.escape import shown
 from narration_cleanup.model import Half, Problem, Severity
 
 
@@ -40,16 +41,27 @@ class LocalCache:
         """The files that a killed run left set aside and nothing replaces, and what to tell of
         them: nothing where a run is at work, whose they are."""
         names = self._own.waiting()
+        mine = self._directory.is_locked
+        if names and not mine and not self.in_progress():
+            names = self._own.waiting()  # a run may have ended just now
+        elif names and not mine:
+            return self._missing(names), []
         if not names:
             return [], []
+        what = "a file" if len(names) == 1 else f"{len(names)} files"
+        where = shown(self._directory.path / OWN_FOLDER)
+        if mine:
+            message = f"{what} that an earlier run had set aside cannot be put back: see {where}"
+            return self._missing(names), [Problem(Half.CACHE, "not_put_back", message)]
+        message = f"a run was killed and has left {what} in {where}, which the next one puts back"
+        told = Problem(Half.CACHE, "set_aside", message, severity=Severity.WARNING)
+        return self._missing(names), [told]
+
+    def _missing(self, names: list[str]) -> list[str]:
         folders = Folders(self._directory)
         missing = [name for name in names if not _holds(folders, name)]
         folders.forget()
-        if self.in_progress():
-            return missing, []
-        what = "a file" if len(names) == 1 else f"{len(names)} files"
-        message = f"a run was killed and has left {what} set aside: the next one puts that back"
-        return missing, [Problem(Half.CACHE, "set_aside", message, severity=Severity.WARNING)]
+        return missing
 
     def close(self) -> None:
         """Let go of the directory."""
@@ -58,7 +70,8 @@ class LocalCache:
 
 
 def _holds(folders: Folders, name: str) -> bool:
+    """Whether something has that name, or nothing could."""
     try:
         return folders.holds(name)
     except OSError:
-        return False
+        return True

@@ -38,10 +38,9 @@ def index_lock(
 
 
 def check_index_lock(directory: Directory, index_name: str) -> None:
-    """Raise ``HalfError`` where there is a lock that this user cannot open."""
-    fd = _open(directory, index_name, to_write=True)
-    if fd is not None:
-        os.close(fd)
+    """Raise ``HalfError`` where there is a lock that cannot be locked, be it now or later."""
+    with index_lock(directory, index_name, seconds=0.0):
+        pass
 
 
 def _open(directory: Directory, index_name: str, *, to_write: bool) -> int | None:
@@ -62,6 +61,6 @@ def _open(directory: Directory, index_name: str, *, to_write: bool) -> int | Non
 def _unusable(directory: Directory, index_name: str, error: OSError) -> HalfError:
     return HalfError(
         "index_lock",
-        f"{shown(directory.path / index_name)}.lock cannot be locked ({error.strerror}): let this "
-        "user read it, or take it away if the service does not use it",
+        f"{shown(directory.path / index_name)}.lock cannot be locked ({error.strerror}): it must "
+        "be a file that this user may read; or take it away, if the service does not use it",
     )

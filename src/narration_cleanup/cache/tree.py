@@ -49,7 +49,7 @@ class FoundBatch:
     def __init__(self, found: Found, *, last_used: bool) -> None:
         self._refs = found.refs
         self.counted = Figures(found.counted_sizes, found.counted_times)
-        sidecars = found.sidecars
+        sidecars, sharing = found.sidecars, frozenset(found.sharing)
         used = found.times if last_used else repeat(None)
         columns = zip(found.names, found.sizes, found.times, used, strict=False)
         if sidecars:
@@ -57,7 +57,7 @@ class FoundBatch:
                 CacheEntry(
                     *(name, name, size, time, used_at, "", ""),
                     sidecars=sidecars.get(position, ()),
-                    shares_sidecars=position in found.sharing,
+                    shares_sidecars=position in sharing,
                 )
                 for position, (name, size, time, used_at) in enumerate(columns)
             ]
@@ -75,7 +75,7 @@ class FoundBatch:
 class TreeSurvey:
     """A ``CacheSurvey`` of a directory without an index; every pass walks it anew.
 
-    An entry's size is that of its audio and sidecars; those that several share are counted once.
+    An entry's size is that of its audio and sidecars, but for those that several share.
     No file is without an entry, and none is judged for being empty.
     """
 

@@ -29,7 +29,8 @@ class Found(NamedTuple):
 
     Names are relative to the root; sizes (bytes) include the sidecars'; times are instants;
     ``sidecars`` has the names of those that have any, by position, and ``sharing`` the positions
-    of those among them that share theirs with other audio. Of audio whose time lies in the span
+    of those among them that share theirs with other audio, and so are told without their sizes.
+    Of audio whose time lies in the span
     that was given there are only figures: ``counted_sizes`` and ``counted_times``.
     """
 
@@ -86,7 +87,7 @@ class Walk:
         self._names: list[str] = []
         self._audio: list[os.stat_result] = []
         self._sidecars: dict[int, Sidecars] = {}
-        self._sharing: dict[int, bool] = {}
+        self._sharing: set[int] = set()
         self._obstacles: list[Obstacle] = []
 
     def groups(self) -> Iterator[Found]:
@@ -110,7 +111,7 @@ class Walk:
             times = [status.st_mtime for status in audio]
         sharing = self._sharing
         for position, group in sidecars.items():
-            if sharing.get(position, True):
+            if position not in sharing:
                 sizes[position] += sum(status.st_size for _, status in group)
         told: Sequence[int] = range(len(names))
         counted_sizes: list[int] = []
@@ -137,7 +138,7 @@ class Walk:
             counted_times,
         )
         self._names, self._audio, self._sidecars, self._obstacles = [], [], {}, []
-        self._sharing = {}
+        self._sharing = set()
         return found
 
     def _ref(self, position: int) -> Ref:
@@ -181,7 +182,8 @@ class Walk:
             for position, item in enumerate(audio, first):
                 if sidecars := self._sidecars_of(sidecars_in, prefix, item.name):
                     self._sidecars[position] = sidecars
-                    self._note_sharing(sidecars_in, item.name, position)
+                    if self._has_twin(sidecars_in, item.name):
+                        self._sharing.add(position)
 
     def _subfolder(self, above: int, path: str, name: str, level: int) -> Iterator[Found]:
         if level >= MOST_LEVELS:
@@ -243,17 +245,11 @@ class Walk:
                 found.append((prefix + sidecar, status))
         return tuple(found)
 
-    def _note_sharing(self, fd: int, name: str, position: int) -> None:
-        """Whether other audio has the same sidecars, and whether they count with this one: with
-        the first by suffix."""
+    def _has_twin(self, fd: int, name: str) -> bool:
+        """Whether other audio has the same sidecars."""
         stem = name.rpartition(".")[0]
-        here = [
-            stem + suffix
-            for suffix in self._suffixes
-            if stem + suffix == name or os.access(stem + suffix, os.F_OK, dir_fd=fd)
-        ]
-        if here and here != [name]:
-            self._sharing[position] = here[0] == name
+        others = (stem + suffix for suffix in self._suffixes if stem + suffix != name)
+        return any(os.access(other, os.F_OK, dir_fd=fd) for other in others)
 
     def _tell(self, code: str, why: str, path: str, severity: Severity = Severity.PROBLEM) -> None:
         if code == "odd_file" or self._share != 1:

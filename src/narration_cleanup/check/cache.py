@@ -26,6 +26,7 @@ from narration_cleanup.plan import CachePlan
 from narration_cleanup.plan.policy import DAY
 from narration_cleanup.planning import survey_and_plan
 from narration_cleanup.progress import NoProgress
+from narration_cleanup.rights import lock_out_of_reach
 from narration_cleanup.settings import CacheSettings, Settings
 
 QUIET_AFTER = 2 * DAY
@@ -108,7 +109,11 @@ def _check_store(
         return
     yield from findings_of(plans.cache.problems, "cache")
     if local is not None and store.has_index:
-        yield from _check_index_owner(local / (settings.cache.index or ""))
+        index = local / (settings.cache.index or "")
+        yield from _check_index_owner(index)
+        if why := lock_out_of_reach(index.with_name(f"{index.name}.lock")):
+            remedy = f"let {me()} read it; or take it away, if the service does not use it"
+            yield failed("cache.index_lock", f"{why}: a run removes nothing", remedy)
     yield _written_lately(plans.cache, settings.cache, now)
     yield _size(plans.cache, settings.cache)
     yield from _agreement(plans.cache, store, local)

@@ -88,7 +88,9 @@ def show_command(
     context: typer.Context,
     run_id: Annotated[
         int,
-        typer.Argument(metavar="ID", max=_MOST, help="A run's id.", autocompletion=complete.runs),
+        typer.Argument(
+            metavar="ID", min=1, max=_MOST, help="A run's id.", autocompletion=complete.runs
+        ),
     ],
     as_json: AsJson = False,
 ) -> None:

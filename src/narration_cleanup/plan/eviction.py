@@ -4,35 +4,58 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
+from itertools import islice
+from typing import NamedTuple
 
-from narration_cleanup.actions import CacheAction, Reason
+from narration_cleanup.actions import CacheAction, Reason, RemoveEntry
 from narration_cleanup.model import CacheEntry, CacheSurvey, EntryBatch, Half, Problem
 from narration_cleanup.plan.policy import DAY, MB, CachePolicy
 from narration_cleanup.plan.rules import Rules
 from narration_cleanup.plan.types import CachePlan, removal_of
 
 
+class _Goal(NamedTuple):
+    """How many bytes more must go, why, and whether that must free them on the disk."""
+
+    excess: int
+    why: str
+    to_free: bool = False
+
+
 def plan_evictions(
     plan: CachePlan, survey: CacheSurvey, rules: Rules, dangling: frozenset[str]
 ) -> None:
-    """Plan the least recently used entries until the size or the free space is as wanted.
+    """Plan the least recently used entries until the free space and the size are as wanted.
 
     ``dangling`` are the keys of entries that have no file to free. A file that two entries share
-    is not evicted: one of them stays, so both are held. Nor is one with other hard links, such as
-    a backup makes, where free space is wanted.
+    is not evicted: one of them stays, so both are held. One with other hard links, such as a
+    backup makes, is no way to free space, though a part of the cache's size.
     """
-    excess, why, wants_space = _excess(plan, survey, rules.policy)
-    if excess <= 0:
-        return
+    space, size = _space_goal(plan, survey, rules.policy), _size_goal(plan, rules.policy)
+    first, gone = len(plan.actions), 0
+    if space.excess > 0:
+        gone = _plan_least_used(plan, survey, rules, dangling, space)
+    if size.excess > gone:
+        going = islice(plan.actions, first, None)
+        evicted = {action.key for action in going if isinstance(action, RemoveEntry)}
+        goal = size._replace(excess=size.excess - gone)
+        _plan_least_used(plan, survey, rules, dangling | evicted, goal)
+
+
+def _plan_least_used(
+    plan: CachePlan, survey: CacheSurvey, rules: Rules, apart: frozenset[str], goal: _Goal
+) -> int:
+    """Plan evictions until the goal is reached, or say that it cannot be; the bytes that go."""
+    excess = goal.excess
     # (use, latest first; order; size; action): held small, there may be a hundred thousand.
     candidates: list[tuple[float, int, int, bytes | CacheAction]] = []
     gathered = order = protected = protected_bytes = 0
     for batch in survey.batches(last_used=True):
-        for position, entry, rule in _in_question(batch, rules, dangling):
+        for position, entry, rule in _in_question(batch, rules, apart):
             latest_first = -(entry.last_used_at or 0.0)
             if rule is None and gathered >= excess and latest_first <= candidates[0][0]:
                 continue
-            if rule is None and wants_space and survey.is_linked(entry.file):
+            if rule is None and goal.to_free and survey.is_linked(entry.file):
                 rule = "its file has other hard links, and would free no space"
             if rule is not None:
                 if rules.verdict(entry) is None:
@@ -40,7 +63,7 @@ def plan_evictions(
                 protected += 1
                 protected_bytes += entry.size_bytes
                 continue
-            detail = f"last used {(rules.now + latest_first) / DAY:.1f} days ago, {why}"
+            detail = f"last used {(rules.now + latest_first) / DAY:.1f} days ago, {goal.why}"
             action = removal_of(entry, (Reason.EVICTED, detail), batch.ref(position))
             order += 1
             size = entry.size_bytes
@@ -52,15 +75,16 @@ def plan_evictions(
     for _, _, size, packed in candidates:
         plan.add_packed(packed, Reason.EVICTED, size)
     if gathered < excess:
-        plan.problems.add(_cannot_reach(excess - gathered, why, protected, protected_bytes))
+        plan.problems.add(_cannot_reach(excess - gathered, goal.why, protected, protected_bytes))
+    return gathered
 
 
 def _in_question(
-    batch: EntryBatch, rules: Rules, dangling: frozenset[str]
+    batch: EntryBatch, rules: Rules, apart: frozenset[str]
 ) -> Iterator[tuple[int, CacheEntry, str | None]]:
     """Entries that take up room and do not go anyway: position, entry, and what protects it."""
     for position, entry in enumerate(batch.entries):
-        if not entry.size_bytes or entry.key in dangling:
+        if not entry.size_bytes or entry.key in apart:
             continue
         rule = rules.held_by(entry)
         if rule is None and rules.verdict(entry) is not None:
@@ -70,20 +94,18 @@ def _in_question(
         yield position, entry, rule
 
 
-def _excess(plan: CachePlan, survey: CacheSurvey, policy: CachePolicy) -> tuple[int, str, bool]:
-    """How many bytes more must go, and for which limit: the one that asks for most; and whether
-    that is for free space."""
-    excess, why, wants_space = 0, "", False
+def _size_goal(plan: CachePlan, policy: CachePolicy) -> _Goal:
     staying = plan.totals.total_size_bytes - plan.leaving_bytes
-    if policy.evict_above is not None and staying > policy.evict_above:
-        excess, why = staying - policy.evict_to, f"cache over {policy.evict_above / MB:g} MB"
-    if policy.min_free is not None:
-        free = survey.free_bytes()
-        if free is not None and policy.min_free - free - plan.planned_bytes > excess:
-            excess = policy.min_free - free - plan.planned_bytes
-            why = f"less than {policy.min_free / MB:g} MB free on the disk"
-            wants_space = True
-    return excess, why, wants_space
+    if policy.evict_above is None or staying <= policy.evict_above:
+        return _Goal(0, "")
+    return _Goal(staying - policy.evict_to, f"cache over {policy.evict_above / MB:g} MB")
+
+
+def _space_goal(plan: CachePlan, survey: CacheSurvey, policy: CachePolicy) -> _Goal:
+    if policy.min_free is None or (free := survey.free_bytes()) is None:
+        return _Goal(0, "", to_free=True)
+    why = f"less than {policy.min_free / MB:g} MB free on the disk"
+    return _Goal(policy.min_free - free - plan.planned_bytes, why, to_free=True)
 
 
 def _cannot_reach(missing: int, why: str, protected: int, protected_bytes: int) -> Problem:

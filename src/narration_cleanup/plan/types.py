@@ -79,7 +79,7 @@ def removal_of(entry: CacheEntry, verdict: Verdict, ref: Ref) -> RemoveEntry:
     """The action that removes ``entry`` with its file and sidecars."""
     reason, detail = verdict
     if entry.shares_sidecars:
-        detail += ", without what other audio of that name has beside it too"
+        detail += ", its sidecars with the last audio of that name"
     elif entry.sidecars:
         count = len(entry.sidecars)
         detail += f", with {count} sidecars" if count > 1 else ", with its sidecar"

@@ -64,9 +64,10 @@ def write_units(facts: Facts, units: Mapping[str, str], folder: Path) -> None:
             if name not in units and _is_ours(folder / name):
                 (folder / name).unlink()
     except OSError as error:
+        hint = " (system units need root; --user needs none)"
         raise CleanupError(
-            f"cannot write units into {shown(folder)}: {error.strerror} "
-            "(system units need root; --user needs none)"
+            f"cannot write units into {shown(folder)}: {error.strerror}"
+            + (hint if isinstance(error, PermissionError) else "")
         ) from error
 
 
