@@ -202,9 +202,10 @@ def _commit(store: CacheStore, result: CacheResult) -> None:
     try:
         report = store.drop_entries(dropping)
     except (HalfError, OSError) as error:
-        report = DropReport(error=str(half_error(error, "index_not_replaced")))
+        fault = half_error(error, "index_not_replaced")
+        report = DropReport(error=str(fault), code=fault.code)
     if report.error is not None:
-        result.problems.add(Problem(Half.CACHE, "index_not_replaced", report.error))
+        result.problems.add(Problem(Half.CACHE, report.code, report.error))
     if report.error is None and not report.kept and Reason.DANGLING not in result.plan.by_reason:
         return
     for position, action in dropping.actions():

@@ -73,8 +73,8 @@ def lock_out_of_reach(lock: Path) -> str | None:
         status = lock.lstat()
     except OSError:
         return None
-    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-        return f"{shown(lock)} is no file"
+    if stat.S_ISLNK(status.st_mode) or stat.S_ISSOCK(status.st_mode):
+        return f"{shown(lock)} is no file that can be locked"
     if not may_read(lock):
         return f"{me()} may not read {shown(lock)} ({described(status)})"
     return None

@@ -1,5 +1,7 @@
 """A cache directory with an index: what is removed, what stays, and what a run finds changed."""
 
+import errno
+import fcntl
 import json
 import os
 import stat
@@ -657,3 +659,34 @@ def test_a_lock_that_cannot_be_locked_is_found_before_anything_goes(
     assert "Nothing was removed" in problem.message
     assert names(sample) == before
     assert len(read_index(sample.index)) == len(sample.entries)
+
+
+def test_a_lock_that_the_file_system_cannot_take_is_found_before_anything_goes(
+    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (sample.directory / "cache_index.json.lock").touch()
+    planned = plan(store)
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("narration_cleanup.locking.fcntl.flock", no_locks)
+    result = apply(store, planned)
+    assert outcomes(result) == ["failed"] * 3
+    assert [problem.code for problem in result.problems] == ["index_lock"]
+    assert len(names(sample)) == len(sample.entries)
+
+
+def test_a_service_that_keeps_its_lock_is_named(
+    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files go, as on any other fault of the commit; the entries in the next run."""
+    monkeypatch.setattr(replace, "TRY_FOR", 0.05)
+    lock = sample.directory / "cache_index.json.lock"
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        result = apply(store, plan(store))
+    assert [problem.code for problem in result.problems] == ["index_locked"]
+    assert outcomes(result) == ["failed"] * 3
+    assert len(read_index(sample.index)) == len(sample.entries)
+    assert outcomes(apply(store, plan(store))) == ["done"] * 3

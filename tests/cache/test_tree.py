@@ -22,7 +22,7 @@ from narration_cleanup.cache.own_folder import OwnFolder
 from narration_cleanup.cache.tree import AudioTree
 from narration_cleanup.cache.walk import SIDECAR_SUFFIXES
 from narration_cleanup.errors import ConfigError
-from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
+from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache, plan_left
 from narration_cleanup.progress import NoProgress
 from narration_cleanup.result import CacheResult
 from narration_cleanup.stopping import Stop
@@ -200,10 +200,11 @@ def test_sidecars_of_several_are_promised_by_none(root: Path, make: Make, store:
     make("both.wav")
     make("both.json", size=500)
     planned = plan(store)
-    assert planned.totals.total_size_bytes == 4 * 10, "theirs is known when the last one goes"
+    assert planned.totals.total_size_bytes == 4 * 10 + 2 * 500, "each sidecar once"
     assert {a.file for a in planned.actions} == {"said.mp3", "both.mp3", "both.wav"}
     assert not any("with its sidecar" in action.detail for action in planned.actions)
-    assert planned.planned_bytes == 3 * 10
+    assert planned.shares_sidecars
+    assert plan_left(planned) is None, "how it stands afterwards has to be looked at"
     assert apply(store, planned).freed_bytes == 3 * 10 + 500
     assert plan(store).totals.total_size_bytes == 10 + 500
     assert names(root) == {"said.wav", "said.json"}
@@ -402,6 +403,25 @@ def test_a_planted_name_in_the_staging_folder_leads_nowhere(
         assert [problem.code for problem in plan(store).problems] == ["not_put_back"]
     assert {path.name for path in tmp_path.iterdir()} == {"cache"}
     assert os.listdir(root / OWN_FOLDER) == [name]
+
+
+def _a_dangling_link(place: Path) -> None:
+    place.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize("make_other", [Path.mkdir, _a_dangling_link])
+def test_what_is_set_aside_waits_where_something_else_has_its_name(
+    root: Path, make: Make, store: AudioTree, make_other: Callable[[Path], None]
+) -> None:
+    """It may be the only copy: only a newer file takes its place."""
+    make("a/old.mp3", 1)
+    crashed(store, [FileTarget("a/old.mp3")])
+    make_other(root / "a" / "old.mp3")
+    assert store.recover() == 0
+    assert (root / OWN_FOLDER / "a%2Fold.mp3").stat().st_size == 10
+    with store.locked():
+        (problem,) = (p for p in plan(store).problems if p.code == "not_put_back")
+    assert str(root / OWN_FOLDER) in problem.message
 
 
 def test_a_put_back_does_not_follow_a_symlink(

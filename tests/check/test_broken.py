@@ -18,6 +18,7 @@ from narration_cleanup.check import Finding, Status, run_checks, schedule, surro
 from narration_cleanup.errors import ConfigError, ExitCode
 from narration_cleanup.history import open_history
 from narration_cleanup.record import record_of
+from narration_cleanup.rights import lock_out_of_reach
 from narration_cleanup.settings import load_despite_faults, load_settings
 from narration_cleanup.systemd.status import Schedule
 from tests.results import NOW, make_result
@@ -280,6 +281,20 @@ def test_a_timer(
     assert finding.status is status
     assert message in finding.message
     assert remedy in finding.remedy
+
+
+def test_a_lock_that_no_run_could_take(place: Place, as_nobody: Callable[[], None]) -> None:
+    lock = place.root / "cache" / "narration" / "cache_index.json.lock"
+    assert lock.parent.is_dir()
+    lock.symlink_to("nowhere")
+    is_failed(place.one("cache.index_lock"), "is no file that can be locked", "make it a file")
+    lock.unlink()
+    lock.touch(0o600)
+    assert not [finding for finding in place.findings() if finding.check == "cache.index_lock"]
+    as_nobody()
+    why = lock_out_of_reach(lock)
+    assert why is not None
+    assert why.startswith(f"nobody may not read {lock} (owner root, mode 0600")
 
 
 def test_a_metrics_folder_that_is_not_there(place: Place) -> None:

@@ -159,8 +159,9 @@ def test_what_has_other_hard_links_is_no_way_to_make_space() -> None:
     size = CachePolicy(evict_above=5 * MB, evict_to=5 * MB)
     assert evicted(plan_cache(Survey(entries, linked=linked), size, NOW)) == ["k5"]
     both = CachePolicy(evict_above=3 * MB, evict_to=3 * MB, min_free=MB)
-    plan = plan_cache(Survey(entries, free=0, linked=linked), both, NOW)
+    plan = plan_cache(Survey(entries, free=0, linked=linked), both, NOW, explain=True)
     assert evicted(plan) == ["k4", "k5", "k3"]
+    assert plan.held == [], "none is said to be kept that goes after all"
     assert [action.detail.rpartition(", ")[2] for action in plan.actions] == [
         "less than 1 MB free on the disk",
         *["cache over 3 MB"] * 2,
@@ -181,3 +182,22 @@ def test_both_limits_together_go_as_far_as_the_one_that_asks_for_more(
     one, other = (evicted(plan) for plan in plans)
     together = evicted(plan_cache(Survey(entries, free=0), both, NOW))
     assert together == max(one, other, key=len)
+
+
+def test_of_both_limits_each_entry_is_said_to_be_kept_once() -> None:
+    entries = [entry(f"pin{n}", unused=DAY) for n in range(3)]
+    both = CachePolicy(evict_above=MB, evict_to=MB, min_free=MB, keep=("pin*",))
+    plan = plan_cache(Survey(entries, free=0), both, NOW, explain=True)
+    assert plan.held == [(f"pin{n}", "kept by pin*") for n in range(3)]
+    assert [problem.code for problem in plan.problems] == ["over_limit"] * 2
+
+
+def test_a_pinned_entry_without_a_file_takes_up_no_room() -> None:
+    """Expired or not: no live audio goes for bytes that nothing has."""
+    lost = entry("pinned", age=9 * DAY, size=3 * MB)
+    live = [entry(f"live{n}", age=DAY, unused=DAY, size=MB) for n in range(2)]
+    found = Unmatched(dangling=[(lost, (0, 0, 0))])
+    policy = CachePolicy(evict_above=3 * MB, evict_to=3 * MB, keep=("pinned",))
+    plan = plan_cache(Survey([lost, *live], found), policy, NOW)
+    assert evicted(plan) == []
+    assert list(plan.problems) == []

@@ -51,11 +51,12 @@ class DropReport(msgspec.Struct, frozen=True):
     """What became of the entries to drop.
 
     ``kept`` holds the digests of those that stay (a fresh file is there again); ``error`` says
-    why the index could not be replaced at all: then every entry stays.
+    why the index could not be replaced at all (and ``code`` is its name): then every entry stays.
     """
 
     kept: frozenset[int] = frozenset()
     error: str | None = None
+    code: str = "index_not_replaced"
 
 
 class CacheStore(Protocol):

@@ -114,7 +114,6 @@ class IndexedDirectory(LocalCache):
         """
         if any(target.entry is not None for target in files) and not self._may_be_replaced:
             self._refuse_index_that_cannot_follow()
-            self._may_be_replaced = True
         settled_before = self._index_read_ns - int(IN_FLIGHT * 1e9)
         removals = self._staging.remove(files, settled_before)
         fresh = [position for position, removal in enumerate(removals) if removal.note == FRESH]
@@ -145,6 +144,7 @@ class IndexedDirectory(LocalCache):
             if not self._own.can_make_for(index.st_uid, index.st_gid):
                 why = foreign_index(self._directory.path / self._index_name, index)
                 raise HalfError("index_owner", f"{why}. Nothing was removed")
+        self._may_be_replaced = True
 
     def drop_entries(self, entries: Iterable[tuple[Ref, str]]) -> DropReport:
         """Take entries whose file is gone out of the index."""

@@ -53,7 +53,7 @@ class LocalCache:
         if mine:
             message = f"{what} that an earlier run had set aside cannot be put back: see {where}"
             return self._missing(names), [Problem(Half.CACHE, "not_put_back", message)]
-        message = f"a run was killed and has left {what} in {where}, which the next one puts back"
+        message = f"a killed run has left {what} in {where}: the next one puts back what it can"
         told = Problem(Half.CACHE, "set_aside", message, severity=Severity.WARNING)
         return self._missing(names), [told]
 

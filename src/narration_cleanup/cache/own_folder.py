@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 
 from narration_cleanup.cache.directory import OWN_FOLDER, Directory
@@ -107,7 +108,8 @@ class OwnFolder:
         return waiting_as
 
     def put_back(self, waiting_as: str, folders: Folders) -> bool:
-        """Give a waiting file its name again, never over a newer one; whether it has it."""
+        """Give a waiting file its name again, whether it has it. Where a newer file has that name
+        the waiting one goes; where something else has, it waits on."""
         name = _name_of(waiting_as)
         folder = self.descriptor()
         try:
@@ -115,6 +117,9 @@ class OwnFolder:
             os.link(waiting_as, base, src_dir_fd=folder, dst_dir_fd=above, follow_symlinks=False)
             put_back = True
         except FileExistsError:
+            status = os.stat(base, dir_fd=above, follow_symlinks=False)
+            if not stat.S_ISREG(status.st_mode):
+                return False
             put_back = False
         except OSError:
             return self._rename_back(waiting_as, name, folders)

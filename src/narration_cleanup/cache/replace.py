@@ -75,6 +75,8 @@ class Replacement:
                     if left:
                         self._try_until_done(left, written, surveyed, members_end)
                 return DropReport(there_again)
+        except HalfError as error:
+            return DropReport(error=str(error), code=error.code)
         except CleanupError as error:
             return DropReport(error=str(error))
         except OSError as error:

@@ -75,7 +75,7 @@ class FoundBatch:
 class TreeSurvey:
     """A ``CacheSurvey`` of a directory without an index; every pass walks it anew.
 
-    An entry's size is that of its audio and sidecars, but for those that several share.
+    An entry's size is that of its audio and sidecars; those that several share are counted once.
     No file is without an entry, and none is judged for being empty.
     """
 

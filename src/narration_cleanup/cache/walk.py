@@ -29,7 +29,7 @@ class Found(NamedTuple):
 
     Names are relative to the root; sizes (bytes) include the sidecars'; times are instants;
     ``sidecars`` has the names of those that have any, by position, and ``sharing`` the positions
-    of those among them that share theirs with other audio, and so are told without their sizes.
+    of those among them that share theirs with other audio: their sizes count with the first of it.
     Of audio whose time lies in the span
     that was given there are only figures: ``counted_sizes`` and ``counted_times``.
     """
@@ -87,7 +87,7 @@ class Walk:
         self._names: list[str] = []
         self._audio: list[os.stat_result] = []
         self._sidecars: dict[int, Sidecars] = {}
-        self._sharing: set[int] = set()
+        self._sharing: dict[int, bool] = {}
         self._obstacles: list[Obstacle] = []
 
     def groups(self) -> Iterator[Found]:
@@ -111,7 +111,7 @@ class Walk:
             times = [status.st_mtime for status in audio]
         sharing = self._sharing
         for position, group in sidecars.items():
-            if position not in sharing:
+            if sharing.get(position, True):
                 sizes[position] += sum(status.st_size for _, status in group)
         told: Sequence[int] = range(len(names))
         counted_sizes: list[int] = []
@@ -138,7 +138,7 @@ class Walk:
             counted_times,
         )
         self._names, self._audio, self._sidecars, self._obstacles = [], [], {}, []
-        self._sharing = set()
+        self._sharing = {}
         return found
 
     def _ref(self, position: int) -> Ref:
@@ -182,8 +182,7 @@ class Walk:
             for position, item in enumerate(audio, first):
                 if sidecars := self._sidecars_of(sidecars_in, prefix, item.name):
                     self._sidecars[position] = sidecars
-                    if self._has_twin(sidecars_in, item.name):
-                        self._sharing.add(position)
+                    self._note_sharing(sidecars_in, item.name, position)
 
     def _subfolder(self, above: int, path: str, name: str, level: int) -> Iterator[Found]:
         if level >= MOST_LEVELS:
@@ -245,11 +244,16 @@ class Walk:
                 found.append((prefix + sidecar, status))
         return tuple(found)
 
-    def _has_twin(self, fd: int, name: str) -> bool:
-        """Whether other audio has the same sidecars."""
+    def _note_sharing(self, fd: int, name: str, position: int) -> None:
+        """Whether other audio has the same sidecars, and whether this is the first by suffix."""
         stem = name.rpartition(".")[0]
-        others = (stem + suffix for suffix in self._suffixes if stem + suffix != name)
-        return any(os.access(other, os.F_OK, dir_fd=fd) for other in others)
+        here = [
+            stem + suffix
+            for suffix in self._suffixes
+            if stem + suffix == name or os.access(stem + suffix, os.F_OK, dir_fd=fd)
+        ]
+        if here and here != [name]:
+            self._sharing[position] = here[0] == name
 
     def _tell(self, code: str, why: str, path: str, severity: Severity = Severity.PROBLEM) -> None:
         if code == "odd_file" or self._share != 1:

@@ -112,7 +112,9 @@ def _check_store(
         index = local / (settings.cache.index or "")
         yield from _check_index_owner(index)
         if why := lock_out_of_reach(index.with_name(f"{index.name}.lock")):
-            remedy = f"let {me()} read it; or take it away, if the service does not use it"
+            remedy = (
+                f"make it a file that {me()} may read; or, if the service has no use for it, none"
+            )
             yield failed("cache.index_lock", f"{why}: a run removes nothing", remedy)
     yield _written_lately(plans.cache, settings.cache, now)
     yield _size(plans.cache, settings.cache)

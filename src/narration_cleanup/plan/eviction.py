@@ -40,6 +40,11 @@ def plan_evictions(
         evicted = {action.key for action in going if isinstance(action, RemoveEntry)}
         goal = size._replace(excess=size.excess - gone)
         _plan_least_used(plan, survey, rules, dangling | evicted, goal)
+        if plan.explain:  # what was of no use for one goal may have gone for the other
+            going = islice(plan.actions, first, None)
+            evicted = {action.key for action in going if isinstance(action, RemoveEntry)}
+            held = dict(plan.held).items()
+            plan.held = [(key, rule) for key, rule in held if key not in evicted]
 
 
 def _plan_least_used(

@@ -19,10 +19,10 @@ _COUNTED_APART = {Reason.EXPIRED, Reason.PARTIAL}
 def plan_left(plan: CachePlan) -> CachePlan | None:
     """What a second survey would lead to, if ``plan`` was done and nothing else has changed.
 
-    ``None`` where only the survey can tell, as after evictions.
+    ``None`` where only the survey can tell, as after evictions, or where sidecars were shared.
     """
     known = plan.by_reason.keys() <= _COUNTED_APART and not plan.totals.dangling_count
-    if plan.staying is None or not known:
+    if plan.staying is None or not known or plan.shares_sidecars:
         return None
     totals = replace(
         plan.staying,

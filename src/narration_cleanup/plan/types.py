@@ -23,6 +23,7 @@ class CachePlan:
     ``leaving_bytes`` is the stated size of the entries that go or are dangling. ``held`` says
     which rule kept something that would have gone (key, rule), where ``explain`` asks for it.
     ``staying`` are the totals of the entries that neither their age nor their emptiness removes.
+    ``shares_sidecars``: something goes whose sidecars, and their sizes, may stay with other audio.
     """
 
     actions: Actions[CacheAction]
@@ -35,11 +36,13 @@ class CachePlan:
     fileless: int = 0
     held: list[tuple[str, str]] = field(default_factory=list)
     staying: CacheTotals | None = None
+    shares_sidecars: bool = False
 
     def remove(self, entry: CacheEntry, verdict: Verdict, ref: Ref) -> None:
         """Plan the removal of ``entry``."""
         self.add(removal_of(entry, verdict, ref), entry.size_bytes)
         self.leaving_bytes += entry.size_bytes
+        self.shares_sidecars |= entry.shares_sidecars
         if verdict[0] is Reason.EXPIRED:
             self.totals.expired_count += 1
             self.totals.expired_size_bytes += entry.size_bytes

@@ -135,7 +135,7 @@ class IndexedBucket:
             if digests:
                 self._try_until_done(spans, digests, kept)
         except HalfError as error:
-            return DropReport(frozenset(kept), str(error))
+            return DropReport(frozenset(kept), str(error), error.code)
         except UnreadableIndexError as error:
             where = f"{self.location}/{shown(self._index_name)}"
             return DropReport(frozenset(kept), f"{where} cannot be used any more: {error}")
