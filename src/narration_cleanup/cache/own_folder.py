@@ -117,8 +117,7 @@ class OwnFolder:
             os.link(waiting_as, base, src_dir_fd=folder, dst_dir_fd=above, follow_symlinks=False)
             put_back = True
         except FileExistsError:
-            status = os.stat(base, dir_fd=above, follow_symlinks=False)
-            if not stat.S_ISREG(status.st_mode):
+            if not _is_regular(base, above):
                 return False
             put_back = False
         except OSError:
@@ -181,6 +180,13 @@ class OwnFolder:
     def _place(self) -> int:
         """The descriptor of what the folder lies in."""
         return self._directory.fd if self._above is None else self._above.descriptor()
+
+
+def _is_regular(base: str, folder: int) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(base, dir_fd=folder, follow_symlinks=False).st_mode)
+    except OSError:
+        return False
 
 
 def _name_of(waiting_as: str) -> str:

@@ -29,9 +29,9 @@ class Found(NamedTuple):
 
     Names are relative to the root; sizes (bytes) include the sidecars'; times are instants;
     ``sidecars`` has the names of those that have any, by position, and ``sharing`` the positions
-    of those among them that share theirs with other audio: their sizes count with the first of it.
-    Of audio whose time lies in the span
-    that was given there are only figures: ``counted_sizes`` and ``counted_times``.
+    of those among them that share theirs with other audio: they count with the first of it. Of
+    audio whose time lies in the span that was given there are only figures: ``counted_sizes`` and
+    ``counted_times``.
     """
 
     names: list[str]
