@@ -207,7 +207,7 @@ def test_some_generated_indexes(server: ToolServer, tmp_path: Path) -> None:
 def test_many_generated_indexes(
     server: ToolServer, tmp_path: Path, figures: Figures, tries: Callable[[int, int], int]
 ) -> None:
-    indexes = tries(200, 2_800)
+    indexes = tries(120, 2_800)
     entries = _check_many(server, tmp_path, indexes)
     figures.record(
         22,

@@ -46,7 +46,7 @@ def test_at_every_system_call(
     tries: Callable[[int, int], int],
 ) -> None:
     calls = calls_of_a_run(server, tmp_path, wal=True)
-    faults = sampled(signals(calls, name), tries(80, 1_000_000))
+    faults = sampled(signals(calls, name), tries(50, 1_000_000))
     tally = try_all(server, tmp_path, faults, wal=True)
     codes = ", ".join(f"{code}: {count}" for code, count in sorted(tally.codes.items()))
     figures.record(

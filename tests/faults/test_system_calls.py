@@ -53,7 +53,7 @@ def test_killed_at_every_call(
     figures: Figures,
     tries: Callable[[int, int], int],
 ) -> None:
-    faults = sampled(signals(calls_of_a_run(server, tmp_path, wal=wal), "KILL"), tries(100, ALL))
+    faults = sampled(signals(calls_of_a_run(server, tmp_path, wal=wal), "KILL"), tries(70, ALL))
     tally = try_all(server, tmp_path, faults, wal=wal)
     journal = "WAL" if wal else "rollback journal"
     figures.record(1, f"SIGKILL at a system call of a run ({journal})", tally.tries, tally.lost, "")
@@ -103,7 +103,7 @@ def test_an_error_at_every_call(
     tries: Callable[[int, int], int],
 ) -> None:
     calls = calls_of_a_run(server, tmp_path, wal=wal)
-    faults = sampled(_errors_of(calls, tmp_path, error), tries(40, ALL))
+    faults = sampled(_errors_of(calls, tmp_path, error), tries(25, ALL))
     tally = try_all(server, tmp_path, faults, wal=wal)
     journal = "WAL" if wal else "rollback journal"
     name = f"{error} from a system call ({journal})"
