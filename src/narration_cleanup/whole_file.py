@@ -1,4 +1,4 @@
-"""A small file written whole or not at all: whoever reads it sees the old one or the new one."""
+"""Small regular files: replaced whole or not at all, and read without waiting for anybody."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 def replace_file(file: Path, text: str, mode: int) -> None:
     """Put ``file`` with ``text`` and ``mode`` in place once it is on the disk. Raises ``OSError``.
 
-    What is no regular file (``/dev/null``, say) is never replaced.
-    The mode is what it is whatever the umask says. The folder is not made. On the way there is a
-    file beside it whose name begins with a dot and ends in ``.tmp``: neither a collector of
-    metrics (``.prom``) nor systemd (``.service``) reads that.
+    Whoever reads it sees the old one or the new one. What is no regular file (``/dev/null``, say)
+    is never replaced. The mode is what it is whatever the umask says. The folder is not made. On
+    the way there is a file beside it whose name begins with a dot and ends in ``.tmp``: neither a
+    collector of metrics (``.prom``) nor systemd (``.service``) reads that.
     """
     with suppress(FileNotFoundError):
         _refuse_what_is_no_file(os.stat(file).st_mode)

@@ -136,6 +136,13 @@ class Directory:
         finally:
             os.close(fd)
 
+    def is_linked(self, name: str) -> bool:
+        """Whether a file has other hard links; where that cannot be told, its removal will say."""
+        try:
+            return os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_nlink > 1
+        except OSError:
+            return False
+
     def free_bytes(self) -> int:
         """Bytes that the file system has left for an ordinary user."""
         status = os.fstatvfs(self.fd)

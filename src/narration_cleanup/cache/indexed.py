@@ -86,10 +86,9 @@ class IndexedDirectory(LocalCache):
         index_file = self._index_held()
         try:
             set_aside, told = self._set_aside()
-            flat = [name for name in set_aside if "/" not in name]
             looking = IndexSurvey(
                 index_file,
-                Listing(self._directory, self._suffixes, self._index_name, flat),
+                Listing(self._directory, self._suffixes, self._index_name, set_aside),
                 self._places,
                 self._suffixes,
                 self._read_time,

@@ -74,7 +74,9 @@ class Listing:
         set_aside: Iterable[str] = (),
     ) -> None:
         """``set_aside``: files that are not there, but will be before anything is removed."""
-        self._set_aside = [name for name in set_aside if name.endswith(audio_suffixes)]
+        self._set_aside = [
+            name for name in set_aside if name.endswith(audio_suffixes) and "/" not in name
+        ]
         self._directory = directory
         self._suffixes = audio_suffixes
         self._index_name = index_name
@@ -114,8 +116,7 @@ class Listing:
 
     def is_linked(self, name: str) -> bool:
         """Whether a file has other hard links."""
-        status = self._directory.status(name)
-        return status is not None and status.st_nlink > 1
+        return self._directory.is_linked(name)
 
     def _groups(self, partials: list[str]) -> Iterator[list[str]]:
         """Audio names in groups; fills ``partials`` on the way."""

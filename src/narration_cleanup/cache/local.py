@@ -41,27 +41,22 @@ class LocalCache:
         """The files that a killed run left set aside and nothing replaces, and what to tell of
         them: nothing where a run is at work, whose they are."""
         names = self._own.waiting()
-        mine = self._directory.is_locked
-        if names and not mine and not self.in_progress():
+        another_works = bool(names) and not self._directory.is_locked and self.in_progress()
+        if names and not self._directory.is_locked and not another_works:
             names = self._own.waiting()  # a run may have ended just now
-        elif names and not mine:
-            return self._missing(names), []
-        if not names:
-            return [], []
-        what = "a file" if len(names) == 1 else f"{len(names)} files"
-        where = shown(self._directory.path / OWN_FOLDER)
-        if mine:
-            message = f"{what} that an earlier run had set aside cannot be put back: see {where}"
-            return self._missing(names), [Problem(Half.CACHE, "not_put_back", message)]
-        message = f"a killed run has left {what} in {where}: the next one puts back what it can"
-        told = Problem(Half.CACHE, "set_aside", message, severity=Severity.WARNING)
-        return self._missing(names), [told]
-
-    def _missing(self, names: list[str]) -> list[str]:
         folders = Folders(self._directory)
         missing = [name for name in names if not _holds(folders, name)]
         folders.forget()
-        return missing
+        return missing, [self._told_of(len(names))] if names and not another_works else []
+
+    def _told_of(self, count: int) -> Problem:
+        what = "a file" if count == 1 else f"{count} files"
+        where = shown(self._directory.path / OWN_FOLDER)
+        if self._directory.is_locked:  # this run has put back what it can
+            message = f"{what} that an earlier run had set aside cannot be put back: see {where}"
+            return Problem(Half.CACHE, "not_put_back", message)
+        message = f"a killed run has left {what} in {where}: the next one puts back what it can"
+        return Problem(Half.CACHE, "set_aside", message, severity=Severity.WARNING)
 
     def close(self) -> None:
         """Let go of the directory."""

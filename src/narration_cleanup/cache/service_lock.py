@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from narration_cleanup.cache.directory import Directory
 from narration_cleanup.errors import HalfError
@@ -47,10 +47,8 @@ def _open(directory: Directory, index_name: str, *, to_write: bool) -> int | Non
     name = f"{index_name}.lock"
     try:
         if to_write:  # as NFS needs it to let nobody else have the lock
-            try:
+            with suppress(PermissionError, IsADirectoryError):
                 return os.open(name, os.O_RDWR | _FLAGS, dir_fd=directory.fd)
-            except (PermissionError, IsADirectoryError):
-                pass
         return os.open(name, os.O_RDONLY | _FLAGS, dir_fd=directory.fd)
     except FileNotFoundError:
         return None

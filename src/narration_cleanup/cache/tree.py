@@ -100,10 +100,7 @@ class TreeSurvey:
 
     def is_linked(self, file: str) -> bool:
         """See ``CacheSurvey``."""
-        try:
-            return os.stat(file, dir_fd=self._directory.fd, follow_symlinks=False).st_nlink > 1
-        except OSError:
-            return False
+        return self._directory.is_linked(file)
 
     def batches(
         self, *, last_used: bool = False, staying: Span | None = None

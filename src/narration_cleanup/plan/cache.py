@@ -123,10 +123,11 @@ def _plan_dangling(
     for entry, ref in unmatched.dangling:
         plan.totals.dangling_count += 1
         keys.append(entry.key)
-        goes = rules.verdict(entry) is not None and not rules.held_by(entry)
+        verdict = rules.verdict(entry)
+        goes = verdict is not None and not rules.held_by(entry)
         if not goes:  # else it is counted among those already
             plan.leaving_bytes += entry.size_bytes
-        if rules.verdict(entry) is not None:
+        if verdict is not None:
             plan.fileless += goes
             missing.add(entry.file)
             continue

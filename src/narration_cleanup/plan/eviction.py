@@ -36,15 +36,17 @@ def plan_evictions(
     if space.excess > 0:
         gone = _plan_least_used(plan, survey, rules, dangling, space)
     if size.excess > gone:
-        going = islice(plan.actions, first, None)
-        evicted = {action.key for action in going if isinstance(action, RemoveEntry)}
         goal = size._replace(excess=size.excess - gone)
-        _plan_least_used(plan, survey, rules, dangling | evicted, goal)
+        _plan_least_used(plan, survey, rules, dangling | _keys_from(plan, first), goal)
         if plan.explain:  # what was of no use for one goal may have gone for the other
-            going = islice(plan.actions, first, None)
-            evicted = {action.key for action in going if isinstance(action, RemoveEntry)}
-            held = dict(plan.held).items()
+            evicted, held = _keys_from(plan, first), dict(plan.held).items()
             plan.held = [(key, rule) for key, rule in held if key not in evicted]
+
+
+def _keys_from(plan: CachePlan, first: int) -> set[str]:
+    """The keys of the entries that the actions from number ``first`` on remove."""
+    actions = islice(plan.actions, first, None)
+    return {action.key for action in actions if isinstance(action, RemoveEntry)}
 
 
 def _plan_least_used(

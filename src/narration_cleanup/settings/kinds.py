@@ -59,8 +59,7 @@ def number(
         if not (above < raw and least <= raw):  # false for NaN as well
             raise ValueError
         if raw > most:
-            limit = f"at most {most:.15g}"
-            raise ValueError if limit in expected else UnfitError(limit)
+            raise UnfitError(f"at most {most:.15g}")
         return float(raw)
 
     return Kind(expected, parse, float)

@@ -55,7 +55,7 @@ class _Reading:
         except (ValueError, TypeError, OverflowError, OSError) as error:
             where = f"{origin}: {setting.name}" if origin.source == "file" else str(origin)
             expected = setting.kind.expected + (', or "none"' if setting.optional else "")
-            if isinstance(error, UnfitError):
+            if isinstance(error, UnfitError) and str(error) not in expected:
                 expected += f": {shown(str(error))}"
             self.wrong.add(setting.name)
             if isinstance(error, FileNotFoundError):
