@@ -69,7 +69,7 @@ def validate_command(context: typer.Context) -> None:
 def init_command(
     path: Annotated[
         Path | None,
-        typer.Argument(metavar="[FILE]", help="The file to write; standard output if left out."),
+        typer.Argument(metavar="FILE", help="The file to write; standard output if left out."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file.")] = False,
 ) -> None:

@@ -40,8 +40,8 @@ history_app = typer.Typer(
     cls=FrugalGroup,
 )
 
-_MOST = 2**63 - 1
-"""What the history can count to."""
+_MOST = 10**9
+"""Runs: more than there will be, and a number that the history can ask for."""
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
