@@ -1,0 +1,1 @@
+"""Documents, log lines, pages and messages of every command, kept as they are: see __main__."""
