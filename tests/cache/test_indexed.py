@@ -138,6 +138,21 @@ def test_a_file_of_two_expired_entries_goes_once(
     assert list(read_index(sample.index)) == [entry.key for entry in sample.entries[3:]]
 
 
+def test_paths_that_a_service_on_windows_wrote_name_files_here(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    entries = read_index(sample.index)
+    for entry in sample.entries:
+        entries[entry.key]["file_path"] = "cache\\narration\\" + entry.name
+    write_index(sample.index, entries)
+    planned = plan(store, orphan_ttl=0.0)
+    assert list(planned.problems) == []
+    assert (planned.totals.orphan_count, planned.totals.dangling_count) == (0, 0)
+    assert outcomes(apply(store, planned)) == ["done"] * 3
+    assert list(read_index(sample.index)) == [entry.key for entry in sample.entries[3:]]
+    assert names(sample) == {entry.name for entry in sample.entries[3:]}
+
+
 def test_odd_and_outside_entries_keep_their_files(
     sample: CacheSample, store: IndexedDirectory
 ) -> None:

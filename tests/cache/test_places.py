@@ -40,10 +40,28 @@ def test_a_symbolic_link_to_the_cache_is_the_cache(tmp_path: Path, cache: Path) 
     assert through_link.name_of(f"{cache}/a.mp3") == "a.mp3"
 
 
+def test_a_backslash_is_a_separator_unless_a_file_has_that_name(
+    places: Places, cache: Path
+) -> None:
+    assert places.name_of(r"cache\narration\a.mp3") == "a.mp3"
+    assert places.name_of(r".\cache/narration\a.mp3") == "a.mp3"
+    mixed = [f"cache/narration/{name}" for name in ("a.mp3", r"narration\b.mp3", "c.mp3")]
+    assert places.names_of(mixed) == ["a.mp3", None, "c.mp3"]
+    literal = r"narration\literal.mp3"
+    assert places.name_of(literal) == "literal.mp3"
+    (cache / literal).touch()
+    assert places.name_of(literal) == literal
+    assert places.name_of(f"{cache}/{literal}") == literal
+
+
 @pytest.mark.parametrize(
     "path",
     [
         "",
+        r"elsewhere\a.mp3",
+        r"D:\cache\narration\a.mp3",
+        r"\a.mp3",
+        r"..\narration\a.mp3",
         ".mp3/",
         "/a.mp3",
         "//a.mp3",
@@ -67,7 +85,7 @@ def test_what_leaves_the_cache_or_is_no_audio_has_no_name(places: Places, path: 
     assert places.name_of(path) is None
 
 
-@given(st.text(st.sampled_from("./a\0~ é"), max_size=30), st.sampled_from(["", ".mp3", "/a.mp3"]))
+@given(st.text(st.sampled_from("./\\a\0~ é"), max_size=30), st.sampled_from(["", ".mp3", "/a.mp3"]))
 def test_a_name_is_always_one_name(places: Places, path: str, end: str) -> None:
     name = places.name_of(path + end)
     assert name is None or ("/" not in name and name not in ("", ".", "..") and "\0" not in name)

@@ -123,6 +123,10 @@ class Directory:
                 return None
             raise
 
+    def holds(self, name: str) -> bool:
+        """Whether there is anything of that name."""
+        return self.status(name) is not None
+
     @contextmanager
     def scan(self) -> Iterator[Iterator[os.DirEntry[str]]]:
         """Everything in it, from the beginning.

@@ -10,9 +10,16 @@ _MOST_REMEMBERED = 10_000
 
 
 class Named(Protocol):
-    """Where a cache lies: its path as given, and its real one."""
+    """Where a cache is: its path as given, and its real one; and whether a file is in it."""
 
     def names(self) -> tuple[str, str]: ...
+
+    def holds(self, name: str) -> bool: ...
+
+
+def with_slashes(path: str) -> str:
+    """A path with each backslash as a separator."""
+    return path.replace("\\", "/")
 
 
 class Places:
@@ -20,9 +27,11 @@ class Places:
 
     The service writes paths that are absolute, or relative to its own working directory, which
     nobody else knows: a relative folder is accepted when the directory's own path ends with it.
+    On Windows it separates folders by backslashes, which here may also be part of a file's name.
     """
 
     def __init__(self, directory: Named, audio_suffixes: tuple[str, ...]) -> None:
+        self._directory = directory
         given, resolved = directory.names()
         self._absolute = {posixpath.normpath(given), posixpath.normpath(resolved)}
         self._parts = [path.split("/") for path in self._absolute]
@@ -30,7 +39,18 @@ class Places:
         self._known: dict[str, bool] = {"": True}
 
     def name_of(self, file_path: str) -> str | None:
-        """The name inside the directory; ``None`` where the path leaves it or names no audio."""
+        """The name inside the directory; ``None`` where the path leaves it or names no audio.
+
+        A backslash is a separator, unless a file of that literal name is there.
+        """
+        if "\\" in file_path:
+            literal = self._name_of(file_path)
+            if literal and ("\\" not in literal or self._directory.holds(literal)):
+                return literal
+            file_path = with_slashes(file_path)
+        return self._name_of(file_path)
+
+    def _name_of(self, file_path: str) -> str | None:
         folder, slash, name = file_path.rpartition("/")
         if slash and not folder:
             return None
@@ -54,6 +74,7 @@ class Places:
             name
             if path.startswith(prefix)
             and "/" not in (name := path[cut:])
+            and "\\" not in name
             and name.endswith(suffixes)
             and "\0" not in name
             else name_of(path)

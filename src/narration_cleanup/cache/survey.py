@@ -9,7 +9,7 @@ from typing import Protocol
 from narration_cleanup.beside import Beside
 from narration_cleanup.cache import index
 from narration_cleanup.cache.index import IndexMember, Members, Odd, UnreadableIndexError
-from narration_cleanup.cache.places import Places
+from narration_cleanup.cache.places import Places, with_slashes
 from narration_cleanup.cache.reconcile import Cells, Differences, Seen, rounds
 from narration_cleanup.errors import IndexChangedError
 from narration_cleanup.escape import shown
@@ -247,9 +247,11 @@ class IndexSurvey:
 
     def _claims(self, key: str, file_path: str | None) -> list[str]:
         """Names here that an entry which cannot be judged may mean: they are no orphans."""
-        named = [] if file_path is None else [file_path.rpartition("/")[2]]
-        names = named + [key + suffix for suffix in self._suffixes]
-        return [name for name in names if "/" not in name and "\0" not in name]
+        paths = [] if file_path is None else [file_path, with_slashes(file_path)]
+        names = [path.rpartition("/")[2] for path in paths] + [
+            key + suffix for suffix in self._suffixes
+        ]
+        return [name for name in dict.fromkeys(names) if "/" not in name and "\0" not in name]
 
 
 def _entry(
