@@ -185,7 +185,9 @@ def test_nothing_is_left_of_an_index_that_was_written_in_vain(
     for path in audio.values():
         path.unlink()
     with store.survey() as survey:
-        planned = plan_cache(survey, CachePolicy(ttl=30 * DAY), SAMPLE_NOW.timestamp())
+        planned = plan_cache(
+            survey, CachePolicy(ttl=30 * DAY, remove_dangling=True), SAMPLE_NOW.timestamp()
+        )
     assert {action.reason.value for action in planned.actions} == {"dangling"}
     for path in audio.values():
         path.write_bytes(b"back")

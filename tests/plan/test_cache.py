@@ -8,7 +8,7 @@ from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
 from tests.plan.surveys import DAY, HOUR, NOW, Survey, entry, stored
 
 WEEK = 7 * DAY
-LEFTOVERS = CachePolicy(orphan_ttl=WEEK, partial_ttl=24 * HOUR)
+LEFTOVERS = CachePolicy(orphan_ttl=WEEK, partial_ttl=24 * HOUR, remove_dangling=True)
 MOMENT = 1e-6
 
 
@@ -156,21 +156,43 @@ def test_a_partial_goes_once_older_than_its_hours(age: float, *, goes: bool) -> 
         (LEFTOVERS, entry("k", age=DAY), Reason.DANGLING),
         (LEFTOVERS, entry("k", age=8 * DAY), Reason.EXPIRED),
         (LEFTOVERS, entry("k", age=None), Reason.DANGLING),
-        (CachePolicy(remove_dangling=False), entry("k", age=DAY), None),
-        (CachePolicy(remove_dangling=False), entry("k", age=8 * DAY), Reason.EXPIRED),
-        (CachePolicy(keep=("k",)), entry("k", age=DAY), None),
+        (CachePolicy(), entry("k", age=DAY), None),
+        (CachePolicy(), entry("k", age=8 * DAY), Reason.EXPIRED),
+        (CachePolicy(remove_dangling=True, keep=("k",)), entry("k", age=DAY), None),
+        (CachePolicy(keep=("k",)), entry("k", age=8 * DAY), None),
     ],
 )
-def test_an_entry_without_a_file_is_dropped(
+def test_an_entry_without_a_file_goes_at_its_expiry_or_at_once_if_asked(
     policy: CachePolicy, lost: CacheEntry, reason: Reason | None
 ) -> None:
-    """An expired one goes as expired; each frees nothing, and is counted once."""
+    """An expired one goes as expired; each frees nothing, and is counted once.
+
+    One that is kept is reported.
+    """
     survey = Survey([entry("fresh"), lost], Unmatched(dangling=[(lost, (1, 0, 0))]))
     plan = planned(survey, policy)
     assert reasons(plan) == ({"k": reason} if reason else {})
     kind = RemoveEntry if reason is Reason.EXPIRED else DropEntry
     assert all(isinstance(action, kind) for action in plan.actions)
     assert plan.totals.dangling_count == 1
+    assert plan.fileless == (reason is Reason.EXPIRED)
+    assert plan.leaving_bytes == lost.size_bytes
+    assert [problem.code for problem in plan.problems] == ([] if reason else ["dangling"])
+
+
+@pytest.mark.parametrize(("missing", "dropped"), [(10, 10), (11, 0), (21, 0)])
+def test_nothing_is_dropped_while_most_entries_miss_their_file(missing: int, dropped: int) -> None:
+    """A restore may have brought the index before the audio; what has expired goes all the same."""
+    entries = [entry(f"k{number}", age=DAY) for number in range(21)]
+    entries[0] = entry("k0", age=8 * DAY)
+    found = Unmatched(dangling=[(lost, (0, 0, 0)) for lost in entries[:missing]])
+    plan = planned(Survey(entries, found), CachePolicy(remove_dangling=True))
+    assert plan.by_reason.get(Reason.DANGLING, 0) == max(dropped - 1, 0)
+    assert plan.by_reason[Reason.EXPIRED] == 1
+    assert plan.totals.dangling_count == missing
+    assert [problem.code for problem in plan.problems] == (
+        [] if dropped else ["most_files_missing"]
+    )
 
 
 def test_a_shared_file_goes_only_with_the_last_entry_that_needs_it() -> None:

@@ -17,6 +17,10 @@ _REMEDIES = {
     "(requests.time_format, cleanup.timezone)",
     "created_in_future": "correct the machine's clock, or set cleanup.timezone to the zone that "
     "the service writes its times in",
+    "dangling": "nothing: the service makes such audio anew when it is asked for it; "
+    "cache.remove_dangling drops these entries at once",
+    "most_files_missing": "finish the restore, or set cache.dir to the folder that "
+    "the service writes to",
     "over_limit": "raise the limit, or keep less (cache.keep)",
     "unknown_status": "map it with requests.statuses, if requests in that state can be abandoned",
     "index_unreadable": "if the service is not writing it, restore it from a backup",

@@ -108,7 +108,9 @@ class CacheSettings:
         kinds.switch(), True, help="Remove audio without an index entry, once older than the TTL."
     )
     remove_dangling: bool = setting(
-        kinds.switch(), True, help="Drop index entries whose audio file is missing."
+        kinds.switch(),
+        False,
+        help="Drop index entries whose audio file is missing at once, not only when they expire.",
     )
     partial_hours: float = setting(
         kinds.number("a number of hours, 0 for off", least=0, most=_HOURS),
