@@ -10,9 +10,10 @@ from narration_cleanup.model import Problem, Severity
 SHOWN = 3
 
 _REMEDIES = {
-    "odd_entry": "correct or remove these entries in the index while the service is stopped",
+    "malformed_entry": "correct or remove these entries in the index while the service is stopped",
     "outside_cache": "if all entries say so, the service uses another path for the same folder: "
     "give cache.dir as the service sees it; one alone was not written by the service",
+    "index_format": "look for a version of narration-cleanup that knows the service's format",
     "unreadable_time": "correct these times, or set how they are written "
     "(requests.time_format, cleanup.timezone)",
     "created_in_future": "correct the machine's clock, or set cleanup.timezone to the zone that "

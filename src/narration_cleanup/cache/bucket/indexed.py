@@ -25,7 +25,8 @@ from narration_cleanup.cache.bucket.index_object import IndexObject, missing_ind
 from narration_cleanup.cache.bucket.objects import Objects, ref_of
 from narration_cleanup.cache.bucket.place import Place, etag_of
 from narration_cleanup.cache.bucket.removing import ABSENT, CHANGED, Remover
-from narration_cleanup.cache.index import IndexMember, UnreadableIndexError
+from narration_cleanup.cache.index import UnreadableIndexError
+from narration_cleanup.cache.members import IndexMember
 from narration_cleanup.cache.places import Places
 from narration_cleanup.cache.survey import IndexSurvey, ReadTime
 from narration_cleanup.errors import ConfigError, HalfError
