@@ -152,7 +152,7 @@ def test_an_entry_that_leaves_the_cache(place: Place) -> None:
     index[key]["file_path"] = "/etc/passwd"
     place.sample.cache.index.write_text(json.dumps(index, indent=2))
     finding = place.one("cache.outside_cache")
-    is_failed(finding, "/etc/passwd", "give cache.dir as the service sees it")
+    is_failed(finding, "/etc/passwd", "set cache.dir_in_index")
     assert finding.details == (key,)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import nlargest
 from itertools import compress
 from typing import Protocol
 
@@ -10,8 +13,9 @@ from narration_cleanup.beside import Beside
 from narration_cleanup.cache import index
 from narration_cleanup.cache.index import Members, UnreadableIndexError
 from narration_cleanup.cache.members import IndexMember, MalformedEntry
-from narration_cleanup.cache.places import Places, with_slashes
+from narration_cleanup.cache.places import Places, folder_of, with_slashes
 from narration_cleanup.cache.reconcile import Cells, Differences, Seen, rounds
+from narration_cleanup.cache.spellings import other_spellings
 from narration_cleanup.errors import HalfError, IndexChangedError
 from narration_cleanup.escape import shown
 from narration_cleanup.model import (
@@ -27,6 +31,10 @@ from narration_cleanup.model import (
     is_most,
 )
 from narration_cleanup.problems import Problems
+
+NEWEST = 200
+NEARLY_ALL = 0.95
+"""Of the newest 200 entries."""
 
 ReadTime = Callable[[str], float | None]
 """A time as the service writes it -> an instant; ``None`` where it cannot be read."""
@@ -113,6 +121,8 @@ class IndexSurvey:
         self._claimed = Cells()
         self._undetermined = False
         self._not_understood = 0
+        self._outside = Problems()
+        self._spellings: dict[str, str] = {}
         self._example = ""
         self._passes = 0
         self._seen: Seen | None = None
@@ -157,6 +167,7 @@ class IndexSurvey:
         self._index.check_unchanged()
         if first_pass:
             self._refuse_other_format(total)
+            self.problems.extend(self._outside_problems(total))
 
     def unmatched(self) -> Unmatched:
         """Files without an entry, entries without a file, files of several entries; all exact.
@@ -168,12 +179,21 @@ class IndexSurvey:
         dangling: list[tuple[CacheEntry, Ref]] = []
         shared: set[str] = set()
         needed: set[str] = set()
+        unlisted: set[str] = set()
         for wanted in rounds(self._claimed, self.seen.audio):
             differences = Differences(self._names(wanted, needed), self._files.names(wanted))
             shared |= differences.shared
             if not self._undetermined:
                 files.extend(self._files.stored(differences.without_entry))
-            dangling.extend(self._dangling(differences.without_file))
+            missing = self._files.missing(differences.without_file)
+            dangling.extend(self._dangling(missing))
+            unlisted |= differences.without_file - missing
+        if unlisted:
+            self._spellings = other_spellings(unlisted, self._files.names)
+            spelled = set(self._spellings.values())
+            files = [file for file in files if file.name not in spelled]
+            named = Counter(self._names(spelled.__contains__, needed))
+            shared.update(name for name, count in named.items() if count > 1)
         partials = self._files.stored([] if self._undetermined else self.seen.partials)
         return Unmatched(
             files, dangling, frozenset(shared), list(partials), frozenset(needed & shared)
@@ -191,8 +211,7 @@ class IndexSurvey:
                 if wanted(name):
                     yield name
 
-    def _dangling(self, names: set[str]) -> Iterator[tuple[CacheEntry, Ref]]:
-        missing = self._files.missing(names)
+    def _dangling(self, missing: set[str]) -> Iterator[tuple[CacheEntry, Ref]]:
         if not missing:
             return
         for batch in self.batches():
@@ -210,7 +229,7 @@ class IndexSurvey:
         """The batch where every member is as the service writes it: by columns, which is quick."""
         values = [value for value in members.values if isinstance(value, IndexMember)]
         found = self._places.names_of([value.file_path for value in values])
-        names = [name for name in found if name is not None]
+        names = [self._spellings.get(name, name) for name in found if name is not None]
         read_time = self._read_time
         read = [read_time(value.created_at) for value in values]
         created = [instant for instant in read if instant is not None]
@@ -242,12 +261,16 @@ class IndexSurvey:
         first_pass = problems is self.problems
         for position, (key, value) in enumerate(zip(members.keys, members.values, strict=True)):
             name = None if value.file_path is None else name_of(value.file_path)
+            name = name and self._spellings.get(name, name)
             if isinstance(value, MalformedEntry) or name is None:
                 claims = self._claims(value.file_path) if name is None else [name]
                 self._undetermined |= not claims
                 names.extend(claims)
                 needed.extend(claims)
                 problem = _unjudged(key, value, is_determined=bool(claims))
+                if first_pass and not isinstance(value, MalformedEntry):
+                    self._outside.add(problem)
+                    continue
             else:
                 created_at = read_time(value.created_at)
                 used_at = read_time(value.last_accessed) if last_used else None
@@ -258,7 +281,7 @@ class IndexSurvey:
                     continue
                 problem = _unreadable_time(key, value)
             problems.add(problem)
-            if first_pass and problem.code != "outside_cache":
+            if first_pass:
                 self._not_understood += 1
                 if not self._example:
                     why = value.why if isinstance(value, MalformedEntry) else "it has no time"
@@ -273,6 +296,30 @@ class IndexSurvey:
             return []
         names = {path.rpartition("/")[2] for path in (file_path, with_slashes(file_path))}
         return [name for name in names if name.endswith(self._suffixes) and "\0" not in name]
+
+    def _outside_problems(self, total: int) -> Problems:
+        """Those of entries elsewhere; a single one where that is this folder by another name."""
+        if len(self._outside) < NEARLY_ALL * min(NEWEST, total):
+            return self._outside
+        named = [(folder_of(path), name) for path, name in self._newest()]
+        (folder, count), *_ = Counter(folder for folder, _ in named).most_common(1)
+        files = {name for other, name in named if other == folder}
+        here = len(files) - len(self._files.missing(files))
+        if not folder or count < NEARLY_ALL * len(named) or 2 * here <= len(files):
+            return self._outside
+        return Problems([_other_name(folder, len(self._outside))])
+
+    def _newest(self) -> list[tuple[str, str]]:
+        """The paths of the newest entries, and the last parts of them as names."""
+        read_time = self._read_time
+        dated = (
+            (read_time(value.created_at) or 0.0, value.file_path)
+            for members in index.members(self._index.read, self._index.size)
+            for value in members.values
+            if isinstance(value, IndexMember)
+        )
+        paths = [path for _, path in nlargest(NEWEST, dated)]
+        return [(path, (self._claims(path) or [""])[0]) for path in paths]
 
     def _refuse_other_format(self, total: int) -> None:
         """Raise ``HalfError`` where most members are not understood, or all of them."""
@@ -308,6 +355,17 @@ def _unjudged(key: str, value: IndexMember | MalformedEntry, *, is_determined: b
     if not is_determined:
         why += "; while its file is unknown, no audio counts as an orphan"
     return Problem(Half.CACHE, code, why, shown(key))
+
+
+def _other_name(folder: str, count: int) -> Problem:
+    value = json.dumps(folder, ensure_ascii=False)
+    return Problem(
+        Half.CACHE,
+        "dir_in_index",
+        f"nearly all of the newest entries name the folder '{shown(folder)}', and their files are "
+        f"in cache.dir: if it is the same folder, set cache.dir_in_index = [{shown(value)}] "
+        f"(NARRATION_CACHE_DIR_IN_INDEX={shown(folder)}); until then {count} entries are kept",
+    )
 
 
 def _unreadable_time(key: str, value: IndexMember) -> Problem:

@@ -11,8 +11,9 @@ SHOWN = 3
 
 _REMEDIES = {
     "malformed_entry": "correct or remove these entries in the index while the service is stopped",
-    "outside_cache": "if all entries say so, the service uses another path for the same folder: "
-    "give cache.dir as the service sees it; one alone was not written by the service",
+    "outside_cache": "if the service uses another path for the same folder, set "
+    "cache.dir_in_index; one alone was not written by the service",
+    "dir_in_index": "set it in the configuration file or the environment, as the message has it",
     "index_format": "look for a version of narration-cleanup that knows the service's format",
     "unreadable_time": "correct these times, or set how they are written "
     "(requests.time_format, cleanup.timezone)",

@@ -74,6 +74,11 @@ class CacheSettings:
         "cache_index.json",
         help='The index file in the cache; "none" for a cache that has no index.',
     )
+    dir_in_index: tuple[str, ...] = setting(
+        kinds.names('a list of folders, such as "/app/cache/narration"'),
+        (),
+        help="Other names of the cache directory in the index: a container's or a share's path.",
+    )
     age_from: AgeFrom = setting(
         kinds.choice("mtime", "atime"),
         "mtime",

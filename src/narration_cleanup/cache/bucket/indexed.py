@@ -51,14 +51,20 @@ class IndexedBucket:
     has_index = True
 
     def __init__(
-        self, url: str, *, index_name: str, audio_suffixes: tuple[str, ...], read_time: ReadTime
+        self,
+        url: str,
+        *,
+        index_name: str,
+        audio_suffixes: tuple[str, ...],
+        read_time: ReadTime,
+        dir_in_index: Sequence[str] = (),
     ) -> None:
         """Raises ``ConfigError`` where ``url`` is not ``s3://bucket/prefix``. Asks nothing yet."""
         self._place = Place(url)
         self._index_name = index_name
         self._suffixes = audio_suffixes
         self._read_time = read_time
-        self._places = Places(self._place, audio_suffixes)
+        self._places = Places(self._place, audio_suffixes, dir_in_index)
         self._objects = Objects(self._place, audio_suffixes, index_name)
         self._remover = Remover(self._place, self._objects)
         self._surveyed: IndexObject | None = None

@@ -62,6 +62,10 @@ class Place:
         path = "/".join([self._bucket, self._prefix]).rstrip("/")
         return f"/{path}", f"s3://{path}"
 
+    def is_also(self, folder: str) -> bool:
+        """Never: a bucket has no other path than its own."""
+        return False
+
     def holds(self, name: str) -> bool:
         """Whether there is an object of that name, which has a backslash in it.
 
