@@ -3,7 +3,7 @@
 import pytest
 
 from narration_cleanup.actions import DropEntry, Reason, RemoveEntry, RemoveFile
-from narration_cleanup.model import CacheEntry, StoredFile, Unmatched
+from narration_cleanup.model import CacheEntry, Severity, StoredFile, Unmatched
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
 from tests.plan.surveys import DAY, HOUR, NOW, Survey, entry, stored
 
@@ -74,7 +74,7 @@ def test_a_voice_style_may_have_a_ttl_of_its_own(
 
 
 @pytest.mark.parametrize(
-    "pattern", ["intro-7", "intro-*", "intro-?", "[i]ntro-*", "chapter-*", "eerie*", "*"]
+    "pattern", ["intro-7", "intro-*", "intro-?", "?ntro-*", "chapter-*", "eerie*", "*"]
 )
 def test_keep_pins_by_key_variant_or_voice(pattern: str) -> None:
     old = entry("intro-7", age=90 * DAY, voice="eerie_narrator", variant="chapter-1")
@@ -193,6 +193,37 @@ def test_nothing_is_dropped_while_most_entries_miss_their_file(missing: int, dro
     assert [problem.code for problem in plan.problems] == (
         [] if dropped else ["most_files_missing"]
     )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "kept", "gone"),
+    [
+        ("intro[1]", "intro[1]", "intro1"),
+        ("[!a]*", "[!a]b", "b"),
+        ("a**?", "ab", "a"),
+        ("*", "a\nb", None),
+        ("a.c", "a.c", "abc"),
+        ("A*", "Ab", "ab"),
+    ],
+)
+def test_a_pattern_knows_stars_and_question_marks_alone(
+    pattern: str, kept: str, gone: str | None
+) -> None:
+    entries = [entry("kept", age=8 * DAY, variant=kept)]
+    entries += [entry("gone", age=8 * DAY, variant=gone)] if gone is not None else []
+    plan = planned(Survey(entries), CachePolicy(keep=(pattern,)))
+    assert set(reasons(plan)) == ({"gone"} if gone is not None else set())
+    assert list(plan.problems) == []
+
+
+def test_a_pattern_that_matches_nothing_is_named_where_a_plan_is_explained() -> None:
+    """What it matches need not be old, nor have an entry."""
+    survey = Survey([entry("a"), entry("b")], Unmatched(files=[stored("c.mp3", age=DAY)]))
+    policy = CachePolicy(keep=("a", "c", "intro-*"))
+    (problem,) = planned(survey, policy).problems
+    assert (problem.code, problem.severity) == ("keep_matches_nothing", Severity.WARNING)
+    assert "'intro-*'" in problem.message
+    assert list(plan_cache(survey, policy, NOW).problems) == []
 
 
 def test_a_shared_file_goes_only_with_the_last_entry_that_needs_it() -> None:

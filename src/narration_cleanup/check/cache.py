@@ -103,7 +103,7 @@ def _check_store(
     store: CacheStore, local: Path | None, settings: Settings, now: float
 ) -> Iterator[Finding]:
     policies = cache_policy(settings.cache), request_policy(settings.requests)
-    plans = survey_and_plan(Halves(store, None), policies, now, NoProgress())
+    plans = survey_and_plan(Halves(store, None), policies, now, NoProgress(), explain=True)
     yield from findings_of(plans.problems, "cache")
     if plans.cache is None:
         return

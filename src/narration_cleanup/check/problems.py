@@ -23,6 +23,7 @@ _REMEDIES = {
     "cache.remove_dangling drops these entries at once",
     "most_files_missing": "finish the restore, or set cache.dir to the folder that "
     "the service writes to",
+    "keep_matches_nothing": "correct cache.keep, or remove the pattern from it",
     "over_limit": "raise the limit, or keep less (cache.keep)",
     "unknown_status": "map it with requests.statuses, if requests in that state can be abandoned",
     "index_unreadable": "if the service is not writing it, restore it from a backup",

@@ -57,6 +57,8 @@ def plan_cache(
     _plan_orphans(plan, unmatched.files, rules)
     _plan_partials(plan, unmatched.partials, rules)
     plan_evictions(plan, survey, rules, dangling)
+    if explain:
+        plan.problems.extend(map(_matches_nothing, rules.unused_patterns()))
     return plan
 
 
@@ -94,8 +96,11 @@ def _plan_batch(plan: CachePlan, batch: EntryBatch, rules: Rules) -> set[int]:
     latest = rules.latest
     for entry in [entry for entry in entries if (entry.created_at or 0.0) > latest]:
         plan.problems.add(_future(entry))
-    for key, why in _living_longer(entries, rules) if plan.explain else ():
-        plan.hold(key, why)
+    if plan.explain:
+        for key, why in _living_longer(entries, rules):
+            plan.hold(key, why)
+        for entry in entries:
+            rules.note_matches(entry.key, entry.variant_id, entry.voice_style)
     return going
 
 
@@ -173,9 +178,11 @@ def _plan_orphans(plan: CachePlan, files: Iterable[StoredFile], rules: Rules) ->
         plan.totals.orphan_count += 1
         plan.totals.orphan_size_bytes += file.size_bytes
         verdict = rules.verdict_on_orphan(file)
+        names = file.name, file.name.rpartition(".")[0]
+        rules.note_matches(*names)
         if verdict is None:
             continue
-        if rule := rules.kept(file.name, file.name.rpartition(".")[0]):
+        if rule := rules.kept(*names):
             plan.hold(file.name, rule)
             continue
         reason, detail = verdict
@@ -209,6 +216,15 @@ def _dangling(count: int) -> Problem:
         Half.CACHE,
         "dangling",
         f"{entries} no audio file: kept, until expired or dropped by the service",
+        severity=Severity.WARNING,
+    )
+
+
+def _matches_nothing(pattern: str) -> Problem:
+    return Problem(
+        Half.CACHE,
+        "keep_matches_nothing",
+        f"the pattern '{pattern}' of cache.keep matches nothing that was looked at",
         severity=Severity.WARNING,
     )
 
