@@ -299,7 +299,7 @@ class IndexSurvey:
 
     def _outside_problems(self, total: int) -> Problems:
         """Those of entries elsewhere; a single one where that is this folder by another name."""
-        if len(self._outside) < NEARLY_ALL * min(NEWEST, total):
+        if not total or len(self._outside) < NEARLY_ALL * min(NEWEST, total):
             return self._outside
         named = [(folder_of(path), name) for path, name in self._newest()]
         (folder, count), *_ = Counter(folder for folder, _ in named).most_common(1)
