@@ -263,6 +263,7 @@ def test_exactly_the_leftovers_go_each_under_its_reason(tmp_path: Path) -> None:
         ("expired", sample.entries[20].name),
     }
     state = {"NARRATION_CLEANUP_STATE_DIR": f"{tmp_path}/state"}
+    state["NARRATION_CACHE_REMOVE_DANGLING"] = "true"
     planned = document("dry-run", "--cache-dir", cache, **state)
     assert {(a["reason"], a["file"]) for a in planned["actions"]} == expected
     assert tree_digest(cache) == before
@@ -289,7 +290,7 @@ def test_each_kind_of_leftover_can_be_left(tmp_path: Path) -> None:
     put(sample.directory / "a.mp3.part", 90)
     config = tmp_path / "config.toml"
     config.write_text(
-        f'[cache]\ndir = "{sample.directory}"\nremove_orphans = false\nremove_dangling = false\n'
+        f'[cache]\ndir = "{sample.directory}"\nremove_orphans = false\n'
         "partial_hours = 0\nremove_empty_audio = false\n"
         f'[cleanup]\nstate_dir = "{tmp_path}/state"\n'
     )

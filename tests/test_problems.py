@@ -5,7 +5,7 @@ from narration_cleanup.problems import MOST_OF_A_KIND, Problems
 
 
 def odd(number: int) -> Problem:
-    return Problem(Half.CACHE, "odd_entry", "kept as it is", f"key-{number}")
+    return Problem(Half.CACHE, "malformed_entry", "kept as it is", f"key-{number}")
 
 
 def test_handed_on_they_are_still_as_many() -> None:
@@ -17,15 +17,15 @@ def test_handed_on_they_are_still_as_many() -> None:
     assert len(told) == 1_006
     lines = list(told)
     assert len(lines) == 1 + MOST_OF_A_KIND + 1
-    rest = Problem(Half.CACHE, "odd_entry", "and 905 more for the same reason", repeats=905)
+    rest = Problem(Half.CACHE, "malformed_entry", "and 905 more for the same reason", repeats=905)
     assert lines[-1] == rest
     assert all(line.severity is Severity.PROBLEM for line in lines)
 
 
 def test_those_that_are_only_counted_may_have_another_reason() -> None:
     met = Problems(map(odd, range(MOST_OF_A_KIND)))
-    met.add(Problem(Half.CACHE, "odd_entry", "no audio"))
-    rest = Problem(Half.CACHE, "odd_entry", "and 1 more of the same kind")
+    met.add(Problem(Half.CACHE, "malformed_entry", "no audio"))
+    rest = Problem(Half.CACHE, "malformed_entry", "and 1 more of the same kind")
     assert list(met)[MOST_OF_A_KIND:] == [rest]
     told = Problems([odd(0)])
     told.extend(met)

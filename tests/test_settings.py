@@ -351,6 +351,14 @@ def test_without_any_home_the_state_folder_must_be_said(monkeypatch: pytest.Monk
     assert told.cleanup.state_dir == Path("/s")
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["intro-*,a?", '"intro-*,a?"', "'intro-*, a?'", '"intro-*","a?"', " \"intro-*\" , 'a?'"],
+)
+def test_quotes_that_an_environment_file_left_are_no_part_of_a_list(value: str) -> None:
+    assert load(variables={"NARRATION_CACHE_KEEP": value}).cache.keep == ("intro-*", "a?")
+
+
 def test_lists_tables_and_limits_read_alike_from_toml_and_variables(tmp_path: Path) -> None:
     from_file = load(
         """

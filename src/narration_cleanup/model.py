@@ -21,6 +21,11 @@ mtime in ns). Valid within one process, and meaningful to the store that gave it
 """
 
 
+def is_most(part: int, whole: int) -> bool:
+    """Whether ``part`` of ``whole`` things is most of them: more than half and more than ten."""
+    return part > 10 and 2 * part > whole
+
+
 class Severity(StrEnum):
     """``problem`` makes a run partly done; ``warning`` is only told."""
 

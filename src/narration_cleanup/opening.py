@@ -97,6 +97,7 @@ def open_cache(settings: CacheSettings, zone: str) -> CacheStore | None:
         index_name=settings.index,
         audio_suffixes=settings.audio_suffixes,
         read_time=reader(zone),
+        dir_in_index=settings.dir_in_index,
     )
 
 
@@ -121,6 +122,7 @@ def _open_bucket(url: str, settings: CacheSettings, zone: str) -> CacheStore:
         index_name=settings.index,
         audio_suffixes=settings.audio_suffixes,
         read_time=reader(zone),
+        dir_in_index=settings.dir_in_index,
     )
 
 

@@ -7,13 +7,13 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from narration_cleanup.actions import Outcome, RemoveEntry
+from narration_cleanup.actions import Outcome, Reason, RemoveEntry
 from narration_cleanup.apply import apply_cache
 from narration_cleanup.cache import replace
 from narration_cleanup.cache.directory import OWN_FOLDER, Directory
@@ -47,12 +47,13 @@ def store(sample: CacheSample) -> Iterator[IndexedDirectory]:
     opened.close()
 
 
-def open_store(directory: Path) -> IndexedDirectory:
+def open_store(directory: Path, dir_in_index: Sequence[str] = ()) -> IndexedDirectory:
     return IndexedDirectory(
         directory,
         index_name="cache_index.json",
         audio_suffixes=(".mp3",),
         read_time=reader("UTC"),
+        dir_in_index=dir_in_index,
     )
 
 
@@ -138,28 +139,172 @@ def test_a_file_of_two_expired_entries_goes_once(
     assert list(read_index(sample.index)) == [entry.key for entry in sample.entries[3:]]
 
 
-def test_odd_and_outside_entries_keep_their_files(
+def test_paths_that_a_service_on_windows_wrote_name_files_here(
     sample: CacheSample, store: IndexedDirectory
 ) -> None:
-    """They are problems; and the audio of their key is nobody's orphan."""
-    entries: dict[str, object] = dict(read_index(sample.index))
-    odd, outside = sample.entries[0], sample.entries[1]
-    entries[odd.key] = {**odd.fields, "more": 1}
-    entries[outside.key] = {**outside.fields, "file_path": "/elsewhere/x.mp3"}
+    entries = read_index(sample.index)
+    for entry in sample.entries:
+        entries[entry.key]["file_path"] = "cache\\narration\\" + entry.name
     write_index(sample.index, entries)
     planned = plan(store, orphan_ttl=0.0)
-    assert [action.file for action in planned.actions] == [sample.entries[2].name]
+    assert list(planned.problems) == []
+    assert (planned.totals.orphan_count, planned.totals.dangling_count) == (0, 0)
+    assert outcomes(apply(store, planned)) == ["done"] * 3
+    assert list(read_index(sample.index)) == [entry.key for entry in sample.entries[3:]]
+    assert names(sample) == {entry.name for entry in sample.entries[3:]}
+
+
+def test_malformed_and_outside_entries_keep_their_files(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    """They are problems; what they may mean is no orphan, and is not removed with another entry."""
+    entries: dict[str, object] = dict(read_index(sample.index))
+    malformed, outside, twin = sample.entries[0], sample.entries[1], sample.entries[2]
+    entries[malformed.key] = {**malformed.fields, "created_at": None}
+    entries[outside.key] = {**outside.fields, "file_path": f"/elsewhere/{twin.name}"}
+    write_index(sample.index, entries)
+    (sample.directory / "orphan.mp3").write_bytes(b"audio")
+    planned = plan(store, orphan_ttl=-1e10)
+    assert [action.file for action in planned.actions] == [outside.name, "orphan.mp3"]
     assert [(p.code, p.subject) for p in planned.problems] == [
-        ("odd_entry", odd.key),
+        ("malformed_entry", malformed.key),
         ("outside_cache", outside.key),
     ]
     assert planned.totals.entry_count == len(entries)
     assert planned.totals.total_size_bytes == sum(
-        entry.size for entry in sample.entries if entry not in (odd, outside)
+        entry.size for entry in sample.entries if entry not in (malformed, outside)
     )
     apply(store, planned)
-    assert {odd.name, outside.name} <= names(sample)
-    assert json.loads(sample.index.read_text())[odd.key] == entries[odd.key]
+    assert {malformed.name, twin.name} <= names(sample)
+    assert json.loads(sample.index.read_text())[malformed.key] == entries[malformed.key]
+
+
+def _rename_folder(sample: CacheSample, folder: str, count: int) -> None:
+    entries = read_index(sample.index)
+    for entry in sample.entries[-count:]:
+        entries[entry.key]["file_path"] = f"{folder}/{entry.name}"
+    write_index(sample.index, entries)
+
+
+def test_a_folder_by_another_name_is_one_problem_with_what_to_set(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    _rename_folder(sample, "/app/audio", 5)
+    (sample.directory / sample.entries[4].name).unlink()
+    planned = plan(store, orphan_ttl=-1e10)
+    assert list(planned.actions) == []
+    (problem,) = planned.problems
+    assert problem.code == "dir_in_index"
+    assert 'set cache.dir_in_index = ["/app/audio"]' in problem.message
+    told = open_store(sample.directory, dir_in_index=("/app/audio",))
+    planned = plan(told, orphan_ttl=-1e10)
+    assert [action.file for action in planned.actions] == [e.name for e in sample.entries[:3]]
+    assert [problem.code for problem in planned.problems] == ["dangling"]
+    assert outcomes(apply(told, planned)) == ["done"] * 3
+    assert list(read_index(sample.index)) == [entry.key for entry in sample.entries[3:]]
+    told.close()
+
+
+@pytest.mark.parametrize(("count", "folder", "there"), [(4, "/app/audio", 4), (5, "/x", 2)])
+def test_what_may_be_another_folder_is_not_taken_for_this_one(
+    sample: CacheSample, store: IndexedDirectory, count: int, folder: str, there: int
+) -> None:
+    """Where not nearly all entries name it, or most of their files are not here."""
+    _rename_folder(sample, folder, count)
+    for entry in sample.entries[there:]:
+        (sample.directory / entry.name).unlink()
+    assert {problem.code for problem in plan(store).problems} == {"outside_cache"}
+
+
+def test_names_that_differ_in_case_alone_are_one_file_where_the_file_system_says_so(
+    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An expired entry and a live one share it then; of another it is no orphan."""
+    listed = {name.casefold(): name for name in os.listdir(sample.directory)}
+    status = Directory.status
+
+    def folding(directory: Directory, name: str) -> os.stat_result | None:
+        return status(directory, listed.get(name.casefold(), name))
+
+    monkeypatch.setattr(Directory, "status", folding)
+    entries = read_index(sample.index)
+    shared, live = sample.entries[3], sample.entries[4]
+    for key, entry in ((sample.entries[0].key, shared), (live.key, live)):
+        path = str(entries[key]["file_path"])
+        entries[key]["file_path"] = (
+            f"{path.rpartition('/')[0]}/{entry.name.upper().replace('.MP3', '.mp3')}"
+        )
+    write_index(sample.index, entries)
+    planned = plan(store, orphan_ttl=-1e10)
+    assert {action.file for action in planned.actions} == {e.name for e in sample.entries[:3]}
+    assert planned.by_reason == {Reason.EXPIRED: 2, Reason.ORPHAN: 1}
+    assert planned.totals.dangling_count == 0
+
+
+def test_while_a_members_file_is_unknown_nothing_is_an_orphan(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    entries: dict[str, object] = dict(read_index(sample.index))
+    unknown = sample.entries[4]
+    path = unknown.fields["file_path"]
+    entries[unknown.key] = {"path": path, "created_at": unknown.fields["created_at"]}
+    write_index(sample.index, entries)
+    (sample.directory / "half.mp3.part").write_bytes(b"au")
+    planned = plan(store, orphan_ttl=-1e10, partial_ttl=-1e10)
+    assert [action.file for action in planned.actions] == [e.name for e in sample.entries[:3]]
+    assert outcomes(apply(store, planned)) == ["done"] * 3
+    assert names(sample) == {entry.name for entry in sample.entries[3:]}
+    assert json.loads(sample.index.read_text())[unknown.key] == entries[unknown.key]
+    (problem,) = planned.problems
+    assert (problem.code, problem.subject) == ("malformed_entry", unknown.key)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda index: {"version": 2, "entries": index},
+        lambda index: {k: {"path": v["file_path"]} for k, v in index.items()},
+        lambda index: {k: {**v, "created_at": "soon"} for k, v in index.items()},
+    ],
+    ids=["one-level-down", "another-name", "another-time"],
+)
+def test_an_index_of_another_format_is_refused(
+    sample: CacheSample,
+    store: IndexedDirectory,
+    change: Callable[[dict[str, dict[str, str | int]]], object],
+) -> None:
+    sample.index.write_text(json.dumps(change(read_index(sample.index)), indent=2))
+    with pytest.raises(HalfError, match="may have changed its format") as refused:
+        plan(store, orphan_ttl=-1e10)
+    assert refused.value.code == "index_format"
+
+
+def test_most_members_that_are_not_understood_are_another_format(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    """Ten are not most of anything, nor is a half."""
+    entries: dict[str, object] = dict(read_index(sample.index))
+    entries |= {f"k{number}": number for number in range(10)}
+    write_index(sample.index, entries)
+    assert len(plan(store).actions) == 3
+    write_index(sample.index, entries | {"k10": 10})
+    with pytest.raises(HalfError, match="11 of 16 members"):
+        plan(store)
+
+
+def test_entries_with_a_new_field_are_cleaned_like_any_other(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    entries = {
+        key: {**fields, "mood": {"new": [number]}, "file_size": float(fields["file_size"])}
+        for number, (key, fields) in enumerate(read_index(sample.index).items())
+    }
+    write_index(sample.index, entries)
+    planned = plan(store)
+    assert list(planned.problems) == []
+    assert planned.totals.total_size_bytes == sum(entry.size for entry in sample.entries)
+    assert outcomes(apply(store, planned)) == ["done"] * 3
+    assert read_index(sample.index) == {e.key: entries[e.key] for e in sample.entries[3:]}
 
 
 def test_audio_made_anew_after_the_survey_stays(
@@ -394,7 +539,7 @@ def test_an_entry_whose_file_name_no_file_can_have_stops_nothing(
     entry = sample.entries[DAYS.index(age)]
     entries[entry.key]["file_path"] = "a" * 300 + ".mp3"
     write_index(sample.index, entries)
-    result = apply(store, plan(store))
+    result = apply(store, plan(store, remove_dangling=True))
     assert set(outcomes(result)) == {"done"}
     left = {entry.key for entry in sample.entries[3:]} - {entry.key}
     assert set(read_index(sample.index)) == left
@@ -402,10 +547,10 @@ def test_an_entry_whose_file_name_no_file_can_have_stops_nothing(
 
 
 @pytest.mark.parametrize("key", ["k" * 300, "nul\0", "../../victim", "/victim"])
-def test_a_key_that_is_no_name_lays_claim_to_nothing(
+def test_a_key_that_is_no_name_is_not_looked_for(
     sample: CacheSample, store: IndexedDirectory, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An entry that cannot be judged keeps the audio of its key; nothing outside is looked at."""
+    """Nothing outside is looked at."""
     entries: dict[str, object] = dict(read_index(sample.index))
     entries[key] = {"file_path": f"a/{key}.mp3"}
     write_index(sample.index, entries)
@@ -418,7 +563,7 @@ def test_a_key_that_is_no_name_lays_claim_to_nothing(
 
     monkeypatch.setattr(Directory, "status", watched)
     planned = plan(store)
-    assert [problem.code for problem in planned.problems] == ["odd_entry"]
+    assert [problem.code for problem in planned.problems] == ["malformed_entry"]
     assert outcomes(apply(store, planned)) == ["done"] * 3
     assert not any("/" in name for name in asked)
     assert json.loads(sample.index.read_text())[key] == entries[key]
@@ -467,7 +612,7 @@ def test_a_look_that_was_killed_halfway_does_not_shorten_the_next_one(
     assert plan(store).totals.orphan_count == 1
 
 
-def test_a_file_that_an_odd_entry_names_too_stays(
+def test_a_file_that_a_malformed_entry_names_too_stays(
     sample: CacheSample, store: IndexedDirectory
 ) -> None:
     """Two entries share it, and one of them is kept as it is."""
@@ -490,12 +635,12 @@ def test_a_problem_stays_one_line_whatever_an_entry_says(
     entries: dict[str, object] = dict(read_index(sample.index))
     long = "x" * 1_000_000
     keys = [entry.key for entry in sample.entries[:3]]
-    entries[keys[0]] = {**sample.entries[0].fields, long: 1}
+    entries[keys[0]] = {"file_path": long, "created_at": 1}
     entries[keys[1]] = {**sample.entries[1].fields, "file_path": f"/{long}/a.mp3"}
     entries[keys[2]] = {**sample.entries[2].fields, "created_at": long}
     write_index(sample.index, entries)
     problems = list(plan(store).problems)
-    assert [problem.subject for problem in problems] == keys
+    assert {problem.subject for problem in problems} == set(keys)
     assert all(len(problem.message) < 1_000 for problem in problems)
 
 
@@ -552,9 +697,10 @@ def test_a_size_that_no_file_has_stops_nothing(
         entries[sample.entries[number].key]["file_size"] = size
     write_index(sample.index, entries)
     planned = plan(store)
-    assert [problem.code for problem in planned.problems] == ["odd_entry"] * 2
-    assert outcomes(apply(store, planned)) == ["done"]
-    assert {sample.entries[number].name for number in (0, 1)} <= names(sample)
+    assert list(planned.problems) == []
+    assert planned.totals.total_size_bytes == sum(entry.size for entry in sample.entries[2:])
+    assert outcomes(apply(store, planned)) == ["done"] * 3
+    assert names(sample) == {entry.name for entry in sample.entries[3:]}
 
 
 def _another_group() -> int:

@@ -181,11 +181,13 @@ def test_nothing_is_left_of_an_index_that_was_written_in_vain(
     sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Entries whose file was missing, which is back when the index should follow."""
-    audio = {entry.name: (sample.directory / entry.name) for entry in sample.entries[:EXPIRED]}
+    audio = {entry.name: (sample.directory / entry.name) for entry in sample.entries[:10]}
     for path in audio.values():
         path.unlink()
     with store.survey() as survey:
-        planned = plan_cache(survey, CachePolicy(ttl=30 * DAY), SAMPLE_NOW.timestamp())
+        planned = plan_cache(
+            survey, CachePolicy(ttl=30 * DAY, remove_dangling=True), SAMPLE_NOW.timestamp()
+        )
     assert {action.reason.value for action in planned.actions} == {"dangling"}
     for path in audio.values():
         path.write_bytes(b"back")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from narration_cleanup.cache.directory import Directory
-from narration_cleanup.cache.places import Places
+from narration_cleanup.cache.places import MOST_ASKED, Places
 
 SUFFIXES = (".mp3", ".wav")
 
@@ -40,10 +40,85 @@ def test_a_symbolic_link_to_the_cache_is_the_cache(tmp_path: Path, cache: Path) 
     assert through_link.name_of(f"{cache}/a.mp3") == "a.mp3"
 
 
+def test_the_folder_is_known_by_its_inode_whatever_it_is_called(
+    tmp_path: Path, cache: Path
+) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "alias").symlink_to(cache.parent)
+    (tmp_path / "other").mkdir()
+    given = tmp_path / "app" / ".." / "alias" / "narration"
+    for places in (Places(Directory(cache), SUFFIXES), Places(Directory(given), SUFFIXES)):
+        assert places.name_of(f"{tmp_path}/alias/narration/a.mp3") == "a.mp3"
+        assert places.name_of(f"{tmp_path}/app/../alias/narration/a.mp3") == "a.mp3"
+        assert places.name_of(f"{cache}/../narration/a.mp3") == "a.mp3"
+        assert places.name_of(f"{tmp_path}/app/../other/a.mp3") is None
+        assert places.name_of(f"{tmp_path}/alias/../narration/a.mp3") is None
+
+
+def test_a_relative_path_with_dots_is_the_one_that_was_given(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cache.parent.parent / "app").mkdir()
+    monkeypatch.chdir(cache.parent.parent / "app")
+    places = Places(Directory(Path("../cache/narration")), SUFFIXES)
+    assert places.name_of("../cache/narration/a.mp3") == "a.mp3"
+    assert places.name_of("../narration/a.mp3") is None
+
+
+def test_few_folders_are_asked_about_and_each_once(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def note(_: Directory, folder: str) -> bool:
+        asked.append(folder)
+        return False
+
+    monkeypatch.setattr(Directory, "is_also", note)
+    places = Places(Directory(cache), SUFFIXES)
+    for number in range(100):
+        assert places.name_of(f"/elsewhere/{number % 50}/a.mp3") is None
+    assert asked == [f"/elsewhere/{number}" for number in range(MOST_ASKED)]
+
+
+def test_other_names_of_the_folder_are_those_that_are_set(cache: Path) -> None:
+    others = ("/app/cache/narration", r"C:\tts\cache", "data/audio/", r"\\nas\tts")
+    places = Places(Directory(cache), SUFFIXES, others)
+    for path in (
+        "/app/cache/narration/a.mp3",
+        "/app//cache/./narration/a.mp3",
+        r"C:\tts\cache\a.mp3",
+        "C:/tts/cache/a.mp3",
+        "data/audio/a.mp3",
+        r"\\nas\tts\a.mp3",
+    ):
+        assert places.name_of(path) == "a.mp3", path
+    for path in ("/app/cache/a.mp3", "/app/cache/narration/b/a.mp3", "audio/a.mp3"):
+        assert places.name_of(path) is None, path
+
+
+def test_a_backslash_is_a_separator_unless_a_file_has_that_name(
+    places: Places, cache: Path
+) -> None:
+    assert places.name_of(r"cache\narration\a.mp3") == "a.mp3"
+    assert places.name_of(r".\cache/narration\a.mp3") == "a.mp3"
+    mixed = [f"cache/narration/{name}" for name in ("a.mp3", r"narration\b.mp3", "c.mp3")]
+    assert places.names_of(mixed) == ["a.mp3", None, "c.mp3"]
+    literal = r"narration\literal.mp3"
+    assert places.name_of(literal) == "literal.mp3"
+    (cache / literal).touch()
+    assert places.name_of(literal) == literal
+    assert places.name_of(f"{cache}/{literal}") == literal
+
+
 @pytest.mark.parametrize(
     "path",
     [
         "",
+        r"elsewhere\a.mp3",
+        r"D:\cache\narration\a.mp3",
+        r"\a.mp3",
+        r"..\narration\a.mp3",
         ".mp3/",
         "/a.mp3",
         "//a.mp3",
@@ -67,7 +142,7 @@ def test_what_leaves_the_cache_or_is_no_audio_has_no_name(places: Places, path: 
     assert places.name_of(path) is None
 
 
-@given(st.text(st.sampled_from("./a\0~ é"), max_size=30), st.sampled_from(["", ".mp3", "/a.mp3"]))
+@given(st.text(st.sampled_from("./\\a\0~ é"), max_size=30), st.sampled_from(["", ".mp3", "/a.mp3"]))
 def test_a_name_is_always_one_name(places: Places, path: str, end: str) -> None:
     name = places.name_of(path + end)
     assert name is None or ("/" not in name and name not in ("", ".", "..") and "\0" not in name)

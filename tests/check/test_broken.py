@@ -152,7 +152,7 @@ def test_an_entry_that_leaves_the_cache(place: Place) -> None:
     index[key]["file_path"] = "/etc/passwd"
     place.sample.cache.index.write_text(json.dumps(index, indent=2))
     finding = place.one("cache.outside_cache")
-    is_failed(finding, "/etc/passwd", "give cache.dir as the service sees it")
+    is_failed(finding, "/etc/passwd", "set cache.dir_in_index")
     assert finding.details == (key,)
 
 
@@ -164,7 +164,7 @@ def test_index_and_files_that_disagree(place: Place) -> None:
     with longer.open("ab") as file:
         file.write(b"more")
     (cache.directory / f"{'f' * 64}.mp3").write_bytes(b"no entry")
-    is_warning(place.one("cache.dangling"), "1 entry has no file", "remove_dangling")
+    is_warning(place.one("cache.dangling"), "1 entry has no audio file", "remove_dangling")
     is_warning(place.one("cache.orphans"), "1 audio file has no entry", "remove_orphans")
     is_warning(place.one("cache.empty_audio"), "1 audio file is empty", "remove_empty_audio")
     sizes = place.one("cache.sizes")

@@ -209,7 +209,7 @@ def test_leftovers_are_found_in_a_bucket_too(s3: Server) -> None:
         obstore.put(bucket.store, name, b"x")
     store = opened(bucket.url)
     later = time.time() + 100 * 86_400
-    policy = CachePolicy(ttl=10**9, orphan_ttl=7 * 86_400, partial_ttl=86_400)
+    policy = CachePolicy(ttl=10**9, orphan_ttl=7 * 86_400, partial_ttl=86_400, remove_dangling=True)
     with store.locked():
         with store.survey() as survey:
             plan = plan_cache(survey, policy, later)

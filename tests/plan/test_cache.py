@@ -3,12 +3,12 @@
 import pytest
 
 from narration_cleanup.actions import DropEntry, Reason, RemoveEntry, RemoveFile
-from narration_cleanup.model import CacheEntry, StoredFile, Unmatched
+from narration_cleanup.model import CacheEntry, Severity, StoredFile, Unmatched
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
 from tests.plan.surveys import DAY, HOUR, NOW, Survey, entry, stored
 
 WEEK = 7 * DAY
-LEFTOVERS = CachePolicy(orphan_ttl=WEEK, partial_ttl=24 * HOUR)
+LEFTOVERS = CachePolicy(orphan_ttl=WEEK, partial_ttl=24 * HOUR, remove_dangling=True)
 MOMENT = 1e-6
 
 
@@ -74,7 +74,7 @@ def test_a_voice_style_may_have_a_ttl_of_its_own(
 
 
 @pytest.mark.parametrize(
-    "pattern", ["intro-7", "intro-*", "intro-?", "[i]ntro-*", "chapter-*", "eerie*", "*"]
+    "pattern", ["intro-7", "intro-*", "intro-?", "?ntro-*", "chapter-*", "eerie*", "*"]
 )
 def test_keep_pins_by_key_variant_or_voice(pattern: str) -> None:
     old = entry("intro-7", age=90 * DAY, voice="eerie_narrator", variant="chapter-1")
@@ -156,21 +156,74 @@ def test_a_partial_goes_once_older_than_its_hours(age: float, *, goes: bool) -> 
         (LEFTOVERS, entry("k", age=DAY), Reason.DANGLING),
         (LEFTOVERS, entry("k", age=8 * DAY), Reason.EXPIRED),
         (LEFTOVERS, entry("k", age=None), Reason.DANGLING),
-        (CachePolicy(remove_dangling=False), entry("k", age=DAY), None),
-        (CachePolicy(remove_dangling=False), entry("k", age=8 * DAY), Reason.EXPIRED),
-        (CachePolicy(keep=("k",)), entry("k", age=DAY), None),
+        (CachePolicy(), entry("k", age=DAY), None),
+        (CachePolicy(), entry("k", age=8 * DAY), Reason.EXPIRED),
+        (CachePolicy(remove_dangling=True, keep=("k",)), entry("k", age=DAY), None),
+        (CachePolicy(keep=("k",)), entry("k", age=8 * DAY), None),
     ],
 )
-def test_an_entry_without_a_file_is_dropped(
+def test_an_entry_without_a_file_goes_at_its_expiry_or_at_once_if_asked(
     policy: CachePolicy, lost: CacheEntry, reason: Reason | None
 ) -> None:
-    """An expired one goes as expired; each frees nothing, and is counted once."""
+    """An expired one goes as expired; each frees nothing, and is counted once.
+
+    One that is kept is reported.
+    """
     survey = Survey([entry("fresh"), lost], Unmatched(dangling=[(lost, (1, 0, 0))]))
     plan = planned(survey, policy)
     assert reasons(plan) == ({"k": reason} if reason else {})
     kind = RemoveEntry if reason is Reason.EXPIRED else DropEntry
     assert all(isinstance(action, kind) for action in plan.actions)
     assert plan.totals.dangling_count == 1
+    assert plan.fileless == (reason is Reason.EXPIRED)
+    assert plan.leaving_bytes == lost.size_bytes
+    assert [problem.code for problem in plan.problems] == ([] if reason else ["dangling"])
+
+
+@pytest.mark.parametrize(("missing", "dropped"), [(10, 10), (11, 0), (21, 0)])
+def test_nothing_is_dropped_while_most_entries_miss_their_file(missing: int, dropped: int) -> None:
+    """A restore may have brought the index before the audio; what has expired goes all the same."""
+    entries = [entry(f"k{number}", age=DAY) for number in range(21)]
+    entries[0] = entry("k0", age=8 * DAY)
+    found = Unmatched(dangling=[(lost, (0, 0, 0)) for lost in entries[:missing]])
+    plan = planned(Survey(entries, found), CachePolicy(remove_dangling=True))
+    assert plan.by_reason.get(Reason.DANGLING, 0) == max(dropped - 1, 0)
+    assert plan.by_reason[Reason.EXPIRED] == 1
+    assert plan.totals.dangling_count == missing
+    assert [problem.code for problem in plan.problems] == (
+        [] if dropped else ["most_files_missing"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "kept", "gone"),
+    [
+        ("intro[1]", "intro[1]", "intro1"),
+        ("[!a]*", "[!a]b", "b"),
+        ("a**?", "ab", "a"),
+        ("*", "a\nb", None),
+        ("a.c", "a.c", "abc"),
+        ("A*", "Ab", "ab"),
+    ],
+)
+def test_a_pattern_knows_stars_and_question_marks_alone(
+    pattern: str, kept: str, gone: str | None
+) -> None:
+    entries = [entry("kept", age=8 * DAY, variant=kept)]
+    entries += [entry("gone", age=8 * DAY, variant=gone)] if gone is not None else []
+    plan = planned(Survey(entries), CachePolicy(keep=(pattern,)))
+    assert set(reasons(plan)) == ({"gone"} if gone is not None else set())
+    assert list(plan.problems) == []
+
+
+def test_a_pattern_that_matches_nothing_is_named_where_a_plan_is_explained() -> None:
+    """What it matches need not be old, nor have an entry."""
+    survey = Survey([entry("a"), entry("b")], Unmatched(files=[stored("c.mp3", age=DAY)]))
+    policy = CachePolicy(keep=("a", "c", "intro-*"))
+    (problem,) = planned(survey, policy).problems
+    assert (problem.code, problem.severity) == ("keep_matches_nothing", Severity.WARNING)
+    assert "'intro-*'" in problem.message
+    assert list(plan_cache(survey, policy, NOW).problems) == []
 
 
 def test_a_shared_file_goes_only_with_the_last_entry_that_needs_it() -> None:

@@ -83,13 +83,13 @@ def test_dangling_entries_and_shared_files_are_no_way_to_make_room() -> None:
     lost, twin = entry("lost", unused=9 * DAY), entry("twin", unused=8 * DAY, file="other.mp3")
     other, used = entry("other", unused=DAY), entry("used", unused=60.0)
     found = Unmatched(dangling=[(lost, (0, 0, 0))], shared=frozenset({"other.mp3"}))
-    policy = CachePolicy(evict_above=2 * MB, evict_to=1, remove_dangling=False)
+    policy = CachePolicy(evict_above=2 * MB, evict_to=1)
     plan = plan_cache(Survey([lost, twin, other, used], found), policy, NOW, explain=True)
     assert evicted(plan) == ["used"]
     assert plan.held == [
         (key, "its file is shared with an entry that stays") for key in ("twin", "other")
     ]
-    assert [problem.code for problem in plan.problems] == ["over_limit"]
+    assert [problem.code for problem in plan.problems] == ["dangling", "over_limit"]
 
 
 def test_protected_entries_that_keep_it_above_are_said() -> None:
@@ -200,4 +200,4 @@ def test_a_pinned_entry_without_a_file_takes_up_no_room() -> None:
     policy = CachePolicy(evict_above=3 * MB, evict_to=3 * MB, keep=("pinned",))
     plan = plan_cache(Survey([lost, *live], found), policy, NOW)
     assert evicted(plan) == []
-    assert list(plan.problems) == []
+    assert [problem.code for problem in plan.problems] == ["dangling"]

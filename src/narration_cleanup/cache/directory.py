@@ -123,6 +123,18 @@ class Directory:
                 return None
             raise
 
+    def is_also(self, folder: str) -> bool:
+        """Whether this path too leads to the directory, by device and inode. Mounts nothing."""
+        try:
+            status = os.stat(folder)  # stat(2) does not trigger an automount
+        except (OSError, ValueError):
+            return False
+        return (status.st_dev, status.st_ino) == (self.device, self.inode)
+
+    def holds(self, name: str) -> bool:
+        """Whether there is anything of that name."""
+        return self.status(name) is not None
+
     @contextmanager
     def scan(self) -> Iterator[Iterator[os.DirEntry[str]]]:
         """Everything in it, from the beginning.

@@ -3,32 +3,35 @@
 The service writes the index with ``indent=2``. A JSON string holds no raw newline, so a line of
 exactly two spaces, a closing brace and a comma ends a top-level member: such an index is read in
 chunks, whatever its size. An index written in any other form is read whole; both ways give the
-same members. Every part that cannot be a member makes the whole index refused, never shortened.
+same members. Bytes that are not one whole JSON object are refused, never shortened; a member that
+is not understood, or not JSON to the letter, is kept as it is and makes no other member wait.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Annotated, NoReturn
 
 import msgspec
 
+from narration_cleanup.cache.members import (
+    LONGEST_KEY,
+    IndexMember,
+    MalformedEntry,
+    decoded_member,
+    malformed,
+    member_of,
+    value_scanner,
+)
 from narration_cleanup.model import Ref
 
 CHUNK = 1 << 18
 """Bytes read at a time: what becomes of more does not fit a processor's cache, and takes longer."""
 LONGEST_CHUNK = 1 << 24
 """No member's end within this many bytes: not the service's form."""
-LONGEST_KEY = 1 << 16
-"""Keys are 64 hexadecimal digits; one of more than 64 KiB means that the index is damaged."""
-
-LARGEST_FILE = 1 << 50
-"""Bytes; an entry that claims more for its audio is damaged, and sums of such are no numbers."""
-
 Span = tuple[int, ...]
 """(start, end, …) of a member, as its ``Ref`` has it."""
 Read = Callable[[int, int], bytes]
@@ -43,28 +46,6 @@ class UnreadableIndexError(ValueError):
     """The bytes are not an index: empty, torn, or not understood. ``str()`` says which."""
 
 
-class IndexMember(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """One member's value as the service writes it: exactly these seven fields (formats)."""
-
-    narration_id: str
-    file_path: str
-    created_at: str
-    last_accessed: str
-    file_size: Annotated[int, msgspec.Meta(le=LARGEST_FILE)]
-    variant_id: str
-    voice_style: str
-
-
-class Odd(msgspec.Struct, frozen=True, gc=False):
-    """A member that is not of the service's form; it is kept as it is, and ``why`` is told.
-
-    ``file_path`` is its path if it has one, so that its file is not taken for an orphan.
-    """
-
-    why: str
-    file_path: str | None
-
-
 class Members(msgspec.Struct, frozen=True, gc=False):
     """Some members in index order. ``starts`` has one more: where the next member would begin.
 
@@ -73,7 +54,7 @@ class Members(msgspec.Struct, frozen=True, gc=False):
     """
 
     keys: Sequence[str]
-    values: Sequence[IndexMember | Odd]
+    values: Sequence[IndexMember | MalformedEntry]
     starts: Sequence[int]
 
     def ref(self, position: int) -> Ref:
@@ -82,12 +63,14 @@ class Members(msgspec.Struct, frozen=True, gc=False):
         return self.starts[position], self.starts[position + 1], digest
 
 
-def digest_of(key: str, value: IndexMember | Odd) -> int:
+def digest_of(key: str, value: IndexMember | MalformedEntry) -> int:
     """A 64-bit hash of a member's key and values, valid within this process."""
     return hash((key, value))
 
 
 _decode_chunk = msgspec.json.Decoder(dict[str, IndexMember]).decode
+_decode_raw_chunk = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_NOT_DECODED = (ValueError, RecursionError)  # msgspec's errors are ValueErrors
 
 
 def members(read: Read, size: int) -> Iterator[Members]:
@@ -142,15 +125,29 @@ def _chunk(text: bytes, at: int, end: int) -> Members:
     each ends in the service's form; with no fewer keys, none stands twice. Else it is scanned.
     """
     ends = [at + found.end() for found in _find_ends(text)]
-    try:
-        decoded = _decode_chunk(b"{%b}" % text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        decoded = {}
+    decoded = _decoded(b"{%b}" % text)
     is_plain = len(decoded) == len(ends) + 1 == text.count(b"}")
     if not is_plain or max(map(len, decoded)) > LONGEST_KEY:
-        odd = _scanned(b"{%b}" % text, at - 1)
-        return Members(odd.keys, odd.values, [at, *odd.starts[1:-1], end])
+        scanned = _scanned(b"{%b}" % text, at - 1)
+        return Members(scanned.keys, scanned.values, [at, *scanned.starts[1:-1], end])
     return Members(list(decoded), list(decoded.values()), [at, *ends, end])
+
+
+def _decoded(text: bytes) -> Mapping[str, IndexMember | MalformedEntry]:
+    """The members of ``text`` by key; none where it has to be scanned."""
+    try:
+        return _decode_chunk(text)
+    except _NOT_DECODED:
+        pass
+    faults: list[str] = []
+    scan = value_scanner(faults)
+    try:
+        return {
+            key: decoded_member(key, bytes(raw), scan, faults)
+            for key, raw in _decode_raw_chunk(text).items()
+        }
+    except _NOT_DECODED:
+        return {}
 
 
 def _members_of_whole(read: Read, size: int, after: int = 0) -> Iterator[Members]:
@@ -161,14 +158,6 @@ def _members_of_whole(read: Read, size: int, after: int = 0) -> Iterator[Members
     if first < len(batch.keys):
         starts = [after or batch.starts[first], *batch.starts[first + 1 :]]
         yield Members(batch.keys[first:], batch.values[first:], starts)
-
-
-def _reject_constant(name: str) -> NoReturn:
-    raise UnreadableIndexError(f"{name} is not JSON")
-
-
-_scanner = json.JSONDecoder(parse_constant=_reject_constant)
-_scan_value = _scanner.raw_decode
 
 
 def _scanned(raw: bytes, offset: int) -> Members:
@@ -191,10 +180,12 @@ def _scanned(raw: bytes, offset: int) -> Members:
     return Members(keys, values, _byte_offsets(text, spans, offset))
 
 
-def _scan(text: str) -> tuple[list[str], list[IndexMember | Odd], list[int]]:
+def _scan(text: str) -> tuple[list[str], list[IndexMember | MalformedEntry], list[int]]:
     """Keys, values, and the members' starts (see ``Members``) as character offsets."""
     keys: list[str] = []
-    values: list[IndexMember | Odd] = []
+    values: list[IndexMember | MalformedEntry] = []
+    faults: list[str] = []
+    scan_value = value_scanner(faults)
     at = _skip(text, 0)
     if text.startswith("\ufeff"):
         raise UnreadableIndexError("it begins with a byte order mark, which JSON does not allow")
@@ -205,14 +196,16 @@ def _scan(text: str) -> tuple[list[str], list[IndexMember | Odd], list[int]]:
     while text[at] != "}":
         if text[at] != '"':
             raise UnreadableIndexError(f"a name was expected at character {at}")
-        key, at = _scan_value(text, at)
+        name, at = scan_value(text, at)
+        key = str(name)
         at = _skip(text, at)
         if text[at] != ":":
             raise UnreadableIndexError(f"a colon was expected at character {at}")
-        value, end = _scan_value(text, _skip(text, at + 1))
-        _check_text(key, value)
+        start = _skip(text, at + 1)
+        value, end = scan_value(text, start)
         keys.append(key)
-        values.append(_typed(value))
+        values.append(member_of(key, value, text[start:end].encode(), faults))
+        faults.clear()
         at = _skip(text, end)
         starts.append(end)
         if text[at] == ",":
@@ -224,6 +217,12 @@ def _scan(text: str) -> tuple[list[str], list[IndexMember | Odd], list[int]]:
             raise UnreadableIndexError(f"a comma was expected at character {at}")
     if _skip(text, at + 1) != len(text):
         raise UnreadableIndexError(f"something follows its end at character {at + 1}")
+    if len(set(keys)) < len(keys):
+        count = Counter(keys)
+        values = [
+            value if count[key] == 1 else malformed("its key occurs twice", value)
+            for key, value in zip(keys, values, strict=True)
+        ]
     return keys, values, starts
 
 
@@ -231,23 +230,6 @@ def _skip(text: str, at: int) -> int:
     while at < len(text) and text[at] in _WHITESPACE:
         at += 1
     return at
-
-
-def _check_text(key: str, value: object) -> None:
-    if len(key) > LONGEST_KEY:
-        raise UnreadableIndexError(f"a key of {len(key)} characters stands in it")
-    try:
-        msgspec.json.encode((key, value))
-    except (UnicodeEncodeError, ValueError, OverflowError, msgspec.MsgspecError):
-        raise UnreadableIndexError("it holds a lone surrogate or a number without end") from None
-
-
-def _typed(value: object) -> IndexMember | Odd:
-    try:
-        return msgspec.convert(value, IndexMember)
-    except msgspec.ValidationError as error:
-        path = value.get("file_path") if isinstance(value, dict) else None
-        return Odd(str(error), path if isinstance(path, str) else None)
 
 
 def _byte_offsets(text: str, positions: list[int], offset: int) -> list[int]:

@@ -53,6 +53,7 @@ class IndexedDirectory(LocalCache):
         index_name: str,
         audio_suffixes: tuple[str, ...],
         read_time: ReadTime,
+        dir_in_index: Sequence[str] = (),
     ) -> None:
         """Raises ``ConfigError`` where ``path`` is no narration cache."""
         super().__init__(path)
@@ -60,7 +61,7 @@ class IndexedDirectory(LocalCache):
         self._suffixes = audio_suffixes
         self._read_time = read_time
         self._staging = Staging(self._directory, self._own)
-        self._places = Places(self._directory, audio_suffixes)
+        self._places = Places(self._directory, audio_suffixes, dir_in_index)
         self._version: Version = (0, 0, 0, 0)
         self._members_end = 0
         self._index_read_ns = 0

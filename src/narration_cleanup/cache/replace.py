@@ -17,8 +17,9 @@ from functools import partial
 from narration_cleanup.beside import Beside
 from narration_cleanup.cache import DropReport, index
 from narration_cleanup.cache.directory import Directory
-from narration_cleanup.cache.index import IndexMember, Odd, Span, UnreadableIndexError
+from narration_cleanup.cache.index import Span, UnreadableIndexError
 from narration_cleanup.cache.index_file import IndexFile, Version, foreign_index, version_of
+from narration_cleanup.cache.members import IndexMember, MalformedEntry
 from narration_cleanup.cache.own_folder import INDEX_FILE_NAME, OwnFolder
 from narration_cleanup.cache.places import Places
 from narration_cleanup.cache.service_lock import index_lock
@@ -168,8 +169,8 @@ class Replacement:
                     spans.append((members.starts[position], members.starts[position + 1]))
         return spans, end
 
-    def _is_gone(self, value: IndexMember | Odd) -> bool:
-        if isinstance(value, Odd):
+    def _is_gone(self, value: IndexMember | MalformedEntry) -> bool:
+        if isinstance(value, MalformedEntry):
             return False
         name = self._places.name_of(value.file_path)
         return name is not None and self._directory.status(name) is None

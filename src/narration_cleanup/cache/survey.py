@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import nlargest
 from itertools import compress
 from typing import Protocol
 
 from narration_cleanup.beside import Beside
 from narration_cleanup.cache import index
-from narration_cleanup.cache.index import IndexMember, Members, Odd, UnreadableIndexError
-from narration_cleanup.cache.places import Places
+from narration_cleanup.cache.index import Members, UnreadableIndexError
+from narration_cleanup.cache.members import IndexMember, MalformedEntry
+from narration_cleanup.cache.places import Places, folder_of, with_slashes
 from narration_cleanup.cache.reconcile import Cells, Differences, Seen, rounds
-from narration_cleanup.errors import IndexChangedError
+from narration_cleanup.cache.spellings import other_spellings
+from narration_cleanup.errors import HalfError, IndexChangedError
 from narration_cleanup.escape import shown
 from narration_cleanup.model import (
     CacheEntry,
@@ -23,8 +28,13 @@ from narration_cleanup.model import (
     Span,
     StoredFile,
     Unmatched,
+    is_most,
 )
 from narration_cleanup.problems import Problems
+
+NEWEST = 200
+NEARLY_ALL = 0.95
+"""Of the newest 200 entries."""
 
 ReadTime = Callable[[str], float | None]
 """A time as the service writes it -> an instant; ``None`` where it cannot be read."""
@@ -109,6 +119,11 @@ class IndexSurvey:
         self._read_time = read_time
         self._places = places
         self._claimed = Cells()
+        self._undetermined = False
+        self._not_understood = 0
+        self._outside = Problems()
+        self._spellings: dict[str, str] = {}
+        self._example = ""
         self._passes = 0
         self._seen: Seen | None = None
         self._look = Beside(files.look, fork=fork)
@@ -138,30 +153,51 @@ class IndexSurvey:
         first_pass = not self._passes
         self._passes += 1
         problems = self.problems if first_pass else Problems()
+        total = 0
         try:
             for members in index.members(self._index.read, self._index.size):
                 batch = self._batch(members, problems, last_used, staying)
                 if first_pass:
                     self._claimed.add(batch.names)
                     self.members_end = members.starts[-1]
+                    total += len(members.keys)
                 yield batch
         except UnreadableIndexError as error:
             raise IndexChangedError(str(error), self._index.size) from None
         self._index.check_unchanged()
+        if first_pass:
+            self._refuse_other_format(total)
+            self.problems.extend(self._outside_problems(total))
 
     def unmatched(self) -> Unmatched:
-        """Files without an entry, entries without a file, files of several entries; all exact."""
+        """Files without an entry, entries without a file, files of several entries; all exact.
+
+        While the file of one member is not known, it may be any: then no file counts as one
+        without an entry, and no partial one as left.
+        """
         files: list[StoredFile] = []
         dangling: list[tuple[CacheEntry, Ref]] = []
         shared: set[str] = set()
         needed: set[str] = set()
+        unlisted: set[str] = set()
         for wanted in rounds(self._claimed, self.seen.audio):
             differences = Differences(self._names(wanted, needed), self._files.names(wanted))
             shared |= differences.shared
-            files.extend(self._files.stored(differences.without_entry))
-            dangling.extend(self._dangling(differences.without_file))
-        partials = list(self._files.stored(self.seen.partials))
-        return Unmatched(files, dangling, frozenset(shared), partials, frozenset(needed & shared))
+            if not self._undetermined:
+                files.extend(self._files.stored(differences.without_entry))
+            missing = self._files.missing(differences.without_file)
+            dangling.extend(self._dangling(missing))
+            unlisted |= differences.without_file - missing
+        if unlisted:
+            self._spellings = other_spellings(unlisted, self._files.names)
+            spelled = set(self._spellings.values())
+            files = [file for file in files if file.name not in spelled]
+            named = Counter(self._names(spelled.__contains__, needed))
+            shared.update(name for name, count in named.items() if count > 1)
+        partials = self._files.stored([] if self._undetermined else self.seen.partials)
+        return Unmatched(
+            files, dangling, frozenset(shared), list(partials), frozenset(needed & shared)
+        )
 
     def close(self) -> None:
         """Stop looking."""
@@ -175,8 +211,7 @@ class IndexSurvey:
                 if wanted(name):
                     yield name
 
-    def _dangling(self, names: set[str]) -> Iterator[tuple[CacheEntry, Ref]]:
-        missing = self._files.missing(names)
+    def _dangling(self, missing: set[str]) -> Iterator[tuple[CacheEntry, Ref]]:
         if not missing:
             return
         for batch in self.batches():
@@ -188,13 +223,13 @@ class IndexSurvey:
         self, members: Members, problems: Problems, last_used: bool, staying: Span | None
     ) -> Batch:
         batch = self._plain_batch(members, last_used, staying)
-        return batch or self._batch_with_oddities(members, problems, last_used)
+        return batch or self._mixed_batch(members, problems, last_used)
 
     def _plain_batch(self, members: Members, last_used: bool, staying: Span | None) -> Batch | None:
         """The batch where every member is as the service writes it: by columns, which is quick."""
         values = [value for value in members.values if isinstance(value, IndexMember)]
         found = self._places.names_of([value.file_path for value in values])
-        names = [name for name in found if name is not None]
+        names = [self._spellings.get(name, name) for name in found if name is not None]
         read_time = self._read_time
         read = [read_time(value.created_at) for value in values]
         created = [instant for instant in read if instant is not None]
@@ -216,40 +251,86 @@ class IndexSurvey:
             )
         return Batch(members, positions, entries, names, counted=counted)
 
-    def _batch_with_oddities(self, members: Members, problems: Problems, last_used: bool) -> Batch:
+    def _mixed_batch(self, members: Members, problems: Problems, last_used: bool) -> Batch:
+        """The batch where some members cannot be judged: those are kept, and reported."""
         positions: list[int] = []
         entries: list[CacheEntry] = []
         names: list[str] = []
         needed: list[str] = []
         read_time, name_of = self._read_time, self._places.name_of
+        first_pass = problems is self.problems
         for position, (key, value) in enumerate(zip(members.keys, members.values, strict=True)):
-            if isinstance(value, Odd):
-                problems.add(_odd(key, value))
-                names.extend(self._claims(key, value.file_path))
-                if value.file_path is not None and (name := name_of(value.file_path)):
-                    needed.append(name)
-                continue
-            name = name_of(value.file_path)
-            if name is None:
-                problems.add(_outside(key, value))
-                names.extend(self._claims(key, value.file_path))
-                continue
-            created_at = read_time(value.created_at)
-            if created_at is None:
-                problems.add(_unreadable_time(key, value))
-            used_at = read_time(value.last_accessed) if last_used else None
-            entries.append(_entry(key, name, value, created_at, used_at))
-            positions.append(position)
-            names.append(name)
+            name = None if value.file_path is None else name_of(value.file_path)
+            name = name and self._spellings.get(name, name)
+            if isinstance(value, MalformedEntry) or name is None:
+                claims = self._claims(value.file_path) if name is None else [name]
+                self._undetermined |= not claims
+                names.extend(claims)
+                needed.extend(claims)
+                problem = _unjudged(key, value, is_determined=bool(claims))
+                if first_pass and not isinstance(value, MalformedEntry):
+                    self._outside.add(problem)
+                    continue
+            else:
+                created_at = read_time(value.created_at)
+                used_at = read_time(value.last_accessed) if last_used else None
+                entries.append(_entry(key, name, value, created_at, used_at))
+                positions.append(position)
+                names.append(name)
+                if created_at is not None:
+                    continue
+                problem = _unreadable_time(key, value)
+            problems.add(problem)
+            if first_pass:
+                self._not_understood += 1
+                if not self._example:
+                    why = value.why if isinstance(value, MalformedEntry) else "it has no time"
+                    self._example = f"'{shown(key, most=80)}': {shown(why)}"
         # They stay, and count as entries; what they say of their size is not believed.
         unjudged = Figures([0] * (len(members.values) - len(entries)))
         return Batch(members, positions, entries, names, needed, unjudged)
 
-    def _claims(self, key: str, file_path: str | None) -> list[str]:
-        """Names here that an entry which cannot be judged may mean: they are no orphans."""
-        named = [] if file_path is None else [file_path.rpartition("/")[2]]
-        names = named + [key + suffix for suffix in self._suffixes]
-        return [name for name in names if "/" not in name and "\0" not in name]
+    def _claims(self, file_path: str | None) -> list[str]:
+        """Names here that a path elsewhere may mean; none where that cannot be determined."""
+        if file_path is None:
+            return []
+        names = {path.rpartition("/")[2] for path in (file_path, with_slashes(file_path))}
+        return [name for name in names if name.endswith(self._suffixes) and "\0" not in name]
+
+    def _outside_problems(self, total: int) -> Problems:
+        """Those of entries elsewhere; a single one where that is this folder by another name."""
+        if not total or len(self._outside) < NEARLY_ALL * min(NEWEST, total):
+            return self._outside
+        named = [(folder_of(path), name) for path, name in self._newest()]
+        (folder, count), *_ = Counter(folder for folder, _ in named).most_common(1)
+        files = {name for other, name in named if other == folder}
+        here = len(files) - len(self._files.missing(files))
+        if not folder or count < NEARLY_ALL * len(named) or 2 * here <= len(files):
+            return self._outside
+        return Problems([_other_name(folder, len(self._outside))])
+
+    def _newest(self) -> list[tuple[str, str]]:
+        """The paths of the newest entries, and the last parts of them as names."""
+        read_time = self._read_time
+        dated = (
+            (read_time(value.created_at) or 0.0, value.file_path)
+            for members in index.members(self._index.read, self._index.size)
+            for value in members.values
+            if isinstance(value, IndexMember)
+        )
+        paths = [path for _, path in nlargest(NEWEST, dated)]
+        return [(path, (self._claims(path) or [""])[0]) for path in paths]
+
+    def _refuse_other_format(self, total: int) -> None:
+        """Raise ``HalfError`` where most members are not understood, or all of them."""
+        count = self._not_understood
+        if count and (count == total or is_most(count, total)):
+            raise HalfError(
+                "index_format",
+                f"{count} of {total} members of the index are not understood ({self._example}): "
+                "the service may have changed its format. Nothing is removed; look for a newer "
+                "version of narration-cleanup",
+            )
 
 
 def _entry(
@@ -264,23 +345,26 @@ def _figures(values: Sequence[IndexMember], created: Sequence[float]) -> Figures
     return Figures(sizes, created, [value.voice_style for value in values])
 
 
-def _odd(key: str, value: Odd) -> Problem:
-    return Problem(
-        Half.CACHE,
-        "odd_entry",
-        f"kept as it is: not an entry as the service writes it ({shown(value.why)}); the service "
-        "itself may start with an empty cache on it",
-        key,
-    )
+def _unjudged(key: str, value: IndexMember | MalformedEntry, *, is_determined: bool) -> Problem:
+    if isinstance(value, MalformedEntry):
+        code, why = "malformed_entry", f"kept as it is: {shown(value.why)}"
+    else:
+        path = shown(value.file_path)
+        code = "outside_cache"
+        why = f"kept: its file_path '{path}' is no audio file inside the cache directory"
+    if not is_determined:
+        why += "; while its file is unknown, no audio counts as an orphan"
+    return Problem(Half.CACHE, code, why, shown(key))
 
 
-def _outside(key: str, value: IndexMember) -> Problem:
+def _other_name(folder: str, count: int) -> Problem:
+    value = json.dumps(folder, ensure_ascii=False)
     return Problem(
         Half.CACHE,
-        "outside_cache",
-        f"kept: its file_path '{shown(value.file_path)}' is no audio file inside the cache "
-        "directory",
-        key,
+        "dir_in_index",
+        f"nearly all of the newest entries name the folder '{shown(folder)}', and their files are "
+        f"in cache.dir: if it is the same folder, set cache.dir_in_index = [{shown(value)}] "
+        f"(NARRATION_CACHE_DIR_IN_INDEX={shown(folder)}); until then {count} entries are kept",
     )
 
 

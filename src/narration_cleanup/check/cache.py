@@ -103,7 +103,7 @@ def _check_store(
     store: CacheStore, local: Path | None, settings: Settings, now: float
 ) -> Iterator[Finding]:
     policies = cache_policy(settings.cache), request_policy(settings.requests)
-    plans = survey_and_plan(Halves(store, None), policies, now, NoProgress())
+    plans = survey_and_plan(Halves(store, None), policies, now, NoProgress(), explain=True)
     yield from findings_of(plans.problems, "cache")
     if plans.cache is None:
         return
@@ -167,10 +167,6 @@ def _size(plan: CachePlan, settings: CacheSettings) -> Finding:
 def _agreement(plan: CachePlan, store: CacheStore, local: Path | None) -> Iterator[Finding]:
     """Where index and files disagree. A run puts most of it right by itself."""
     totals = plan.totals
-    run = "a run drops these entries" if store.has_index else ""
-    if totals.dangling_count:
-        message = f"{count(totals.dangling_count, 'entry has', 'entries have')} no file"
-        yield warning("cache.dangling", message, f"{run}, unless cache.remove_dangling is off")
     if totals.orphan_count:
         message = f"{count(totals.orphan_count, 'audio file has', 'audio files have')} no entry"
         remedy = "a run removes those older than the TTL, unless cache.remove_orphans is off"

@@ -10,13 +10,20 @@ from narration_cleanup.model import Problem, Severity
 SHOWN = 3
 
 _REMEDIES = {
-    "odd_entry": "correct or remove these entries in the index while the service is stopped",
-    "outside_cache": "if all entries say so, the service uses another path for the same folder: "
-    "give cache.dir as the service sees it; one alone was not written by the service",
+    "malformed_entry": "correct or remove these entries in the index while the service is stopped",
+    "outside_cache": "if the service uses another path for the same folder, set "
+    "cache.dir_in_index; one alone was not written by the service",
+    "dir_in_index": "set it in the configuration file or the environment, as the message has it",
+    "index_format": "look for a version of narration-cleanup that knows the service's format",
     "unreadable_time": "correct these times, or set how they are written "
     "(requests.time_format, cleanup.timezone)",
     "created_in_future": "correct the machine's clock, or set cleanup.timezone to the zone that "
     "the service writes its times in",
+    "dangling": "nothing: the service makes such audio anew when it is asked for it; "
+    "cache.remove_dangling drops these entries at once",
+    "most_files_missing": "finish the restore, or set cache.dir to the folder that "
+    "the service writes to",
+    "keep_matches_nothing": "correct cache.keep, or remove the pattern from it",
     "over_limit": "raise the limit, or keep less (cache.keep)",
     "unknown_status": "map it with requests.statuses, if requests in that state can be abandoned",
     "index_unreadable": "if the service is not writing it, restore it from a backup",

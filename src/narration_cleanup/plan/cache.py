@@ -18,8 +18,10 @@ from narration_cleanup.model import (
     EntryBatch,
     Half,
     Problem,
+    Severity,
     StoredFile,
     Unmatched,
+    is_most,
 )
 from narration_cleanup.plan.eviction import plan_evictions
 from narration_cleanup.plan.policy import HOUR, CachePolicy
@@ -55,6 +57,8 @@ def plan_cache(
     _plan_orphans(plan, unmatched.files, rules)
     _plan_partials(plan, unmatched.partials, rules)
     plan_evictions(plan, survey, rules, dangling)
+    if explain:
+        plan.problems.extend(map(_matches_nothing, rules.unused_patterns()))
     return plan
 
 
@@ -92,8 +96,11 @@ def _plan_batch(plan: CachePlan, batch: EntryBatch, rules: Rules) -> set[int]:
     latest = rules.latest
     for entry in [entry for entry in entries if (entry.created_at or 0.0) > latest]:
         plan.problems.add(_future(entry))
-    for key, why in _living_longer(entries, rules) if plan.explain else ():
-        plan.hold(key, why)
+    if plan.explain:
+        for key, why in _living_longer(entries, rules):
+            plan.hold(key, why)
+        for entry in entries:
+            rules.note_matches(entry.key, entry.variant_id, entry.voice_style)
     return going
 
 
@@ -117,28 +124,38 @@ def _needed_by_who_stays(
 def _plan_dangling(
     plan: CachePlan, unmatched: Unmatched, rules: Rules
 ) -> tuple[frozenset[str], set[str]]:
-    """Their keys, and the files that are missing of the entries that go anyway."""
-    keys = []
+    """The keys of entries without a file, and the missing files of those that go as expired.
+
+    A missing file does not condemn its entry: a restore may be under way, and the service drops
+    such an entry itself when it is asked for it. So it is reported, and goes when it expires.
+    """
+    dangling = list(unmatched.dangling)
+    totals = plan.totals
+    totals.dangling_count = len(dangling)
+    most_missing = is_most(len(dangling), totals.entry_count)
+    drops = rules.policy.remove_dangling and not most_missing
     missing = set()
-    for entry, ref in unmatched.dangling:
-        plan.totals.dangling_count += 1
-        keys.append(entry.key)
-        verdict = rules.verdict(entry)
-        goes = verdict is not None and not rules.held_by(entry)
-        if not goes:  # else it is counted among those already
-            plan.leaving_bytes += entry.size_bytes
-        if verdict is not None:
-            plan.fileless += goes
+    kept = 0
+    for entry, ref in dangling:
+        rule = rules.held_by(entry)
+        expired = rules.verdict(entry) is not None
+        if expired and rule is None:  # planned already, and counted as leaving
+            plan.fileless += 1
             missing.add(entry.file)
             continue
-        if not rules.policy.remove_dangling:
+        plan.leaving_bytes += entry.size_bytes
+        if drops and rule is None:
+            detail = "its file is gone"
+            plan.add(DropEntry(entry.key, entry.file, Reason.DANGLING, detail, ref), 0)
             continue
-        if rule := rules.held_by(entry):
+        kept += 1
+        if drops and rule is not None and not expired:
             plan.hold(entry.key, rule)
-            continue
-        detail = "its file is gone"
-        plan.add(DropEntry(entry.key, entry.file, Reason.DANGLING, detail, ref), 0)
-    return frozenset(keys), missing
+    if most_missing:
+        plan.problems.add(_most_missing(len(dangling), totals.entry_count))
+    elif kept:
+        plan.problems.add(_dangling(kept))
+    return frozenset(entry.key for entry, _ in dangling), missing
 
 
 def _count_each_file_once(plan: CachePlan, missing: set[str], shared: frozenset[str]) -> None:
@@ -161,9 +178,11 @@ def _plan_orphans(plan: CachePlan, files: Iterable[StoredFile], rules: Rules) ->
         plan.totals.orphan_count += 1
         plan.totals.orphan_size_bytes += file.size_bytes
         verdict = rules.verdict_on_orphan(file)
+        names = file.name, file.name.rpartition(".")[0]
+        rules.note_matches(*names)
         if verdict is None:
             continue
-        if rule := rules.kept(file.name, file.name.rpartition(".")[0]):
+        if rule := rules.kept(*names):
             plan.hold(file.name, rule)
             continue
         reason, detail = verdict
@@ -180,6 +199,34 @@ def _plan_partials(plan: CachePlan, files: Iterable[StoredFile], rules: Rules) -
         detail = f"left half-written, {age_past(age, ttl, DAYS)} old, limit {ttl / HOUR:g} h"
         action = RemoveFile(file.name, file.size_bytes, Reason.PARTIAL, detail, file.ref)
         plan.add(action, file.size_bytes)
+
+
+def _most_missing(count: int, total: int) -> Problem:
+    return Problem(
+        Half.CACHE,
+        "most_files_missing",
+        f"{count} of {total} entries have no audio file, and are kept until they expire: is a "
+        "restore under way, or is cache.dir another folder than the one the service writes to?",
+    )
+
+
+def _dangling(count: int) -> Problem:
+    entries = "1 entry has" if count == 1 else f"{count} entries have"
+    return Problem(
+        Half.CACHE,
+        "dangling",
+        f"{entries} no audio file: kept, until expired or dropped by the service",
+        severity=Severity.WARNING,
+    )
+
+
+def _matches_nothing(pattern: str) -> Problem:
+    return Problem(
+        Half.CACHE,
+        "keep_matches_nothing",
+        f"the pattern '{pattern}' of cache.keep matches nothing that was looked at",
+        severity=Severity.WARNING,
+    )
 
 
 def _future(entry: CacheEntry) -> Problem:

@@ -26,7 +26,7 @@ class CachePolicy:
     min_free: int | None = None
     orphan_ttl: float | None = None
     partial_ttl: float | None = None
-    remove_dangling: bool = True
+    remove_dangling: bool = False
     remove_empty: bool = True
 
 

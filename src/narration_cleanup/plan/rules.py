@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
+import re
+from collections.abc import Callable, Mapping, Sequence
 
 from narration_cleanup.actions import Reason
 from narration_cleanup.model import CacheEntry, Span, StoredFile
@@ -16,6 +16,12 @@ from narration_cleanup.plan.policy import (
 )
 from narration_cleanup.plan.types import Verdict
 from narration_cleanup.plan.wording import DAYS, age_past
+
+
+def pattern_matcher(pattern: str) -> Callable[[str], object]:
+    """Whether a whole name matches: ``*`` is any text, ``?`` any character, all else itself."""
+    parts = (".*" if part == "*" else "." if part == "?" else re.escape(part) for part in pattern)
+    return re.compile(re.sub(r"(\.\*)+", ".*", "".join(parts)), re.DOTALL).fullmatch
 
 
 class Rules:
@@ -33,6 +39,8 @@ class Rules:
         shortest = min([policy.ttl, *policy.ttl_by_voice_style.values()])
         self.earliest_cutoff = now - shortest
         self.latest = now + FUTURE_TOLERANCE
+        self._keep = [(pattern, pattern_matcher(pattern)) for pattern in policy.keep]
+        self._unused = dict(self._keep)
 
     @property
     def staying(self) -> Span | None:
@@ -86,10 +94,20 @@ class Rules:
 
     def kept(self, *names: str) -> str | None:
         """The pattern of ``keep`` that one of ``names`` matches, as a reason."""
-        for pattern in self.policy.keep:
-            if any(fnmatchcase(name, pattern) for name in names):
+        for pattern, matches in self._keep:
+            if any(map(matches, names)):
                 return f"kept by {pattern}"
         return None
+
+    def note_matches(self, *names: str) -> None:
+        """Take note of the patterns of ``keep`` that match one of ``names``."""
+        for pattern, matches in list(self._unused.items()):
+            if any(map(matches, names)):
+                del self._unused[pattern]
+
+    def unused_patterns(self) -> list[str]:
+        """The patterns of ``keep`` that have matched nothing that was noted."""
+        return list(self._unused)
 
     def longer_life(self, entry: CacheEntry) -> str | None:
         """Says so where only its voice style's own TTL keeps ``entry``."""

@@ -19,7 +19,7 @@ Verdict = tuple[Reason, str]
 class CachePlan:
     """What to do in the cache, how the cache stands, and what was in the way.
 
-    ``fileless`` counts removals whose file is gone already.
+    ``fileless`` counts removals whose file is missing already.
     ``leaving_bytes`` is the stated size of the entries that go or are dangling. ``held`` says
     which rule kept something that would have gone (key, rule), where ``explain`` asks for it.
     ``staying`` are the totals of the entries that neither their age nor their emptiness removes.

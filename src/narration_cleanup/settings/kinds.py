@@ -162,12 +162,23 @@ def _comma_list(source: str) -> list[str]:
     return [part for part in (part.strip() for part in source.split(",")) if part]
 
 
+def _unquoted_list(source: str) -> list[str]:
+    return [_unquoted(part) for part in _comma_list(_unquoted(source.strip()))]
+
+
+def _unquoted(text: str) -> str:
+    """Without the quotes around it, which some readers of environment files leave in a value."""
+    quote = text[:1]
+    is_quoted = len(text) > 1 and quote in ("'", '"') and text.endswith(quote)
+    return text[1:-1] if is_quoted and quote not in text[1:-1] else text
+
+
 def names(
     expected: str,
     item: Callable[[str], str] = text_of,
-    split: Callable[[str], object] = _comma_list,
+    split: Callable[[str], object] = _unquoted_list,
 ) -> Kind[tuple[str, ...]]:
-    """A list of text; as text, split at commas unless `split` says otherwise."""
+    """A list of text; as text, split at commas and without quotes unless `split` says otherwise."""
 
     def parse(raw: object) -> tuple[str, ...]:
         if not isinstance(raw, (list, tuple)):

@@ -74,6 +74,11 @@ class CacheSettings:
         "cache_index.json",
         help='The index file in the cache; "none" for a cache that has no index.',
     )
+    dir_in_index: tuple[str, ...] = setting(
+        kinds.names('a list of folders, such as "/app/cache/narration"'),
+        (),
+        help="Other names of the cache directory in the index: a container's or a share's path.",
+    )
     age_from: AgeFrom = setting(
         kinds.choice("mtime", "atime"),
         "mtime",
@@ -108,7 +113,9 @@ class CacheSettings:
         kinds.switch(), True, help="Remove audio without an index entry, once older than the TTL."
     )
     remove_dangling: bool = setting(
-        kinds.switch(), True, help="Drop index entries whose audio file is missing."
+        kinds.switch(),
+        False,
+        help="Drop index entries whose audio file is missing at once, not only when they expire.",
     )
     partial_hours: float = setting(
         kinds.number("a number of hours, 0 for off", least=0, most=_HOURS),

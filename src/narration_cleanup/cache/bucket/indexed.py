@@ -25,7 +25,8 @@ from narration_cleanup.cache.bucket.index_object import IndexObject, missing_ind
 from narration_cleanup.cache.bucket.objects import Objects, ref_of
 from narration_cleanup.cache.bucket.place import Place, etag_of
 from narration_cleanup.cache.bucket.removing import ABSENT, CHANGED, Remover
-from narration_cleanup.cache.index import IndexMember, UnreadableIndexError
+from narration_cleanup.cache.index import UnreadableIndexError
+from narration_cleanup.cache.members import IndexMember
 from narration_cleanup.cache.places import Places
 from narration_cleanup.cache.survey import IndexSurvey, ReadTime
 from narration_cleanup.errors import ConfigError, HalfError
@@ -50,14 +51,20 @@ class IndexedBucket:
     has_index = True
 
     def __init__(
-        self, url: str, *, index_name: str, audio_suffixes: tuple[str, ...], read_time: ReadTime
+        self,
+        url: str,
+        *,
+        index_name: str,
+        audio_suffixes: tuple[str, ...],
+        read_time: ReadTime,
+        dir_in_index: Sequence[str] = (),
     ) -> None:
         """Raises ``ConfigError`` where ``url`` is not ``s3://bucket/prefix``. Asks nothing yet."""
         self._place = Place(url)
         self._index_name = index_name
         self._suffixes = audio_suffixes
         self._read_time = read_time
-        self._places = Places(self._place, audio_suffixes)
+        self._places = Places(self._place, audio_suffixes, dir_in_index)
         self._objects = Objects(self._place, audio_suffixes, index_name)
         self._remover = Remover(self._place, self._objects)
         self._surveyed: IndexObject | None = None

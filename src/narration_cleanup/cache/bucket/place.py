@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 
@@ -53,12 +54,29 @@ class Place:
         self._prefix = "/".join(parts)
         self.location = shown("/".join(["s3:/", bucket, *parts]))
         self.store = self._open()
+        self._with_backslash: frozenset[str] | None = None
         self._gone: tuple[HalfError, Deadline] | None = None
 
     def names(self) -> tuple[str, str]:
         """The paths by which an index may name this place, as if they were a directory's."""
         path = "/".join([self._bucket, self._prefix]).rstrip("/")
         return f"/{path}", f"s3://{path}"
+
+    def is_also(self, folder: str) -> bool:
+        """Never: a bucket has no other path than its own."""
+        return False
+
+    def holds(self, name: str) -> bool:
+        """Whether there is an object of that name, which has a backslash in it.
+
+        All such are listed once: a question for each entry would take hours.
+        """
+        if self._with_backslash is None:
+            with self.told():
+                pages = obstore.list(self.store, chunk_size=PAGE)
+                found = (meta["path"] for page in pages for meta in page)
+                self._with_backslash = frozenset(name for name in found if "\\" in name)
+        return name in self._with_backslash
 
     def _open(self) -> S3Store:
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
