@@ -13,10 +13,14 @@ import pytest
 
 from narration_cleanup.actions import CancelRequest, Outcome
 from narration_cleanup.errors import HalfError
+from narration_cleanup.job import recover
+from narration_cleanup.model import Half
+from narration_cleanup.opening import Halves
 from narration_cleanup.plan import RequestPolicy, plan_requests
 from narration_cleanup.requests.faults import explained
+from narration_cleanup.result import Result
 from tests.requests.service import NOW, cancels, names, service, store_of
-from tests.samples import make_requests, tree_digest
+from tests.samples import make_requests, read_requests, tree_digest
 
 
 def not_a_database(path: Path) -> None:
@@ -108,10 +112,11 @@ def test_any_flipped_byte_ends_in_an_answer_or_one_line(tmp_path: Path, place: i
     assert names(tmp_path) <= {"requests.db"}
 
 
-def test_a_crash_in_the_middle_of_a_commit_is_not_repaired(tmp_path: Path) -> None:
-    """A hot rollback journal: rolling it back is the service's."""
+def test_a_crash_in_the_middle_of_a_commit_is_rolled_back_by_a_run_alone(tmp_path: Path) -> None:
+    """A hot rollback journal: looking reports it and changes nothing."""
     path = tmp_path / "requests.db"
     make_requests(path)
+    rows = read_requests(path)
     with service(path) as live:
         live.execute("PRAGMA cache_size=1")
         live.execute("PRAGMA cache_spill=1")
@@ -121,10 +126,31 @@ def test_a_crash_in_the_middle_of_a_commit_is_not_repaired(tmp_path: Path) -> No
         live.die()
     assert names(tmp_path) == {"requests.db", "requests.db-journal"}
     before = tree_digest(tmp_path)
-    with pytest.raises(HalfError, match="let the service open it once") as fault:
-        store_of(path).survey()
+    store = store_of(path)
+    with pytest.raises(HalfError, match="run rolls it back") as fault:
+        store.survey()
     assert fault.value.code == "database_unclean"
     assert tree_digest(tmp_path) == before
+    assert store.recover()
+    assert names(tmp_path) == {"requests.db"}
+    assert read_requests(path) == rows
+    assert not store.recover()
+    assert len(cancels(store)) == 7
+
+
+def test_a_run_reports_the_change_that_it_rolled_back(tmp_path: Path) -> None:
+    path = tmp_path / "requests.db"
+    make_requests(path)
+    with service(path) as live:
+        live.execute("PRAGMA cache_size=1")
+        live.execute("BEGIN IMMEDIATE")
+        live.execute("UPDATE requests SET result = randomblob(90000)")
+        live.die()
+    result = Result(NOW, dry_run=False)
+    halves = recover(Halves(None, store_of(path)), result)
+    assert halves.requests is not None
+    assert [(each.code, each.half) for each in result.problems] == [("recovered", Half.REQUESTS)]
+    assert len(cancels(halves.requests)) == 7
 
 
 def test_of_statuses_in_free_text_the_largest_are_told_apart(tmp_path: Path) -> None:

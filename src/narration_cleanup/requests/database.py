@@ -1,7 +1,8 @@
 """How an SQLite database is opened beside a service that uses it: to look, and to write.
 
 Looking changes nothing: no row, no file, no file's mode, no ``-wal`` or ``-shm`` made or left
-behind, or taken away. Nothing is ever created, repaired or vacuumed, and the journal mode stays.
+behind, or taken away. No database is created or vacuumed, and its journal mode is kept. What a
+killed process left in a journal is finished by SQLite when a run opens the database to write.
 A busy database is waited for.
 """
 
@@ -18,7 +19,7 @@ from typing import NamedTuple, TypeVar
 
 from narration_cleanup.errors import ConfigError, HalfError
 from narration_cleanup.escape import shown
-from narration_cleanup.requests.faults import explained, is_busy, is_unclean
+from narration_cleanup.requests.faults import UNCLEAN, explained, is_busy, is_unclean
 from narration_cleanup.requests.wal import has_commit
 
 T = TypeVar("T")
@@ -36,9 +37,10 @@ _LEFT = "mode=ro&vfs=unix-none"
 """WAL whose ``-shm`` is gone: nobody has it open; its index is built in memory. Closing such a
 connection would remove a ``-wal`` that holds no commit, so it is for one that does."""
 _CLOSED = "immutable=1"
-"""WAL of which all is in the main file: an ordinary look would make two more, or, where there is an
-empty ``-wal``, give it the main file's mode or remove it. It takes no lock: an answer counts only
-if no file was changed meanwhile (a service writes to the ``-wal`` before the main file)."""
+"""WAL of which all is in the main file: an ordinary look would make two more, or, where there is a
+``-wal`` without a commit, give it the main file's mode, remove it, or try for 10 s to find its
+header in the ``-shm``. It takes no lock: an answer counts only if no file was changed meanwhile (a
+service writes to the ``-wal`` before the main file)."""
 _ORDINARY = "mode=ro"
 """A rollback journal: reading takes a shared lock and makes no file."""
 
@@ -105,6 +107,27 @@ def journal_mode(path: Path) -> str:
     return look(path, lambda it: str(it.execute("PRAGMA journal_mode").fetchone()[0]))
 
 
+def recover(path: Path) -> bool:
+    """Let SQLite roll back the change that a killed process left in a journal, if there is one.
+
+    Whether there was one. What else is wrong with the database is for the survey to report; raises
+    ``HalfError`` where the change cannot be rolled back.
+    """
+    try:
+        look(path, lambda _: None)
+    except HalfError as fault:
+        if fault.code != UNCLEAN:
+            return False
+    else:
+        return False
+    with closing(open_to_write(path)) as connection:
+        try:
+            patiently(connection, "SELECT 1 FROM main.sqlite_master LIMIT 1")
+        except sqlite3.Error as fault:
+            raise explained(fault, path) from fault
+    return True
+
+
 def open_to_write(path: Path) -> sqlite3.Connection:
     """A connection that may change rows, in autocommit mode; raises ``HalfError``."""
     real = _checked(path)
@@ -165,13 +188,11 @@ def _checked(path: Path) -> Path:
 
 
 def _route(real: Path, state: _State) -> str:
-    database, wal, shm = state
+    _, wal, shm = state
     if wal is not None:
-        if not shm:
-            return _LEFT if has_commit(Path(f"{real}-wal")) else _CLOSED
-        # SQLite gives an empty -wal that it opens the database's mode (robust_open in os_unix.c).
-        sets_mode = not wal.size and database and database.permissions != wal.permissions
-        return _CLOSED if sets_mode else _LIVE
+        if not has_commit(Path(f"{real}-wal")):
+            return _CLOSED
+        return _LIVE if shm else _LEFT
     try:
         # A database in WAL mode cannot be opened without locks: asked so, SQLite tells the mode
         # without making a file. Reading the header ourselves would drop this process's own locks.

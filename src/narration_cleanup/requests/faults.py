@@ -54,9 +54,10 @@ _MEANINGS: dict[int, tuple[str, str]] = {
         "the disk gave an error ({error}): nothing of this batch is done; look at the disk",
     ),
 }
-_UNCLEAN = (
-    "database_unclean",
-    "a crashed process left a change unfinished ({error}); let the service open it once",
+UNCLEAN = "database_unclean"
+_UNFINISHED = (
+    "a killed process left a change unfinished in the -journal file; run rolls it back, if its "
+    "user may write to the database"
 )
 
 
@@ -67,7 +68,7 @@ def explained(fault: sqlite3.Error, path: Path) -> HalfError:
         extended & _PRIMARY, ("database_error", "SQLite reports: {error}; nothing is done")
     )
     if extended == sqlite3.SQLITE_READONLY_ROLLBACK:
-        code, meaning = _UNCLEAN
+        code, meaning = UNCLEAN, _UNFINISHED
     elif extended & _PRIMARY == sqlite3.SQLITE_IOERR and _is_full(path):
         # What a full disk gives where SQLite cannot make its -shm.
         code, meaning = _MEANINGS[sqlite3.SQLITE_FULL]
