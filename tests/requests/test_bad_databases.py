@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -20,7 +24,7 @@ from narration_cleanup.plan import RequestPolicy, plan_requests
 from narration_cleanup.requests.faults import explained
 from narration_cleanup.result import Result
 from tests.requests.service import NOW, cancels, names, service, store_of
-from tests.samples import make_requests, read_requests, tree_digest
+from tests.samples import make_requests, make_sample, read_requests, tree_digest
 
 
 def not_a_database(path: Path) -> None:
@@ -92,6 +96,68 @@ def test_what_cannot_be_used_is_one_line_and_stays_as_it_is(
     assert "\n" not in message
     assert str(path) in message
     assert tree_digest(path.parent) == before
+
+
+def pipe(place: Path) -> None:
+    os.mkfifo(place)
+
+
+def link(place: Path) -> None:
+    """To a file that SQLite would truncate or remove."""
+    target = place.parent.with_name("elsewhere")
+    target.write_bytes(b"kept")
+    place.symlink_to(target)
+
+
+def endless(place: Path) -> None:
+    """A device that can always be read."""
+    place.symlink_to("/dev/zero")
+
+
+def listening(place: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(place))
+
+
+@pytest.mark.parametrize("ending", ["-wal", "-shm", "-journal"])
+@pytest.mark.parametrize("make", [pipe, link, endless, listening, Path.mkdir])
+def test_what_is_no_file_under_the_name_of_a_file_of_sqlite_is_refused_unopened(
+    path: Path, ending: str, make: Callable[[Path], None]
+) -> None:
+    place = Path(f"{path}{ending}")
+    make(place)
+    before = tree_digest(path.parent.parent)
+    store = store_of(path)
+    assert not store.recover()
+    with pytest.raises(HalfError) as fault:
+        store.survey()
+    assert fault.value.code == "irregular_file"
+    assert str(place) in str(fault.value)
+    assert tree_digest(path.parent.parent) == before
+
+
+@pytest.mark.parametrize("command", ["run", "dry-run", "stats", "check"])
+def test_a_pipe_where_sqlite_keeps_its_journal_does_not_stop_the_cache(
+    tmp_path: Path, command: str
+) -> None:
+    sample = make_sample(tmp_path)
+    os.mkfifo(f"{sample.database}-journal")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "narration_cleanup", command, "--json"),
+            *("--cache-dir", str(sample.cache.directory), "--requests-db", str(sample.database)),
+        ],
+        env={"PATH": os.defpath, "NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "irregular_file" in done.stdout, done.stderr
+    assert done.returncode in (1, 3)
+    if command != "check":
+        document = json.loads(done.stdout)
+        assert (document["cache"] is None, document["requests"] is None) == (False, True)
 
 
 @pytest.mark.parametrize("place", range(0, 24_000, 997))

@@ -45,6 +45,16 @@ _ORDINARY = "mode=ro"
 """A rollback journal: reading takes a shared lock and makes no file."""
 
 
+_ENDINGS = ("-wal", "-shm", "-journal")
+"""Of the names of the files that SQLite keeps for a database."""
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFDIR: "a directory",
+}
+
+
 class _Stamp(NamedTuple):
     inode: int
     size: int
@@ -171,6 +181,8 @@ def _checked(path: Path) -> Path:
         raise HalfError(
             "not_a_database", f"{shown(path)}: this is not a regular file; is requests.db right?"
         )
+    for ending in _ENDINGS:
+        _refuse_irregular(Path(f"{real}{ending}"))
     if not os.access(real, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
         raise HalfError(
             "database_unreadable",
@@ -185,6 +197,21 @@ def _checked(path: Path) -> Path:
         message = "the database is empty, without a table; is requests.db right?"
         raise HalfError("no_such_table", f"{shown(path)}: {message}")
     return real
+
+
+def _refuse_irregular(file: Path) -> None:
+    """SQLite would follow a link there, and wait for ever for the other end of a pipe."""
+    try:
+        mode = file.lstat().st_mode
+    except OSError:
+        return
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "a device")
+        raise HalfError(
+            "irregular_file",
+            f"{shown(file)}: this is {kind}, where SQLite keeps a file of its own; "
+            "nothing is opened: remove it, and find out who made it",
+        )
 
 
 def _route(real: Path, state: _State) -> str:
