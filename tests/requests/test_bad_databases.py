@@ -288,6 +288,29 @@ def test_ids_that_are_not_text_and_odd_values_are_left_alone_and_told(tmp_path: 
     assert sorted(cancelled, key=str) == [(7,), (b"text",)]
 
 
+def test_a_number_of_any_length_is_an_unreadable_value_and_no_more(path: Path) -> None:
+    """Python refuses to convert more than 4,300 digits."""
+    digits = "9" * 5_000
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            "UPDATE requests SET completed_at = ? WHERE completed_at > ''", (digits,)
+        )
+        insert = "INSERT INTO requests (request_id, variant_id, voice_style, status, created_at)"
+        row = ("one", "v", "s", "queued", digits)
+        connection.execute(f"{insert} VALUES (?, ?, ?, ?, ?)", row)
+        row = (digits, "v", "s", digits, "2026-11-23T09:00:00")
+        connection.execute(f"{insert} VALUES (?, ?, ?, ?, ?)", row)
+        connection.commit()
+    store = store_of(path)
+    planned = plan_requests(store.survey(), RequestPolicy(delete_finished_after=1.0), NOW)
+    found = [each for each in planned.actions if isinstance(each, CancelRequest)]
+    assert len(found) == len(planned.actions) == 7
+    codes = {each.code for each in planned.problems}
+    assert codes == {"unreadable_time", "unknown_status"}
+    assert set(store.cancel(found, NOW)) == {Outcome.DONE}
+    assert cancels(store) == []
+
+
 @pytest.mark.parametrize(
     ("code", "free", "writable", "expected"),
     [
