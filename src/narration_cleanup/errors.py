@@ -78,6 +78,8 @@ def half_error(error: Exception, code: str) -> HalfError:
         return error
     if isinstance(error, CleanupError):
         raise error
+    if isinstance(error, MemoryError):
+        return HalfError("out_of_memory", "more memory is needed than there is or is allowed")
     if not isinstance(error, OSError):
         return HalfError("internal_error", internal_error(error))
     where = f"{shown(error.filename)}: " if error.filename else ""

@@ -19,8 +19,10 @@ from typing import NamedTuple, TypeVar
 
 from narration_cleanup.errors import ConfigError, HalfError
 from narration_cleanup.escape import shown
-from narration_cleanup.requests.faults import UNCLEAN, explained, is_busy, is_unclean
+from narration_cleanup.requests.faults import UNCLEAN, explained, is_busy, is_costly, is_unclean
+from narration_cleanup.requests.limits import QueryLimit
 from narration_cleanup.requests.wal import has_commit
+from narration_cleanup.shutdown import end_if_asked, is_overdue
 
 T = TypeVar("T")
 
@@ -93,18 +95,19 @@ def look(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
     rollback journal the service cannot commit while it reads. Raises ``HalfError``.
     """
     real = _checked(path)
+    limit = QueryLimit()
     error: sqlite3.Error | None = None
     without = ""
     for _ in range(_TRIES):
         before = _state(real)
         try:
-            route = _route(real, before)
-            answer = _query(real, _ORDINARY if route == without else route, query)
+            route = _route(real, before, limit)
+            answer = _query(real, _ORDINARY if route == without else route, query, limit)
         except sqlite3.Error as fault:
             error = fault
             if is_unclean(fault) and before[2]:
                 without = _LIVE  # its -shm must be written before it can be read, and is there
-            elif is_busy(fault) or _state(real) == before:
+            elif is_busy(fault) or is_costly(fault) or _state(real) == before:
                 break
             continue
         if route not in (_CLOSED, _LEFT) or _state(real) == before:
@@ -130,7 +133,7 @@ def recover(path: Path) -> bool:
             return False
     else:
         return False
-    with closing(open_to_write(path)) as connection:
+    with closing(open_to_write(path, QueryLimit())) as connection:
         try:
             patiently(connection, "SELECT 1 FROM main.sqlite_master LIMIT 1")
         except sqlite3.Error as fault:
@@ -138,11 +141,14 @@ def recover(path: Path) -> bool:
     return True
 
 
-def open_to_write(path: Path) -> sqlite3.Connection:
-    """A connection that may change rows, in autocommit mode; raises ``HalfError``."""
+def open_to_write(path: Path, limit: QueryLimit) -> sqlite3.Connection:
+    """A connection that may change rows, in autocommit mode, within ``limit``.
+
+    Raises ``HalfError``.
+    """
     real = _checked(path)
     try:
-        connection = _connect(real, "mode=rw")
+        connection = _connect(real, "mode=rw", limit, writes=True)
     except sqlite3.Error as fault:
         raise explained(fault, path) from fault
     connection.execute("PRAGMA foreign_keys=ON")
@@ -157,6 +163,8 @@ def patiently(connection: sqlite3.Connection, statement: str) -> None:
         except sqlite3.OperationalError as fault:
             if not is_busy(fault):
                 raise
+            if is_overdue():
+                break
             time.sleep(pause)
         else:
             return
@@ -214,7 +222,7 @@ def _refuse_irregular(file: Path) -> None:
         )
 
 
-def _route(real: Path, state: _State) -> str:
+def _route(real: Path, state: _State, limit: QueryLimit) -> str:
     _, wal, shm = state
     if wal is not None:
         if not has_commit(Path(f"{real}-wal")):
@@ -223,7 +231,8 @@ def _route(real: Path, state: _State) -> str:
     try:
         # A database in WAL mode cannot be opened without locks: asked so, SQLite tells the mode
         # without making a file. Reading the header ourselves would drop this process's own locks.
-        _query(real, "mode=ro&nolock=1", lambda it: it.execute("PRAGMA schema_version").fetchone())
+        version = "PRAGMA schema_version"
+        _query(real, "mode=ro&nolock=1", lambda it: it.execute(version).fetchone(), limit)
     except sqlite3.OperationalError as fault:
         code = fault.sqlite_errorcode & 0xFF
         if code == sqlite3.SQLITE_CANTOPEN:
@@ -231,20 +240,30 @@ def _route(real: Path, state: _State) -> str:
     return _ORDINARY
 
 
-def _query(real: Path, route: str, query: Callable[[sqlite3.Connection], T]) -> T:
-    with closing(_connect(real, route)) as connection:
+def _query(
+    real: Path, route: str, query: Callable[[sqlite3.Connection], T], limit: QueryLimit
+) -> T:
+    with closing(_connect(real, route, limit)) as connection:
         if route == _LEFT:
             connection.execute("PRAGMA locking_mode=EXCLUSIVE")
-        connection.execute("BEGIN")  # one lock, and one state of the database, for all of it
-        patiently(connection, "SELECT 1 FROM main.sqlite_master LIMIT 1")
-        return query(connection)
+        try:
+            connection.execute("BEGIN")  # one lock, and one state of the database, for all of it
+            patiently(connection, "SELECT 1 FROM main.sqlite_master LIMIT 1")
+            limit.restart()
+            return query(connection)
+        except sqlite3.Error:
+            end_if_asked()
+            raise
 
 
-def _connect(real: Path, route: str) -> sqlite3.Connection:
+def _connect(
+    real: Path, route: str, limit: QueryLimit, *, writes: bool = False
+) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{real.as_uri()}?{route}", uri=True, timeout=0, isolation_level=None
     )
     connection.text_factory = _text
+    limit.guard(connection, writes=writes)
     return connection
 
 
