@@ -1,27 +1,42 @@
 """The job where something fails after its work is done."""
 
 import errno
+import json
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from narration_cleanup import job
 from narration_cleanup.cache.directory import Directory
 from narration_cleanup.cache.indexed import IndexedDirectory
+from narration_cleanup.cli import app
 from narration_cleanup.errors import HalfError
+from narration_cleanup.model import Half
 from narration_cleanup.opening import Halves
 from narration_cleanup.plan import CachePolicy, RequestPolicy
 from narration_cleanup.plan.policy import DAY
 from narration_cleanup.planning import survey_and_plan
 from narration_cleanup.progress import NoProgress
+from narration_cleanup.requests.mapping import RequestMapping
+from narration_cleanup.requests.sqlite import SqliteRequests
 from narration_cleanup.result import Result, RunOutcome
 from narration_cleanup.stopping import Stop
 from tests.opened import open_sample
-from tests.samples import SAMPLE_NOW, CacheSample, EntrySpec, make_cache, read_index, write_index
+from tests.samples import (
+    SAMPLE_NOW,
+    CacheSample,
+    EntrySpec,
+    make_cache,
+    make_sample,
+    read_index,
+    write_index,
+)
 
 NOW = SAMPLE_NOW.timestamp()
 
@@ -71,6 +86,52 @@ def test_a_fault_of_the_short_look_leads_to_the_long_one(
         result = run(halves)
         assert job.left_in_cache(halves, result) is None
     assert result.outcome is RunOutcome.SUCCESS
+
+
+@pytest.mark.parametrize("step", ["survey", "recover", "cancel"])
+def test_an_error_that_nobody_foresaw_in_the_requests_leaves_the_cache_to_be_cleaned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    sample = make_sample(tmp_path)
+
+    def failing(*_: object) -> None:
+        raise ValueError("so many digits")
+
+    monkeypatch.setattr(SqliteRequests, step, failing)
+    with (
+        halves_of(sample.cache) as halves,
+        closing(SqliteRequests(sample.database, RequestMapping(timezone="UTC"))) as requests,
+    ):
+        result = Result(NOW, dry_run=False)
+        both = job.recover(replace(halves, requests=requests), result)
+        plans = survey_and_plan(both, (CachePolicy(), RequestPolicy()), NOW, NoProgress())
+        job.run(both, plans, result, Stop(), NoProgress(), Silent())
+    assert result.outcome is RunOutcome.PARTIAL
+    assert result.cache is not None
+    assert result.cache.removed_count == len(result.cache.plan.actions) > 0
+    problems = result.problems if result.requests is None else result.requests.problems
+    (problem,) = problems
+    assert (problem.code, problem.half) == ("internal_error", Half.REQUESTS)
+    assert "ValueError: so many digits (tests.test_job, line " in problem.message
+
+
+def test_an_error_that_stops_all_is_in_the_document_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = make_sample(tmp_path)
+
+    def failing(*_: object, **__: object) -> None:
+        raise ValueError("so many digits")
+
+    monkeypatch.setattr("narration_cleanup.commands.cleanup.survey_and_plan", failing)
+    arguments = ["run", "--json", "--cache-dir", str(sample.cache.directory)]
+    environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
+    done = CliRunner().invoke(app, arguments, env=environment)
+    assert done.exit_code == 1
+    document = json.loads(done.stdout)
+    assert (document["outcome"], document["cache"]) == ("failed", None)
+    assert "so many digits" in document["message"]
+    assert "Traceback" not in done.output
 
 
 def test_each_removed_file_is_looked_for_again_once(

@@ -42,7 +42,17 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         }
     ),
     "requests": frozenset(
-        {"actions", "errors", "escape", "locking", "model", "problems", "timestamps", "waiting"}
+        {
+            "actions",
+            "errors",
+            "escape",
+            "locking",
+            "model",
+            "problems",
+            "shutdown",
+            "timestamps",
+            "waiting",
+        }
     ),
     "settings": frozenset({"errors", "escape", "model", "plan", "timestamps"}),
     "apply": frozenset(

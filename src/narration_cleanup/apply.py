@@ -121,7 +121,7 @@ def _in_batches(
             if trouble is not None:
                 raise trouble
             work(batch)
-        except (HalfError, OSError) as error:
+        except Exception as error:  # one that was not foreseen, too, must not stop the other half
             trouble = half_error(error, "not_removed")
             for position, action in batch:
                 untouched = outcomes.get(position) is Outcome.PLANNED
@@ -201,7 +201,7 @@ def _commit(store: CacheStore, result: CacheResult) -> None:
     dropping = _Dropping(result)
     try:
         report = store.drop_entries(dropping)
-    except (HalfError, OSError) as error:
+    except Exception as error:
         fault = half_error(error, "index_not_replaced")
         report = DropReport(error=str(fault), code=fault.code)
     if report.error is not None:

@@ -8,12 +8,11 @@ import signal
 import sys
 from importlib import import_module
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from narration_cleanup import __version__
+from narration_cleanup import __version__, shutdown
 from narration_cleanup.commands.frugal import FrugalCommand, FrugalGroup
 from narration_cleanup.errors import CleanupError, ExitCode
 from narration_cleanup.escape import shown_line
@@ -113,7 +112,7 @@ def main() -> None:
     """Run the command line with the process's own arguments; ends by raising SystemExit."""
     stand_in_for_closed_streams()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end)
+        signal.signal(number, shutdown.end)  # a run has a handler of its own
     try:
         sys.exit(app(prog_name="narration-cleanup", standalone_mode=False))
     except CleanupError as error:
@@ -138,11 +137,6 @@ def main() -> None:
         hint = "; -v shows where" if set(_MAIN) & set(sys.argv) else ""
         _tell(f"internal error: {type(error).__name__}: {error}{hint}")
         sys.exit(ExitCode.FAILED)
-
-
-def _end(number: int, _frame: FrameType | None) -> NoReturn:
-    """Commands that only look end at once; a run has a handler of its own."""
-    raise SystemExit(128 + number)
 
 
 def _tell_of_usage(error: UsageError) -> None:

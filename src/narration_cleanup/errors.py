@@ -71,9 +71,25 @@ class IndexChangedError(CleanupError):
         self.size = size
 
 
-def half_error(error: HalfError | OSError, code: str) -> HalfError:
-    """What stops a half: ``error`` itself, or a fault of the disk with what and where."""
+def half_error(error: Exception, code: str) -> HalfError:
+    """What stops a half: ``error`` itself, a fault of the disk with what and where (``code``), or
+    one that was not foreseen (``internal_error``). An error that stops both is raised again."""
     if isinstance(error, HalfError):
         return error
+    if isinstance(error, CleanupError):
+        raise error
+    if isinstance(error, MemoryError):
+        return HalfError("out_of_memory", "more memory is needed than there is or is allowed")
+    if not isinstance(error, OSError):
+        return HalfError("internal_error", internal_error(error))
     where = f"{shown(error.filename)}: " if error.filename else ""
     return HalfError(code, f"{where}{error.strerror}; look at the disk and its permissions")
+
+
+def internal_error(error: Exception) -> str:
+    """One line about an error that was not foreseen, with the line of code that raised it."""
+    trace, where = error.__traceback__, ""
+    while trace is not None:
+        where = f" ({trace.tb_frame.f_globals.get('__name__')}, line {trace.tb_lineno})"
+        trace = trace.tb_next
+    return f"internal error: {type(error).__name__}: {shown(error)}{where}; please report it"

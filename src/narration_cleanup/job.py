@@ -30,22 +30,29 @@ class JobLog(Protocol):
 
 
 def recover(halves: Halves, result: Result) -> Halves:
-    """Put back what a killed run had staged, so that it is planned on like anything else.
+    """Finish what a killed process left half done, so that it is planned on like anything else.
 
-    The halves to work on: without the cache where that cannot be done, since what is staged would
-    be missed, and its entries dropped.
+    The halves to work on: without one of which that cannot be done. In the cache, what is staged
+    would be missed, and its entries dropped.
     """
-    if halves.cache is None:
-        return halves
-    count = attempt(halves.cache.recover, Half.CACHE, result.problems)
-    if count is None:
-        return replace(halves, cache=None)
-    if count:
-        message = (
-            f"files that an earlier run, which was killed, had set aside are put back: {count}"
-        )
-        result.problems.add(Problem(Half.CACHE, "recovered", message, severity=Severity.WARNING))
-    return halves
+    cache, requests = halves.cache, halves.requests
+    if cache is not None:
+        count = attempt(cache.recover, Half.CACHE, result.problems)
+        cache = None if count is None else cache
+        if count:
+            message = "files that an earlier run, which was killed, had set aside are put back"
+            _note_recovery(Half.CACHE, f"{message}: {count}", result)
+    if requests is not None:
+        recovered = attempt(requests.recover, Half.REQUESTS, result.problems)
+        requests = None if recovered is None else requests
+        if recovered:
+            message = "a change that a killed process left in the journal is rolled back"
+            _note_recovery(Half.REQUESTS, message, result)
+    return Halves(cache, requests)
+
+
+def _note_recovery(half: Half, message: str, result: Result) -> None:
+    result.problems.add(Problem(half, "recovered", message, severity=Severity.WARNING))
 
 
 def dry_run(plans: Plans, result: Result) -> None:

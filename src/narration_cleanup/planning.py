@@ -84,10 +84,13 @@ def survey_and_plan(
 
 
 def attempt(work: Callable[[], T], half: Half, problems: Problems) -> T | None:
-    """What ``work`` returns; ``None`` where the half is out of reach, and a problem says why."""
+    """What ``work`` returns; ``None`` where it fails, and a problem says why.
+
+    Any failure: an error that was not foreseen in one half must not stop the other.
+    """
     try:
         return work()
-    except (HalfError, OSError) as error:
+    except Exception as error:
         fault = half_error(error, "unreadable")
         problems.add(Problem(half, fault.code, str(fault)))
     return None

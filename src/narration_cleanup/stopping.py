@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 
+from narration_cleanup import shutdown
 from narration_cleanup.errors import ExitCode
 
 _EXIT_CODES = {
@@ -27,6 +28,7 @@ class Stop:
         return self.exit_code is not None
 
     def _take(self, number: int, _frame: FrameType | None) -> None:
+        shutdown.hear(number)
         self.exit_code = _EXIT_CODES[signal.Signals(number)]
 
 
@@ -38,6 +40,7 @@ def stop_on_signals() -> Iterator[tuple[Stop, ExitStack]]:
     """
     stop = Stop()
     with ExitStack() as heard:
+        heard.callback(shutdown.forget)
         for number in _EXIT_CODES:
             heard.callback(signal.signal, number, signal.signal(number, stop._take))
         yield stop, heard

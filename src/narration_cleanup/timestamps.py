@@ -201,7 +201,8 @@ def _form_of(value: object) -> _Form | None:
         return _Form(type(value), value >= _MILLISECONDS_FROM, _NUMBER)
     if not isinstance(value, str):
         return None
-    if value.isascii() and value.isdigit() and from_number(int(value)) is not None:
+    # Python refuses to read a number of more than 4,300 digits; no time has more than these.
+    if len(value) < 19 and value.isascii() and value.isdigit() and from_number(int(value)):
         return _Form(str, int(value) >= _MILLISECONDS_FROM, _NUMBER)
     match = _TEXT.fullmatch(value)
     if match is None:

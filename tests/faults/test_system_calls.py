@@ -11,9 +11,13 @@ from tests.faults.figures import Figures
 from tests.faults.injection import Call, Fault, errors, sampled, signals
 from tests.faults.server import ToolServer
 from tests.faults.trial import Tally, calls_of_a_run, try_all
+from tests.faults.truth import make_truth
+from tests.requests.service import service
+from tests.samples import tree_digest
 
 ERRORS = ("EIO", "ENOSPC", "EACCES", "EROFS")
 ALL = 1_000_000
+_COMMITTING = ("pwrite64", "fdatasync", "fsync", "unlink", "ftruncate")
 
 
 @pytest.fixture(params=[False, True], ids=["rollback journal", "wal"])
@@ -35,6 +39,35 @@ def test_killed_now_and_then(server: ToolServer, tmp_path: Path, wal: bool) -> N
     tally = try_all(server, tmp_path, faults, wal=wal)
     assert tally.failures == []
     assert tally.tries >= len(faults) - 2
+
+
+def test_killed_in_a_commit(
+    server: ToolServer, tmp_path: Path, wal: bool, tries: Callable[[int, int], int]
+) -> None:
+    """Nobody opens the database between that run and the next, which must finish by itself."""
+    calls = [
+        call
+        for call in calls_of_a_run(server, tmp_path, wal=wal)
+        if call.name in _COMMITTING and "requests.db" in call.arguments
+    ]
+    faults = sampled(signals(calls, "KILL"), tries(12, ALL))
+    tally = try_all(server, tmp_path, faults, wal=wal)
+    assert tally.failures == []
+    assert tally.tries == len(faults) > 5
+
+
+def test_a_proof_does_not_repair_what_it_looks_at(tmp_path: Path) -> None:
+    truth = make_truth(tmp_path / "root", wal=False)
+    with service(truth.database) as live:
+        live.execute("PRAGMA cache_size=1")
+        live.execute("BEGIN IMMEDIATE")
+        live.execute("UPDATE requests SET status = 'completed', result = randomblob(90000)")
+        live.die()
+    before = tree_digest(truth.database.parent)
+    assert "requests.db-journal" in before
+    assert truth.losses() == []
+    assert len([left for left in truth.unfinished() if "row" in left]) == len(truth.abandoned)
+    assert tree_digest(truth.database.parent) == before
 
 
 def test_an_error_now_and_then(server: ToolServer, tmp_path: Path) -> None:

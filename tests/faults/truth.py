@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
+import tempfile
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -63,7 +65,7 @@ class Truth:
             left += [f"entry {key}" for key in self._index() if key in self.expired]
         except ValueError as error:
             left.append(f"index: {error}")
-        rows = read_requests(self.database)
+        rows = self._rows()[1]
         left += [f"row {key} {rows[key][4]}" for key in self.abandoned if not _cancelled(rows[key])]
         staging = self.cache.directory / TOOL_FOLDER
         left += [f"staged {path.name}" for path in staging.rglob("*.mp3")]
@@ -103,11 +105,22 @@ class Truth:
             lost.append("order of the index, or an entry that nobody wrote")
         return lost
 
+    def _rows(self) -> tuple[list[str], dict[str, tuple[str | int | None, ...]]]:
+        """What SQLite says of the database as a whole, and its rows.
+
+        Of a copy with its journal: opening the database itself would roll back what a killed run
+        left unfinished, which is for the next run to do.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            copied = shutil.copytree(self.database.parent, Path(folder) / "copy")
+            copy = copied / self.database.name
+            with closing(sqlite3.connect(copy)) as connection:
+                checked = connection.execute("PRAGMA integrity_check").fetchall()
+            return [line for (line,) in checked], read_requests(copy)
+
     def _lost_rows(self) -> list[str]:
-        with closing(sqlite3.connect(self.database)) as connection:
-            checked = connection.execute("PRAGMA integrity_check").fetchall()
-        found = read_requests(self.database)
-        lost = [f"database: {line}" for (line,) in checked if line != "ok"]
+        checked, found = self._rows()
+        lost = [f"database: {line}" for line in checked if line != "ok"]
         for key, row in self.rows.items():
             if found.get(key) != row and not (
                 key in self.abandoned and key in found and _only_cancelled(row, found[key])

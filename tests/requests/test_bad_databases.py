@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -13,10 +17,14 @@ import pytest
 
 from narration_cleanup.actions import CancelRequest, Outcome
 from narration_cleanup.errors import HalfError
+from narration_cleanup.job import recover
+from narration_cleanup.model import Half
+from narration_cleanup.opening import Halves
 from narration_cleanup.plan import RequestPolicy, plan_requests
 from narration_cleanup.requests.faults import explained
+from narration_cleanup.result import Result
 from tests.requests.service import NOW, cancels, names, service, store_of
-from tests.samples import make_requests, tree_digest
+from tests.samples import make_requests, make_sample, read_requests, tree_digest
 
 
 def not_a_database(path: Path) -> None:
@@ -90,6 +98,68 @@ def test_what_cannot_be_used_is_one_line_and_stays_as_it_is(
     assert tree_digest(path.parent) == before
 
 
+def pipe(place: Path) -> None:
+    os.mkfifo(place)
+
+
+def link(place: Path) -> None:
+    """To a file that SQLite would truncate or remove."""
+    target = place.parent.with_name("elsewhere")
+    target.write_bytes(b"kept")
+    place.symlink_to(target)
+
+
+def endless(place: Path) -> None:
+    """A device that can always be read."""
+    place.symlink_to("/dev/zero")
+
+
+def listening(place: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(place))
+
+
+@pytest.mark.parametrize("ending", ["-wal", "-shm", "-journal"])
+@pytest.mark.parametrize("make", [pipe, link, endless, listening, Path.mkdir])
+def test_what_is_no_file_under_the_name_of_a_file_of_sqlite_is_refused_unopened(
+    path: Path, ending: str, make: Callable[[Path], None]
+) -> None:
+    place = Path(f"{path}{ending}")
+    make(place)
+    before = tree_digest(path.parent.parent)
+    store = store_of(path)
+    assert not store.recover()
+    with pytest.raises(HalfError) as fault:
+        store.survey()
+    assert fault.value.code == "irregular_file"
+    assert str(place) in str(fault.value)
+    assert tree_digest(path.parent.parent) == before
+
+
+@pytest.mark.parametrize("command", ["run", "dry-run", "stats", "check"])
+def test_a_pipe_where_sqlite_keeps_its_journal_does_not_stop_the_cache(
+    tmp_path: Path, command: str
+) -> None:
+    sample = make_sample(tmp_path)
+    os.mkfifo(f"{sample.database}-journal")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "narration_cleanup", command, "--json"),
+            *("--cache-dir", str(sample.cache.directory), "--requests-db", str(sample.database)),
+        ],
+        env={"PATH": os.defpath, "NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "irregular_file" in done.stdout, done.stderr
+    assert done.returncode in (1, 3)
+    if command != "check":
+        document = json.loads(done.stdout)
+        assert (document["cache"] is None, document["requests"] is None) == (False, True)
+
+
 @pytest.mark.parametrize("place", range(0, 24_000, 997))
 def test_any_flipped_byte_ends_in_an_answer_or_one_line(tmp_path: Path, place: int) -> None:
     path = tmp_path / "requests.db"
@@ -108,10 +178,11 @@ def test_any_flipped_byte_ends_in_an_answer_or_one_line(tmp_path: Path, place: i
     assert names(tmp_path) <= {"requests.db"}
 
 
-def test_a_crash_in_the_middle_of_a_commit_is_not_repaired(tmp_path: Path) -> None:
-    """A hot rollback journal: rolling it back is the service's."""
+def test_a_crash_in_the_middle_of_a_commit_is_rolled_back_by_a_run_alone(tmp_path: Path) -> None:
+    """A hot rollback journal: looking reports it and changes nothing."""
     path = tmp_path / "requests.db"
     make_requests(path)
+    rows = read_requests(path)
     with service(path) as live:
         live.execute("PRAGMA cache_size=1")
         live.execute("PRAGMA cache_spill=1")
@@ -121,10 +192,31 @@ def test_a_crash_in_the_middle_of_a_commit_is_not_repaired(tmp_path: Path) -> No
         live.die()
     assert names(tmp_path) == {"requests.db", "requests.db-journal"}
     before = tree_digest(tmp_path)
-    with pytest.raises(HalfError, match="let the service open it once") as fault:
-        store_of(path).survey()
+    store = store_of(path)
+    with pytest.raises(HalfError, match="run rolls it back") as fault:
+        store.survey()
     assert fault.value.code == "database_unclean"
     assert tree_digest(tmp_path) == before
+    assert store.recover()
+    assert names(tmp_path) == {"requests.db"}
+    assert read_requests(path) == rows
+    assert not store.recover()
+    assert len(cancels(store)) == 7
+
+
+def test_a_run_reports_the_change_that_it_rolled_back(tmp_path: Path) -> None:
+    path = tmp_path / "requests.db"
+    make_requests(path)
+    with service(path) as live:
+        live.execute("PRAGMA cache_size=1")
+        live.execute("BEGIN IMMEDIATE")
+        live.execute("UPDATE requests SET result = randomblob(90000)")
+        live.die()
+    result = Result(NOW, dry_run=False)
+    halves = recover(Halves(None, store_of(path)), result)
+    assert halves.requests is not None
+    assert [(each.code, each.half) for each in result.problems] == [("recovered", Half.REQUESTS)]
+    assert len(cancels(halves.requests)) == 7
 
 
 def test_of_statuses_in_free_text_the_largest_are_told_apart(tmp_path: Path) -> None:
@@ -194,6 +286,29 @@ def test_ids_that_are_not_text_and_odd_values_are_left_alone_and_told(tmp_path: 
             "SELECT request_id FROM requests WHERE status = 'cancelled'"
         ).fetchall()
     assert sorted(cancelled, key=str) == [(7,), (b"text",)]
+
+
+def test_a_number_of_any_length_is_an_unreadable_value_and_no_more(path: Path) -> None:
+    """Python refuses to convert more than 4,300 digits."""
+    digits = "9" * 5_000
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            "UPDATE requests SET completed_at = ? WHERE completed_at > ''", (digits,)
+        )
+        insert = "INSERT INTO requests (request_id, variant_id, voice_style, status, created_at)"
+        row = ("one", "v", "s", "queued", digits)
+        connection.execute(f"{insert} VALUES (?, ?, ?, ?, ?)", row)
+        row = (digits, "v", "s", digits, "2026-11-23T09:00:00")
+        connection.execute(f"{insert} VALUES (?, ?, ?, ?, ?)", row)
+        connection.commit()
+    store = store_of(path)
+    planned = plan_requests(store.survey(), RequestPolicy(delete_finished_after=1.0), NOW)
+    found = [each for each in planned.actions if isinstance(each, CancelRequest)]
+    assert len(found) == len(planned.actions) == 7
+    codes = {each.code for each in planned.problems}
+    assert codes == {"unreadable_time", "unknown_status"}
+    assert set(store.cancel(found, NOW)) == {Outcome.DONE}
+    assert cancels(store) == []
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from narration_cleanup.actions import CancelRequest, Outcome
 from narration_cleanup.errors import HalfError
 from narration_cleanup.plan import RequestPolicy, plan_requests
 from narration_cleanup.requests import database, writer
+from narration_cleanup.requests.limits import QueryLimit
 from narration_cleanup.requests.writer import Writer
 from tests.requests.service import INSERT, NOW, Service, cancels, names, service, store_of
 from tests.samples import make_requests, read_requests
@@ -116,10 +117,10 @@ def test_a_disk_that_refuses_the_commit_means_that_nothing_is_done(path: Path) -
     before = read_requests(path)
     store = store_of(path)
     actions = cancels(store)
-    opened = database.open_to_write(path)
+    opened = database.open_to_write(path, QueryLimit())
     opened.execute("PRAGMA max_page_count = 40")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("narration_cleanup.requests.writer.open_to_write", lambda _: opened)
+        patch.setattr("narration_cleanup.requests.writer.open_to_write", lambda *_: opened)
         with pytest.raises(HalfError) as fault:
             store.cancel(actions, NOW)
     assert fault.value.code == "disk_full"

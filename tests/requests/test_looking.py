@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from narration_cleanup.actions import Outcome
 from narration_cleanup.errors import ConfigError
 from narration_cleanup.requests.database import check_owner, look
 from tests.requests.service import INSERT, NOW, cancels, names, service, store_of, total
@@ -113,6 +114,39 @@ def test_a_look_leaves_a_wal_in_which_there_is_no_commit(wal: Path, kept: str) -
     before = tree_digest(wal.parent)
     assert len(cancels(store_of(wal))) == 7
     assert tree_digest(wal.parent) == before
+
+
+def test_a_wal_of_any_length_is_read_and_written_as_sqlite_itself_reads_it(wal: Path) -> None:
+    """What a process that was killed as it wrote its first commit leaves, cut at each border."""
+    folder = wal.parent
+    before = {each.name: each.read_bytes() for each in folder.iterdir()}
+    with service(wal) as live:
+        live.execute("PRAGMA busy_timeout")
+        live.execute("SELECT * FROM requests")
+        opened = {each.name: each.read_bytes() for each in folder.iterdir()}
+        live.execute(INSERT)
+        whole = Path(f"{wal}-wal").read_bytes()
+        live.die()
+    assert {"requests.db-shm", "requests.db-wal"} < opened.keys() | {"requests.db-wal"}
+    frame = 24 + 4096
+    cuts = [0, 1, 31, 32, 33, 32 + 24, 32 + frame - 1, 32 + frame, len(whole) - 1, len(whole)]
+    for shm in (opened["requests.db-shm"], None):
+        for cut in cuts:
+            for each in folder.iterdir():
+                each.unlink()
+            wal.write_bytes(before["requests.db"])
+            Path(f"{wal}-wal").write_bytes(whole[:cut])
+            if shm is not None:
+                Path(f"{wal}-shm").write_bytes(shm)
+            left = tree_digest(folder)
+            store = store_of(wal)
+            found = cancels(store)
+            assert tree_digest(folder) == left, cut
+            assert len(found) == (8 if cut == len(whole) else 7), cut
+            assert not store.recover()
+            assert set(store.cancel(found, NOW)) == {Outcome.DONE}, cut
+            assert cancels(store) == []
+            store.close()
 
 
 def test_a_look_leaves_an_empty_shm_as_it_is(wal: Path) -> None:

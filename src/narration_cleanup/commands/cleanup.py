@@ -14,8 +14,7 @@ import typer
 from narration_cleanup import job, telling
 from narration_cleanup.commands import options
 from narration_cleanup.commands.options import Invocation
-from narration_cleanup.errors import CleanupError, ExitCode
-from narration_cleanup.escape import shown_line
+from narration_cleanup.errors import CleanupError, ExitCode, internal_error
 from narration_cleanup.lookback import clock_jumped, with_last_run, with_past
 from narration_cleanup.model import Half, Problem, Severity
 from narration_cleanup.opening import Halves, cache_policy, open_halves, request_policy
@@ -114,6 +113,7 @@ def _carry_out(
     """
     log = _log(call, result)
     stats, told, watch = None, None, Stopwatch()
+    crash: Exception | None = None
     try:
         settings = load_settings(flags=call.flags, config_file=call.config_file, environ=os.environ)
         if not result.dry_run:
@@ -128,13 +128,18 @@ def _carry_out(
     except CleanupError as error:
         result.stop(error.exit_code, str(error))
     except Exception as error:
-        result.stop(ExitCode.FAILED, f"internal error: {type(error).__name__}: {shown_line(error)}")
-        _remember_and_tell(told, result, log, watch, done)
-        raise
-    if told is None and not result.dry_run:
+        if isinstance(error, OSError):  # the output, where nobody could see more of it
+            result.stop(ExitCode.FAILED, internal_error(error))
+            _remember_and_tell(told, result, log, watch, done)
+            raise
+        crash = error
+        result.stop(ExitCode.FAILED, internal_error(error))
+    if told is None and crash is None and not result.dry_run:
         told = telling.begin_despite_faults(call.flags, call.config_file, result, os.environ)
     show = partial(_show, call, result, stats, log, told)
     _remember_and_tell(told, result, log, watch, done, show)
+    if crash is not None and call.verbose:
+        raise crash
     return result.exit_code
 
 

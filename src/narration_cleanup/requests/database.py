@@ -1,7 +1,8 @@
 """How an SQLite database is opened beside a service that uses it: to look, and to write.
 
 Looking changes nothing: no row, no file, no file's mode, no ``-wal`` or ``-shm`` made or left
-behind, or taken away. Nothing is ever created, repaired or vacuumed, and the journal mode stays.
+behind, or taken away. No database is created or vacuumed, and its journal mode is kept. What a
+killed process left in a journal is finished by SQLite when a run opens the database to write.
 A busy database is waited for.
 """
 
@@ -18,8 +19,10 @@ from typing import NamedTuple, TypeVar
 
 from narration_cleanup.errors import ConfigError, HalfError
 from narration_cleanup.escape import shown
-from narration_cleanup.requests.faults import explained, is_busy, is_unclean
+from narration_cleanup.requests.faults import UNCLEAN, explained, is_busy, is_costly, is_unclean
+from narration_cleanup.requests.limits import QueryLimit
 from narration_cleanup.requests.wal import has_commit
+from narration_cleanup.shutdown import end_if_asked, is_overdue
 
 T = TypeVar("T")
 
@@ -36,11 +39,22 @@ _LEFT = "mode=ro&vfs=unix-none"
 """WAL whose ``-shm`` is gone: nobody has it open; its index is built in memory. Closing such a
 connection would remove a ``-wal`` that holds no commit, so it is for one that does."""
 _CLOSED = "immutable=1"
-"""WAL of which all is in the main file: an ordinary look would make two more, or, where there is an
-empty ``-wal``, give it the main file's mode or remove it. It takes no lock: an answer counts only
-if no file was changed meanwhile (a service writes to the ``-wal`` before the main file)."""
+"""WAL of which all is in the main file: an ordinary look would make two more, or, where there is a
+``-wal`` without a commit, give it the main file's mode, remove it, or try for 10 s to find its
+header in the ``-shm``. It takes no lock: an answer counts only if no file was changed meanwhile (a
+service writes to the ``-wal`` before the main file)."""
 _ORDINARY = "mode=ro"
 """A rollback journal: reading takes a shared lock and makes no file."""
+
+
+_ENDINGS = ("-wal", "-shm", "-journal")
+"""Of the names of the files that SQLite keeps for a database."""
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFDIR: "a directory",
+}
 
 
 class _Stamp(NamedTuple):
@@ -81,18 +95,19 @@ def look(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
     rollback journal the service cannot commit while it reads. Raises ``HalfError``.
     """
     real = _checked(path)
+    limit = QueryLimit()
     error: sqlite3.Error | None = None
     without = ""
     for _ in range(_TRIES):
         before = _state(real)
         try:
-            route = _route(real, before)
-            answer = _query(real, _ORDINARY if route == without else route, query)
+            route = _route(real, before, limit)
+            answer = _query(real, _ORDINARY if route == without else route, query, limit)
         except sqlite3.Error as fault:
             error = fault
             if is_unclean(fault) and before[2]:
                 without = _LIVE  # its -shm must be written before it can be read, and is there
-            elif is_busy(fault) or _state(real) == before:
+            elif is_busy(fault) or is_costly(fault) or _state(real) == before:
                 break
             continue
         if route not in (_CLOSED, _LEFT) or _state(real) == before:
@@ -105,11 +120,35 @@ def journal_mode(path: Path) -> str:
     return look(path, lambda it: str(it.execute("PRAGMA journal_mode").fetchone()[0]))
 
 
-def open_to_write(path: Path) -> sqlite3.Connection:
-    """A connection that may change rows, in autocommit mode; raises ``HalfError``."""
+def recover(path: Path) -> bool:
+    """Let SQLite roll back the change that a killed process left in a journal, if there is one.
+
+    Whether there was one. What else is wrong with the database is for the survey to report; raises
+    ``HalfError`` where the change cannot be rolled back.
+    """
+    try:
+        look(path, lambda _: None)
+    except HalfError as fault:
+        if fault.code != UNCLEAN:
+            return False
+    else:
+        return False
+    with closing(open_to_write(path, QueryLimit())) as connection:
+        try:
+            patiently(connection, "SELECT 1 FROM main.sqlite_master LIMIT 1")
+        except sqlite3.Error as fault:
+            raise explained(fault, path) from fault
+    return True
+
+
+def open_to_write(path: Path, limit: QueryLimit) -> sqlite3.Connection:
+    """A connection that may change rows, in autocommit mode, within ``limit``.
+
+    Raises ``HalfError``.
+    """
     real = _checked(path)
     try:
-        connection = _connect(real, "mode=rw")
+        connection = _connect(real, "mode=rw", limit, writes=True)
     except sqlite3.Error as fault:
         raise explained(fault, path) from fault
     connection.execute("PRAGMA foreign_keys=ON")
@@ -124,6 +163,8 @@ def patiently(connection: sqlite3.Connection, statement: str) -> None:
         except sqlite3.OperationalError as fault:
             if not is_busy(fault):
                 raise
+            if is_overdue():
+                break
             time.sleep(pause)
         else:
             return
@@ -148,6 +189,8 @@ def _checked(path: Path) -> Path:
         raise HalfError(
             "not_a_database", f"{shown(path)}: this is not a regular file; is requests.db right?"
         )
+    for ending in _ENDINGS:
+        _refuse_irregular(Path(f"{real}{ending}"))
     if not os.access(real, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
         raise HalfError(
             "database_unreadable",
@@ -164,18 +207,32 @@ def _checked(path: Path) -> Path:
     return real
 
 
-def _route(real: Path, state: _State) -> str:
-    database, wal, shm = state
+def _refuse_irregular(file: Path) -> None:
+    """SQLite would follow a link there, and wait for ever for the other end of a pipe."""
+    try:
+        mode = file.lstat().st_mode
+    except OSError:
+        return
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "a device")
+        raise HalfError(
+            "irregular_file",
+            f"{shown(file)}: this is {kind}, where SQLite keeps a file of its own; "
+            "nothing is opened: remove it, and find out who made it",
+        )
+
+
+def _route(real: Path, state: _State, limit: QueryLimit) -> str:
+    _, wal, shm = state
     if wal is not None:
-        if not shm:
-            return _LEFT if has_commit(Path(f"{real}-wal")) else _CLOSED
-        # SQLite gives an empty -wal that it opens the database's mode (robust_open in os_unix.c).
-        sets_mode = not wal.size and database and database.permissions != wal.permissions
-        return _CLOSED if sets_mode else _LIVE
+        if not has_commit(Path(f"{real}-wal")):
+            return _CLOSED
+        return _LIVE if shm else _LEFT
     try:
         # A database in WAL mode cannot be opened without locks: asked so, SQLite tells the mode
         # without making a file. Reading the header ourselves would drop this process's own locks.
-        _query(real, "mode=ro&nolock=1", lambda it: it.execute("PRAGMA schema_version").fetchone())
+        version = "PRAGMA schema_version"
+        _query(real, "mode=ro&nolock=1", lambda it: it.execute(version).fetchone(), limit)
     except sqlite3.OperationalError as fault:
         code = fault.sqlite_errorcode & 0xFF
         if code == sqlite3.SQLITE_CANTOPEN:
@@ -183,20 +240,30 @@ def _route(real: Path, state: _State) -> str:
     return _ORDINARY
 
 
-def _query(real: Path, route: str, query: Callable[[sqlite3.Connection], T]) -> T:
-    with closing(_connect(real, route)) as connection:
+def _query(
+    real: Path, route: str, query: Callable[[sqlite3.Connection], T], limit: QueryLimit
+) -> T:
+    with closing(_connect(real, route, limit)) as connection:
         if route == _LEFT:
             connection.execute("PRAGMA locking_mode=EXCLUSIVE")
-        connection.execute("BEGIN")  # one lock, and one state of the database, for all of it
-        patiently(connection, "SELECT 1 FROM main.sqlite_master LIMIT 1")
-        return query(connection)
+        try:
+            connection.execute("BEGIN")  # one lock, and one state of the database, for all of it
+            patiently(connection, "SELECT 1 FROM main.sqlite_master LIMIT 1")
+            limit.restart()
+            return query(connection)
+        except sqlite3.Error:
+            end_if_asked()
+            raise
 
 
-def _connect(real: Path, route: str) -> sqlite3.Connection:
+def _connect(
+    real: Path, route: str, limit: QueryLimit, *, writes: bool = False
+) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{real.as_uri()}?{route}", uri=True, timeout=0, isolation_level=None
     )
     connection.text_factory = _text
+    limit.guard(connection, writes=writes)
     return connection
 
 

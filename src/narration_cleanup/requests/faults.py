@@ -9,6 +9,8 @@ from pathlib import Path
 
 from narration_cleanup.errors import HalfError
 from narration_cleanup.escape import shown
+from narration_cleanup.requests.limits import MEMORY, SECONDS
+from narration_cleanup.shutdown import is_overdue
 
 _PRIMARY = 0xFF
 """The part of a result code that is its kind; the rest is detail."""
@@ -45,6 +47,16 @@ _MEANINGS: dict[int, tuple[str, str]] = {
         "database_unreadable",
         "the database may not be opened ({error}); look at its permissions",
     ),
+    sqlite3.SQLITE_INTERRUPT: (
+        "query_too_costly",
+        f"a query took more than {SECONDS:.0f} s or {MEMORY >> 20} MB and was ended; look at the "
+        "table's generated columns, triggers and checks",
+    ),
+    sqlite3.SQLITE_TOOBIG: (
+        "query_too_costly",
+        "the id, the status or a time of a row is larger than any should be ({error}); look at "
+        "the table's largest values and generated columns",
+    ),
     sqlite3.SQLITE_FULL: (
         "disk_full",
         "the disk is full: nothing of this batch is done; make room and run again",
@@ -54,9 +66,14 @@ _MEANINGS: dict[int, tuple[str, str]] = {
         "the disk gave an error ({error}): nothing of this batch is done; look at the disk",
     ),
 }
-_UNCLEAN = (
-    "database_unclean",
-    "a crashed process left a change unfinished ({error}); let the service open it once",
+_STOPPED = (
+    "database_unread",
+    "the query was ended, since the command was asked to stop; run again",
+)
+UNCLEAN = "database_unclean"
+_UNFINISHED = (
+    "a killed process left a change unfinished in the -journal file; run rolls it back, if its "
+    "user may write to the database"
 )
 
 
@@ -67,7 +84,9 @@ def explained(fault: sqlite3.Error, path: Path) -> HalfError:
         extended & _PRIMARY, ("database_error", "SQLite reports: {error}; nothing is done")
     )
     if extended == sqlite3.SQLITE_READONLY_ROLLBACK:
-        code, meaning = _UNCLEAN
+        code, meaning = UNCLEAN, _UNFINISHED
+    elif is_costly(fault) and is_overdue():
+        code, meaning = _STOPPED
     elif extended & _PRIMARY == sqlite3.SQLITE_IOERR and _is_full(path):
         # What a full disk gives where SQLite cannot make its -shm.
         code, meaning = _MEANINGS[sqlite3.SQLITE_FULL]
@@ -80,6 +99,11 @@ def explained(fault: sqlite3.Error, path: Path) -> HalfError:
 def is_busy(fault: sqlite3.Error) -> bool:
     """Whether waiting may help."""
     return _code(fault) & _PRIMARY in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def is_costly(fault: sqlite3.Error) -> bool:
+    """Whether the query reached a limit (``requests.limits``)."""
+    return _code(fault) & _PRIMARY in (sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_TOOBIG)
 
 
 def is_unclean(fault: sqlite3.Error) -> bool:

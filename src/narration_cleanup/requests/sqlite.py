@@ -14,7 +14,7 @@ from narration_cleanup.errors import HalfError
 from narration_cleanup.escape import shown
 from narration_cleanup.model import Half, Problem, RequestStatus, RequestSurvey, Scalar
 from narration_cleanup.problems import Problems
-from narration_cleanup.requests.database import look
+from narration_cleanup.requests.database import look, recover
 from narration_cleanup.requests.faults import explained
 from narration_cleanup.requests.layout import Layout, read_layout
 from narration_cleanup.requests.mapping import RequestMapping
@@ -71,6 +71,10 @@ class SqliteRequests:
     def locked(self) -> AbstractContextManager[None]:
         """Nothing: the run lock of one machine is enough for a file on it."""
         return nullcontext()
+
+    def recover(self) -> bool:
+        """See ``RequestStore``."""
+        return recover(self._path)
 
     def survey(self) -> RequestSurvey:
         """Look at the table anew; raises ``HalfError`` where it cannot be read."""

@@ -30,6 +30,12 @@ class RequestStore(Protocol):
     def locked(self) -> AbstractContextManager[None]:
         """Hold the run lock across machines, where the store has one; raises ``BusyError``."""
 
+    def recover(self) -> bool:
+        """Finish what a killed process left half-written; whether there was anything to finish.
+
+        Raises ``HalfError`` where that cannot be done.
+        """
+
     def survey(self) -> RequestSurvey:
         """Look at the table; raises ``HalfError`` where it cannot be read."""
 

@@ -21,8 +21,9 @@ _MAGIC = 0x377F0682
 def has_commit(wal: Path) -> bool:
     """Whether a transaction may be in there whole.
 
-    Checksums are not counted: a frame that the disk has only in part may be taken for a commit,
-    but no commit is overlooked. ``True`` also where it cannot be read: SQLite then says why.
+    Checksums are not counted: a frame with some sectors that never reached the disk may be taken
+    for a commit, but no commit is overlooked. ``True`` also where it cannot be read: SQLite then
+    says why.
     """
     try:
         with wal.open("rb") as file:
@@ -44,7 +45,9 @@ def _has_commit(file: BinaryIO) -> bool:
         _, commit, salts_here, _ = _FRAME.unpack(frame)
         if salts_here != salts:
             return False  # what is left of the round before this one
+        file.seek(page_size - 1, 1)
+        if not file.read(1):
+            return False  # killed in the middle of a page
         if commit:
             return True
-        file.seek(page_size, 1)
     return False

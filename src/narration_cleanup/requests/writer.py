@@ -14,6 +14,7 @@ from narration_cleanup.errors import HalfError
 from narration_cleanup.escape import shown
 from narration_cleanup.requests.database import open_to_write, patiently
 from narration_cleanup.requests.faults import explained, is_busy
+from narration_cleanup.requests.limits import QueryLimit
 from narration_cleanup.requests.pace import LONG, SHORT, gap_after
 from narration_cleanup.waiting import Deadline
 
@@ -53,7 +54,8 @@ class Writer:
         """Seconds for which the latest transaction kept others from writing."""
         self.worked = 0.0
         """Those of them that were not spent on the commit."""
-        self._connection = open_to_write(path)
+        self._limit = QueryLimit()
+        self._connection = open_to_write(path, self._limit)
         try:
             patiently(self._connection, "SELECT 1 FROM main.sqlite_master LIMIT 1")
             mode = self._connection.execute("PRAGMA journal_mode").fetchone()[0]
@@ -112,6 +114,7 @@ class Writer:
         try:
             patiently(connection, "BEGIN IMMEDIATE")
             begun = time.perf_counter()
+            self._limit.restart()
             done = work(connection)
             self.worked = time.perf_counter() - begun
             fault = _commit(connection, looks)

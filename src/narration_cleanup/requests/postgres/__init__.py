@@ -61,6 +61,10 @@ class PostgresRequests:
     def batch_size(self) -> int:
         return _AT_ONCE
 
+    def recover(self) -> bool:
+        """Nothing: the server does it as it starts."""
+        return False
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run lock of the table, whichever machine other runs are on.

@@ -1,0 +1,46 @@
+"""Whether this process was asked to end, for code that a handler of signals cannot interrupt."""
+
+from __future__ import annotations
+
+import signal
+import time
+from types import FrameType
+from typing import NoReturn
+
+GRACE = 2.0
+"""Seconds for which a query may go on after the process was asked to end."""
+
+
+class _Heard:
+    """The first signal that asked this process to end, and when, on the monotonic clock."""
+
+    number: int | None = None
+    at = 0.0
+
+
+def hear(number: int) -> None:
+    """Note a signal, for code that neither returns nor lets an exception through for long."""
+    if _Heard.number is None:
+        _Heard.number, _Heard.at = number, time.monotonic()
+
+
+def forget() -> None:
+    """Note that what was asked has been done."""
+    _Heard.number = None
+
+
+def is_overdue() -> bool:
+    """Whether the process was asked to end more than ``GRACE`` ago."""
+    return _Heard.number is not None and time.monotonic() - _Heard.at > GRACE
+
+
+def end_if_asked() -> None:
+    """End the process where its handler's SystemExit was lost: SQLite's callbacks drop it."""
+    if _Heard.number is not None and signal.getsignal(_Heard.number) is end:
+        raise SystemExit(128 + _Heard.number)
+
+
+def end(number: int, _frame: FrameType | None) -> NoReturn:
+    """What a signal does to commands that only look: they end at once."""
+    hear(number)
+    raise SystemExit(128 + number)
