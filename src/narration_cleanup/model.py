@@ -13,7 +13,9 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-Ref = tuple[int, int, int]
+Mark = int | bytes
+"""What tells one version of a thing from another: its mtime in ns, or a digest of its bytes."""
+Ref = tuple[int, int, Mark]
 """A store's own handle on what it surveyed, so that it can tell later whether it is still that.
 
 In an index: (start, end, digest) of the member, offsets in bytes. Of a file: (inode, size,
@@ -121,7 +123,8 @@ class Unmatched(msgspec.Struct, frozen=True):
     ``files`` are audio without an entry; ``dangling`` are entries, each with its ref, that have
     no file; ``shared`` are the files that more than one entry names; ``partials`` are files that
     were being written, audio or index;
-    ``needed`` are those of ``shared`` that an entry names which cannot be judged, and so stays.
+    ``needed`` are those of ``shared`` that an entry names which cannot be judged, and so stays;
+    ``fresh`` is audio written so shortly before the survey that its entry may be yet to come.
     """
 
     files: Iterable[StoredFile] = ()
@@ -129,6 +132,7 @@ class Unmatched(msgspec.Struct, frozen=True):
     shared: frozenset[str] = frozenset()
     partials: Iterable[StoredFile] = ()
     needed: frozenset[str] = frozenset()
+    fresh: frozenset[str] = frozenset()
 
 
 class CacheSurvey(Protocol):

@@ -33,15 +33,6 @@ class IndexMember(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=T
     voice_style: str
 
 
-class UnusualMember(IndexMember, frozen=True, gc=False, forbid_unknown_fields=True):
-    """A member whose path and time are understood, with other fields more, less or different.
-
-    What is missing or of another type is empty or 0. ``raw`` is the value's JSON.
-    """
-
-    raw: bytes
-
-
 class MalformedEntry(msgspec.Struct, frozen=True, gc=False):
     """A member that is not understood, or not JSON to the letter: kept as it is. ``why`` is shown.
 
@@ -101,10 +92,10 @@ def member_of(
     try:
         return _decode(raw)
     except ValueError:
-        return _understood(value, raw)
+        return _understood(value)
 
 
-def _understood(value: object, raw: bytes) -> IndexMember | MalformedEntry:
+def _understood(value: object) -> IndexMember | MalformedEntry:
     """A member that has not exactly the service's fields: all that it needs is a path and a time.
 
     A next version of the service may have more of them.
@@ -117,7 +108,7 @@ def _understood(value: object, raw: bytes) -> IndexMember | MalformedEntry:
     size = value.get("file_size")
     if not isinstance(size, int | float) or not 0 <= size <= LARGEST_FILE:
         size = 0
-    return UnusualMember(
+    return IndexMember(
         narration_id=_text(value.get("narration_id")),
         file_path=value["file_path"],
         created_at=value["created_at"],
@@ -125,7 +116,6 @@ def _understood(value: object, raw: bytes) -> IndexMember | MalformedEntry:
         file_size=int(size),
         variant_id=_text(value.get("variant_id")),
         voice_style=_text(value.get("voice_style")),
-        raw=raw,
     )
 
 

@@ -196,7 +196,12 @@ class IndexSurvey:
             shared.update(name for name, count in named.items() if count > 1)
         partials = self._files.stored([] if self._undetermined else self.seen.partials)
         return Unmatched(
-            files, dangling, frozenset(shared), list(partials), frozenset(needed & shared)
+            files,
+            dangling,
+            frozenset(shared),
+            list(partials),
+            frozenset(needed & shared),
+            frozenset(self.seen.fresh),
         )
 
     def close(self) -> None:
