@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from narration_cleanup.finding import Finding, failed, passed, warning
-from narration_cleanup.output.metrics import is_page
-from narration_cleanup.permissions import (
+from narration_cleanup.access import (
     described,
     free_bytes,
     may_read_in,
@@ -16,6 +14,8 @@ from narration_cleanup.permissions import (
     me,
     nearest_folder,
 )
+from narration_cleanup.finding import Finding, failed, passed, warning
+from narration_cleanup.output.metrics import is_page
 from narration_cleanup.settings import SETTINGS, Settings
 from narration_cleanup.settings.mask import safe
 from narration_cleanup.settings.show import toml

@@ -12,6 +12,8 @@ from functools import partial
 import typer
 
 from narration_cleanup import job, telling
+from narration_cleanup.access import OtherUserError, missing_rights, refuse_other_users
+from narration_cleanup.acting import act_as
 from narration_cleanup.commands import options
 from narration_cleanup.commands.options import Invocation
 from narration_cleanup.errors import CleanupError, ExitCode
@@ -27,7 +29,6 @@ from narration_cleanup.planning import Plans, Policies, survey_and_plan
 from narration_cleanup.progress import Progress
 from narration_cleanup.record import RunRecord
 from narration_cleanup.result import Result
-from narration_cleanup.rights import missing_rights
 from narration_cleanup.safety import jumped, refuse_too_many, too_many
 from narration_cleanup.settings import Settings, load_settings, require_a_half
 from narration_cleanup.standing import stats_of
@@ -44,6 +45,7 @@ def run_command(
     cache_dir: options.CacheDir = None,
     requests_db: options.RequestsDb = None,
     allow_other_user: options.AllowOtherUser = False,
+    run_as: options.RunAs = None,
     ttl_days: options.TtlDays = None,
     abandoned_timeout_hours: options.AbandonedTimeout = None,
     enforce_max_size: options.EnforceMaxSize = None,
@@ -59,6 +61,7 @@ def run_command(
     flags = {
         "cache.dir": cache_dir,
         "requests.db": requests_db,
+        "cleanup.user": run_as,
         "cache.ttl_days": ttl_days,
         "requests.abandoned_timeout_hours": abandoned_timeout_hours,
         "cache.enforce_max_size": enforce_max_size,
@@ -79,6 +82,7 @@ def dry_run_command(
     cache_dir: options.CacheDir = None,
     requests_db: options.RequestsDb = None,
     allow_other_user: options.AllowOtherUser = False,
+    run_as: options.RunAs = None,
     ttl_days: options.TtlDays = None,
     abandoned_timeout_hours: options.AbandonedTimeout = None,
     enforce_max_size: options.EnforceMaxSize = None,
@@ -93,6 +97,7 @@ def dry_run_command(
     flags = {
         "cache.dir": cache_dir,
         "requests.db": requests_db,
+        "cleanup.user": run_as,
         "cache.ttl_days": ttl_days,
         "requests.abandoned_timeout_hours": abandoned_timeout_hours,
         "cache.enforce_max_size": enforce_max_size,
@@ -113,9 +118,13 @@ def _carry_out(
     ``done`` is called once all is done and recorded: showing it may wait for a reader for ever.
     """
     log = _log(call, result)
-    stats, told, watch = None, None, Stopwatch()
+    stats, told, watch, refused = None, None, Stopwatch(), False
     try:
         settings = load_settings(flags=call.flags, config_file=call.config_file, environ=os.environ)
+        settings = act_as(settings)
+        refuse_other_users(
+            settings, allow_other_user=call.allow_other_user, writes=not result.dry_run
+        )
         if not result.dry_run:
             told = telling.begin(settings, result, os.environ)
         require_a_half(settings, by_flag=True)
@@ -127,12 +136,15 @@ def _carry_out(
             stats = work(settings, call, result, log, progress, told)
     except CleanupError as error:
         result.stop(error.exit_code, str(error))
+        refused = isinstance(error, OtherUserError)
     except Exception as error:
         result.stop(ExitCode.FAILED, f"internal error: {type(error).__name__}: {shown_line(error)}")
         _remember_and_tell(told, result, log, watch, done)
         raise
     if told is None and not result.dry_run:
-        told = telling.begin_despite_faults(call.flags, call.config_file, result, os.environ)
+        told = telling.begin_despite_faults(
+            call.flags, call.config_file, result, os.environ, writes=not refused
+        )
     show = partial(_show, call, result, stats, log, told)
     _remember_and_tell(told, result, log, watch, done, show)
     return result.exit_code
@@ -199,7 +211,7 @@ def _dry_run(
     told: Telling | None,
 ) -> Stats:
     now = result.started_at
-    with open_halves(settings, allow_other_user=call.allow_other_user) as halves:
+    with open_halves(settings) as halves:
         plans = survey_and_plan(halves, _policies(settings), now, progress, explain=call.verbose)
         job.dry_run(plans, result)
         _warn_of_too_many(settings, plans, result)
@@ -241,7 +253,7 @@ def _run(
     log.started(settings.cleanup.interval_hours, settings.requests.abandoned_timeout_hours)
     log.tasks_started()
     with ExitStack() as stack:
-        halves = stack.enter_context(open_halves(settings, allow_other_user=call.allow_other_user))
+        halves = stack.enter_context(open_halves(settings))
         stack.enter_context(halves.locked(settings.cleanup.state_dir))
         if told is not None and call.ignore_clock:
             told.trust_clock()

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from narration_cleanup.model import OTHER_STATUS, RequestStatus
+from narration_cleanup.own_files import check_own_file
 from narration_cleanup.record import (
     ACTIVE_NAMES,
     ENDINGS,
@@ -117,6 +118,7 @@ def write_metrics(file: Path, text: str) -> None:
     Its mode is 0644, since node_exporter runs as another user. The folder is not made: a collector
     would not be looking at it.
     """
+    check_own_file(file)
     _refuse_another_file(file)
     replace_file(file, text, 0o644)
 
