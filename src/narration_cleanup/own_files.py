@@ -46,7 +46,7 @@ def _existing(file: Path, endings: Sequence[str]) -> Iterator[tuple[Path, os.sta
         with suppress(FileNotFoundError):
             status = os.lstat(place)
             if not stat.S_ISREG(status.st_mode):
-                _refuse(place, "it is a link, a pipe or another kind of file: remove it")
+                _refuse(place, "it is no regular file: remove it, or name another")
             yield place, status
 
 

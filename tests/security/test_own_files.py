@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from narration_cleanup.errors import ConfigError
 from narration_cleanup.history import FILE_NAME, open_history, read_history
-from narration_cleanup.output.metrics import write_metrics
+from narration_cleanup.output.metrics import facts_of, metrics_text, write_metrics
 from narration_cleanup.own_files import make_folder, make_own_folder, way_to
+from narration_cleanup.record import Counters, RunRecord
+from narration_cleanup.systemd.facts import check_instance
 
 
 def _history(state: Path) -> list[str]:
@@ -131,3 +134,53 @@ def test_a_way_names_each_link_and_folder(tmp_path: Path) -> None:
         tmp_path / "real",
         tmp_path / "real" / "file",
     ]
+
+
+def test_what_replaced_a_folder_while_it_was_made_is_not_given_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who owns the folder above puts a link, or a folder that was there, in the new one's place."""
+    (tmp_path / "valuable").mkdir()
+    (tmp_path / "valuable" / "file").touch()
+    given = list[int]()
+    monkeypatch.setattr(os, "fchown", lambda fd, *owner: given.append(fd))
+    mkdir = os.mkdir
+
+    def swap_for_link(name: str, mode: int, *, dir_fd: int) -> None:
+        mkdir(name, mode, dir_fd=dir_fd)
+        os.rmdir(name, dir_fd=dir_fd)
+        os.symlink("valuable", name, dir_fd=dir_fd)
+
+    def swap_for_folder(name: str, mode: int, *, dir_fd: int) -> None:
+        os.rename("valuable", name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+
+    for name, swap in (("one", swap_for_link), ("two", swap_for_folder)):
+        monkeypatch.setattr(os, "mkdir", swap)
+        with pytest.raises(OSError, match=r"Not a directory|Too many|was replaced"):
+            make_folder(tmp_path / name, (48_611, 48_611))
+    assert given == []
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    make_folder(tmp_path / "three", (48_611, 48_611))
+    assert len(given) == 1
+
+
+@pytest.mark.parametrize("name", ["..", ".", ".hidden", "-x", "a/b", "", "a b"])
+def test_an_instance_is_a_plain_name(name: str) -> None:
+    with pytest.raises(ConfigError, match="--instance"):
+        check_instance(name)
+    check_instance("voices-2.b")
+
+
+def test_control_characters_of_a_history_are_written_out_in_metrics() -> None:
+    facts = facts_of(
+        RunRecord(),
+        Counters(runs={"\x1b]0;owned\x07\r": 1}),
+        interval_seconds=1.0,
+        limit_bytes=1,
+        name='a"b\n',
+        earlier={},
+    )
+    text = metrics_text(facts)
+    assert text.replace("\n", "").isprintable()
+    assert r'outcome="\\x1b]0;owned\\x07\\r"' in text
+    assert r'cache="a\"b\n"' in text

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "history.db"
 SCHEMA_VERSION = 1
-_ENDINGS = ("-journal", "-wal", "-shm")
+ENDINGS = ("-journal", "-wal", "-shm")
 """Of what SQLite reads beside the file: a journal there may name another file to delete."""
 BUSY_SECONDS = 5.0
 """How long to wait for another run that is writing its own line."""
@@ -71,7 +71,7 @@ def connect(file: Path) -> sqlite3.Connection:
     import sqlite3
 
     make_own_folder(file.parent)
-    check_own_file(file, *_ENDINGS)
+    check_own_file(file, *ENDINGS)
     connection = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None)
     try:
         if _version(connection) != SCHEMA_VERSION:
@@ -86,7 +86,7 @@ def connect_read_only(file: Path) -> sqlite3.Connection:
     """Open the history for a look that leaves no trace; errors as for ``connect``."""
     import sqlite3
 
-    check_kind(file, *_ENDINGS)
+    check_kind(file, *ENDINGS)
     uri = f"{file.absolute().as_uri()}?mode=ro"
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     try:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from narration_cleanup.escape import shown
 from narration_cleanup.model import OTHER_STATUS, RequestStatus
 from narration_cleanup.own_files import check_own_file
 from narration_cleanup.record import (
@@ -298,8 +299,10 @@ def _series(name: str, cache: str | None, *labels: tuple[str, str]) -> str:
 
 
 def _quoted(value: str) -> str:
-    """A label's value as the format escapes it; what is not UTF-8 becomes a question mark."""
+    """A label's value as the format escapes it; what is not UTF-8 becomes a question mark, and
+    control characters, for which the format has no form, are written out."""
     value = value.encode("utf-8", "replace").decode()
+    value = "\n".join(shown(part, most=len(value)) for part in value.split("\n"))
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
