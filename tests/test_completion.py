@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from narration_cleanup.history import FILE_NAME
 from narration_cleanup.output.json import schema_names
 from tests.history.test_store import Told, run_once
 from tests.results import NOW
-from tests.samples import VOICE_STYLES, make_sample
+from tests.samples import VOICE_STYLES, EntrySpec, make_cache, make_sample
 
 
 def offered(line: str, config: Path | None = None) -> list[str]:
@@ -99,3 +100,16 @@ def test_the_voice_styles_in_the_cache_are_offered(tmp_path: Path) -> None:
 
 def test_where_there_is_no_cache_no_voice_style_is_offered(tmp_path: Path) -> None:
     assert offered(f"narration-cleanup stats --cache-dir {tmp_path} --voice-style ") == []
+
+
+def test_a_voice_style_that_a_shell_would_run_is_not_offered(tmp_path: Path) -> None:
+    """A shell puts what is offered into the line as it is, and the index is the service's."""
+    plain = ["calm-1.5", "x@y:z"]
+    bad = ["$(touch owned)", "`id`", "a;b", "a b", "a\nb", "~root", "a'b", "{a,b}", "*", "!1"]
+    make_cache(
+        tmp_path / "cache",
+        entries=[EntrySpec(age=timedelta(days=1), voice_style=name) for name in plain + bad],
+    )
+    config = tmp_path / "config.toml"
+    config.write_text(f'[cache]\ndir = "{tmp_path / "cache"}"\n')
+    assert offered("narration-cleanup stats --voice-style ", config) == plain

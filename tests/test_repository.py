@@ -26,6 +26,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "stats": frozenset({"model", "record", "totals"}),
     "progress": frozenset(),
     "whole_file": frozenset(),
+    "own_files": frozenset({"escape"}),
+    "locking": frozenset({"errors", "escape", "own_files", "waiting"}),
     "plan": frozenset({"actions", "errors", "model", "problems", "timestamps", "totals"}),
     "result": frozenset({"actions", "errors", "model", "plan", "problems", "timestamps"}),
     "cache": frozenset(
@@ -36,6 +38,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "escape",
             "locking",
             "model",
+            "own_files",
             "problems",
             "timestamps",
             "waiting",
@@ -78,6 +81,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "escape",
             "finding",
             "model",
+            "own_files",
             "plan",
             "problems",
             "progress",
@@ -91,7 +95,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "record": frozenset({"actions", "escape", "model", "result"}),
     "finding": frozenset(),
-    "history": frozenset({"errors", "escape", "model", "record", "result", "timestamps"}),
+    "history": frozenset(
+        {"errors", "escape", "model", "own_files", "record", "result", "timestamps"}
+    ),
 }
 # The rooms that decide: no files, no clock, the standard library and msgspec's plain structs.
 PURE = (

@@ -6,17 +6,21 @@ import errno
 import fcntl
 import hashlib
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 
 from narration_cleanup.errors import BusyError
 from narration_cleanup.escape import shown
+from narration_cleanup.own_files import check_own_file, make_own_folder
 from narration_cleanup.waiting import Deadline
 
 RUN_LOCK_WAIT = 3.0
 """Seconds that a run waits for another one to end."""
 _TRY_EVERY = 0.005
+_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def try_lock(fd: int, *, shared: bool = False) -> bool:
@@ -42,20 +46,61 @@ def wait_for_lock(fd: int, seconds: float, *, shared: bool = False) -> bool:
     return True
 
 
-def unlock(fd: int) -> None:
-    """Give the lock back."""
-    fcntl.flock(fd, fcntl.LOCK_UN)
-
-
 @contextmanager
-def run_lock(fd: int, location: str) -> Iterator[None]:
-    """Hold the lock of one run on ``location``; raises ``BusyError`` where another one has it."""
-    if not wait_for_lock(fd, RUN_LOCK_WAIT):
-        raise BusyError(f"another run is at work on {shown(location)}: nothing was done")
+def run_lock(name: str, folder: int, location: str) -> Iterator[None]:
+    """Hold the lock of one run on ``location``: the file ``name`` in the open ``folder``, which
+    says who holds it, and is there only meanwhile.
+
+    Only this user can take it where nobody else can enter or write to the folder. Raises
+    ``BusyError`` where another run has it, ``OSError`` where no file can be made or locked.
+    """
+    fd = _taken(name, folder, location)
     try:
+        with suppress(OSError):  # a full disk: then it is not known who holds it
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()} {time.time():.0f}\n".encode(), 0)
         yield
     finally:
-        unlock(fd)
+        with suppress(OSError):
+            os.unlink(name, dir_fd=folder)
+        os.close(fd)
+
+
+def _taken(name: str, folder: int, location: str) -> int:
+    """The descriptor of the locked file, which still has its name."""
+    while True:
+        fd = os.open(name, _FLAGS | os.O_RDWR | os.O_CREAT, 0o600, dir_fd=folder)
+        try:
+            if not wait_for_lock(fd, RUN_LOCK_WAIT):
+                raise _busy(fd, location)
+            if os.fstat(fd).st_nlink:
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)  # the run that held it has ended, and took the file away
+
+
+def _busy(fd: int, location: str) -> BusyError:
+    holder = ""
+    with suppress(OSError, ValueError, OverflowError):
+        pid, since = map(int, os.pread(fd, 64, 0).split())
+        holder = f" (pid {pid}, since {datetime.fromtimestamp(since):%Y-%m-%d %H:%M:%S})"
+    return BusyError(f"another run{holder} is at work on {shown(location)}: nothing was done")
+
+
+def is_held(name: str, folder: int) -> bool:
+    """Whether a run holds the lock; not where this user may not look at it."""
+    try:
+        fd = os.open(name, _FLAGS, dir_fd=folder)
+    except OSError:
+        return False
+    try:
+        return not try_lock(fd, shared=True)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
 
 
 @contextmanager
@@ -64,12 +109,26 @@ def run_lock_in(state_dir: Path, location: str) -> Iterator[None]:
 
     Raises ``BusyError`` as ``run_lock`` does, ``OSError`` where no file can be made or locked.
     """
-    name = f"run-{hashlib.sha256(location.encode(errors='replace')).hexdigest()[:16]}.lock"
-    state_dir.mkdir(parents=True, exist_ok=True)
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(state_dir / name, flags, 0o600)
+    make_own_folder(state_dir)
+    check_own_file(state_dir / _state_name(location))
+    folder = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with run_lock(fd, location):
+        with run_lock(_state_name(location), folder, location):
             yield
     finally:
-        os.close(fd)
+        os.close(folder)
+
+
+def refuse_lock_in(state_dir: Path, location: str) -> None:
+    """Raise ``BusyError`` where a run that could not make the usual lock holds this one instead."""
+    with suppress(OSError):
+        folder = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if is_held(_state_name(location), folder):
+                raise BusyError(f"another run is at work on {shown(location)}: nothing was done")
+        finally:
+            os.close(folder)
+
+
+def _state_name(location: str) -> str:
+    return f"run-{hashlib.sha256(location.encode(errors='replace')).hexdigest()[:16]}.lock"

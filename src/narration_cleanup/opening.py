@@ -10,7 +10,7 @@ from pathlib import Path
 from narration_cleanup.cache import CacheStore
 from narration_cleanup.errors import ConfigError, HalfError
 from narration_cleanup.escape import shown
-from narration_cleanup.locking import run_lock_in
+from narration_cleanup.locking import refuse_lock_in, run_lock_in
 from narration_cleanup.plan import CachePolicy, RequestPolicy
 from narration_cleanup.plan.policy import DAY, HOUR, MB
 from narration_cleanup.requests import RequestStore
@@ -38,6 +38,8 @@ class Halves:
                     stack.enter_context(self.cache.locked())
                 except HalfError as fault:  # network file systems cannot lock a directory
                     _lock_in(state_dir, self.cache, fault, stack)
+                else:
+                    refuse_lock_in(state_dir, self.cache.location)
             elif self.requests is not None:
                 with suppress(OSError):
                     stack.enter_context(run_lock_in(state_dir, self.requests.location))
@@ -58,14 +60,14 @@ def _lock_in(state_dir: Path, cache: CacheStore, fault: HalfError, stack: ExitSt
 
 
 @contextmanager
-def open_halves(settings: Settings, *, allow_other_user: bool) -> Iterator[Halves]:
+def open_halves(settings: Settings) -> Iterator[Halves]:
     """Open what is configured, and close it again.
 
     Raises ``ConfigError`` where a location is not what it should be, before anything is touched.
     """
     with ExitStack() as stack:
         zone = settings.cleanup.timezone
-        requests = open_requests(settings.requests, zone, allow_other_user=allow_other_user)
+        requests = open_requests(settings.requests, zone)
         if requests is not None:
             stack.callback(requests.close)
         cache = open_cache(settings.cache, zone)
@@ -126,19 +128,12 @@ def _open_bucket(url: str, settings: CacheSettings, zone: str) -> CacheStore:
     )
 
 
-def open_requests(
-    settings: RequestSettings, zone: str, *, allow_other_user: bool
-) -> RequestStore | None:
+def open_requests(settings: RequestSettings, zone: str) -> RequestStore | None:
     """The request table's store; ``None`` where none is configured."""
     if settings.db is None:
         return None
-    from narration_cleanup.requests import is_postgres
     from narration_cleanup.requests import open_requests as open_store
 
-    if not is_postgres(settings.db):
-        from narration_cleanup.requests.database import check_owner
-
-        check_owner(Path(settings.db), allow_other_user=allow_other_user)
     deletes = settings.delete_finished_after_days > 0
     return open_store(settings.db, request_mapping(settings, zone), deletes=deletes)
 

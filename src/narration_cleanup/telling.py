@@ -64,6 +64,7 @@ class Telling:
     run_id: int | None = None
     clocks: ClockMark | None = None
     clock_refused: bool | None = None
+    writes: bool = True
 
     @property
     def sends(self) -> bool:
@@ -105,14 +106,19 @@ def begin_despite_faults(
     config_file: Path | None,
     result: Result,
     environ: Mapping[str, str],
+    *,
+    writes: bool,
 ) -> Telling:
-    """As ``begin``, for a run whose settings are wrong: with those that are right."""
+    """As ``begin``, for a run whose settings are wrong: with those that are right.
+
+    Without ``writes`` neither history nor metrics are written: this may be the wrong user for it.
+    """
     settings, state_known = load_despite_faults(
         flags=flags, config_file=config_file, environ=environ
     )
-    if state_known:
+    if state_known and writes:
         return begin(settings, result, environ)
-    return Telling(settings, environ, trigger_of(environ).value)
+    return Telling(settings, environ, trigger_of(environ).value, writes=writes)
 
 
 def note_cancelled(
@@ -197,7 +203,7 @@ def host_name() -> str:
 
 def _write_metrics(telling: Telling, record: RunRecord, warn: Warn) -> None:
     file = telling.settings.metrics.textfile
-    if file is None or record.outcome == RunOutcome.BUSY:
+    if file is None or not telling.writes or record.outcome == RunOutcome.BUSY:
         return  # of a run that found the lock held, the one that holds it tells
     earlier = read_samples(file)
     counters = None if telling.history is None else telling.history.counters()

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from narration_cleanup.access import lock_out_of_reach
 from narration_cleanup.check import Finding, Status, run_checks, schedule, surroundings, worst
 from narration_cleanup.errors import ConfigError, ExitCode
 from narration_cleanup.history import open_history
 from narration_cleanup.record import record_of
-from narration_cleanup.rights import lock_out_of_reach
 from narration_cleanup.settings import load_despite_faults, load_settings
 from narration_cleanup.systemd.status import Schedule
 from tests.results import NOW, make_result

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from narration_cleanup.cache.directory import OWN_FOLDER
+from narration_cleanup.cache.own_folder import LOCK_NAME
 from tests.faults.figures import Figures
 from tests.faults.trial import arguments_for, environment_for
 from tests.faults.truth import make_truth
@@ -42,7 +44,9 @@ def test_one_that_finds_another_at_work_has_written_nothing(tmp_path: Path) -> N
     state = tmp_path / "state"
     environment = {**os.environ, "NARRATION_CLEANUP_STATE_DIR": str(state)}
     command = [sys.executable, "-m", "narration_cleanup", *arguments_for(truth)]
-    lock = os.open(truth.cache.directory, os.O_RDONLY | os.O_DIRECTORY)
+    own = truth.cache.directory / OWN_FOLDER
+    own.mkdir(mode=0o700)
+    lock = os.open(own / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
     before = tree_digest(truth.root)
     done = subprocess.run(command, env=environment, capture_output=True, text=True)

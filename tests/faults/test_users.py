@@ -63,11 +63,11 @@ def test_the_owner_is_welcome(server: ToolServer, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wal", [False, True])
-def test_allowed_by_name_and_nothing_is_left_that_the_owner_cannot_write(
+def test_root_becomes_the_owner_and_nothing_is_left_that_he_cannot_write(
     server: ToolServer, tmp_path: Path, wal: bool
 ) -> None:
     truth = _sample(tmp_path, NOBODY, wal=wal)
-    arguments = [*arguments_for(truth), "--allow-other-user"]
+    arguments = [*arguments_for(truth), "--run-as", "nobody"]
     environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
     run = server.run(arguments, tmp_path, environment)
     assert (run.code, truth.losses(), truth.unfinished()) == (0, [], []), run.said

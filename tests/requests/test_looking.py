@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from narration_cleanup.actions import Outcome
-from narration_cleanup.errors import ConfigError
-from narration_cleanup.requests.database import check_owner, look
+from narration_cleanup.requests.database import look
 from tests.requests.service import INSERT, NOW, cancels, names, service, store_of, total
 from tests.samples import make_requests, tree_digest
 
@@ -213,27 +211,3 @@ def test_odd_characters_in_a_path_are_no_options_of_the_database(tmp_path: Path)
     store.close()
     assert names(tmp_path) == {folder.name}
     assert names(folder) == {"requests.db"}
-
-
-def test_the_owner_is_no_obstacle_to_himself(path: Path) -> None:
-    check_owner(path)
-    check_owner(path.parent / "missing.db")
-
-
-def test_another_user_than_the_owner_is_refused_and_told_whom_to_be(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 4_000_000)
-    with pytest.raises(ConfigError, match=r"run as .*--allow-other-user"):
-        check_owner(path)
-    check_owner(path, allow_other_user=True)
-
-
-def test_a_file_of_another_user_is_refused(path: Path) -> None:
-    """A real one: root can give the database away, and anybody else finds root's files."""
-    owner, theirs = "root", Path(os.devnull)
-    if os.geteuid() == 0:
-        os.chown(path, 65534, -1)
-        owner, theirs = "nobody", path
-    with pytest.raises(ConfigError, match=rf"belongs to {owner} \(uid \d+\), but this is .*"):
-        check_owner(theirs)

@@ -158,7 +158,9 @@ def test_a_run_that_was_not_missed_is_not_made_up_for(machine: Container, servic
 def test_another_run_at_work_is_no_failure(machine: Container, service: Service) -> None:
     machine.run("narration-cleanup", "systemd", "install")
     hold = (
-        "import fcntl, os, signal, sys; d = os.open(sys.argv[1], os.O_RDONLY); "
+        "import fcntl, os, signal, sys; own = sys.argv[1] + '/.narration-cleanup'; "
+        "os.makedirs(own, 0o700, exist_ok=True); "
+        "d = os.open(own + '/run.lock', os.O_RDWR | os.O_CREAT, 0o600); "
         "fcntl.flock(d, fcntl.LOCK_EX); print('HOLDING', flush=True); "
         "signal.sigwait([signal.SIGTERM])"
     )

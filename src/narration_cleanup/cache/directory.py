@@ -6,12 +6,12 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from narration_cleanup.errors import ConfigError, HalfError
 from narration_cleanup.escape import shown
-from narration_cleanup.locking import run_lock, try_lock, unlock
+from narration_cleanup.own_files import way_to
 
 OWN_FOLDER = ".narration-cleanup"
 """The tool's own folder inside the cache directory; the service never looks at it."""
@@ -82,37 +82,25 @@ class Directory:
                 "its index is left alone, run again",
             )
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the run lock, an flock on the directory itself: it leaves no file behind.
+    def refuse_detour(self) -> None:
+        """Refuse, as root, a directory that another user can put a link or a folder in the way of.
 
-        Raises ``BusyError`` when another run still has it after a few seconds, ``HalfError``
-        where the file system cannot lock.
+        Asked of the open directory: what happens to its path later no longer matters. Raises
+        ``ConfigError``.
         """
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(run_lock(self.fd, str(self.path)))
-            except OSError as error:
-                raise HalfError(
-                    "no_lock", f"{shown(self.path)} cannot be locked: {error.strerror}"
-                ) from None
-            self.is_locked = True
-            try:
-                yield
-            finally:
-                self.is_locked = False
-
-    def in_progress(self) -> bool:
-        """Whether a run holds the lock now, be it this one."""
-        if self.is_locked:  # to try would give it back: it belongs to the descriptor
-            return True
+        if os.geteuid() != 0:
+            return
+        last, owners = None, set[int]()
         try:
-            free = try_lock(self.fd, shared=True)
+            for _, last in way_to(self.path):
+                owners.add(last.st_uid)
         except OSError:
-            return False
-        if free:
-            unlock(self.fd)
-        return not free
+            last = None
+        if last is None or (last.st_dev, last.st_ino) != (self.device, self.inode) or any(owners):
+            raise ConfigError(
+                f"cache.dir {shown(self.path)}: another user can put another folder in its place, "
+                "which root must not clean: run as that user, or with --run-as"
+            )
 
     def status(self, name: str) -> os.stat_result | None:
         """``lstat`` of a name in the directory; ``None`` where there is none, or can be none."""

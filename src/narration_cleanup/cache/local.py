@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from narration_cleanup.cache.directory import OWN_FOLDER, Directory
 from narration_cleanup.cache.folders import Folders
-from narration_cleanup.cache.own_folder import OwnFolder
+from narration_cleanup.cache.own_folder import LOCK_NAME, OwnFolder
+from narration_cleanup.errors import HalfError
 from narration_cleanup.escape import shown
+from narration_cleanup.locking import is_held, run_lock
 from narration_cleanup.model import Half, Problem, Severity
 
 
@@ -25,13 +28,34 @@ class LocalCache:
         """The directory as it was given."""
         return str(self._directory.path)
 
-    def locked(self) -> AbstractContextManager[None]:
-        """Hold the run lock."""
-        return self._directory.locked()
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run lock, which lies in the tool's own folder: who may only read the cache
+        cannot take it.
+
+        Raises ``BusyError`` when another run still has it after a few seconds, ``ConfigError``
+        where root could be led elsewhere, ``HalfError`` where no lock can be had here.
+        """
+        self._directory.refuse_detour()
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(run_lock(LOCK_NAME, self._own.private(), self.location))
+            except OSError as error:
+                raise HalfError(
+                    "no_lock", f"{shown(self.location)} cannot be locked: {error.strerror}"
+                ) from None
+            self._directory.is_locked = True
+            try:
+                yield
+            finally:
+                self._directory.is_locked = False
 
     def in_progress(self) -> bool:
-        """Whether a run holds the lock now."""
-        return self._directory.in_progress()
+        """Whether a run holds the lock now, be it this one."""
+        if self._directory.is_locked:
+            return True
+        with self._own.entered() as folder:
+            return folder is not None and is_held(LOCK_NAME, folder)
 
     def recover(self) -> int:
         """Put back what a killed run had staged; how many files."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from narration_cleanup.cache.directory import OWN_FOLDER, Directory
 from narration_cleanup.cache.folders import Folders
@@ -12,9 +14,11 @@ from narration_cleanup.errors import HalfError
 from narration_cleanup.escape import shown
 
 INDEX_FILE_NAME = "index.new"
+LOCK_NAME = "run.lock"
 SECOND = "second"
 """The folder in it for the files that a second process removes. Two that remove side by side need
 one each: the kernel lets nobody rename into a folder while another unlinks in it."""
+_NOT_STAGED = frozenset({INDEX_FILE_NAME, LOCK_NAME, SECOND})
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -37,12 +41,34 @@ class OwnFolder:
             except FileNotFoundError:
                 os.mkdir(self._name, 0o700, dir_fd=place)
                 self._fd = os.open(self._name, _FLAGS, dir_fd=place)
-                if os.geteuid() == 0:
-                    # A later run as the service's own user must be able to use it.
-                    cache = os.fstat(self._directory.fd)
-                    with suppress(PermissionError):  # root without that capability
-                        os.fchown(self._fd, cache.st_uid, cache.st_gid)
         return self._fd
+
+    def private(self) -> int:
+        """As ``descriptor``, where nobody but this user can enter the folder.
+
+        Raises ``OSError`` where it is another user's, or that cannot be brought about.
+        """
+        fd = self.descriptor()
+        if os.fstat(fd).st_uid != os.geteuid():
+            raise OSError(errno.EPERM, f"{OWN_FOLDER} in it belongs to another user")
+        if os.fstat(fd).st_mode & 0o077:
+            os.fchmod(fd, 0o700)
+            if os.fstat(fd).st_mode & 0o077:  # a file system without modes
+                raise OSError(errno.EPERM, f"{OWN_FOLDER} in it cannot be made private")
+        return fd
+
+    @contextmanager
+    def entered(self) -> Iterator[int | None]:
+        """The folder's descriptor for a look; ``None`` where it cannot be entered."""
+        try:
+            fd = os.open(OWN_FOLDER, _FLAGS, dir_fd=self._directory.fd)
+        except OSError:
+            yield None
+            return
+        try:
+            yield fd
+        finally:
+            os.close(fd)
 
     def recover(self) -> int:
         """Put back what a killed run left, except where there is a newer file by now.
@@ -52,7 +78,8 @@ class OwnFolder:
         """
         place = self._place()
         try:
-            self._fd = os.open(self._name, _FLAGS, dir_fd=place)
+            if self._fd is None:
+                self._fd = os.open(self._name, _FLAGS, dir_fd=place)
             waiting = os.listdir(self._fd)
         except FileNotFoundError:
             return 0
@@ -64,7 +91,7 @@ class OwnFolder:
         put_back = [
             self.put_back(waiting_as, folders)
             for waiting_as in waiting
-            if waiting_as not in (INDEX_FILE_NAME, SECOND)
+            if waiting_as not in _NOT_STAGED
         ]
         folders.forget()
         has_second = SECOND in waiting and self._above is None
@@ -96,7 +123,7 @@ class OwnFolder:
                     found += os.listdir(fd)
                 finally:
                     os.close(fd)
-        return [_name_of(each) for each in found if each not in (INDEX_FILE_NAME, SECOND)]
+        return [_name_of(each) for each in found if each not in _NOT_STAGED]
 
     def take(self, name: str, folders: Folders) -> str:
         """Move one file of the cache into the folder; the name that it waits under there."""

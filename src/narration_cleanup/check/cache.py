@@ -7,6 +7,15 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from narration_cleanup.access import (
+    described,
+    is_read_only,
+    lock_out_of_reach,
+    may_read_in,
+    may_write_in,
+    me,
+    user_name,
+)
 from narration_cleanup.cache import CacheStore
 from narration_cleanup.cache.index_file import may_be_replaced
 from narration_cleanup.check.problems import findings_of
@@ -14,19 +23,10 @@ from narration_cleanup.errors import CleanupError
 from narration_cleanup.finding import Finding, failed, passed, warning
 from narration_cleanup.opening import Halves, cache_policy, open_cache, request_policy
 from narration_cleanup.output.words import count, entries
-from narration_cleanup.permissions import (
-    described,
-    is_read_only,
-    may_read_in,
-    may_write_in,
-    me,
-    user_name,
-)
 from narration_cleanup.plan import CachePlan
 from narration_cleanup.plan.policy import DAY
 from narration_cleanup.planning import survey_and_plan
 from narration_cleanup.progress import NoProgress
-from narration_cleanup.rights import lock_out_of_reach
 from narration_cleanup.settings import CacheSettings, Settings
 
 QUIET_AFTER = 2 * DAY

@@ -6,6 +6,12 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 
+from narration_cleanup.access import (
+    described,
+    is_read_only,
+    missing_rights,
+    refuse_other_users,
+)
 from narration_cleanup.check.problems import findings_of
 from narration_cleanup.errors import CleanupError, HalfError
 from narration_cleanup.escape import shown
@@ -13,11 +19,9 @@ from narration_cleanup.finding import Finding, failed, passed
 from narration_cleanup.model import GenerationRequest, Half
 from narration_cleanup.opening import Halves, cache_policy, open_requests, request_policy
 from narration_cleanup.output.words import age, count, iso
-from narration_cleanup.permissions import described, is_read_only
 from narration_cleanup.planning import survey_and_plan
 from narration_cleanup.progress import NoProgress
 from narration_cleanup.requests import RequestStore
-from narration_cleanup.rights import missing_rights
 from narration_cleanup.settings import Settings
 
 ROWS_SHOWN = 3
@@ -30,9 +34,10 @@ def check_requests(settings: Settings, now: float, *, allow_other_user: bool) ->
         return
     zone = settings.cleanup.timezone
     try:
-        store = open_requests(settings.requests, zone, allow_other_user=allow_other_user)
+        refuse_other_users(settings, allow_other_user=allow_other_user, writes=False)
+        store = open_requests(settings.requests, zone)
     except CleanupError as error:
-        remedy = "run as that user (systemd install does so by itself)"
+        remedy = "run as that user: --run-as (systemd install does so by itself)"
         yield failed("requests.owner", str(error), remedy)
         return
     assert store is not None

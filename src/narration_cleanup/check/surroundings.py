@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from narration_cleanup.finding import Finding, failed, passed, warning
-from narration_cleanup.output.metrics import is_page
-from narration_cleanup.permissions import (
+from narration_cleanup.access import (
     described,
     free_bytes,
     may_read_in,
@@ -16,6 +14,10 @@ from narration_cleanup.permissions import (
     me,
     nearest_folder,
 )
+from narration_cleanup.finding import Finding, failed, passed, warning
+from narration_cleanup.history.database import ENDINGS, FILE_NAME
+from narration_cleanup.output.metrics import is_page
+from narration_cleanup.own_files import check_own_file
 from narration_cleanup.settings import SETTINGS, Settings
 from narration_cleanup.settings.mask import safe
 from narration_cleanup.settings.show import toml
@@ -69,6 +71,9 @@ def check_state(settings: Settings) -> Iterator[Finding]:
             f"the disk that {nearest} is on is full: no history is kept",
             "make room; the cache is cleaned all the same",
         )
+    elif nearest == folder and (why := _untrusted(folder / FILE_NAME, *ENDINGS)):
+        remedy = f"put that right, or set cleanup.state_dir to a folder that only {me()} writes to"
+        yield failed("state.directory", f"{why}; until then no history is kept", remedy)
     else:
         yet = "" if nearest == folder else ", made by the first run"
         yield passed("state.directory", f"{folder}{yet}")
@@ -93,6 +98,9 @@ def check_metrics(settings: Settings) -> Iterator[Finding]:
     elif file.exists() and not file.is_file():
         message = f"{file} is no regular file: it stays as it is, and no page is written"
         yield failed("metrics.textfile", message, "name another file; none at all is the default")
+    elif why := _untrusted(file):
+        remedy = f"give {me()} a folder of its own, and node_exporter that folder to read"
+        yield failed("metrics.textfile", f"{why}; until then no page is written", remedy)
     elif file.suffix != ".prom":
         remedy = f"name it {file.with_suffix('.prom').name}"
         yield warning("metrics.textfile", f"{file}: node_exporter reads only *.prom", remedy)
@@ -101,6 +109,15 @@ def check_metrics(settings: Settings) -> Iterator[Finding]:
         yield warning("metrics.textfile", f"{file} does not exist yet", remedy)
     else:
         yield _readable(file)
+
+
+def _untrusted(file: Path, *endings: str) -> str | None:
+    """Why a run would not open that file of its own; ``None`` where it would."""
+    try:
+        check_own_file(file, *endings)
+    except OSError as error:
+        return error.strerror
+    return None
 
 
 def _readable(file: Path) -> Finding:

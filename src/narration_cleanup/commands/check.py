@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from narration_cleanup.acting import act_as
 from narration_cleanup.check import Status, run_checks, worst
 from narration_cleanup.commands import options
 from narration_cleanup.errors import ConfigError, ExitCode
@@ -21,6 +22,7 @@ def check_command(
     cache_dir: options.CacheDir = None,
     requests_db: options.RequestsDb = None,
     allow_other_user: options.AllowOtherUser = False,
+    run_as: options.RunAs = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 where there are warnings.")
     ] = False,
@@ -34,8 +36,9 @@ def check_command(
     Changes nothing and sends nothing. Exit code 1 where something failed.
     """
     now = time.time()
-    flags = {"cache.dir": cache_dir, "requests.db": requests_db}
+    flags = {"cache.dir": cache_dir, "requests.db": requests_db, "cleanup.user": run_as}
     settings, faults = _settings(context, flags)
+    settings = act_as(settings)
     findings = list(run_checks(settings, faults, now, allow_other_user=allow_other_user))
     outcome = worst(findings)
     if as_json:

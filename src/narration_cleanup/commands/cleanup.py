@@ -12,6 +12,8 @@ from functools import partial
 import typer
 
 from narration_cleanup import job, telling
+from narration_cleanup.access import OtherUserError, missing_rights, refuse_other_users
+from narration_cleanup.acting import act_as
 from narration_cleanup.commands import options
 from narration_cleanup.commands.options import Invocation
 from narration_cleanup.errors import CleanupError, ExitCode, internal_error
@@ -26,7 +28,6 @@ from narration_cleanup.planning import Plans, Policies, survey_and_plan
 from narration_cleanup.progress import Progress
 from narration_cleanup.record import RunRecord
 from narration_cleanup.result import Result
-from narration_cleanup.rights import missing_rights
 from narration_cleanup.safety import jumped, refuse_too_many, too_many
 from narration_cleanup.settings import Settings, load_settings, require_a_half
 from narration_cleanup.standing import stats_of
@@ -43,6 +44,7 @@ def run_command(
     cache_dir: options.CacheDir = None,
     requests_db: options.RequestsDb = None,
     allow_other_user: options.AllowOtherUser = False,
+    run_as: options.RunAs = None,
     ttl_days: options.TtlDays = None,
     abandoned_timeout_hours: options.AbandonedTimeout = None,
     enforce_max_size: options.EnforceMaxSize = None,
@@ -58,6 +60,7 @@ def run_command(
     flags = {
         "cache.dir": cache_dir,
         "requests.db": requests_db,
+        "cleanup.user": run_as,
         "cache.ttl_days": ttl_days,
         "requests.abandoned_timeout_hours": abandoned_timeout_hours,
         "cache.enforce_max_size": enforce_max_size,
@@ -78,6 +81,7 @@ def dry_run_command(
     cache_dir: options.CacheDir = None,
     requests_db: options.RequestsDb = None,
     allow_other_user: options.AllowOtherUser = False,
+    run_as: options.RunAs = None,
     ttl_days: options.TtlDays = None,
     abandoned_timeout_hours: options.AbandonedTimeout = None,
     enforce_max_size: options.EnforceMaxSize = None,
@@ -92,6 +96,7 @@ def dry_run_command(
     flags = {
         "cache.dir": cache_dir,
         "requests.db": requests_db,
+        "cleanup.user": run_as,
         "cache.ttl_days": ttl_days,
         "requests.abandoned_timeout_hours": abandoned_timeout_hours,
         "cache.enforce_max_size": enforce_max_size,
@@ -112,10 +117,14 @@ def _carry_out(
     ``done`` is called once all is done and recorded: showing it may wait for a reader for ever.
     """
     log = _log(call, result)
-    stats, told, watch = None, None, Stopwatch()
+    stats, told, watch, refused = None, None, Stopwatch(), False
     crash: Exception | None = None
     try:
         settings = load_settings(flags=call.flags, config_file=call.config_file, environ=os.environ)
+        settings = act_as(settings)
+        refuse_other_users(
+            settings, allow_other_user=call.allow_other_user, writes=not result.dry_run
+        )
         if not result.dry_run:
             told = telling.begin(settings, result, os.environ)
         require_a_half(settings, by_flag=True)
@@ -127,6 +136,7 @@ def _carry_out(
             stats = work(settings, call, result, log, progress, told)
     except CleanupError as error:
         result.stop(error.exit_code, str(error))
+        refused = isinstance(error, OtherUserError)
     except Exception as error:
         if isinstance(error, OSError):  # the output, where nobody could see more of it
             result.stop(ExitCode.FAILED, internal_error(error))
@@ -135,7 +145,9 @@ def _carry_out(
         crash = error
         result.stop(ExitCode.FAILED, internal_error(error))
     if told is None and crash is None and not result.dry_run:
-        told = telling.begin_despite_faults(call.flags, call.config_file, result, os.environ)
+        told = telling.begin_despite_faults(
+            call.flags, call.config_file, result, os.environ, writes=not refused
+        )
     show = partial(_show, call, result, stats, log, told)
     _remember_and_tell(told, result, log, watch, done, show)
     if crash is not None and call.verbose:
@@ -204,7 +216,7 @@ def _dry_run(
     told: Telling | None,
 ) -> Stats:
     now = result.started_at
-    with open_halves(settings, allow_other_user=call.allow_other_user) as halves:
+    with open_halves(settings) as halves:
         plans = survey_and_plan(halves, _policies(settings), now, progress, explain=call.verbose)
         job.dry_run(plans, result)
         _warn_of_too_many(settings, plans, result)
@@ -246,7 +258,7 @@ def _run(
     log.started(settings.cleanup.interval_hours, settings.requests.abandoned_timeout_hours)
     log.tasks_started()
     with ExitStack() as stack:
-        halves = stack.enter_context(open_halves(settings, allow_other_user=call.allow_other_user))
+        halves = stack.enter_context(open_halves(settings))
         stack.enter_context(halves.locked(settings.cleanup.state_dir))
         if told is not None and call.ignore_clock:
             told.trust_clock()

@@ -26,6 +26,10 @@ MOST_RUNS = 50
 MOST_ENTRIES = 20_000
 """Entries looked through for voice styles: a tenth of a second, and all there are by then."""
 
+_PLAIN = re.compile(r"[A-Za-z0-9_.:@%+=/-]+")
+"""Words that mean nothing else to any shell: a shell puts what is offered into the line as it is,
+and names in the cache are others' to choose."""
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.:@%+=/ ,-]")
 _INSTANCE = re.compile(r"([A-Za-z0-9_.-]+)\.toml")
 
 
@@ -51,7 +55,11 @@ def voice_styles(context: typer.Context, incomplete: str) -> Offers:
 
 def _offers(find: Callable[[], Iterator[tuple[str, str]]], incomplete: str) -> Offers:
     try:
-        return [(word, what) for word, what in find() if word.startswith(incomplete)]
+        return [
+            (word, _NOT_PLAIN.sub("?", what))
+            for word, what in find()
+            if word.startswith(incomplete) and _PLAIN.fullmatch(word)
+        ]
     except Exception:  # there is nobody to tell, and the line being typed must stay as it is
         return []
 

@@ -38,6 +38,7 @@ AllowOtherUser = Annotated[
         rich_help_panel=_WHERE,
     ),
 ]
+RunAs = Annotated[str | None, _setting("cleanup.user", "--run-as", _WHERE, "USER")]
 TtlDays = Annotated[str | None, _setting("cache.ttl_days", "--ttl-days", _RULES, "N")]
 AbandonedTimeout = Annotated[
     str | None,

@@ -11,6 +11,8 @@ from functools import partial
 
 import typer
 
+from narration_cleanup.access import refuse_other_users
+from narration_cleanup.acting import act_as
 from narration_cleanup.commands import options
 from narration_cleanup.errors import ConfigError, ExitCode
 from narration_cleanup.escape import shown
@@ -33,6 +35,7 @@ def stats_command(
     cache_dir: options.CacheDir = None,
     requests_db: options.RequestsDb = None,
     allow_other_user: options.AllowOtherUser = False,
+    run_as: options.RunAs = None,
     ttl_days: options.TtlDays = None,
     abandoned_timeout_hours: options.AbandonedTimeout = None,
     as_json: options.AsJson = False,
@@ -50,6 +53,7 @@ def stats_command(
     flags = {
         "cache.dir": cache_dir,
         "requests.db": requests_db,
+        "cleanup.user": run_as,
         "cache.ttl_days": ttl_days,
         "requests.abandoned_timeout_hours": abandoned_timeout_hours,
     }
@@ -84,14 +88,16 @@ def _show(
     voice_style: str | None,
 ) -> None:
     settings = load_settings(flags=flags, config_file=context.obj, environ=os.environ)
+    settings = act_as(settings)
     require_a_half(settings, by_flag=True)
+    refuse_other_users(settings, allow_other_user=allow_other_user, writes=False)
     others: set[str] = set()
     through = None
     if voice_style is not None:
         settings = _for_one_voice(settings, voice_style)
         through = partial(OneVoice, voice_style=voice_style, others=others)
     policies = cache_policy(settings.cache), request_policy(settings.requests)
-    with open_halves(settings, allow_other_user=allow_other_user) as halves:
+    with open_halves(settings) as halves:
         with showing_progress(sys.stderr, quiet=quiet) as progress:
             plans = survey_and_plan(halves, policies, now, progress, through=through)
         if voice_style is not None and plans.cache is not None and not as_json:

@@ -15,7 +15,12 @@ from narration_cleanup.commands.frugal import FrugalCommand, FrugalGroup
 from narration_cleanup.errors import CleanupError, ConfigError
 from narration_cleanup.escape import shown
 from narration_cleanup.settings import Settings, load_settings, require_a_half
-from narration_cleanup.systemd.facts import credentials_folder, find_facts, missing_folders
+from narration_cleanup.systemd.facts import (
+    check_instance,
+    credentials_folder,
+    find_facts,
+    missing_folders,
+)
 from narration_cleanup.systemd.install import (
     check_user,
     enable,
@@ -147,6 +152,8 @@ def uninstall_command(user: UserOption = False, instance: InstanceOption = None)
     """Stop the timer and remove the units that install wrote; configuration and history stay."""
     if not is_running():
         raise CleanupError("there is no systemd on this machine")
+    if instance is not None:
+        check_instance(instance)
     facts = Facts(program=(), user=None if user else "root", instance=instance)
     removed = remove(facts, unit_folder(for_user=user))
     for path in removed:
@@ -165,6 +172,8 @@ def status_command(
     from narration_cleanup.systemd.show import schedule_document, schedule_lines
     from narration_cleanup.systemd.status import read_schedule
 
+    if instance is not None:
+        check_instance(instance)
     schedule = read_schedule(instance, for_user=user)
     if as_json:
         import json
@@ -180,6 +189,8 @@ def status_command(
 def _settings(
     context: typer.Context, instance: str | None, *, for_user: bool, interval_hours: str | None
 ) -> Settings:
+    if instance is not None:
+        check_instance(instance)  # before a path is made of it
     named = context.obj if isinstance(context.obj, Path) else None
     if named is None and instance is not None:
         named = CONFIG_DIR / f"{instance}.toml"

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from narration_cleanup.escape import shown
+from narration_cleanup.own_files import check_kind, check_own_file, make_own_folder
 
 if TYPE_CHECKING:
     import sqlite3
 
 FILE_NAME = "history.db"
 SCHEMA_VERSION = 1
+ENDINGS = ("-journal", "-wal", "-shm")
+"""Of what SQLite reads beside the file: a journal there may name another file to delete."""
 BUSY_SECONDS = 5.0
 """How long to wait for another run that is writing its own line."""
 
@@ -67,7 +70,8 @@ def connect(file: Path) -> sqlite3.Connection:
     """
     import sqlite3
 
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_own_folder(file.parent)
+    check_own_file(file, *ENDINGS)
     connection = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None)
     try:
         if _version(connection) != SCHEMA_VERSION:
@@ -82,6 +86,7 @@ def connect_read_only(file: Path) -> sqlite3.Connection:
     """Open the history for a look that leaves no trace; errors as for ``connect``."""
     import sqlite3
 
+    check_kind(file, *ENDINGS)
     uri = f"{file.absolute().as_uri()}?mode=ro"
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     try:

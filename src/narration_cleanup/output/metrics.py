@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from narration_cleanup.escape import shown
 from narration_cleanup.model import OTHER_STATUS, RequestStatus
+from narration_cleanup.own_files import check_own_file
 from narration_cleanup.record import (
     ACTIVE_NAMES,
     ENDINGS,
@@ -117,6 +119,7 @@ def write_metrics(file: Path, text: str) -> None:
     Its mode is 0644, since node_exporter runs as another user. The folder is not made: a collector
     would not be looking at it.
     """
+    check_own_file(file)
     _refuse_another_file(file)
     replace_file(file, text, 0o644)
 
@@ -296,8 +299,10 @@ def _series(name: str, cache: str | None, *labels: tuple[str, str]) -> str:
 
 
 def _quoted(value: str) -> str:
-    """A label's value as the format escapes it; what is not UTF-8 becomes a question mark."""
+    """A label's value as the format escapes it; what is not UTF-8 becomes a question mark, and
+    control characters, for which the format has no form, are written out."""
     value = value.encode("utf-8", "replace").decode()
+    value = "\n".join(shown(part, most=len(value)) for part in value.split("\n"))
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 

@@ -17,7 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from narration_cleanup.errors import ConfigError, HalfError
+from narration_cleanup.errors import HalfError
 from narration_cleanup.escape import shown
 from narration_cleanup.requests.faults import UNCLEAN, explained, is_busy, is_costly, is_unclean
 from narration_cleanup.requests.limits import QueryLimit
@@ -66,26 +66,6 @@ class _Stamp(NamedTuple):
 
 _State = tuple[_Stamp | None, _Stamp | None, bool]
 """Of the database, of its ``-wal``, and whether its ``-shm`` holds anything."""
-
-
-def check_owner(path: Path, *, allow_other_user: bool = False) -> None:
-    """Refuse to work as another user than the database's owner, before anything connects.
-
-    A process of another user (root too) that dies can leave ``-wal`` and ``-shm`` files which the
-    service cannot write. Raises ``ConfigError`` that names the user to be.
-    """
-    try:
-        owner = os.stat(path).st_uid
-    except OSError:
-        return  # the survey says what is wrong with it
-    user = os.geteuid()
-    if user == owner or allow_other_user:
-        return
-    raise ConfigError(
-        f"{shown(path)} belongs to {_user_name(owner)}, but this is {_user_name(user)}: run as "
-        f"{_user_name(owner, plain=True)} (the service could be left with files that it cannot "
-        "write), or give --allow-other-user"
-    )
 
 
 def look(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
@@ -293,11 +273,10 @@ def _restless(path: Path) -> HalfError:
     )
 
 
-def _user_name(uid: int, *, plain: bool = False) -> str:
+def _user_name(uid: int) -> str:
     import pwd
 
     try:
-        name = pwd.getpwuid(uid).pw_name
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
     except KeyError:
         return f"the user with id {uid}"
-    return name if plain else f"{name} (uid {uid})"

@@ -237,6 +237,11 @@ class CleanupSettings:
         state_dir,
         help='Where the history is kept; "auto" is $STATE_DIRECTORY or the user\'s state folder.',
     )
+    user: str | None = none_or(
+        kinds.text("the name or number of a user"),
+        help="Started as root, become this user first; also the user of the installed units.",
+        flag="--run-as",
+    )
     max_delete: DeleteLimit | None = none_or(
         kinds.delete_limit('a whole number, 0 or more, or a percentage such as "10%"'),
         help='Refuse a run that would remove more than this: a number, or a share like "10%".',

@@ -6,12 +6,15 @@ import grp
 import os
 import pwd
 import re
+import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from narration_cleanup.access import user_name
 from narration_cleanup.errors import ConfigError
 from narration_cleanup.escape import shown
+from narration_cleanup.own_files import way_to
 from narration_cleanup.settings import SETTINGS, Setting, Settings
 from narration_cleanup.settings.mask import without_password
 from narration_cleanup.systemd.installation import CONFIG_DIR, NAME, STATE_ROOT, Facts
@@ -25,7 +28,7 @@ CREDENTIALS = CONFIG_DIR / "credentials"
 instance NAME. Each is given to the unit that needs it, and to no other process."""
 
 _REMOTE = re.compile(r"(s3|postgres|postgresql)://")
-_INSTANCE = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+_INSTANCE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _CARRIED = {"variable", "flag"}
 
 
@@ -42,16 +45,14 @@ def find_facts(
     `for_user` is for the user's own manager. Raises `ConfigError` for settings that no unit can
     be made from; whether the folders exist is looked at by `missing_folders`.
     """
-    if instance is not None and not _INSTANCE.fullmatch(instance):
-        raise ConfigError(
-            f"--instance {shown(instance)}: expected letters, digits, dots, dashes or underscores"
-        )
+    if instance is not None:
+        check_instance(instance)
     _refuse_relative_paths(settings, for_user=for_user)
     state, state_folder = _state(settings, instance, for_user=for_user)
     data = [*_data_folders(settings), *state_folder]
     secrets = [] if for_user else _credentials(credentials_folder(instance))
     alerts = settings.alerts
-    user = None if for_user else run_as or _owner(settings)
+    user = None if for_user else _user(settings, run_as)
     return Facts(
         program=_program(),
         user=user,
@@ -73,6 +74,15 @@ def find_facts(
             unit=NAME if instance is None else f"{NAME}@{instance}",
         ),
     )
+
+
+def check_instance(instance: str) -> None:
+    """Raise ``ConfigError`` for a name that could be a path, an option or a hidden file."""
+    if not _INSTANCE.fullmatch(instance):
+        raise ConfigError(
+            f"--instance {shown(instance)}: expected letters, digits, dots, dashes or "
+            "underscores, the first a letter or a digit"
+        )
 
 
 def credentials_folder(instance: str | None) -> Path:
@@ -152,20 +162,37 @@ def _state(
     return None, [folder]
 
 
+def _user(settings: Settings, run_as: str | None) -> str:
+    """The unit's user: the one that is named, else the owner of the database or of the cache."""
+    named = settings.cleanup.user
+    if run_as is not None and named is not None and run_as != named:
+        raise ConfigError(
+            f"--run-as {shown(run_as)}, but cleanup.user is {shown(named)}: name one of them"
+        )
+    return run_as or named or _owner(settings)
+
+
 def _owner(settings: Settings) -> str:
-    """The user that owns the database, or else the cache."""
+    """The user that owns the database, or else the cache.
+
+    Not asked where a link of another user leads there, who would choose the unit's user.
+    """
     cache, _ = _local_paths(settings)
     database = settings.requests.db
     for place in (None if _is_remote(database) else database, cache):
-        if place is not None:
-            try:
-                uid = os.stat(place).st_uid
-            except OSError:
-                continue
-            try:
-                return pwd.getpwuid(uid).pw_name
-            except KeyError:
-                return str(uid)
+        if place is None:
+            continue
+        try:
+            way = [status for _, status in way_to(Path(place))]
+        except OSError:
+            continue
+        owner = way[-1].st_uid
+        links = {status.st_uid for status in way if stat.S_ISLNK(status.st_mode)}
+        if links - {0}:
+            raise ConfigError(
+                f"a link that is not root's leads to {shown(place)}: add --run-as USER"
+            )
+        return user_name(owner, "{}")
     raise ConfigError("no local database or cache tells whose files these are: add --run-as USER")
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import pwd
 from collections.abc import Mapping
 from pathlib import Path
 
+from narration_cleanup.acting import account_of
 from narration_cleanup.errors import CleanupError, ConfigError
 from narration_cleanup.escape import shown
+from narration_cleanup.own_files import make_folder
 from narration_cleanup.systemd.facts import HEADER
 from narration_cleanup.systemd.installation import Facts, notify_names, service_name, timer_name
 from narration_cleanup.systemd.manager import systemctl
@@ -31,17 +32,15 @@ def make_folders(facts: Facts) -> list[Path]:
     """Make those of the writable folders that are missing, for the unit's user; return them.
 
     Cache and database are looked at before: what is made here are the folders of the history and
-    of the metrics, which others may read (node_exporter).
+    of the metrics, which others may read (node_exporter). By descriptor: the user may be able to
+    put a link in the way of a path, and would get the folder that it leads to.
     """
     made = []
     for folder in facts.data:
         if folder.exists():
             continue
         try:
-            folder.mkdir(parents=True, mode=0o755)
-            if facts.user is not None:
-                owner = _account(facts.user)
-                os.chown(folder, *owner)
+            make_folder(folder, None if facts.user is None else _account(facts.user))
         except OSError as error:
             raise CleanupError(f"cannot make {shown(folder)}: {error.strerror}") from error
         made.append(folder)
@@ -49,8 +48,8 @@ def make_folders(facts: Facts) -> list[Path]:
 
 
 def _account(user: str) -> tuple[int, int]:
-    found = pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
-    return found.pw_uid, found.pw_gid
+    account = account_of(user)
+    return account.uid, account.gid
 
 
 def write_units(facts: Facts, units: Mapping[str, str], folder: Path) -> None:
