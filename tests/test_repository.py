@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "errors": frozenset({"escape"}),
     "escape": frozenset(),
     "timestamps": frozenset({"errors"}),
+    "zones": frozenset({"model", "timestamps"}),
     "model": frozenset({"errors", "timestamps"}),
     "actions": frozenset({"model"}),
     "problems": frozenset({"model"}),
@@ -39,10 +40,21 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "problems",
             "timestamps",
             "waiting",
+            "zones",
         }
     ),
     "requests": frozenset(
-        {"actions", "errors", "escape", "locking", "model", "problems", "timestamps", "waiting"}
+        {
+            "actions",
+            "errors",
+            "escape",
+            "locking",
+            "model",
+            "problems",
+            "timestamps",
+            "waiting",
+            "zones",
+        }
     ),
     "settings": frozenset({"errors", "escape", "model", "plan", "timestamps"}),
     "apply": frozenset(

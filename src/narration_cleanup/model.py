@@ -145,6 +145,9 @@ class CacheSurvey(Protocol):
         self, *, last_used: bool = False, staying: Span | None = None
     ) -> Iterator[EntryBatch]: ...
 
+    def times_changed(self) -> bool:
+        """After a whole pass: whether a next one reads times otherwise, in the zone it proved."""
+
     def unmatched(self) -> Unmatched: ...
 
     def free_bytes(self) -> int | None: ...

@@ -26,11 +26,12 @@ from narration_cleanup.cache.places import Places
 from narration_cleanup.cache.replace import Replacement
 from narration_cleanup.cache.service_lock import check_index_lock, index_lock
 from narration_cleanup.cache.staging import FRESH, SETTLE, Staging
-from narration_cleanup.cache.survey import IndexSurvey, ReadTime
+from narration_cleanup.cache.survey import IndexSurvey
 from narration_cleanup.errors import ConfigError, HalfError, IndexChangedError
 from narration_cleanup.escape import shown
 from narration_cleanup.model import Ref
 from narration_cleanup.waiting import Deadline
+from narration_cleanup.zones import IndexTimes
 
 IN_FLIGHT = 2.0
 """Seconds within which the service surely writes the entry of audio that it has written."""
@@ -52,13 +53,13 @@ class IndexedDirectory(LocalCache):
         *,
         index_name: str,
         audio_suffixes: tuple[str, ...],
-        read_time: ReadTime,
+        times: IndexTimes,
     ) -> None:
         """Raises ``ConfigError`` where ``path`` is no narration cache."""
         super().__init__(path)
         self._index_name = index_name
         self._suffixes = audio_suffixes
-        self._read_time = read_time
+        self._times = times
         self._staging = Staging(self._directory, self._own)
         self._places = Places(self._directory, audio_suffixes)
         self._version: Version = (0, 0, 0, 0)
@@ -91,7 +92,7 @@ class IndexedDirectory(LocalCache):
                 Listing(self._directory, self._suffixes, self._index_name, set_aside),
                 self._places,
                 self._suffixes,
-                self._read_time,
+                self._times,
                 fork=index_file.size > HELD_WHOLE,
             )
             looking.problems.extend(told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import nlargest
 from itertools import compress
 from typing import Protocol
 
@@ -25,9 +26,7 @@ from narration_cleanup.model import (
     Unmatched,
 )
 from narration_cleanup.problems import Problems
-
-ReadTime = Callable[[str], float | None]
-"""A time as the service writes it -> an instant; ``None`` where it cannot be read."""
+from narration_cleanup.zones import NEWEST, IndexTimes, Sample
 
 
 class Batch:
@@ -96,7 +95,7 @@ class IndexSurvey:
         files: Files,
         places: Places,
         audio_suffixes: tuple[str, ...],
-        read_time: ReadTime,
+        times: IndexTimes,
         *,
         fork: bool = False,
     ) -> None:
@@ -106,7 +105,8 @@ class IndexSurvey:
         self._index = index_file
         self._files = files
         self._suffixes = audio_suffixes
-        self._read_time = read_time
+        self._times = times
+        self._newest: list[tuple[float, str, str]] = []
         self._places = places
         self._claimed = Cells()
         self._passes = 0
@@ -135,7 +135,7 @@ class IndexSurvey:
 
     def batches(self, *, last_used: bool = False, staying: Span | None = None) -> Iterator[Batch]:
         """Every entry that can be understood; the others become problems, in the first pass."""
-        first_pass = not self._passes
+        first_pass, self._newest = not self._passes, []
         self._passes += 1
         problems = self.problems if first_pass else Problems()
         try:
@@ -148,6 +148,19 @@ class IndexSurvey:
         except UnreadableIndexError as error:
             raise IndexChangedError(str(error), self._index.size) from None
         self._index.check_unchanged()
+
+    def times_changed(self) -> bool:
+        """See ``CacheSurvey``."""
+        if self._times.is_judged:
+            return False
+        stored = self._files.stored({name for _, _, name in self._newest})
+        modified = {file.name: file.modified_at for file in stored}
+        samples = [
+            Sample(text, modified[name]) for _, text, name in self._newest if name in modified
+        ]
+        changed = self._times.judge(samples[:NEWEST])
+        self.problems.extend(self._times.problems)
+        return changed
 
     def unmatched(self) -> Unmatched:
         """Files without an entry, entries without a file, files of several entries; all exact."""
@@ -195,11 +208,12 @@ class IndexSurvey:
         values = [value for value in members.values if isinstance(value, IndexMember)]
         found = self._places.names_of([value.file_path for value in values])
         names = [name for name in found if name is not None]
-        read_time = self._read_time
+        read_time = self._times.read
         read = [read_time(value.created_at) for value in values]
         created = [instant for instant in read if instant is not None]
         if len(names) != len(members.values) or len(created) != len(members.values):
             return None
+        self._note_newest(created, values, names)
         positions: Sequence[int] = range(len(values))
         counted = Figures()
         if staying is not None:
@@ -221,7 +235,7 @@ class IndexSurvey:
         entries: list[CacheEntry] = []
         names: list[str] = []
         needed: list[str] = []
-        read_time, name_of = self._read_time, self._places.name_of
+        read_time, name_of = self._times.read, self._places.name_of
         for position, (key, value) in enumerate(zip(members.keys, members.values, strict=True)):
             if isinstance(value, Odd):
                 problems.add(_odd(key, value))
@@ -237,6 +251,7 @@ class IndexSurvey:
             created_at = read_time(value.created_at)
             if created_at is None:
                 problems.add(_unreadable_time(key, value))
+            self._note_newest([created_at], [value], [name])
             used_at = read_time(value.last_accessed) if last_used else None
             entries.append(_entry(key, name, value, created_at, used_at))
             positions.append(position)
@@ -244,6 +259,22 @@ class IndexSurvey:
         # They stay, and count as entries; what they say of their size is not believed.
         unjudged = Figures([0] * (len(members.values) - len(entries)))
         return Batch(members, positions, entries, names, needed, unjudged)
+
+    def _note_newest(
+        self, created: Sequence[float | None], values: Iterable[IndexMember], names: Sequence[str]
+    ) -> None:
+        """Keep the newest entries, twice as many as a proof needs: some may have no file."""
+        if self._times.is_judged:
+            return
+        most = 2 * NEWEST
+        oldest = self._newest[-1][0] if len(self._newest) == most else 0.0
+        found = [
+            (at, value.created_at, name)
+            for at, value, name in zip(created, values, names, strict=True)
+            if at is not None and at > oldest
+        ]
+        if found:
+            self._newest = nlargest(most, self._newest + found)
 
     def _claims(self, key: str, file_path: str | None) -> list[str]:
         """Names here that an entry which cannot be judged may mean: they are no orphans."""

@@ -144,6 +144,10 @@ class TreeSurvey:
         status = os.fstat(self._directory.fd)
         return status.st_size > LARGE_FOLDER or status.st_nlink > MANY_FOLDERS
 
+    def times_changed(self) -> bool:
+        """See ``CacheSurvey``; times of files are instants."""
+        return False
+
     def unmatched(self) -> Unmatched:
         """Nothing: the files are the entries."""
         return Unmatched()

@@ -199,7 +199,7 @@ def _dry_run(
     told: Telling | None,
 ) -> Stats:
     now = result.started_at
-    with open_halves(settings, allow_other_user=call.allow_other_user) as halves:
+    with open_halves(settings, result.started_at, allow_other_user=call.allow_other_user) as halves:
         plans = survey_and_plan(halves, _policies(settings), now, progress, explain=call.verbose)
         job.dry_run(plans, result)
         _warn_of_too_many(settings, plans, result)
@@ -241,7 +241,9 @@ def _run(
     log.started(settings.cleanup.interval_hours, settings.requests.abandoned_timeout_hours)
     log.tasks_started()
     with ExitStack() as stack:
-        halves = stack.enter_context(open_halves(settings, allow_other_user=call.allow_other_user))
+        halves = stack.enter_context(
+            open_halves(settings, result.started_at, allow_other_user=call.allow_other_user)
+        )
         stack.enter_context(halves.locked(settings.cleanup.state_dir))
         if told is not None and call.ignore_clock:
             told.trust_clock()

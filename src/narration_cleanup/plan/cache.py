@@ -40,6 +40,8 @@ def plan_cache(
     """
     rules = Rules(policy, now)
     plan = _plan_entries(survey, rules, explain=explain)
+    if survey.times_changed():
+        plan = _plan_entries(survey, rules, explain=explain)
     unmatched = survey.unmatched()
     if policy.remove_empty:
         rules.empty_files = survey.empty_files

@@ -27,11 +27,12 @@ from narration_cleanup.cache.bucket.place import Place, etag_of
 from narration_cleanup.cache.bucket.removing import ABSENT, CHANGED, Remover
 from narration_cleanup.cache.index import IndexMember, UnreadableIndexError
 from narration_cleanup.cache.places import Places
-from narration_cleanup.cache.survey import IndexSurvey, ReadTime
+from narration_cleanup.cache.survey import IndexSurvey
 from narration_cleanup.errors import ConfigError, HalfError
 from narration_cleanup.escape import shown
 from narration_cleanup.model import Ref
 from narration_cleanup.waiting import Deadline
+from narration_cleanup.zones import IndexTimes
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -50,13 +51,13 @@ class IndexedBucket:
     has_index = True
 
     def __init__(
-        self, url: str, *, index_name: str, audio_suffixes: tuple[str, ...], read_time: ReadTime
+        self, url: str, *, index_name: str, audio_suffixes: tuple[str, ...], times: IndexTimes
     ) -> None:
         """Raises ``ConfigError`` where ``url`` is not ``s3://bucket/prefix``. Asks nothing yet."""
         self._place = Place(url)
         self._index_name = index_name
         self._suffixes = audio_suffixes
-        self._read_time = read_time
+        self._times = times
         self._places = Places(self._place, audio_suffixes)
         self._objects = Objects(self._place, audio_suffixes, index_name)
         self._remover = Remover(self._place, self._objects)
@@ -96,7 +97,7 @@ class IndexedBucket:
         self._forget()
         self._surveyed = IndexObject(self._place, self._index_name)
         survey = IndexSurvey(
-            self._surveyed, self._objects, self._places, self._suffixes, self._read_time
+            self._surveyed, self._objects, self._places, self._suffixes, self._times
         )
         yield survey
         self._members_end = survey.members_end
