@@ -222,7 +222,7 @@ def test_deciding_rooms_know_no_files_and_no_clock(module: Path) -> None:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_rooms_stay_small(module: Path) -> None:
-    assert len(module.read_text().splitlines()) <= 330
+    assert len(module.read_text().splitlines()) <= 400
 
 
 def test_start_up_brings_in_nothing_heavy() -> None:

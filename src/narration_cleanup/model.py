@@ -102,12 +102,20 @@ class EntryBatch(Protocol):
 
 
 class StoredFile(msgspec.Struct, frozen=True, gc=False):
-    """A file as found: name inside the cache, size, mtime (instant), and the handle on it."""
+    """A file as found: name inside the cache, size, mtime (instant), and the handle on it.
+
+    ``by_ctime``: its mtime is before 2000, which is none, and ``modified_at`` is its ctime.
+    """
 
     name: str
     size_bytes: int
     modified_at: float
     ref: Ref
+    by_ctime: bool = False
+
+
+NO_MTIME = "its mtime is before 2000, which means that it is not set: the ctime counts instead"
+"""Why a file's age is not that of its mtime; reported of the first such file."""
 
 
 class Unmatched(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ longer, what is judged too old would be lost. Which zone a source uses is for ``
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections import Counter
@@ -35,6 +36,11 @@ OffsetAt = Callable[[float], float]
 _DAY = 86_400.0
 _MOST_HOURS = 20_000
 """Hours whose offset a reader remembers (two years' worth): hostile input must not fill memory."""
+_POSIX_TZ = re.compile(
+    r"(UTC|GMT|(?:[A-Za-z]{3,}|<[A-Za-z0-9+-]{3,}>)[+-]?[0-9]{1,3}(?::[0-9]{2}){0,2}"
+    r"(?:(?:[A-Za-z]{3,}|<[A-Za-z0-9+-]{3,}>)[-+0-9:]*(?:,[-+0-9:./,JM]+)?)?)",
+    re.ASCII,
+)
 _FIXED = re.compile(r"([+-])([01][0-9]):([0-5][0-9])", re.ASCII)
 _HOUR_PREFIX = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}", re.ASCII)
 _EPOCH_ORDINAL = datetime(1970, 1, 1).toordinal()
@@ -111,6 +117,17 @@ def reader(zone: str, latest: float = inf) -> Reader:
         return instant + moment.microsecond / 1_000_000 if instant >= YEAR_2000 else None
 
     return read
+
+
+def is_known_tz(value: str) -> bool:
+    """Whether the C library makes a zone of this value of ``TZ``; else it takes UTC silently."""
+    name = value.removeprefix(":")
+    if not name or _POSIX_TZ.fullmatch(name):
+        return True
+    folders = ["/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/etc/zoneinfo"]
+    folders += filter(None, [os.environ.get("TZDIR")])
+    places = [name] if name.startswith("/") else [f"{folder}/{name}" for folder in folders]
+    return any(map(os.path.isfile, places))
 
 
 def wall_seconds(text: str) -> float | None:

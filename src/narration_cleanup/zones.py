@@ -57,10 +57,10 @@ class Sample(NamedTuple):
 
 
 class Proof(NamedTuple):
-    """The zone that ``count`` samples of these forms agree with; ``since``: the oldest of them."""
+    """The zone that so many ``files`` of these forms agree with; ``since``: the oldest of them."""
 
     zone: str
-    count: int
+    files: int
     forms: frozenset[Form]
     since: float
 
@@ -183,7 +183,7 @@ class IndexTimes:
             Half.CACHE,
             "zone_differs",
             f"the service writes its times in {zone_text(proof.zone, self._now)}, as the mtimes of "
-            f"{proof.count} audio files show; this process is in {zone_text(LOCAL, self._now)}: "
+            f"{proof.files} audio files show; this process is in {zone_text(LOCAL, self._now)}: "
             f'read accordingly; cleanup.timezone = "{proof.zone}" sets it',
             severity=Severity.WARNING,
         )

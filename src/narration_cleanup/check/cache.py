@@ -29,7 +29,7 @@ from narration_cleanup.progress import NoProgress
 from narration_cleanup.rights import lock_out_of_reach
 from narration_cleanup.settings import CacheSettings, Settings
 from narration_cleanup.timestamps import AUTO
-from narration_cleanup.zones import IndexTimes, zone_text
+from narration_cleanup.zones import LOCAL, IndexTimes, is_utc, zone_text
 
 QUIET_AFTER = 2 * DAY
 """A service in use writes an entry more often than this; a shorter TTL counts instead."""
@@ -152,9 +152,11 @@ def _zone(times: IndexTimes, now: float) -> Finding:
     message = f"times without a zone are read in {zone_text(times.zone, now)}"
     if times.setting != AUTO:
         return passed("cache.times", f"{message} (cleanup.timezone)")
+    if times.proof is None and is_utc(LOCAL, now):
+        return passed("cache.times", f"{message}, which is local time")
     if times.proof is None:
         return passed("cache.times", f"{message}, the later reading; no file proves which")
-    return passed("cache.times", f"{message}, as {times.proof.count} audio files prove")
+    return passed("cache.times", f"{message}, as {times.proof.files} audio files prove")
 
 
 def _written_lately(plan: CachePlan, settings: CacheSettings, now: float) -> Finding:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from narration_cleanup.actions import (
     Actions,
@@ -13,11 +13,13 @@ from narration_cleanup.actions import (
     RemoveFile,
 )
 from narration_cleanup.model import (
+    NO_MTIME,
     CacheEntry,
     CacheSurvey,
     EntryBatch,
     Half,
     Problem,
+    Severity,
     StoredFile,
     Unmatched,
 )
@@ -54,6 +56,7 @@ def plan_cache(
     dangling, missing = _plan_dangling(plan, unmatched, rules)
     if missing or unmatched.shared:
         _count_each_file_once(plan, missing, unmatched.shared)
+    _report_times(plan, [*unmatched.files, *unmatched.partials], rules)
     _plan_orphans(plan, unmatched.files, rules)
     _plan_partials(plan, unmatched.partials, rules)
     plan_evictions(plan, survey, rules, dangling)
@@ -93,7 +96,7 @@ def _plan_batch(plan: CachePlan, batch: EntryBatch, rules: Rules) -> set[int]:
         going.add(position)
     latest = rules.latest
     for entry in [entry for entry in entries if (entry.created_at or 0.0) > latest]:
-        plan.problems.add(_future(entry))
+        plan.problems.add(_future(entry.key, "created_at"))
     for key, why in _living_longer(entries, rules) if plan.explain else ():
         plan.hold(key, why)
     return going
@@ -157,6 +160,18 @@ def _count_each_file_once(plan: CachePlan, missing: set[str], shared: frozenset[
             counted.add(action.file)
 
 
+def _report_times(plan: CachePlan, files: Sequence[StoredFile], rules: Rules) -> None:
+    """Files whose mtime is in the future, each; that some have none, once."""
+    for file in files:
+        if file.modified_at > rules.latest:
+            plan.problems.add(_future(file.name, "its mtime"))
+    without = next((file.name for file in files if file.by_ctime), None)
+    if without is not None:
+        plan.problems.add(
+            Problem(Half.CACHE, "no_mtime", NO_MTIME, without, severity=Severity.WARNING)
+        )
+
+
 def _plan_orphans(plan: CachePlan, files: Iterable[StoredFile], rules: Rules) -> None:
     """Audio without an entry, once older than the TTL; an empty file needs only its hour."""
     for file in files:
@@ -184,11 +199,11 @@ def _plan_partials(plan: CachePlan, files: Iterable[StoredFile], rules: Rules) -
         plan.add(action, file.size_bytes)
 
 
-def _future(entry: CacheEntry) -> Problem:
+def _future(subject: str, what: str) -> Problem:
     return Problem(
         Half.CACHE,
         "created_in_future",
-        "created_at lies in the future, so it does not expire: is the clock or cleanup.timezone "
+        f"{what} lies in the future, so it does not expire: is the clock or cleanup.timezone "
         "wrong?",
-        entry.key,
+        subject,
     )
