@@ -482,7 +482,7 @@ def test_an_unknown_column_is_refused_and_the_known_ones_listed(
     table: Table, columns: Columns, named: str
 ) -> None:
     table.execute(SERVICE_TABLE)
-    with pytest.raises(HalfError, match="numbers and texts") as refusal:
+    with pytest.raises(HalfError, match=named) as refusal:
         table.open(RequestMapping(columns=columns)).survey()
     assert refusal.value.code == "no_such_column"
     assert "request_id, variant_id, status" in str(refusal.value)
