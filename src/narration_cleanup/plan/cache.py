@@ -164,7 +164,7 @@ def _report_times(plan: CachePlan, files: Sequence[StoredFile], rules: Rules) ->
     """Files whose mtime is in the future, each; that some have none, once."""
     for file in files:
         if file.modified_at > rules.latest:
-            plan.problems.add(_future(file.name, "its mtime"))
+            plan.problems.add(_future(file.name, "its ctime" if file.by_ctime else "its mtime"))
     without = next((file.name for file in files if file.by_ctime), None)
     if without is not None:
         plan.problems.add(
