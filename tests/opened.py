@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from narration_cleanup.cache.indexed import IndexedDirectory
 from narration_cleanup.requests import RequestStore
-from narration_cleanup.timestamps import reader
+from narration_cleanup.zones import IndexTimes
 from tests.samples import CacheSample
 
 _opened: list[RequestStore] = []
@@ -28,5 +28,5 @@ def open_sample(sample: CacheSample) -> IndexedDirectory:
         sample.directory,
         index_name=sample.index.name,
         audio_suffixes=(".mp3",),
-        read_time=reader("UTC"),
+        times=IndexTimes("UTC"),
     )

@@ -18,7 +18,6 @@ from narration_cleanup.errors import BusyError, ConfigError
 from narration_cleanup.opening import Halves
 from narration_cleanup.requests.mapping import RequestMapping
 from narration_cleanup.requests.sqlite import SqliteRequests
-from narration_cleanup.timestamps import reader
 from tests.opened import open_sample
 from tests.samples import EntrySpec, make_cache
 
@@ -33,7 +32,7 @@ def open_again(folder: Path) -> IndexedDirectory:
         folder,
         index_name="cache_index.json",
         audio_suffixes=(".mp3",),
-        read_time=reader("local"),
+        times=IndexTimes("local"),
     )
 
 

@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "errors": frozenset({"escape"}),
     "escape": frozenset(),
     "timestamps": frozenset({"errors"}),
+    "zones": frozenset({"model", "timestamps"}),
     "model": frozenset({"errors", "timestamps"}),
     "actions": frozenset({"model"}),
     "problems": frozenset({"model"}),
@@ -42,6 +43,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "problems",
             "timestamps",
             "waiting",
+            "zones",
         }
     ),
     "requests": frozenset(
@@ -55,6 +57,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
             "shutdown",
             "timestamps",
             "waiting",
+            "zones",
         }
     ),
     "settings": frozenset({"errors", "escape", "model", "plan", "timestamps"}),

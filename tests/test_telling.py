@@ -18,6 +18,7 @@ import pytest
 from narration_cleanup.opening import open_cache
 from narration_cleanup.output.metrics import PREFIX, read_samples
 from narration_cleanup.settings import CacheSettings
+from narration_cleanup.zones import IndexTimes
 from tests.receiver import Receiver, receiver
 from tests.samples import Sample, make_sample
 
@@ -254,7 +255,7 @@ def test_a_run_that_finds_the_lock_held_is_recorded_and_alarms_nobody(
 
 
 def locked(sample: Sample) -> AbstractContextManager[None]:
-    store = open_cache(CacheSettings(dir=str(sample.cache.directory)), "UTC")
+    store = open_cache(CacheSettings(dir=str(sample.cache.directory)), IndexTimes("UTC"))
     assert store is not None
     return store.locked()
 

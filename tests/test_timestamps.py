@@ -65,7 +65,9 @@ def later_reading(naive: datetime, zone: str) -> float:
         # Half an hour repeated.
         ("2026-04-05T01:45:00", "Australia/Lord_Howe", "2026-04-04T15:15:00+00:00"),
         ("2026-04-05T01:15:00", "Australia/Lord_Howe", "2026-04-04T14:15:00+00:00"),
-        ("1969-12-31T23:59:59", "UTC", "1969-12-31T23:59:59+00:00"),
+        ("2000-01-01T00:00:00", "UTC", "2000-01-01T00:00:00+00:00"),
+        ("2026-11-23T12:00:00", "+05:45", "2026-11-23T06:15:00+00:00"),
+        ("2026-11-23T12:00:00", "-03:30", "2026-11-23T15:30:00+00:00"),
     ],
 )
 def test_texts_are_read_in_their_zone(text: str, zone: str, expected: str) -> None:
@@ -88,6 +90,10 @@ def test_texts_are_read_in_their_zone(text: str, zone: str, expected: str) -> No
         "2026-11-23T12:00:00 and more",
         "２０２６-11-23T12:00:00",
         "0001-01-01T00:00:00",
+        "0001-01-01T00:00:00Z",
+        "1970-01-01T00:00:00Z",
+        "1970-01-01 01:00:00",
+        "1999-12-31T23:59:59",
         "9999-12-31T23:59:59",
         "yesterday",
         "\ud800",
@@ -104,7 +110,7 @@ def test_what_is_no_time_of_day_is_unreadable(text: str) -> None:
 
 
 @pytest.mark.parametrize("zone", ZONES)
-@given(st.datetimes(datetime(1975, 1, 1), datetime(2037, 1, 1)))
+@given(st.datetimes(datetime(2000, 1, 2), datetime(2037, 1, 1)))
 def test_any_time_is_read_as_the_standard_library_reads_its_later_fold(
     zone: str, naive: datetime
 ) -> None:
@@ -144,7 +150,7 @@ def test_a_million_different_hours_do_not_fill_the_memory() -> None:
     """Hostile input; what is remembered is bounded, and the answers stay right."""
     read = reader("UTC")
     for number in range(50_000):
-        moment = datetime(1971, 1, 1) + timedelta(hours=number)
+        moment = datetime(2000, 1, 1) + timedelta(hours=number)
         assert read(moment.isoformat()) == moment.replace(tzinfo=UTC).timestamp()
 
 
@@ -175,6 +181,9 @@ def test_an_unknown_zone_is_a_fault_in_the_settings() -> None:
         (1795521600.25, 1795521600.25),
         (1795521600250, 1795521600.25),
         (0, None),
+        (946684800, 946684800.0),
+        (946684799, None),
+        (946684799999, None),
         (2461368.0, None),  # a Julian day
         (1795521600000000, None),  # microseconds
         (-1795521600, None),
@@ -199,7 +208,7 @@ def test_iso_has_the_offset() -> None:
         (["2026-11-20T08:00:00", "2026-11-20T08:00:00.123456"], "2026-11-23T13:00:00.250000"),
         (["2026-11-20T08:00:00"], "2026-11-23T13:00:00"),
         (["2026-11-20 08:00:00.123456"], "2026-11-23 13:00:00.250000"),
-        (["2026-11-20 08:00:00"], "2026-11-23 12:00:00"),
+        (["2026-11-20 08:00:00"], "2026-11-23 17:45:00"),
         (["2026-11-20T08:00:00Z"], "2026-11-23T12:00:00Z"),
         (["2026-11-20T08:00:00.123Z"], "2026-11-23T12:00:00.250Z"),
         (["2026-11-20T08:00:00+00:00"], "2026-11-23T12:00:00+00:00"),
@@ -218,12 +227,9 @@ def test_a_time_is_written_in_the_form_that_the_others_have(
     examples: Sequence[str | int | float | None], expected: str | int | float | None
 ) -> None:
     moment = instant("2026-11-23T12:00:00.25+00:00")
-    written = format_like(examples, moment, "Europe/Berlin")
+    written = format_like(
+        examples,
+        moment,
+        lambda like: "+05:45" if len(like) == 19 and " " in like else "Europe/Berlin",
+    )
     assert (written, type(written)) == (expected, type(expected))
-
-
-def test_a_space_may_also_be_local_time() -> None:
-    moment = instant("2026-11-23T12:00:00+00:00")
-    examples = ["2026-11-20 08:00:00"]
-    written = format_like(examples, moment, "Europe/Berlin", sqlite_form_is_utc=False)
-    assert written == "2026-11-23 13:00:00"

@@ -32,6 +32,10 @@ class _Glass:
         """See ``CacheSurvey``."""
         return self._survey.empty_files
 
+    def times_changed(self) -> bool:
+        """See ``CacheSurvey``."""
+        return self._survey.times_changed()
+
     def unmatched(self) -> Unmatched:
         """See ``CacheSurvey``."""
         return self._survey.unmatched()

@@ -109,12 +109,20 @@ class EntryBatch(Protocol):
 
 
 class StoredFile(msgspec.Struct, frozen=True, gc=False):
-    """A file as found: name inside the cache, size, mtime (instant), and the handle on it."""
+    """A file as found: name inside the cache, size, mtime (instant), and the handle on it.
+
+    ``by_ctime``: its mtime is before 2000, which is none, and ``modified_at`` is its ctime.
+    """
 
     name: str
     size_bytes: int
     modified_at: float
     ref: Ref
+    by_ctime: bool = False
+
+
+NO_MTIME = "its mtime is before 2000, which means that it is not set: the ctime counts instead"
+"""Why a file's age is not that of its mtime; reported of the first such file."""
 
 
 class Unmatched(msgspec.Struct, frozen=True):
@@ -153,6 +161,9 @@ class CacheSurvey(Protocol):
     def batches(
         self, *, last_used: bool = False, staying: Span | None = None
     ) -> Iterator[EntryBatch]: ...
+
+    def times_changed(self) -> bool:
+        """After a whole pass: whether a next one reads times otherwise, in the zone it proved."""
 
     def unmatched(self) -> Unmatched: ...
 

@@ -16,6 +16,7 @@ from narration_cleanup.plan.policy import DAY, HOUR, MB
 from narration_cleanup.requests import RequestStore
 from narration_cleanup.requests.mapping import RequestMapping
 from narration_cleanup.settings import CacheSettings, RequestSettings, Settings
+from narration_cleanup.zones import IndexTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,28 +61,28 @@ def _lock_in(state_dir: Path, cache: CacheStore, fault: HalfError, stack: ExitSt
 
 
 @contextmanager
-def open_halves(settings: Settings) -> Iterator[Halves]:
-    """Open what is configured, and close it again.
+def open_halves(settings: Settings, now: float) -> Iterator[Halves]:
+    """Open what is configured, and close it again; ``now``: the instant that ages are of.
 
     Raises ``ConfigError`` where a location is not what it should be, before anything is touched.
     """
     with ExitStack() as stack:
-        zone = settings.cleanup.timezone
-        requests = open_requests(settings.requests, zone)
+        times = IndexTimes(settings.cleanup.timezone, now)
+        requests = open_requests(settings, now, times)
         if requests is not None:
             stack.callback(requests.close)
-        cache = open_cache(settings.cache, zone)
+        cache = open_cache(settings.cache, times)
         if cache is not None:
             stack.callback(cache.close)
         yield Halves(cache, requests)
 
 
-def open_cache(settings: CacheSettings, zone: str) -> CacheStore | None:
+def open_cache(settings: CacheSettings, times: IndexTimes) -> CacheStore | None:
     """The cache's store; ``None`` where none is configured."""
     if settings.dir is None:
         return None
     if settings.dir.startswith("s3://"):
-        return _open_bucket(settings.dir, settings, zone)
+        return _open_bucket(settings.dir, settings, times)
     if settings.index is None:
         from narration_cleanup.cache.tree import AudioTree
 
@@ -92,18 +93,17 @@ def open_cache(settings: CacheSettings, zone: str) -> CacheStore | None:
             remove_empty_dirs=settings.remove_empty_dirs,
         )
     from narration_cleanup.cache.indexed import IndexedDirectory
-    from narration_cleanup.timestamps import reader
 
     return IndexedDirectory(
         Path(settings.dir),
         index_name=settings.index,
         audio_suffixes=settings.audio_suffixes,
-        read_time=reader(zone),
+        times=times,
         dir_in_index=settings.dir_in_index,
     )
 
 
-def _open_bucket(url: str, settings: CacheSettings, zone: str) -> CacheStore:
+def _open_bucket(url: str, settings: CacheSettings, times: IndexTimes) -> CacheStore:
     try:
         from narration_cleanup.cache.bucket import IndexedBucket, PlainBucket
     except ModuleNotFoundError as error:
@@ -117,25 +117,25 @@ def _open_bucket(url: str, settings: CacheSettings, zone: str) -> CacheStore:
         if settings.age_from == "atime":
             raise ConfigError("cache.age_from: a bucket keeps no times of use; say mtime")
         return PlainBucket(url, audio_suffixes=settings.audio_suffixes)
-    from narration_cleanup.timestamps import reader
-
     return IndexedBucket(
         url,
         index_name=settings.index,
         audio_suffixes=settings.audio_suffixes,
-        read_time=reader(zone),
+        times=times,
         dir_in_index=settings.dir_in_index,
     )
 
 
-def open_requests(settings: RequestSettings, zone: str) -> RequestStore | None:
+def open_requests(settings: Settings, now: float, index: IndexTimes) -> RequestStore | None:
     """The request table's store; ``None`` where none is configured."""
-    if settings.db is None:
+    requests = settings.requests
+    if requests.db is None:
         return None
     from narration_cleanup.requests import open_requests as open_store
 
-    deletes = settings.delete_finished_after_days > 0
-    return open_store(settings.db, request_mapping(settings, zone), deletes=deletes)
+    mapping = request_mapping(requests, requests.timezone or settings.cleanup.timezone)
+    deletes = requests.delete_finished_after_days > 0
+    return open_store(requests.db, mapping, now=now, index=index, deletes=deletes)
 
 
 def request_mapping(settings: RequestSettings, zone: str) -> RequestMapping:

@@ -21,7 +21,7 @@ from narration_cleanup.cache import FileTarget
 from narration_cleanup.cache.indexed import IndexedDirectory
 from narration_cleanup.model import Ref
 from narration_cleanup.plan import CachePolicy, plan_cache
-from narration_cleanup.timestamps import reader
+from narration_cleanup.zones import IndexTimes
 from tests.samples import SAMPLE_NOW, CacheSample, EntrySpec, make_cache, read_index
 
 DAYS = [20, 1, 9, 2]
@@ -118,7 +118,7 @@ def commit(folder: Path, steps: Mapping[int, Sequence[Step]], *, coarse: bool) -
         cache.directory,
         index_name=cache.index.name,
         audio_suffixes=(".mp3",),
-        read_time=reader("UTC"),
+        times=IndexTimes("UTC"),
     )
     calls = itertools.count()
 

@@ -26,7 +26,7 @@ from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
 from narration_cleanup.progress import NoProgress
 from narration_cleanup.result import CacheResult
 from narration_cleanup.stopping import Stop
-from narration_cleanup.timestamps import reader
+from narration_cleanup.zones import IndexTimes
 from tests.samples import SAMPLE_NOW, CacheSample, EntrySpec, make_cache, read_index, write_index
 
 NOW = SAMPLE_NOW.timestamp()
@@ -52,7 +52,7 @@ def open_store(directory: Path, dir_in_index: Sequence[str] = ()) -> IndexedDire
         directory,
         index_name="cache_index.json",
         audio_suffixes=(".mp3",),
-        read_time=reader("UTC"),
+        times=IndexTimes("UTC"),
         dir_in_index=dir_in_index,
     )
 

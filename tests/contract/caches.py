@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from narration_cleanup.cache import CacheStore
 from narration_cleanup.cache.indexed import IndexedDirectory
 from narration_cleanup.cache.tree import AudioTree
-from narration_cleanup.timestamps import reader
+from narration_cleanup.zones import IndexTimes
 from tests.samples import INDEX_NAME, SAMPLE_NOW, audio, service_time, tree_digest
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class IndexedCache:
             self.directory,
             index_name=INDEX_NAME,
             audio_suffixes=SUFFIXES,
-            read_time=reader("UTC"),
+            times=IndexTimes("UTC"),
         )
 
     def _path(self, name: str) -> Path:
@@ -220,7 +220,7 @@ class BucketCache:
             self.url,
             index_name=INDEX_NAME,
             audio_suffixes=SUFFIXES,
-            read_time=reader("UTC"),
+            times=IndexTimes("UTC"),
         )
 
     def _objects(self) -> list[ObjectMeta]:

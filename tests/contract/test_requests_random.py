@@ -66,7 +66,7 @@ FORMS = {
     "naive text, numbers as states": form("TEXT", NUMBERS, lambda it: berlin(it).isoformat()),
     "text with Z": form("TEXT", WORDS, lambda it: f"{it:%Y-%m-%dT%H:%M:%S}.{it:%f}"[:-3] + "Z"),
     "text with an offset": form("TEXT", WORDS, lambda it: it.astimezone(BERLIN).isoformat()),
-    "as SQLite writes it": form("TEXT", NUMBERS, lambda it: f"{it:%Y-%m-%d %H:%M:%S}"),
+    "naive text with a space": form("TEXT", NUMBERS, lambda it: f"{berlin(it):%Y-%m-%d %H:%M:%S}"),
     "seconds": form("BIGINT", NUMBERS, lambda it: int(it.timestamp())),
     "seconds and parts": form("DOUBLE PRECISION", WORDS, lambda it: it.timestamp()),
     "milliseconds": form("BIGINT", WORDS, lambda it: round(it.timestamp() * 1000)),

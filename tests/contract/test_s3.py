@@ -31,7 +31,7 @@ from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
 from narration_cleanup.progress import NoProgress
 from narration_cleanup.result import CacheResult
 from narration_cleanup.stopping import Stop
-from narration_cleanup.timestamps import reader
+from narration_cleanup.zones import IndexTimes
 from tests.contract.caches import BucketCache
 from tests.proxy import Answer, Do, Instead, OnRequest, Proxy
 from tests.s3_server import SECRET_KEY, Server
@@ -104,7 +104,7 @@ def fill(store: S3Store, contents: dict[str, bytes]) -> None:
 
 def opened(url: str) -> IndexedBucket:
     return IndexedBucket(
-        url, index_name=INDEX_NAME, audio_suffixes=(".mp3",), read_time=reader("UTC")
+        url, index_name=INDEX_NAME, audio_suffixes=(".mp3",), times=IndexTimes("UTC")
     )
 
 

@@ -100,8 +100,9 @@ def test_looking_at_a_cache_is_told_as_it_goes(tmp_path: Path) -> None:
         flags={"cache.dir": str(sample.cache.directory)}, config_file=None, environ={}
     )
     policies = cache_policy(settings.cache), request_policy(settings.requests)
-    with open_halves(settings) as halves:
-        plans = survey_and_plan(halves, policies, sample.now.timestamp(), Told())
+    now = sample.now.timestamp()
+    with open_halves(settings, now) as halves:
+        plans = survey_and_plan(halves, policies, now, Told())
     assert plans.cache is not None
     assert len(plans.cache.actions) == len(sample.expired)
     assert sum(told) == len(sample.cache.entries)

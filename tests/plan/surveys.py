@@ -80,6 +80,9 @@ class Survey:
             )
             yield Entries([each for _, each in told], [at for at, _ in told], figures)
 
+    def times_changed(self) -> bool:
+        return False
+
     def unmatched(self) -> Unmatched:
         return self.found
 

@@ -20,10 +20,11 @@ from narration_cleanup.cache.places import Places
 from narration_cleanup.cache.replace import Replacement
 from narration_cleanup.cache.service_lock import check_index_lock, index_lock
 from narration_cleanup.cache.staging import Staging
-from narration_cleanup.cache.survey import IndexSurvey, ReadTime
+from narration_cleanup.cache.survey import IndexSurvey
 from narration_cleanup.errors import ConfigError, HalfError, IndexChangedError
 from narration_cleanup.escape import shown
 from narration_cleanup.model import Ref
+from narration_cleanup.zones import IndexTimes
 
 LOCKED = 1.0
 """Seconds for which a look waits for the service to give back its lock; then it does without."""
@@ -40,14 +41,14 @@ class IndexedDirectory(LocalCache):
         *,
         index_name: str,
         audio_suffixes: tuple[str, ...],
-        read_time: ReadTime,
+        times: IndexTimes,
         dir_in_index: Sequence[str] = (),
     ) -> None:
         """Raises ``ConfigError`` where ``path`` is no narration cache."""
         super().__init__(path)
         self._index_name = index_name
         self._suffixes = audio_suffixes
-        self._read_time = read_time
+        self._times = times
         self._staging = Staging(self._directory, self._own)
         self._places = Places(self._directory, audio_suffixes, dir_in_index)
         self._version = NO_VERSION
@@ -86,7 +87,7 @@ class IndexedDirectory(LocalCache):
                 ),
                 self._places,
                 self._suffixes,
-                self._read_time,
+                self._times,
                 fork=index_file.size > HELD_WHOLE,
             )
             looking.problems.extend(told)

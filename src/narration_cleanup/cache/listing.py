@@ -12,6 +12,7 @@ from itertools import islice
 from narration_cleanup.cache.directory import Directory
 from narration_cleanup.cache.reconcile import Cells, Seen
 from narration_cleanup.model import Ref, StoredFile
+from narration_cleanup.timestamps import YEAR_2000
 
 PARTIAL_SUFFIXES = (".part", ".tmp")
 _VISIBLE_TEMPORARY = re.compile(r"\.(new|temp|tmp[\w.-]*)")
@@ -55,9 +56,15 @@ def group_ref(
     return inode, size, hash((mtime, audio.st_atime_ns if by_atime else 0, *marks))
 
 
+def modified_at(status: os.stat_result) -> float:
+    """The mtime (instant); before 2000 it means "not set", and the ctime counts instead."""
+    return status.st_mtime if status.st_mtime >= YEAR_2000 else status.st_ctime
+
+
 def stored_file(name: str, status: os.stat_result) -> StoredFile:
     """A file as its status describes it."""
-    return StoredFile(name, status.st_size, status.st_mtime_ns / 1e9, ref_of(status))
+    by_ctime = status.st_mtime < YEAR_2000
+    return StoredFile(name, status.st_size, modified_at(status), ref_of(status), by_ctime)
 
 
 def regular(directory: Directory, name: str) -> StoredFile | None:
@@ -154,4 +161,4 @@ class Listing:
             if 0 <= status.st_mtime - self._settled_before <= AHEAD_NS / 1e9:
                 seen.fresh.add(name)
             if not status.st_size:
-                seen.empty_files[name] = status.st_mtime
+                seen.empty_files[name] = modified_at(status)

@@ -31,13 +31,10 @@ from narration_cleanup.model import (
     is_most,
 )
 from narration_cleanup.problems import Problems
+from narration_cleanup.zones import NEWEST, IndexTimes, Sample
 
-NEWEST = 200
 NEARLY_ALL = 0.95
-"""Of the newest 200 entries."""
-
-ReadTime = Callable[[str], float | None]
-"""A time as the service writes it -> an instant; ``None`` where it cannot be read."""
+"""Of the newest entries."""
 
 
 class Batch:
@@ -106,7 +103,7 @@ class IndexSurvey:
         files: Files,
         places: Places,
         audio_suffixes: tuple[str, ...],
-        read_time: ReadTime,
+        times: IndexTimes,
         *,
         fork: bool = False,
     ) -> None:
@@ -116,7 +113,8 @@ class IndexSurvey:
         self._index = index_file
         self._files = files
         self._suffixes = audio_suffixes
-        self._read_time = read_time
+        self._times = times
+        self._newest: list[tuple[float, str, str]] = []
         self._places = places
         self._claimed = Cells()
         self._undetermined = False
@@ -150,7 +148,7 @@ class IndexSurvey:
 
     def batches(self, *, last_used: bool = False, staying: Span | None = None) -> Iterator[Batch]:
         """Every entry that can be understood; the others become problems, in the first pass."""
-        first_pass = not self._passes
+        first_pass, self._newest = not self._passes, []
         self._passes += 1
         problems = self.problems if first_pass else Problems()
         total = 0
@@ -168,6 +166,19 @@ class IndexSurvey:
         if first_pass:
             self._refuse_other_format(total)
             self.problems.extend(self._outside_problems(total))
+
+    def times_changed(self) -> bool:
+        """See ``CacheSurvey``."""
+        if self._times.is_judged:
+            return False
+        stored = self._files.stored({name for _, _, name in self._newest})
+        modified = {file.name: file.modified_at for file in stored}
+        samples = [
+            Sample(text, modified[name]) for _, text, name in self._newest if name in modified
+        ]
+        changed = self._times.judge(samples[:NEWEST])
+        self.problems.extend(self._times.problems)
+        return changed
 
     def unmatched(self) -> Unmatched:
         """Files without an entry, entries without a file, files of several entries; all exact.
@@ -235,11 +246,12 @@ class IndexSurvey:
         values = [value for value in members.values if isinstance(value, IndexMember)]
         found = self._places.names_of([value.file_path for value in values])
         names = [self._spellings.get(name, name) for name in found if name is not None]
-        read_time = self._read_time
+        read_time = self._times.read
         read = [read_time(value.created_at) for value in values]
         created = [instant for instant in read if instant is not None]
         if len(names) != len(members.values) or len(created) != len(members.values):
             return None
+        self._note_newest(created, values, names)
         positions: Sequence[int] = range(len(values))
         counted = Figures()
         if staying is not None:
@@ -262,7 +274,7 @@ class IndexSurvey:
         entries: list[CacheEntry] = []
         names: list[str] = []
         needed: list[str] = []
-        read_time, name_of = self._read_time, self._places.name_of
+        read_time, name_of = self._times.read, self._places.name_of
         first_pass = problems is self.problems
         for position, (key, value) in enumerate(zip(members.keys, members.values, strict=True)):
             name = None if value.file_path is None else name_of(value.file_path)
@@ -278,6 +290,7 @@ class IndexSurvey:
                     continue
             else:
                 created_at = read_time(value.created_at)
+                self._note_newest([created_at], [value], [name])
                 used_at = read_time(value.last_accessed) if last_used else None
                 entries.append(_entry(key, name, value, created_at, used_at))
                 positions.append(position)
@@ -306,7 +319,7 @@ class IndexSurvey:
         """Those of entries elsewhere; a single one where that is this folder by another name."""
         if not total or len(self._outside) < NEARLY_ALL * min(NEWEST, total):
             return self._outside
-        named = [(folder_of(path), name) for path, name in self._newest()]
+        named = [(folder_of(path), name) for path, name in self._newest_paths()]
         (folder, count), *_ = Counter(folder for folder, _ in named).most_common(1)
         files = {name for other, name in named if other == folder}
         here = len(files) - len(self._files.missing(files))
@@ -314,9 +327,9 @@ class IndexSurvey:
             return self._outside
         return Problems([_other_name(folder, len(self._outside))])
 
-    def _newest(self) -> list[tuple[str, str]]:
+    def _newest_paths(self) -> list[tuple[str, str]]:
         """The paths of the newest entries, and the last parts of them as names."""
-        read_time = self._read_time
+        read_time = self._times.read
         dated = (
             (read_time(value.created_at) or 0.0, value.file_path)
             for members in index.members(self._index.read, self._index.size)
@@ -336,6 +349,22 @@ class IndexSurvey:
                 "the service may have changed its format. Nothing is removed; look for a newer "
                 "version of narration-cleanup",
             )
+
+    def _note_newest(
+        self, created: Sequence[float | None], values: Iterable[IndexMember], names: Sequence[str]
+    ) -> None:
+        """Keep the newest entries, twice as many as a proof needs: some may have no file."""
+        if self._times.is_judged:
+            return
+        most = 2 * NEWEST
+        oldest = self._newest[-1][0] if len(self._newest) == most else 0.0
+        found = [
+            (at, value.created_at, name)
+            for at, value, name in zip(created, values, names, strict=True)
+            if at is not None and at > oldest
+        ]
+        if found:
+            self._newest = nlargest(most, self._newest + found)
 
 
 def _entry(

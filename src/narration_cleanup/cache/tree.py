@@ -89,6 +89,7 @@ class TreeSurvey:
         self._by_atime = by_atime
         self._mounts = mounts_of(directory.fd)
         self._passes = 0
+        self._without_mtime = False
         for option, warning in _ATIME_WARNINGS.items():
             if by_atime and option in self._mounts.options:
                 problem = Problem(Half.CACHE, "atime", warning, severity=Severity.WARNING)
@@ -110,6 +111,9 @@ class TreeSurvey:
         self._passes += 1
         for found in self._walk(staying):
             for code, why, name, severity in found.obstacles:
+                if code == "no_mtime" and self._without_mtime:
+                    continue
+                self._without_mtime |= code == "no_mtime"
                 problems.add(Problem(Half.CACHE, code, why, name, Severity(severity)))
             yield FoundBatch(found, last_used=last_used)
 
@@ -143,6 +147,10 @@ class TreeSurvey:
         """Whether a second process pays: there are many names, or many folders to look into."""
         status = os.fstat(self._directory.fd)
         return status.st_size > LARGE_FOLDER or status.st_nlink > MANY_FOLDERS
+
+    def times_changed(self) -> bool:
+        """See ``CacheSurvey``; times of files are instants."""
+        return False
 
     def unmatched(self) -> Unmatched:
         """Nothing: the files are the entries."""

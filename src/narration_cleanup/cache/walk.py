@@ -11,7 +11,8 @@ from typing import NamedTuple
 from narration_cleanup.cache.directory import OWN_FOLDER, Directory, open_folder, what_it_is
 from narration_cleanup.cache.folders import MOST_LEVELS
 from narration_cleanup.cache.listing import group_ref
-from narration_cleanup.model import Ref, Severity, Span
+from narration_cleanup.model import NO_MTIME, Ref, Severity, Span
+from narration_cleanup.timestamps import YEAR_2000
 
 SIDECAR_SUFFIXES = (".json", ".vtt", ".srt", ".txt", ".pho")
 """What goes with audio of the same stem: its subtitles, its text, its phonemes."""
@@ -109,6 +110,12 @@ class Walk:
             times = [status.st_atime for status in audio]
         else:
             times = [status.st_mtime for status in audio]
+        if times and min(times) < YEAR_2000:
+            self._tell("no_mtime", NO_MTIME, names[times.index(min(times))], Severity.WARNING)
+            times = [
+                time if time >= YEAR_2000 else status.st_ctime
+                for time, status in zip(times, audio, strict=True)
+            ]
         sharing = self._sharing
         for position, group in sidecars.items():
             if sharing.get(position, True):
@@ -256,5 +263,5 @@ class Walk:
             self._sharing[position] = here[0] == name
 
     def _tell(self, code: str, why: str, path: str, severity: Severity = Severity.PROBLEM) -> None:
-        if code == "odd_file" or self._share != 1:
+        if code in ("odd_file", "no_mtime") or self._share != 1:
             self._obstacles.append((code, why, path, severity.value))

@@ -29,12 +29,14 @@ def run_checks(
         check_settings,
         check_state,
     )
+    from narration_cleanup.zones import IndexTimes
 
+    times = IndexTimes(settings.cleanup.timezone, now)
     for fault in faults:
         yield failed("settings", fault, "correct it, then: narration-cleanup config validate")
     yield from check_settings(settings, valid=not faults)
-    yield from check_cache(settings, now)
-    yield from check_requests(settings, now, allow_other_user=allow_other_user)
+    yield from check_cache(settings, now, times)
+    yield from check_requests(settings, now, times, allow_other_user=allow_other_user)
     yield from check_state(settings)
     yield from check_metrics(settings)
     yield from check_alerts(settings)

@@ -28,6 +28,8 @@ from narration_cleanup.plan.policy import DAY
 from narration_cleanup.planning import survey_and_plan
 from narration_cleanup.progress import NoProgress
 from narration_cleanup.settings import CacheSettings, Settings
+from narration_cleanup.timestamps import AUTO
+from narration_cleanup.zones import LOCAL, IndexTimes, is_utc, zone_text
 
 QUIET_AFTER = 2 * DAY
 """A service in use writes an entry more often than this; a shorter TTL counts instead."""
@@ -36,8 +38,11 @@ SHOWN = 3
 _WHICH = "set cache.dir (--cache-dir, NARRATION_CACHE_DIR) to the folder the service writes to"
 
 
-def check_cache(settings: Settings, now: float) -> Iterator[Finding]:
-    """Everything about the cache half; stops early where there is nothing to look at."""
+def check_cache(settings: Settings, now: float, times: IndexTimes) -> Iterator[Finding]:
+    """Everything about the cache half; stops early where there is nothing to look at.
+
+    ``times`` has found out the zone of the index afterwards.
+    """
     place = settings.cache.dir
     if place is None:
         yield passed("cache.directory", "no cache is configured: that half is left out")
@@ -46,13 +51,13 @@ def check_cache(settings: Settings, now: float) -> Iterator[Finding]:
     if local is not None:
         yield from _check_folder(local)
     try:
-        store = open_cache(settings.cache, settings.cleanup.timezone)
+        store = open_cache(settings.cache, times)
     except CleanupError as error:
         yield failed("cache.directory", str(error), _WHICH)
         return
     assert store is not None
     try:
-        yield from _check_store(store, local, settings, now)
+        yield from _check_store(store, local, settings, now, times)
     finally:
         store.close()
 
@@ -100,7 +105,7 @@ def _as_owner(status: os.stat_result) -> str:
 
 
 def _check_store(
-    store: CacheStore, local: Path | None, settings: Settings, now: float
+    store: CacheStore, local: Path | None, settings: Settings, now: float, times: IndexTimes
 ) -> Iterator[Finding]:
     policies = cache_policy(settings.cache), request_policy(settings.requests)
     plans = survey_and_plan(Halves(store, None), policies, now, NoProgress(), explain=True)
@@ -116,6 +121,8 @@ def _check_store(
                 f"make it a file that {me()} may read; or, if the service has no use for it, none"
             )
             yield failed("cache.index_lock", f"{why}: a run removes nothing", remedy)
+    if store.has_index:
+        yield _zone(times, now)
     yield _written_lately(plans.cache, settings.cache, now)
     yield _size(plans.cache, settings.cache)
     yield from _agreement(plans.cache, store, local)
@@ -138,6 +145,18 @@ def _check_index_owner(index: Path) -> Iterator[Finding]:
         "file: a run removes nothing",
         f"run as {owner}, in {group}",
     )
+
+
+def _zone(times: IndexTimes, now: float) -> Finding:
+    """The zone that the entries' naive times are read in, and how it is known."""
+    message = f"times without a zone are read in {zone_text(times.zone, now)}"
+    if times.setting != AUTO:
+        return passed("cache.times", f"{message} (cleanup.timezone)")
+    if times.proof is None and is_utc(LOCAL, now):
+        return passed("cache.times", f"{message}, which is local time")
+    if times.proof is None:
+        return passed("cache.times", f"{message}, the later reading; no file proves which")
+    return passed("cache.times", f"{message}, as {times.proof.files} audio files prove")
 
 
 def _written_lately(plan: CachePlan, settings: CacheSettings, now: float) -> Finding:

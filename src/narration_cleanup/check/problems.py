@@ -17,6 +17,9 @@ _REMEDIES = {
     "index_format": "look for a version of narration-cleanup that knows the service's format",
     "unreadable_time": "correct these times, or set how they are written "
     "(requests.time_format, cleanup.timezone)",
+    "zone_differs": "nothing, if the service is meant to have another zone than this process",
+    "zone_contradicted": "set it to the zone named, or to auto",
+    "zone_open": "set requests.timezone, if the service is known to use one of the two",
     "created_in_future": "correct the machine's clock, or set cleanup.timezone to the zone that "
     "the service writes its times in",
     "dangling": "nothing: the service makes such audio anew when it is asked for it; "
@@ -44,5 +47,6 @@ def findings_of(problems: Iterable[Problem], area: str) -> Iterator[Finding]:
         first = found[0]
         message = first.message if len(found) == 1 else f"{len(found):,} times: {first.message}"
         subjects = [problem.subject for problem in found if problem.subject is not None][:SHOWN]
-        judge = failed if first.severity is Severity.PROBLEM else warning
+        is_failure = first.severity is Severity.PROBLEM or code == "zone_contradicted"
+        judge = failed if is_failure else warning
         yield judge(f"{area}.{code}", message, _REMEDIES.get(code, _ANY), subjects)

@@ -23,19 +23,21 @@ from narration_cleanup.planning import survey_and_plan
 from narration_cleanup.progress import NoProgress
 from narration_cleanup.requests import RequestStore
 from narration_cleanup.settings import Settings
+from narration_cleanup.zones import IndexTimes, form_of, zone_text
 
 ROWS_SHOWN = 3
 
 
-def check_requests(settings: Settings, now: float, *, allow_other_user: bool) -> Iterator[Finding]:
+def check_requests(
+    settings: Settings, now: float, index: IndexTimes, *, allow_other_user: bool
+) -> Iterator[Finding]:
     """Everything about the request half; stops early where there is nothing to look at."""
     if settings.requests.db is None:
         yield passed("requests.database", "no database is configured: that half is left out")
         return
-    zone = settings.cleanup.timezone
     try:
         refuse_other_users(settings, allow_other_user=allow_other_user, writes=False)
-        store = open_requests(settings.requests, zone)
+        store = open_requests(settings, now, index)
     except CleanupError as error:
         remedy = "run as that user: --run-as (systemd install does so by itself)"
         yield failed("requests.owner", str(error), remedy)
@@ -65,12 +67,9 @@ def _check_store(store: RequestStore, settings: Settings, now: float) -> Iterato
     counted = ", ".join(f"{number:,} {shown(name)}" for name, number in by_status.items())
     yield passed("requests.statuses", f"table {settings.requests.table}: {counted or 'no rows'}")
     abandoned = plans.requests.totals.abandoned_count
-    rows = [_understood(request, now) for request in _some(store, now)]
-    zoned = f"times without a zone are read in {settings.cleanup.timezone}"
+    rows = [_understood(request, store, now) for request in _some(store, now)]
     yield passed(
-        "requests.times",
-        f"{zoned}; {count(abandoned, 'request is', 'requests are')} abandoned",
-        rows,
+        "requests.times", f"{count(abandoned, 'request is', 'requests are')} abandoned", rows
     )
 
 
@@ -98,7 +97,10 @@ def _some(store: RequestStore, now: float) -> list[GenerationRequest]:
         return []
 
 
-def _understood(request: GenerationRequest, now: float) -> str:
-    """A row's time as it stands, and as it was understood."""
+def _understood(request: GenerationRequest, store: RequestStore, now: float) -> str:
+    """A row's time as it is written, the zone it was read in, and the instant."""
     read = f"{iso(request.created_at)}, {age(now - request.created_at)} ago"
-    return f"{shown(request.id)} {request.status}: created_at {request.guard[1]!r} is {read}"
+    raw = request.guard[1]
+    if isinstance(raw, str) and form_of(raw) is not None:
+        read += f", read in {zone_text(store.zone_of(raw), now)}"
+    return f"{shown(request.id)} {request.status}: created_at {raw!r} is {read}"

@@ -216,7 +216,7 @@ def _dry_run(
     told: Telling | None,
 ) -> Stats:
     now = result.started_at
-    with open_halves(settings) as halves:
+    with open_halves(settings, now) as halves:
         plans = survey_and_plan(halves, _policies(settings), now, progress, explain=call.verbose)
         job.dry_run(plans, result)
         _warn_of_too_many(settings, plans, result)
@@ -258,7 +258,7 @@ def _run(
     log.started(settings.cleanup.interval_hours, settings.requests.abandoned_timeout_hours)
     log.tasks_started()
     with ExitStack() as stack:
-        halves = stack.enter_context(open_halves(settings))
+        halves = stack.enter_context(open_halves(settings, result.started_at))
         stack.enter_context(halves.locked(settings.cleanup.state_dir))
         if told is not None and call.ignore_clock:
             told.trust_clock()

@@ -81,9 +81,10 @@ def _runs(context: typer.Context) -> Iterator[tuple[str, str]]:
 
 def _voice_styles(context: typer.Context) -> Iterator[tuple[str, str]]:
     from narration_cleanup.opening import open_cache
+    from narration_cleanup.zones import IndexTimes
 
     settings = _settings(context, {"cache.dir": context.params.get("cache_dir")})
-    store = open_cache(settings.cache, settings.cleanup.timezone)
+    store = open_cache(settings.cache, IndexTimes(settings.cleanup.timezone))
     if store is None:
         return
     counts = Counter[str]()

@@ -97,7 +97,7 @@ def _show(
         settings = _for_one_voice(settings, voice_style)
         through = partial(OneVoice, voice_style=voice_style, others=others)
     policies = cache_policy(settings.cache), request_policy(settings.requests)
-    with open_halves(settings) as halves:
+    with open_halves(settings, now) as halves:
         with showing_progress(sys.stderr, quiet=quiet) as progress:
             plans = survey_and_plan(halves, policies, now, progress, through=through)
         if voice_style is not None and plans.cache is not None and not as_json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from narration_cleanup.actions import (
     Actions,
@@ -13,6 +13,7 @@ from narration_cleanup.actions import (
     RemoveFile,
 )
 from narration_cleanup.model import (
+    NO_MTIME,
     CacheEntry,
     CacheSurvey,
     EntryBatch,
@@ -42,6 +43,8 @@ def plan_cache(
     """
     rules = Rules(policy, now)
     plan = _plan_entries(survey, rules, explain=explain)
+    if survey.times_changed():
+        plan = _plan_entries(survey, rules, explain=explain)
     unmatched = survey.unmatched()
     if policy.remove_empty:
         rules.empty_files = survey.empty_files
@@ -56,6 +59,7 @@ def plan_cache(
     dangling, missing = _plan_dangling(plan, unmatched, rules)
     if missing or unmatched.shared:
         _count_each_file_once(plan, missing, unmatched.shared)
+    _report_times(plan, [*unmatched.files, *unmatched.partials], rules)
     _plan_orphans(plan, unmatched.files, rules)
     _plan_partials(plan, unmatched.partials, rules)
     plan_evictions(plan, survey, rules, dangling)
@@ -97,7 +101,7 @@ def _plan_batch(plan: CachePlan, batch: EntryBatch, rules: Rules) -> set[int]:
         going.add(position)
     latest = rules.latest
     for entry in [entry for entry in entries if (entry.created_at or 0.0) > latest]:
-        plan.problems.add(_future(entry))
+        plan.problems.add(_future(entry.key, "created_at"))
     if plan.explain:
         for key, why in _living_longer(entries, rules):
             plan.hold(key, why)
@@ -174,6 +178,18 @@ def _count_each_file_once(plan: CachePlan, missing: set[str], shared: frozenset[
             counted.add(action.file)
 
 
+def _report_times(plan: CachePlan, files: Sequence[StoredFile], rules: Rules) -> None:
+    """Files whose mtime is in the future, each; that some have none, once."""
+    for file in files:
+        if file.modified_at > rules.latest:
+            plan.problems.add(_future(file.name, "its ctime" if file.by_ctime else "its mtime"))
+    without = next((file.name for file in files if file.by_ctime), None)
+    if without is not None:
+        plan.problems.add(
+            Problem(Half.CACHE, "no_mtime", NO_MTIME, without, severity=Severity.WARNING)
+        )
+
+
 def _plan_orphans(plan: CachePlan, files: Iterable[StoredFile], rules: Rules) -> None:
     """Audio without an entry, once older than the TTL; an empty file needs only its hour."""
     for file in files:
@@ -231,11 +247,11 @@ def _matches_nothing(pattern: str) -> Problem:
     )
 
 
-def _future(entry: CacheEntry) -> Problem:
+def _future(subject: str, what: str) -> Problem:
     return Problem(
         Half.CACHE,
         "created_in_future",
-        "created_at lies in the future, so it does not expire: is the clock or cleanup.timezone "
+        f"{what} lies in the future, so it does not expire: is the clock or cleanup.timezone "
         "wrong?",
-        entry.key,
+        subject,
     )

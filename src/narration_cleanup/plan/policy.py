@@ -10,8 +10,6 @@ HOUR = 3_600.0
 MB = 1024 * 1024
 EMPTY_AUDIO_AGE = HOUR
 """Zero-byte audio younger than this may be a file that is just being written."""
-FUTURE_TOLERANCE = 300.0
-"""Entries made while the run is at work lie a little in the future of its one clock reading."""
 
 
 @dataclass(frozen=True, slots=True)

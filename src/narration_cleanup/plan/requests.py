@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from narration_cleanup.actions import Actions, CancelRequest, DeleteRequest, Reason, RequestAction
 from narration_cleanup.model import GenerationRequest, Half, Problem, RequestStatus, RequestSurvey
-from narration_cleanup.plan.policy import DAY, FUTURE_TOLERANCE, HOUR, RequestPolicy
+from narration_cleanup.plan.policy import DAY, HOUR, RequestPolicy
 from narration_cleanup.plan.types import RequestPlan
 from narration_cleanup.plan.wording import DAYS, HOURS, MINUTES, age_past
 from narration_cleanup.problems import Problems
+from narration_cleanup.timestamps import FUTURE_TOLERANCE
 from narration_cleanup.totals import RequestTotals
 
 FUTURE = "created_in_future"

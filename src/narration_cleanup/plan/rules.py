@@ -10,12 +10,12 @@ from narration_cleanup.model import CacheEntry, Span, StoredFile
 from narration_cleanup.plan.policy import (
     DAY,
     EMPTY_AUDIO_AGE,
-    FUTURE_TOLERANCE,
     HOUR,
     CachePolicy,
 )
 from narration_cleanup.plan.types import Verdict
 from narration_cleanup.plan.wording import DAYS, age_past
+from narration_cleanup.timestamps import FUTURE_TOLERANCE
 
 
 def pattern_matcher(pattern: str) -> Callable[[str], object]:

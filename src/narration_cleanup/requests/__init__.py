@@ -7,13 +7,22 @@ from pathlib import Path
 from narration_cleanup.errors import ConfigError
 from narration_cleanup.requests.mapping import RequestMapping
 from narration_cleanup.requests.store import RequestStore
+from narration_cleanup.zones import IndexTimes
 
 __all__ = ["RequestStore", "is_postgres", "open_requests"]
 
 
-def open_requests(db: str, mapping: RequestMapping, *, deletes: bool = False) -> RequestStore:
+def open_requests(
+    db: str,
+    mapping: RequestMapping,
+    *,
+    now: float | None = None,
+    index: IndexTimes | None = None,
+    deletes: bool = False,
+) -> RequestStore:
     """The store for the setting ``requests.db``: an SQLite file, or a URL of PostgreSQL.
 
+    ``now``: of the run; ``index``: of the same service, to know the zone of times by.
     ``deletes``: finished rows will be deleted (PostgreSQL has a right of its own for it).
     Nothing is opened yet: what is wrong with the database is a ``HalfError`` of ``survey``.
     Raises ``ConfigError`` where PostgreSQL's library is not installed, or the URL is none.
@@ -28,10 +37,10 @@ def open_requests(db: str, mapping: RequestMapping, *, deletes: bool = False) ->
                 "requests.db is in PostgreSQL, and its library is not installed: "
                 "pip install 'narration-cleanup[postgres]'"
             ) from None
-        return PostgresRequests(db, mapping, deletes=deletes)
+        return PostgresRequests(db, mapping, now=now, index=index, deletes=deletes)
     from narration_cleanup.requests.sqlite import SqliteRequests
 
-    return SqliteRequests(Path(db), mapping)
+    return SqliteRequests(Path(db), mapping, now=now, index=index)
 
 
 def is_postgres(db: str) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from narration_cleanup.model import RequestStatus
+from narration_cleanup.timestamps import AUTO
 
 TimeFormat = Literal["auto", "iso", "unix", "unix_ms"]
 StatusValue = str | int
@@ -67,15 +68,15 @@ class Statuses:
 class RequestMapping:
     """Everything about a request table that differs between services.
 
-    ``timezone`` (``local`` or an IANA name) is that of naive times. ``error_text`` is written into
-    the error column of a cancelled request, where there are both.
+    ``timezone`` (``auto`` or a zone, see ``zones``) is that of naive times. ``error_text`` is
+    written into the error column of a cancelled request, where there are both.
     """
 
     table: str = "requests"
     columns: Columns = field(default_factory=Columns)
     statuses: Statuses = field(default_factory=Statuses)
     time_format: TimeFormat = "auto"
-    timezone: str = "local"
+    timezone: str = AUTO
     error_text: str | None = None
 
 

@@ -20,6 +20,7 @@ from narration_cleanup.model import (
 from narration_cleanup.problems import Problems
 from narration_cleanup.requests.mapping import RequestMapping, Statuses
 from narration_cleanup.requests.times import ColumnTimes
+from narration_cleanup.zones import TableTimes
 
 SELECTED = ("id", "status", "created_at", "started_at", "heartbeat_at", "completed_at")
 Guard = tuple[Scalar, Scalar, Scalar, Scalar]
@@ -29,7 +30,7 @@ class RowReader:
     """Reads rows of the columns ``SELECTED``, in that order; those that do not exist are ``None``.
     After them a row may have its rowid.
 
-    ``names`` are the columns' own names, for messages. The values of ``times`` are ISO texts
+    ``names`` are the columns' own names, for messages. The values of ``typed`` are ISO texts
     whatever the settings say: those columns have a type of time.
     """
 
@@ -38,12 +39,13 @@ class RowReader:
         names: Mapping[str, str],
         mapping: RequestMapping,
         where: str,
-        times: frozenset[str] = frozenset(),
+        times: TableTimes,
+        typed: frozenset[str] = frozenset(),
     ) -> None:
         self._words = mapping.statuses.words()
         iso = replace(mapping, time_format="iso")
         self._created_at, self._started_at, self._heartbeat_at, self._completed_at = (
-            ColumnTimes(names.get(role, role), iso if role in times else mapping, where)
+            ColumnTimes(names.get(role, role), iso if role in typed else mapping, where, times)
             for role in SELECTED[2:]
         )
 

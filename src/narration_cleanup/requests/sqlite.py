@@ -18,12 +18,14 @@ from narration_cleanup.requests.database import look, recover
 from narration_cleanup.requests.faults import explained
 from narration_cleanup.requests.layout import Layout, read_layout
 from narration_cleanup.requests.mapping import RequestMapping
+from narration_cleanup.requests.newest import last_write, newest_times
 from narration_cleanup.requests.pace import fewest, fitting
 from narration_cleanup.requests.rows import are_cancelled
 from narration_cleanup.requests.store import BATCH
 from narration_cleanup.requests.survey import PAGE, SqliteSurvey
 from narration_cleanup.requests.times import time_writer
 from narration_cleanup.requests.writer import Writer
+from narration_cleanup.zones import IndexTimes, TableTimes
 
 _CANCEL_GUARD = ("status", "created_at", "started_at", "heartbeat_at")
 _DELETE_GUARD = ("status", "created_at", "started_at", "completed_at")
@@ -46,7 +48,16 @@ One = Callable[[sqlite3.Connection, Change], Outcome]
 class SqliteRequests:
     """See ``RequestStore``. Nothing is opened before the first call, and looking never writes."""
 
-    def __init__(self, path: Path, mapping: RequestMapping) -> None:
+    def __init__(
+        self,
+        path: Path,
+        mapping: RequestMapping,
+        *,
+        now: float | None = None,
+        index: IndexTimes | None = None,
+    ) -> None:
+        """``now``: of the run; ``index``: of the same service, to know the zone of times by."""
+        self._times = TableTimes(mapping.timezone, now, index)
         self._path = path
         self._mapping = mapping
         self._layout: Layout | None = None
@@ -79,7 +90,11 @@ class SqliteRequests:
     def survey(self) -> RequestSurvey:
         """Look at the table anew; raises ``HalfError`` where it cannot be read."""
         self._layout = None
-        return SqliteSurvey(self._path, self._known_layout(), self._mapping, self.location)
+        layout = self._known_layout()
+        if not self._times.is_judged:
+            newest = look(self._path, partial(newest_times, layout=layout, mapping=self._mapping))
+            self._times.judge(newest, last_write(self._path))
+        return SqliteSurvey(self._path, layout, self._mapping, self.location, self._times)
 
     def cancel(self, batch: Sequence[CancelRequest], at: float) -> Sequence[Outcome]:
         """See ``RequestStore``; ``completed_at`` gets the form of the column's other values."""
@@ -116,6 +131,9 @@ class SqliteRequests:
                 if is_there:
                     raws.add(raw)
         return are_cancelled(raws, self._mapping.statuses)
+
+    def zone_of(self, text: str) -> str:
+        return self._times.zone_of(text)
 
     def count_completed(self, ids: Sequence[str | int]) -> int:
         """See ``RequestStore``."""
@@ -271,7 +289,9 @@ class SqliteRequests:
     def _time_to_write(self, at: float) -> Scalar:
         """``at`` in the form that the column's latest values have, else that of ``created_at``."""
         if self._completed_at is None:
-            self._completed_at = time_writer(look(self._path, self._examples), self._mapping)
+            self._completed_at = time_writer(
+                look(self._path, self._examples), self._mapping, self._times
+            )
         return self._completed_at(at)
 
     def _examples(self, connection: sqlite3.Connection) -> list[list[Scalar]]:

@@ -56,6 +56,9 @@ class RequestStore(Protocol):
         False also where only a new survey can tell.
         """
 
+    def zone_of(self, text: str) -> str:
+        """The zone in which a time of the form of ``text`` is read; ``auto`` if that is open."""
+
     def count_completed(self, ids: Sequence[str | int]) -> int:
         """How many of these ids are completed now (used on ids cancelled by an earlier run)."""
 

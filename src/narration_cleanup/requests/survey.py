@@ -17,6 +17,7 @@ from narration_cleanup.requests.layout import Layout
 from narration_cleanup.requests.mapping import RequestMapping, StatusValue
 from narration_cleanup.requests.pace import LONG, fitting
 from narration_cleanup.requests.rows import RowReader, no_time_of_ending, status_totals
+from narration_cleanup.zones import TableTimes
 
 PAGE = 20_000
 """Rows passed over in the first read transaction: a few milliseconds. Whoever commits on a
@@ -41,11 +42,14 @@ class _Counted(NamedTuple):
 class SqliteSurvey:
     """See ``RequestSurvey``. The rows are counted once; each stream reads its pages anew."""
 
-    def __init__(self, path: Path, layout: Layout, mapping: RequestMapping, where: str) -> None:
+    def __init__(
+        self, path: Path, layout: Layout, mapping: RequestMapping, where: str, times: TableTimes
+    ) -> None:
         self._path = path
         self._layout = layout
         self._mapping = mapping
-        self._rows = RowReader(layout.columns, mapping, where)
+        self._rows = RowReader(layout.columns, mapping, where, times)
+        self._times = times
         self._reader = PageReader(layout, mapping)
         self._counted: list[_Counted] | None = None
         self._kept: list[Row] | None = []
@@ -56,7 +60,7 @@ class SqliteSurvey:
     @property
     def problems(self) -> Iterable[Problem]:
         """What was met by the latest pass of each stream, the counting one included."""
-        met = Problems()
+        met = Problems(self._times.problems)
         for found in self._found.values():
             met.extend(found)
         return met

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
+from narration_cleanup.timestamps import AUTO, fixed_offset
+
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 Word = TypeVar("Word", bound=str)
@@ -283,12 +285,12 @@ def delete_limit(expected: str) -> Kind[DeleteLimit]:
 
 
 def time_zone(expected: str) -> Kind[str]:
-    """`local`, or the name of a time zone that this machine knows."""
+    """`auto`, `local`, an offset such as +01:00, or a time zone that this machine knows."""
 
     def parse(raw: object) -> str:
         name = text_of(raw)
-        if name in {"local", "UTC"}:  # which need no time zone database
-            return name
+        if name in {AUTO, "local", "UTC"} or fixed_offset(name) is not None:
+            return name  # which needs no time zone database
         from zoneinfo import ZoneInfo
 
         try:

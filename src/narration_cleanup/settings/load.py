@@ -28,6 +28,7 @@ from narration_cleanup.settings.schema import (
 from narration_cleanup.settings.setting import PREFIX, Setting, Undetermined
 from narration_cleanup.settings.sources import FILE_VARIABLE, expand
 from narration_cleanup.settings.tomlfile import find_file, read_toml
+from narration_cleanup.timestamps import is_known_tz
 
 NONE, AUTO = "none", "auto"
 NOWHERE = Path(os.devnull, "state")
@@ -222,6 +223,10 @@ def _take_credentials(reading: _Reading) -> None:
 
 
 def _take_variables(reading: _Reading) -> None:
+    if not is_known_tz(tz := reading.environ.get("TZ", "")):
+        reading.warnings.append(
+            f"variable TZ is {shown(tz)!r}, which names no time zone here: local time is UTC"
+        )
     for variable in sorted(name for name in reading.environ if name.startswith(_OWN_PREFIXES)):
         raw = reading.environ[variable]
         setting = BY_VARIABLE.get(variable)

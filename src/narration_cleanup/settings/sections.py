@@ -20,6 +20,7 @@ from narration_cleanup.settings import kinds
 from narration_cleanup.settings.kinds import DeleteLimit
 from narration_cleanup.settings.setting import computed, none_or, setting
 from narration_cleanup.settings.sources import state_dir
+from narration_cleanup.timestamps import AUTO
 
 AgeFrom = Literal["mtime", "atime"]
 TimeFormat = Literal["auto", "iso", "unix", "unix_ms"]
@@ -38,6 +39,13 @@ def _days_above_0() -> kinds.Kind[float]:
 
 def _days_or_off() -> kinds.Kind[float]:
     return kinds.number("a number of days, 0 for off", least=0, most=_DAYS)
+
+
+def _time_zone() -> kinds.Kind[str]:
+    return kinds.time_zone(
+        "auto, local, an offset such as +01:00, or the name of a time zone known on this machine, "
+        "such as Europe/Berlin"
+    )
 
 
 def _hours_above_0() -> kinds.Kind[float]:
@@ -206,6 +214,9 @@ class RequestSettings:
         "auto",
         help="How times are written: auto, iso, unix (seconds) or unix_ms (milliseconds).",
     )
+    timezone: str | None = none_or(
+        _time_zone(), help="The same as cleanup.timezone for the table, if it has another zone."
+    )
     error_text: str | None = none_or(
         kinds.text("a text"), help="What to write into a cancelled request's error column."
     )
@@ -226,11 +237,10 @@ class CleanupSettings:
         _hours_above_0(), 6.0, help="How often a run is scheduled; what is late is judged by it."
     )
     timezone: str = setting(
-        kinds.time_zone(
-            "local or the name of a time zone known on this machine, such as Europe/Berlin"
-        ),
-        "local",
-        help="The time zone of times written without one: local, or a name like Europe/Berlin.",
+        _time_zone(),
+        AUTO,
+        help="The zone of times written without one. auto: proved by the files, else the later of "
+        "local and UTC.",
     )
     state_dir: Path = computed(
         kinds.path("a path"),

@@ -28,11 +28,12 @@ from narration_cleanup.cache.bucket.removing import ABSENT, CHANGED, Remover
 from narration_cleanup.cache.index import UnreadableIndexError
 from narration_cleanup.cache.members import IndexMember
 from narration_cleanup.cache.places import Places
-from narration_cleanup.cache.survey import IndexSurvey, ReadTime
+from narration_cleanup.cache.survey import IndexSurvey
 from narration_cleanup.errors import ConfigError, HalfError
 from narration_cleanup.escape import shown
 from narration_cleanup.model import Mark, Ref
 from narration_cleanup.waiting import Deadline
+from narration_cleanup.zones import IndexTimes
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -56,14 +57,14 @@ class IndexedBucket:
         *,
         index_name: str,
         audio_suffixes: tuple[str, ...],
-        read_time: ReadTime,
+        times: IndexTimes,
         dir_in_index: Sequence[str] = (),
     ) -> None:
         """Raises ``ConfigError`` where ``url`` is not ``s3://bucket/prefix``. Asks nothing yet."""
         self._place = Place(url)
         self._index_name = index_name
         self._suffixes = audio_suffixes
-        self._read_time = read_time
+        self._times = times
         self._places = Places(self._place, audio_suffixes, dir_in_index)
         self._objects = Objects(self._place, audio_suffixes, index_name)
         self._remover = Remover(self._place, self._objects)
@@ -103,7 +104,7 @@ class IndexedBucket:
         self._forget()
         self._surveyed = IndexObject(self._place, self._index_name)
         survey = IndexSurvey(
-            self._surveyed, self._objects, self._places, self._suffixes, self._read_time
+            self._surveyed, self._objects, self._places, self._suffixes, self._times
         )
         yield survey
         self._members_end = survey.members_end

@@ -68,6 +68,10 @@ class PlainSurvey:
                 found = []
         yield ObjectBatch(found, last_used=last_used)
 
+    def times_changed(self) -> bool:
+        """See ``CacheSurvey``; times of files are instants."""
+        return False
+
     def unmatched(self) -> Unmatched:
         """Nothing: the objects are the entries."""
         return Unmatched()

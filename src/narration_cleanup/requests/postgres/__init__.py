@@ -23,11 +23,12 @@ from narration_cleanup.requests.postgres.layout import Column, Form, PgLayout, r
 from narration_cleanup.requests.postgres.rights import check_changing, check_reading
 from narration_cleanup.requests.postgres.session import Connection, Session
 from narration_cleanup.requests.postgres.statements import Change, Guarded, cancelling, deleting
-from narration_cleanup.requests.postgres.survey import PostgresSurvey
+from narration_cleanup.requests.postgres.survey import PostgresSurvey, newest_times
 from narration_cleanup.requests.rows import are_cancelled
 from narration_cleanup.requests.store import BATCH
 from narration_cleanup.requests.times import time_writer
 from narration_cleanup.timestamps import iso, offset_at
+from narration_cleanup.zones import IndexTimes, TableTimes
 
 _AT_ONCE = 100
 """Rows of a batch: all of them are locked until it ends."""
@@ -38,9 +39,19 @@ _IDS = 500
 class PostgresRequests:
     """See ``RequestStore``. Nothing is connected before the first call; looking never writes."""
 
-    def __init__(self, url: str, mapping: RequestMapping, *, deletes: bool = False) -> None:
-        """``deletes``: finished rows will be deleted, so the right to do it is asked for."""
+    def __init__(
+        self,
+        url: str,
+        mapping: RequestMapping,
+        *,
+        now: float | None = None,
+        index: IndexTimes | None = None,
+        deletes: bool = False,
+    ) -> None:
+        """``now``: of the run; ``index``: of the same service, to know the zone of times by.
+        ``deletes``: finished rows will be deleted, so the right to do it is asked for."""
         self._session = Session(url)
+        self._times = TableTimes(mapping.timezone, now, index)
         self._mapping = mapping
         self._deletes = deletes
         self._layout: PgLayout | None = None
@@ -89,7 +100,10 @@ class PostgresRequests:
         self._layout = None
         layout = self._known_layout()
         self._session.do(lambda it: check_reading(it, layout, self.location))
-        return PostgresSurvey(self._session, layout, self._mapping)
+        if not self._times.is_judged:
+            newest = self._session.do(lambda it: newest_times(it, layout, self._mapping.statuses))
+            self._times.judge(newest, None, self._session.now)
+        return PostgresSurvey(self._session, layout, self._mapping, self._times)
 
     def cancel(self, batch: Sequence[CancelRequest], at: float) -> Sequence[Outcome]:
         """See ``RequestStore``; ``completed_at`` gets the form of the column's other values."""
@@ -116,6 +130,9 @@ class PostgresRequests:
             if not are_cancelled(found, self._mapping.statuses):
                 return False
         return True
+
+    def zone_of(self, text: str) -> str:
+        return self._times.zone_of(text)
 
     def count_completed(self, ids: Sequence[str | int]) -> int:
         """See ``RequestStore``."""
@@ -212,17 +229,19 @@ class PostgresRequests:
 
     def _time_to_write(self, at: float) -> Scalar:
         """``at`` as the column's type has it; in a column of text, as its other values have it."""
-        layout, zone = self._known_layout(), self._mapping.timezone
+        layout = self._known_layout()
         column = layout.columns["completed_at"]
         if column.form is Form.INSTANT:
             return iso(at)
         if column.form is Form.NAIVE:
-            return iso(at + offset_at(zone)(at)).removesuffix("+00:00")
+            text = iso(at).removesuffix("+00:00")
+            ahead = offset_at(self._times.zone_to_write(text))(at)
+            return iso(at + ahead).removesuffix("+00:00")
         if self._completed_at is None:
             roles = ("completed_at", "created_at")
             columns = [layout.columns[role] for role in roles if role in layout.columns]
             examples = [self._examples(layout, each) for each in columns]
-            self._completed_at = time_writer(examples, self._mapping)
+            self._completed_at = time_writer(examples, self._mapping, self._times)
         return self._completed_at(at)
 
     def _examples(self, layout: PgLayout, column: Column) -> list[Scalar]:

@@ -9,10 +9,11 @@ import psycopg
 
 from narration_cleanup.model import ACTIVE, FINISHED, GenerationRequest, Problem, RequestStatus
 from narration_cleanup.problems import Problems
-from narration_cleanup.requests.mapping import RequestMapping
+from narration_cleanup.requests.mapping import RequestMapping, Statuses
 from narration_cleanup.requests.postgres.layout import Form, PgLayout
 from narration_cleanup.requests.postgres.session import Connection, Session
 from narration_cleanup.requests.rows import SELECTED, RowReader, no_time_of_ending, status_totals
+from narration_cleanup.zones import TableTimes
 
 Row = tuple[object, ...]
 Read = Callable[[Row, Problems], GenerationRequest | None]
@@ -23,18 +24,21 @@ PAGE = 2_000
 class PostgresSurvey:
     """See ``RequestSurvey``. Each stream is a server-side cursor: one pass, nothing held here."""
 
-    def __init__(self, session: Session, layout: PgLayout, mapping: RequestMapping) -> None:
+    def __init__(
+        self, session: Session, layout: PgLayout, mapping: RequestMapping, times: TableTimes
+    ) -> None:
         self._session = session
         self._layout = layout
         self._mapping = mapping
         names = {role: column.name for role, column in layout.columns.items()}
-        self._rows = RowReader(names, mapping, session.location, layout.times)
+        self._rows = RowReader(names, mapping, session.location, times, layout.times)
+        self._times = times
         self._found: dict[str, Problems] = {}
 
     @property
     def problems(self) -> Iterable[Problem]:
         """What was met by the latest pass of each stream, the counting one included."""
-        return chain.from_iterable(self._found.values())
+        return chain(self._times.problems, *self._found.values())
 
     def by_status(self) -> dict[str, int]:
         """Every row counted, by the service's words; unknown ones as they stand."""
@@ -123,3 +127,24 @@ class PostgresSurvey:
 
 _COMPARED_AS_THEY_ARE = ("text", "character varying", "smallint", "integer", "bigint")
 """Types whose index on the status can serve; an enum would refuse a word that it lacks."""
+
+
+def newest_times(connection: Connection, layout: PgLayout, statuses: Statuses) -> list[str]:
+    """The newest time of each written form in each column, cancelled rows aside."""
+    newest = [
+        f'max({column.exchanged} COLLATE "C") '
+        f"FILTER (WHERE {column.exchanged} ~ '^.{{10}}{separator}.{{8}}{fraction}$')"
+        for role, column in layout.columns.items()
+        if role.endswith("_at") and column.form in (Form.TEXT, Form.NAIVE)
+        for separator in ("T", " ")
+        for fraction in ("", r"\.[0-9]+")
+    ]
+    if not newest:
+        return []
+    cancelled = [str(word) for word in statuses.values([RequestStatus.CANCELLED])]
+    statement = (
+        f"SELECT {', '.join(newest)} FROM {layout.table} AS t "
+        f"WHERE t.{layout.columns['status'].quoted}::text <> ALL(%s)"
+    )
+    found = connection.execute(statement.encode(), (cancelled,)).fetchone()
+    return [value for value in found or () if isinstance(value, str)]
