@@ -13,7 +13,9 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-Ref = tuple[int, int, int]
+Mark = int | bytes
+"""What tells one version of a thing from another: its mtime in ns, or a digest of its bytes."""
+Ref = tuple[int, int, Mark]
 """A store's own handle on what it surveyed, so that it can tell later whether it is still that.
 
 In an index: (start, end, digest) of the member, offsets in bytes. Of a file: (inode, size,

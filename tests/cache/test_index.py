@@ -63,7 +63,7 @@ def drop(raw: bytes, unwanted: set[int]) -> bytes:
     """The index without the members at these positions, through the product's own functions."""
     refs = refs_of(raw)
     end = refs[-1][1] if refs else 0
-    spans = [ref[:2] for number, ref in enumerate(refs) if number in unwanted]
+    spans = [ref for number, ref in enumerate(refs) if number in unwanted]
     return b"".join(index.without(reader(raw), len(raw), spans, end))
 
 

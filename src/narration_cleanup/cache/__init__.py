@@ -10,7 +10,7 @@ import msgspec
 
 from narration_cleanup.actions import Outcome
 from narration_cleanup.errors import HalfError
-from narration_cleanup.model import CacheSurvey, Ref
+from narration_cleanup.model import CacheSurvey, Mark, Ref
 
 
 class FileTarget(msgspec.Struct, frozen=True, gc=False):
@@ -54,7 +54,7 @@ class DropReport(msgspec.Struct, frozen=True):
     why the index could not be replaced at all (and ``code`` is its name): then every entry stays.
     """
 
-    kept: frozenset[int] = frozenset()
+    kept: frozenset[Mark] = frozenset()
     error: str | None = None
     code: str = "index_not_replaced"
 

@@ -8,6 +8,7 @@ same members. Every part that cannot be a member makes the whole index refused, 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from bisect import bisect_left
@@ -29,7 +30,7 @@ LONGEST_KEY = 1 << 16
 LARGEST_FILE = 1 << 50
 """Bytes; an entry that claims more for its audio is damaged, and sums of such are no numbers."""
 
-Span = tuple[int, ...]
+Span = tuple[int, int] | Ref
 """(start, end, …) of a member, as its ``Ref`` has it."""
 Read = Callable[[int, int], bytes]
 """``read(offset, size)``: up to ``size`` bytes of the index from ``offset``."""
@@ -70,21 +71,24 @@ class Members(msgspec.Struct, frozen=True, gc=False):
 
     The bytes from ``starts[i]`` to ``starts[i + 1]`` are member ``i`` with the white space before
     it and the comma after it; the last member of the index has no comma, and ends at its value.
+    ``text`` holds those bytes; it begins at ``text_at`` in the index.
     """
 
     keys: Sequence[str]
     values: Sequence[IndexMember | Odd]
     starts: Sequence[int]
+    text: bytes
+    text_at: int
 
     def ref(self, position: int) -> Ref:
         """The handle of one member."""
-        digest = digest_of(self.keys[position], self.values[position])
-        return self.starts[position], self.starts[position + 1], digest
+        return self.starts[position], self.starts[position + 1], self.digest(position)
 
-
-def digest_of(key: str, value: IndexMember | Odd) -> int:
-    """A 64-bit hash of a member's key and values, valid within this process."""
-    return hash((key, value))
+    def digest(self, position: int) -> bytes:
+        """SHA-256 of a member's bytes, less the white space and the comma around it."""
+        start, end = self.starts[position], self.starts[position + 1]
+        member = self.text[start - self.text_at : end - self.text_at]
+        return hashlib.sha256(member.strip(b" \t\r\n,")).digest()
 
 
 _decode_chunk = msgspec.json.Decoder(dict[str, IndexMember]).decode
@@ -113,13 +117,13 @@ def members(read: Read, size: int) -> Iterator[Members]:
 
 
 def _members_in_chunks(read: Read, size: int) -> Iterator[Members]:
-    held, held_at, next_read = b"", 1, 1
+    held, held_at, next_read = b"", 1, 0
     while next_read < size:
         block = read(next_read, CHUNK)
         if not block:
             raise UnreadableIndexError("it became shorter while it was read")
+        held = held + block if next_read else block[1:]
         next_read += len(block)
-        held = held + block if held else block
         cut = held.rfind(_MEMBER_END + b"\n")
         if cut >= 0:
             after = cut + len(_MEMBER_END)
@@ -149,18 +153,18 @@ def _chunk(text: bytes, at: int, end: int) -> Members:
     is_plain = len(decoded) == len(ends) + 1 == text.count(b"}")
     if not is_plain or max(map(len, decoded)) > LONGEST_KEY:
         odd = _scanned(b"{%b}" % text, at - 1)
-        return Members(odd.keys, odd.values, [at, *odd.starts[1:-1], end])
-    return Members(list(decoded), list(decoded.values()), [at, *ends, end])
+        return Members(odd.keys, odd.values, [at, *odd.starts[1:-1], end], text, at)
+    return Members(list(decoded), list(decoded.values()), [at, *ends, end], text, at)
 
 
 def _members_of_whole(read: Read, size: int, after: int = 0) -> Iterator[Members]:
     """The members that begin at or behind ``after``."""
-    text = b"".join(_copied(read, [(0, size)]))
+    text = b"".join(_copied(read, size, [(0, size)]))
     batch = _scanned(text, 0)
     first = bisect_left(batch.starts, after, hi=len(batch.keys))
     if first < len(batch.keys):
         starts = [after or batch.starts[first], *batch.starts[first + 1 :]]
-        yield Members(batch.keys[first:], batch.values[first:], starts)
+        yield Members(batch.keys[first:], batch.values[first:], starts, text, 0)
 
 
 def _reject_constant(name: str) -> NoReturn:
@@ -188,7 +192,7 @@ def _scanned(raw: bytes, offset: int) -> Members:
     except (ValueError, IndexError) as error:
         reason = str(error).partition("\n")[0] or "it ends in the middle"
         raise UnreadableIndexError(f"it is not whole JSON ({reason})") from None
-    return Members(keys, values, _byte_offsets(text, spans, offset))
+    return Members(keys, values, _byte_offsets(text, spans, offset), raw, offset)
 
 
 def _scan(text: str) -> tuple[list[str], list[IndexMember | Odd], list[int]]:
@@ -267,16 +271,18 @@ def without(read: Read, size: int, spans: Sequence[Span], end: int) -> Iterator[
     """The index's bytes less the members at ``spans``: all else as it was, byte for byte.
 
     ``spans`` ascend; ``end`` is where the last member of the index ends. Where the last members
-    go, the comma before them goes with them.
+    go, the comma before them goes with them. All of the index is read once and in order, what is
+    left out too: so the reader knows which bytes the result was made of.
     """
     kept_to = end
     if spans and spans[-1][1] == end:
         kept_to = _start_of_last_run(spans)
-        if read(kept_to - 1, 1) == b",":
+        if _block(read, kept_to - 1, 1) == b",":
             kept_to -= 1
         else:
-            end = _skip_white_space(read, end, size)
-    yield from _copied(read, chain(_between(spans, kept_to), [(end, size)]))
+            while end < size and _block(read, end, 1).isspace():
+                end += 1
+    yield from _copied(read, size, chain(_between(spans, kept_to), [(end, size)]))
 
 
 def _start_of_last_run(spans: Sequence[Span]) -> int:
@@ -285,12 +291,6 @@ def _start_of_last_run(spans: Sequence[Span]) -> int:
     while at and spans[at - 1][1] >= spans[at][0]:
         at -= 1
     return spans[at][0]
-
-
-def _skip_white_space(read: Read, at: int, size: int) -> int:
-    while at < size and read(at, 1).isspace():
-        at += 1
-    return at
 
 
 def _between(spans: Iterable[Span], end: int) -> Iterator[tuple[int, int]]:
@@ -304,23 +304,22 @@ def _between(spans: Iterable[Span], end: int) -> Iterator[tuple[int, int]]:
         yield at, end
 
 
-def _copied(read: Read, ranges: Iterable[tuple[int, int]]) -> Iterator[bytes]:
-    """The bytes of ascending ranges, read and given in blocks however small the ranges are."""
-    block, block_at = b"", 0
-    pieces: list[bytes] = []
-    gathered = 0
-    for start, end in ranges:
-        while start < end:
-            if not block_at <= start < block_at + len(block):
-                block, block_at = _block(read, start, CHUNK), start
-            piece = block[start - block_at : end - block_at]
-            pieces.append(piece)
-            start += len(piece)
-            gathered += len(piece)
-            if gathered >= CHUNK:
-                yield b"".join(pieces)
-                pieces, gathered = [], 0
-    yield b"".join(pieces)
+def _copied(read: Read, size: int, ranges: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+    """The bytes of ascending ranges, in one piece for each block of all ``size`` bytes."""
+    waiting = iter(ranges)
+    start, end = next(waiting, (size, size))
+    at = 0
+    while at < size:
+        block = _block(read, at, min(CHUNK, size - at))
+        block_end = at + len(block)
+        pieces = []
+        while start < block_end:
+            pieces.append(block[max(start - at, 0) : end - at])
+            if end > block_end:
+                break
+            start, end = next(waiting, (size, size))
+        yield b"".join(pieces)
+        at = block_end
 
 
 def _block(read: Read, start: int, size: int) -> bytes:

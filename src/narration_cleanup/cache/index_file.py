@@ -3,42 +3,66 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from narration_cleanup.cache.directory import Directory, open_to_read, what_it_is
+from narration_cleanup.cache.own_folder import INDEX_FILE_NAME
 from narration_cleanup.errors import HalfError, IndexChangedError
 from narration_cleanup.escape import shown
 
-Version = tuple[int, int, int, int]
-"""(inode, size, mtime in ns, ctime in ns): the index is unchanged while these are."""
+Status = tuple[int, int, int, int]
+"""(inode, size, mtime in ns, ctime in ns). Two versions may have the same one: file systems with
+times of one or two seconds are common."""
 
 HELD_WHOLE = 1 << 23
-"""An index of up to 8 MiB is read at once; a larger one in passes that check the version."""
-TICK_NS = 10_000_000
-"""Two writes within one tick of the file system's clock may leave the same mtime (ext4: 4 ms)."""
+"""An index of up to 8 MiB is read at once; a larger one in passes that compare digests."""
+_BLOCK = 1 << 18
 
 
-def version_of(status: os.stat_result) -> Version:
-    """The version that a status describes."""
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+class Version(NamedTuple):
+    """One version of the index. The digest of its bytes decides; the status is compared first,
+    because that costs nothing."""
+
+    status: Status
+    digest: bytes
+
+
+NO_VERSION = Version((0, 0, 0, 0), b"")
+
+
+def status_of(found: os.stat_result) -> Status:
+    """What can be compared of a version without reading it."""
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 _REMEDY = "nothing is removed: give back the file that the service writes, and the right to read it"
 
 
 class IndexFile:
-    """One version of the index, open for reading. ``read`` is what the codec reads with."""
+    """One version of the index, open for reading. ``read`` is what the codec reads with.
 
-    def __init__(self, directory: Directory, name: str) -> None:
-        """Raises ``HalfError`` where it cannot be read, ``IndexChangedError`` where it is gone: it
-        was there when the command began."""
+    ``digest`` is that of the bytes that were read: known from the first whole reading on, and
+    what each later one has to match.
+    """
+
+    def __init__(self, directory: Directory, name: str, *, made_in: int | None = None) -> None:
+        """``made_in``: the folder in which a new index waits that is to get ``name``.
+
+        Raises ``HalfError`` where it cannot be read, ``IndexChangedError`` where it is gone: it
+        was there when the command began.
+        """
         self._directory = directory
         self.name = name
         try:
-            self.fd = open_to_read(name, directory.fd)
+            if made_in is None:
+                self.fd = open_to_read(name, directory.fd)
+            else:
+                self.fd = open_to_read(INDEX_FILE_NAME, made_in)
         except FileNotFoundError:
             raise IndexChangedError("it is gone") from None
         except OSError as error:
@@ -46,52 +70,99 @@ class IndexFile:
             why = "is a symbolic link" if is_link else f"cannot be opened: {error.strerror}"
             what = f"{shown(directory.path / name)} {why}"
             raise HalfError("index_unreadable", f"{what}; {_REMEDY}") from None
-        status = os.fstat(self.fd)
-        if not stat.S_ISREG(status.st_mode):
+        self.note_status()
+        if not stat.S_ISREG(self.status.st_mode):
             os.close(self.fd)
-            kind = what_it_is(status.st_mode)
+            kind = what_it_is(self.status.st_mode)
             what = f"{shown(directory.path / name)} is {kind}"
             raise HalfError("index_unreadable", f"{what}; {_REMEDY}")
         self.read_at_ns = time.clock_gettime_ns(time.CLOCK_REALTIME)
-        self.status = status
-        self.version = version_of(status)
-        self.size = status.st_size
+        self.digest: bytes | None = None
         self._whole: bytes | None = None
+        self._pass, self._passed = hashlib.sha256(), 0
+
+    def note_status(self) -> None:
+        """Take its status as it is now for that of this version: a rename changes the ctime."""
+        self.status = os.fstat(self.fd)
+        self.size = self.status.st_size
+
+    @property
+    def version(self) -> Version:
+        """The version, once it was read whole."""
+        return Version(status_of(self.status), self.digest or b"")
 
     def hold(self) -> None:
-        """Make sure that there is one version to read, and read a small one at once.
+        """Begin with what is in the file by now, whoever has its name; a small one is read at once.
 
         Raises ``IndexChangedError`` where it changed meanwhile.
         """
-        age = time.clock_gettime_ns(time.CLOCK_REALTIME) - self.version[2]
-        if 0 <= age < TICK_NS:
-            # A write in the same tick as the last one could not be told from it.
-            time.sleep((TICK_NS - age) / 1e9)
-            self.check_unchanged()
+        self.note_status()
+        self.digest = self._whole = None
         if self.size <= HELD_WHOLE:
             whole = b""
             while block := os.pread(self.fd, HELD_WHOLE + 1, len(whole)):
                 whole += block
-            self.check_unchanged()
+            self.digest = hashlib.sha256(whole).digest()
+            if not self.bytes_unchanged():
+                raise IndexChangedError("it was rewritten while it was read", self.size)
             self._whole = whole
 
     def read(self, offset: int, size: int) -> bytes:
-        """Up to ``size`` bytes from ``offset``."""
+        """Up to ``size`` bytes from ``offset``. A pass reads from 0 to the end in order; a read
+        elsewhere is no part of it."""
         if self._whole is not None:
             return self._whole[offset : offset + size]
-        return os.pread(self.fd, size, offset)
-
-    def unchanged(self) -> bool:
-        """Whether the file is still the version that was opened, and still has the name."""
-        named = self._directory.status(self.name)
-        return named is not None and version_of(named) == self.version == version_of(
-            os.fstat(self.fd)
-        )
+        block = os.pread(self.fd, size, offset)
+        if offset == 0:
+            self._pass, self._passed = hashlib.sha256(), 0
+        if offset == self._passed:
+            self._pass.update(block)
+            self._passed += len(block)
+        return block
 
     def check_unchanged(self) -> None:
-        """Raise ``IndexChangedError`` where what was read may not be one version."""
-        if self._whole is None and not self.unchanged():
+        """Raise ``IndexChangedError`` where the last pass did not read the very bytes of the one
+        before it, or may have read those of two versions."""
+        if self._whole is not None:
+            return
+        digest = self._pass.digest()
+        is_whole = self._passed == self.size and self._not_written()
+        if not is_whole or self.digest not in (None, digest):
             raise IndexChangedError("it was rewritten while it was read", self.size)
+        self.digest = digest
+
+    def is_version(self, version: Version) -> bool:
+        """Whether it is ``version``. Of an index that is not held the next pass decides: it must
+        read the bytes of ``version``."""
+        if status_of(self.status) != version.status:
+            return False
+        if self.digest is None:
+            self.digest = version.digest
+        return self.digest == version.digest
+
+    def unchanged(self) -> bool:
+        """Whether the file has its name, and the bytes that were read."""
+        return self.bytes_unchanged() and self._has_name()
+
+    def bytes_unchanged(self) -> bool:
+        """Whether nothing was written into the file, whoever has its name."""
+        return self._not_written() and self._digest_now() == self.digest and self._not_written()
+
+    def _has_name(self) -> bool:
+        named = self._directory.status(self.name)
+        status = status_of(self.status)
+        return named is not None and status_of(named) == status == status_of(os.fstat(self.fd))
+
+    def _not_written(self) -> bool:
+        now = os.fstat(self.fd)
+        return (now.st_size, now.st_mtime_ns) == (self.size, self.status.st_mtime_ns)
+
+    def _digest_now(self) -> bytes:
+        digest, at = hashlib.sha256(), 0
+        while block := os.pread(self.fd, _BLOCK, at):
+            digest.update(block)
+            at += len(block)
+        return digest.digest()
 
     def close(self) -> None:
         """Let go of the file."""

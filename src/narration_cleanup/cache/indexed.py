@@ -14,11 +14,10 @@ from narration_cleanup.cache import DropReport, FileTarget, Removal, index
 from narration_cleanup.cache.index import UnreadableIndexError
 from narration_cleanup.cache.index_file import (
     HELD_WHOLE,
+    NO_VERSION,
     IndexFile,
-    Version,
     foreign_index,
     missing_index,
-    version_of,
 )
 from narration_cleanup.cache.listing import Listing, ref_of
 from narration_cleanup.cache.local import LocalCache
@@ -29,7 +28,7 @@ from narration_cleanup.cache.staging import FRESH, SETTLE, Staging
 from narration_cleanup.cache.survey import IndexSurvey, ReadTime
 from narration_cleanup.errors import ConfigError, HalfError, IndexChangedError
 from narration_cleanup.escape import shown
-from narration_cleanup.model import Ref
+from narration_cleanup.model import Mark, Ref
 from narration_cleanup.waiting import Deadline
 
 IN_FLIGHT = 2.0
@@ -61,7 +60,7 @@ class IndexedDirectory(LocalCache):
         self._read_time = read_time
         self._staging = Staging(self._directory, self._own)
         self._places = Places(self._directory, audio_suffixes)
-        self._version: Version = (0, 0, 0, 0)
+        self._version = NO_VERSION
         self._members_end = 0
         self._index_read_ns = 0
         self._may_be_replaced = False
@@ -154,12 +153,13 @@ class IndexedDirectory(LocalCache):
 
     def settled(self, files: Iterable[str]) -> bool:
         """Whether the index is as it was surveyed or replaced, and none of ``files`` is there."""
-        named = self._directory.status(self._index_name)
-        return (
-            named is not None
-            and version_of(named) == self._version
-            and all(self._directory.status(file) is None for file in files)
-        )
+        try:
+            index_file = IndexFile(self._directory, self._index_name)
+        except (HalfError, IndexChangedError):
+            return False
+        with closing(index_file):
+            is_same = index_file.is_version(self._version) and index_file.bytes_unchanged()
+        return is_same and all(self._directory.status(file) is None for file in files)
 
     def _index_held(self) -> IndexFile:
         """One version of the index to read; taken while a service that locks is not writing."""
@@ -197,7 +197,7 @@ class IndexedDirectory(LocalCache):
             if target.entry is not None and target.entry[2] in digests
         ]
 
-    def _digests_among(self, wanted: set[int]) -> set[int]:
+    def _digests_among(self, wanted: set[Mark]) -> set[Mark]:
         """Which of these entries stand in the index as it is now; none if it cannot be read."""
         deadline = Deadline(CONFIRM_FOR)
         while not deadline.passed:
@@ -210,15 +210,15 @@ class IndexedDirectory(LocalCache):
                 continue
             try:
                 found = {
-                    index.digest_of(key, value)
+                    members.digest(position)
                     for members in index.members(index_file.read, index_file.size)
-                    for key, value in zip(members.keys, members.values, strict=True)
+                    for position in range(len(members.keys))
                 } & wanted
                 index_file.check_unchanged()
             except (IndexChangedError, UnreadableIndexError):
                 deadline.pause(SETTLE)
             else:
-                return found
+                return {*found}
             finally:
                 index_file.close()
         return set()

@@ -8,24 +8,26 @@ found by the last look at it.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from functools import partial
+from typing import NamedTuple
 
 from narration_cleanup.beside import Beside
 from narration_cleanup.cache import DropReport, index
 from narration_cleanup.cache.directory import Directory
 from narration_cleanup.cache.index import IndexMember, Odd, Span, UnreadableIndexError
-from narration_cleanup.cache.index_file import IndexFile, Version, foreign_index, version_of
+from narration_cleanup.cache.index_file import NO_VERSION, IndexFile, Version, foreign_index
 from narration_cleanup.cache.own_folder import INDEX_FILE_NAME, OwnFolder
 from narration_cleanup.cache.places import Places
 from narration_cleanup.cache.service_lock import index_lock
 from narration_cleanup.cache.staging import SETTLE
 from narration_cleanup.errors import CleanupError, HalfError, IndexChangedError
 from narration_cleanup.escape import shown
-from narration_cleanup.model import Ref
+from narration_cleanup.model import Mark, Ref
 from narration_cleanup.waiting import Deadline
 
 TRY_FOR = 10.0
@@ -34,7 +36,12 @@ TRY_FOR = 10.0
 MANY = 1_000
 """From so many entries on a second process is worth its making."""
 
-_NO_VERSION: Version = (0, 0, 0, 0)
+
+class _Made(NamedTuple):
+    """A new index that waits to be put in place: how many members it is without, and its digest."""
+
+    without: int
+    digest: bytes
 
 
 class Replacement:
@@ -92,7 +99,7 @@ class Replacement:
             "the next run",
         )
 
-    def _there_again(self, entries: Iterable[tuple[Ref, str]]) -> frozenset[int]:
+    def _there_again(self, entries: Iterable[tuple[Ref, str]]) -> frozenset[Mark]:
         """The digests of the entries whose file is there (again)."""
         status = self._directory.status
         return frozenset(digest for (_, _, digest), file in entries if status(file) is not None)
@@ -100,28 +107,33 @@ class Replacement:
     def _try_until_done(
         self,
         refs: Sequence[Ref],
-        written: Beside[int],
+        written: Beside[_Made | None],
         surveyed: Version,
         members_end: int,
     ) -> None:
         """``written`` writes the index without all that were to go: ``refs``, and maybe more."""
         deadline = Deadline(TRY_FOR)
         trouble = "it was rewritten all the time"
+        marks = frozenset(mark for _, _, mark in refs)
         while not deadline.passed:
             source = IndexFile(self._directory, self._name)
             try:
                 source.hold()
-                if source.version == surveyed:
-                    # Nothing is parsed again.
-                    if written.result() != len(refs):
-                        self._write_without(source, refs, members_end)
-                    done = self._replace(source, partial(_digests, refs))
+                as_surveyed = source.is_version(surveyed)
+                surveyed = NO_VERSION
+                if as_surveyed:  # nothing is parsed again
+                    made = written.result()
+                    if made is None or made.without != len(refs):
+                        made = self._write_without(source, refs, members_end)
                 else:
                     written.close()
-                    done = self._replace_other(source, _digests(refs))
-                if done:
+                    made = self._write_other(source, marks)
+                    if not made.without:
+                        return
+                if self._replace(source, made, marks):
+                    if not as_surveyed:
+                        self.version = None
                     return
-                surveyed = _NO_VERSION
             except (IndexChangedError, UnreadableIndexError) as error:
                 trouble = str(error)
             finally:
@@ -133,40 +145,29 @@ class Replacement:
             f"{TRY_FOR:g} s ({trouble}): its entries stay until the next run",
         )
 
-    def _write_surveyed(self, refs: Sequence[Ref], surveyed: Version, members_end: int) -> int:
-        """Write the surveyed version without ``refs``; how many those are, 0 where it is gone."""
+    def _write_surveyed(
+        self, refs: Sequence[Ref], surveyed: Version, members_end: int
+    ) -> _Made | None:
+        """Write the surveyed version without ``refs``; ``None`` where it is gone."""
         source = IndexFile(self._directory, self._name)
         try:
-            if source.version != surveyed:
-                return 0
-            self._write_without(source, refs, members_end)
-            return len(refs)
+            if not source.is_version(surveyed):
+                return None
+            return self._write_without(source, refs, members_end)
         finally:
             source.close()
 
-    def _replace_other(self, source: IndexFile, digests: frozenset[int]) -> bool:
-        """Replace another version, whose service has written since."""
-        spans, members_end = self._spans_of(source.read, source.size, digests)
-        if not spans:
-            return True
-        self._write_without(source, spans, members_end)
-        replaced = self._replace(source, lambda: digests)
-        if replaced:
-            self.version = None
-        return replaced
-
-    def _spans_of(
-        self, read: index.Read, size: int, digests: frozenset[int]
-    ) -> tuple[list[Span], int]:
-        """Where the entries stand in another version, as far as they are in it unchanged."""
+    def _write_other(self, source: IndexFile, marks: frozenset[Mark]) -> _Made:
+        """Write another version than the surveyed one without those that are in it unchanged."""
         spans: list[Span] = []
         end = 0
-        for members in index.members(read, size):
+        for members in index.members(source.read, source.size):
             end = members.starts[-1]
-            for position, (key, value) in enumerate(zip(members.keys, members.values, strict=True)):
-                if index.digest_of(key, value) in digests and self._is_gone(value):
+            for position, value in enumerate(members.values):
+                if members.digest(position) in marks and self._is_gone(value):
                     spans.append((members.starts[position], members.starts[position + 1]))
-        return spans, end
+        source.check_unchanged()
+        return self._write_without(source, spans, end)
 
     def _is_gone(self, value: IndexMember | Odd) -> bool:
         if isinstance(value, Odd):
@@ -174,68 +175,81 @@ class Replacement:
         name = self._places.name_of(value.file_path)
         return name is not None and self._directory.status(name) is None
 
-    def _replace(self, source: IndexFile, digests: Callable[[], frozenset[int]]) -> bool:
+    def _replace(self, source: IndexFile, made: _Made, marks: frozenset[Mark]) -> bool:
         """Put the new index in place, if ``source``, which it was made of, is still the newest.
 
         Whether it was; False asks for another try with a newer one.
-        """
-        self._directory.check_still_there()
-        if not source.unchanged():
-            return False
-        ours = self._put_in_place()
-        self.version = ours
-        for _ in range(2):
-            late = os.fstat(source.fd)
-            if (late.st_size, late.st_mtime_ns) != source.version[1:3]:
-                self._rescue(source, ours, digests())
-                return False
-            time.sleep(SETTLE)
-        return True
 
-    def _rescue(self, source: IndexFile, ours: Version | None, digests: frozenset[int]) -> None:
-        """Bring in what a late writer, that had the replaced file open, wrote into it.
-
-        That is the newest index of all, unless the service has saved again since.
+        A save between the last comparison and the rename is found in the replaced file. It is the
+        newest one while the new index has the bytes that were written here, and is brought in.
+        Where the new index has others, those are a newer save, which no older one may replace.
         """
         deadline = Deadline(TRY_FOR)
-        while ours is not None and self._named_version() == ours and not deadline.passed:
-            size = os.fstat(source.fd).st_size
-            read = partial(_read_from, source.fd)
+        replaced: list[IndexFile] = []
+        with ExitStack() as opened:
+            content = named = source
+            while True:
+                ours = IndexFile(self._directory, self._name, made_in=self._own.descriptor())
+                opened.callback(ours.close)
+                ours.digest = made.digest
+                self._directory.check_still_there()
+                if not named.unchanged():
+                    return False
+                if content.bytes_unchanged():
+                    self._put_in_place()
+                    ours.note_status()
+                    replaced.append(named)
+                    named = ours
+                    late = _written_late(replaced)
+                    if late is None:
+                        self.version = ours.version if len(replaced) == 1 else None
+                        return True
+                    content = late
+                again = self._made_of_late(content, named, marks, deadline)
+                if again is None:
+                    return False
+                made = again
+
+    def _made_of_late(
+        self, late: IndexFile, ours: IndexFile, marks: frozenset[Mark], deadline: Deadline
+    ) -> _Made | None:
+        """A new index made of what was written into a replaced one, once that is whole.
+
+        ``None`` where it does not become so, or there is a newer save.
+        """
+        while ours.unchanged() and not deadline.passed:
             try:
-                spans, end = self._spans_of(read, size, digests)
-                self._write(source, index.without(read, size, spans, end))
-            except UnreadableIndexError:
+                late.hold()
+                return self._write_other(late, marks)
+            except (IndexChangedError, UnreadableIndexError):
                 deadline.pause(SETTLE)
-                continue
-            if self._named_version() == ours:
-                self._put_in_place()
-            return
+        return None
 
-    def _named_version(self) -> Version | None:
-        named = self._directory.status(self._name)
-        return version_of(named) if named is not None else None
-
-    def _put_in_place(self) -> Version | None:
+    def _put_in_place(self) -> None:
         os.rename(
             INDEX_FILE_NAME,
             self._name,
             src_dir_fd=self._own.descriptor(),
             dst_dir_fd=self._directory.fd,
         )
-        ours = self._named_version()
         os.fsync(self._directory.fd)
-        return ours
 
-    def _write_without(self, source: IndexFile, spans: Sequence[Span], members_end: int) -> None:
-        self._write(source, index.without(source.read, source.size, spans, members_end))
+    def _write_without(self, source: IndexFile, spans: Sequence[Span], members_end: int) -> _Made:
+        """Raises ``IndexChangedError`` where ``source`` was not copied as it was parsed."""
+        pieces = index.without(source.read, source.size, spans, members_end)
+        digest = self._write(source, pieces)
+        source.check_unchanged()
+        return _Made(len(spans), digest)
 
-    def _write(self, source: IndexFile, pieces: Iterator[bytes]) -> None:
-        """The new index beside the old one: whole, on the disk, with the old one's rights."""
+    def _write(self, source: IndexFile, pieces: Iterator[bytes]) -> bytes:
+        """Write the new index: whole, on the disk, with the old one's rights; its digest."""
+        digest = hashlib.sha256()
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         folder = self._own.descriptor()
         fd = os.open(INDEX_FILE_NAME, flags, 0o600, dir_fd=folder)
         try:
             for piece in pieces:
+                digest.update(piece)
                 view = memoryview(piece)
                 while view:
                     view = view[os.write(fd, view) :]
@@ -246,6 +260,7 @@ class Replacement:
             raise
         finally:
             os.close(fd)
+        return digest.digest()
 
     def _copy_rights(self, source: IndexFile, fd: int) -> None:
         """Owner, access list and mode: the service must be able to write the new one as well."""
@@ -265,9 +280,12 @@ class Replacement:
         os.fchmod(fd, theirs.st_mode & 0o7777)
 
 
-def _digests(refs: Iterable[Ref]) -> frozenset[int]:
-    return frozenset(digest for _, _, digest in refs)
-
-
-def _read_from(fd: int, offset: int, size: int) -> bytes:
-    return os.pread(fd, size, offset)
+def _written_late(replaced: Sequence[IndexFile]) -> IndexFile | None:
+    """The newest replaced index into which something was written; looked for twice, since a writer
+    that opened it before the rename may need a moment."""
+    for pause in (0.0, SETTLE):
+        time.sleep(pause)
+        for each in reversed(replaced):
+            if not each.bytes_unchanged():
+                return each
+    return None

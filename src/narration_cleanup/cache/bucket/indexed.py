@@ -30,7 +30,7 @@ from narration_cleanup.cache.places import Places
 from narration_cleanup.cache.survey import IndexSurvey, ReadTime
 from narration_cleanup.errors import ConfigError, HalfError
 from narration_cleanup.escape import shown
-from narration_cleanup.model import Ref
+from narration_cleanup.model import Mark, Ref
 from narration_cleanup.waiting import Deadline
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class IndexedBucket:
     def drop_entries(self, entries: Iterable[tuple[Ref, str]]) -> DropReport:
         """Take entries whose file is gone out of the index."""
         planned = list(entries)
-        kept: set[int] = set()
+        kept: set[Mark] = set()
         try:
             there = self._objects.find(sorted({file for _, file in planned})) if planned else {}
             spans = sorted((start, end) for (start, end, _), file in planned if file not in there)
@@ -181,7 +181,7 @@ class IndexedBucket:
             if same and entry is not None and entry[2] in digests:
                 yield position
 
-    def _digests_among(self, wanted: set[int]) -> set[int]:
+    def _digests_among(self, wanted: set[Mark]) -> set[Mark]:
         """Which of these entries stand in the index as it is now; none if it cannot be read."""
         with self._place.told():
             meta = obstore.head(self._place.store, self._index_name)
@@ -190,9 +190,9 @@ class IndexedBucket:
         source = IndexObject(self._place, self._index_name)
         try:
             return wanted & {
-                index.digest_of(key, value)
+                members.digest(position)
                 for members in index.members(source.read, source.size)
-                for key, value in zip(members.keys, members.values, strict=True)
+                for position in range(len(members.keys))
             }
         except UnreadableIndexError:
             return set()
@@ -200,7 +200,7 @@ class IndexedBucket:
             source.close()
 
     def _try_until_done(
-        self, spans: list[tuple[int, int]], digests: set[int], kept: set[int]
+        self, spans: list[tuple[int, int]], digests: set[Mark], kept: set[Mark]
     ) -> None:
         """Replace the index by one without these members, on whichever version is the newest."""
         deadline, pause = Deadline(TRY_FOR), _FIRST_PAUSE
@@ -225,18 +225,18 @@ class IndexedBucket:
                 return
 
     def _spans_in(
-        self, source: IndexObject, digests: set[int], kept: set[int]
+        self, source: IndexObject, digests: set[Mark], kept: set[Mark]
     ) -> tuple[list[tuple[int, int]], int]:
         """Where the entries stand in another version, as far as they are in it unchanged.
 
         One whose file is there again is kept.
         """
-        spans: list[tuple[int, int, int, str]] = []
+        spans: list[tuple[int, int, Mark, str]] = []
         end = 0
         for members in index.members(source.read, source.size):
             end = members.starts[-1]
-            for position, (key, value) in enumerate(zip(members.keys, members.values, strict=True)):
-                digest = index.digest_of(key, value)
+            for position, value in enumerate(members.values):
+                digest = members.digest(position)
                 if digest in digests and isinstance(value, IndexMember):
                     name = self._places.name_of(value.file_path) or ""
                     at = members.starts
