@@ -114,7 +114,7 @@ class Arena:
     def run(self, moves: Sequence[Move] = ()) -> tuple[list[str], list[str]]:
         """What was lost by a run with these moves in it, and the run's calls."""
         weave = Weave(self.grain_ns)
-        self._make_anew(weave)
+        self.make_anew(weave)
         service = Stepwise(self.directory, self.root, lambda: weave.now_ns)
         script = self._script(service, moves)
         pending = next(script, None)
@@ -137,11 +137,12 @@ class Arena:
     def steps(self, thing: str) -> int:
         """Where a thing can be cut: the number of its pauses."""
         with Weave(self.grain_ns) as weave:
-            self._make_anew(weave)
+            self.make_anew(weave)
             service = Stepwise(self.directory, self.root, lambda: weave.now_ns)
             return sum(1 for _ in THINGS[thing](service))
 
-    def _make_anew(self, weave: Weave) -> None:
+    def make_anew(self, weave: Weave) -> None:
+        """The cache as it is at the beginning of each run."""
         shutil.rmtree(self.directory)
         self.directory.mkdir()
         for name, content in self._contents.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -10,19 +12,32 @@ import pytest
 
 from tests.faults import hasty, naive
 from tests.faults.figures import Figures
-from tests.faults.interleavings import GRAINS, THINGS, Arena, cut, pairs, single
+from tests.faults.interleavings import GRAINS, THINGS, Arena, cut, pairs, single, the_tool
 from tests.faults.tally import Tally
+from tests.faults.woven import Weave
 from tests.samples import SAMPLE_NOW
 
 _SAVES = [("get live", "get last live"), ("get and put expired", "get live")]
 _REPLACED = "rename index.new"
+_AUDITED = {
+    "open": "open",
+    "os.link": "link",
+    "os.listdir": "listdir",
+    "os.mkdir": "mkdir",
+    "os.remove": "unlink",
+    "os.rename": "rename",
+    "os.rmdir": "rmdir",
+    "os.scandir": "scandir",
+    "os.truncate": "ftruncate",
+}
 _OFTEN = ["get live", "get and put expired", "put last expired", "clean up", "put new"]
 """What is placed twice: a save alone, audio made anew before or behind its removal, and the rest of
 what changes the number of entries."""
 
 
 def test_each_thing_between_each_two_calls(fast_path: Path) -> None:
-    tally = single(Arena(fast_path, GRAINS["1 s"], uneven=True))
+    things = [thing for thing in THINGS if "last" not in thing]
+    tally = single(Arena(fast_path, GRAINS["1 s"], uneven=True), things)
     assert tally.tries > 500
     assert not tally.found, tally.first()
 
@@ -45,6 +60,30 @@ def test_a_run_is_the_same_each_time(fast_path: Path) -> None:
     arena = Arena(fast_path, 1)
     assert [arena.run()[1] for _ in range(3)] == [arena.calls] * 3
     assert any(call.startswith(_REPLACED) for call in arena.calls)
+
+
+def test_no_call_escapes(fast_path: Path) -> None:
+    """Of the calls that Python itself reports, those of a run are the scheduling points."""
+    events: list[str] = []
+    listening = True
+
+    def hear(event: str, arguments: tuple[object, ...]) -> None:
+        if listening and event in _AUDITED and not str(arguments[0]).startswith("/proc/"):
+            events.append(_AUDITED[event])
+
+    arena = Arena(fast_path, 1)
+    sys.addaudithook(hear)  # for good: there is no way to take it back
+    try:
+        weave = Weave(1)
+        arena.make_anew(weave)
+        events.clear()
+        with weave:
+            the_tool(arena.directory)
+    finally:
+        listening = False
+    points = Counter(call.split()[0] for call in weave.calls)
+    assert Counter(events) == {name: points[name] for name in set(events)}
+    assert {"open", "rename", "scandir", "unlink"} <= set(events)
 
 
 def test_what_a_naive_program_loses_is_found(fast_path: Path) -> None:

@@ -23,8 +23,10 @@ START_NS = 1_795_435_200_000_000_000
 """2026-11-23 12:00:00 UTC: the beginning of a second, and of two."""
 _CALL_NS = 1_000
 
-_LOOKS = ("access", "close", "fdatasync", "flock", "fstatvfs", "fsync", "getxattr", "listxattr")
-_LOOKS += ("lseek", "pread", "preadv", "read", "readlink", "statvfs")
+_LOOKS = (
+    *("access", "close", "fdatasync", "flock", "fstatvfs", "fsync", "getxattr", "listxattr"),
+    *("lseek", "pread", "preadv", "read", "readlink", "statvfs"),
+)
 """Calls that change no time of a file. Nothing here outlives the machine: no sync is waited for."""
 _BY_DESCRIPTOR = {
     "copy_file_range": 1,
@@ -42,6 +44,7 @@ _OF_RIGHTS = ("fchmod", "fchown", "setxattr")
 _BY_NAME = ["link", "mkdir", "remove", "rename", "replace", "rmdir", "symlink", "unlink"]
 _OF_TWO = ("link", "rename", "replace")
 _STATUS = ("fstat", "lstat", "stat")
+_MORE_OF_A_STATUS = ("st_atime", "st_atime_ns", "st_blksize", "st_blocks", "st_rdev")
 _NO_WAIT = ("fdatasync", "fsync")
 
 _real: dict[str, Callable[..., Any]] = {
@@ -173,16 +176,10 @@ class Weave:
         """A status with the times kept here, as coarse as they are to be."""
         times = self._times.get((status.st_dev, status.st_ino), _times_of(status))
         mtime, ctime = (moment // self.grain_ns * self.grain_ns for moment in times)
-        _, (values, named) = status.__reduce__()[:2]
-        named = {
-            **named,
-            "st_mtime": mtime / 1e9,
-            "st_ctime": ctime / 1e9,
-            "st_mtime_ns": mtime,
-            "st_ctime_ns": ctime,
-        }
-        whole = (*values[:8], mtime // 10**9, ctime // 10**9)
-        return os.stat_result(whole, named)
+        more = {name: getattr(status, name) for name in _MORE_OF_A_STATUS}
+        more |= {"st_mtime": mtime / 1e9, "st_ctime": ctime / 1e9}
+        more |= {"st_mtime_ns": mtime, "st_ctime_ns": ctime}
+        return os.stat_result((*status[:8], mtime // 10**9, ctime // 10**9), more)
 
 
 def _times_of(status: os.stat_result) -> tuple[int, int]:
