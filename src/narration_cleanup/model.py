@@ -118,7 +118,8 @@ class Unmatched(msgspec.Struct, frozen=True):
     ``files`` are audio without an entry; ``dangling`` are entries, each with its ref, that have
     no file; ``shared`` are the files that more than one entry names; ``partials`` are files that
     were being written, audio or index;
-    ``needed`` are those of ``shared`` that an entry names which cannot be judged, and so stays.
+    ``needed`` are those of ``shared`` that an entry names which cannot be judged, and so stays;
+    ``fresh`` is audio written so shortly before the survey that its entry may be yet to come.
     """
 
     files: Iterable[StoredFile] = ()
@@ -126,6 +127,7 @@ class Unmatched(msgspec.Struct, frozen=True):
     shared: frozenset[str] = frozenset()
     partials: Iterable[StoredFile] = ()
     needed: frozenset[str] = frozenset()
+    fresh: frozenset[str] = frozenset()
 
 
 class CacheSurvey(Protocol):

@@ -174,33 +174,36 @@ def test_audio_made_anew_after_the_survey_stays(
     assert sample.entries[1].key in read_index(sample.index)
 
 
-def test_audio_made_just_before_the_survey_stays_once_its_entry_is_written(
+def test_audio_written_within_five_minutes_before_the_survey_is_left(
     sample: CacheSample, store: IndexedDirectory
 ) -> None:
-    """The service writes audio first: the index surveyed may be older than the file."""
+    """The service writes audio first: its entry may not be in the index yet."""
+    fresh, settled = (sample.directory / sample.entries[number].name for number in (1, 2))
+    os.utime(fresh, (time.time() - 290,) * 2)
+    os.utime(settled, (time.time() - 310,) * 2)
+    planned = plan(store)
+    held = "its audio was written less than 5 minutes ago: the next run judges it"
+    assert planned.held == [(sample.entries[1].key, held)]
+    result = apply(store, planned)
+    assert outcomes(result) == ["done"] * 2
+    assert list(read_index(sample.index)) == [sample.entries[number].key for number in (1, 3, 4)]
+    assert fresh.exists()
+    assert not settled.exists()
+
+
+def test_an_entry_that_comes_minutes_after_its_audio_keeps_it(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
     fresh = sample.directory / sample.entries[1].name
     fresh.write_bytes(b"fresh audio")
-    planned = plan(store)
+    apply(store, plan(store))
     entries = read_index(sample.index)
     entries[sample.entries[1].key]["created_at"] = "2026-11-23T11:59:59.5"
     write_index(sample.index, entries)
-    result = apply(store, planned)
-    assert outcomes(result) == ["done", "skipped", "done"]
+    os.utime(fresh, (time.time() - 600,) * 2)
+    apply(store, plan(store))
     assert fresh.read_bytes() == b"fresh audio"
-    left = read_index(sample.index)
-    assert left[sample.entries[1].key]["created_at"] == "2026-11-23T11:59:59.5"
-    assert sample.entries[0].key not in left
-
-
-def test_young_audio_of_an_entry_that_stays_old_goes(
-    sample: CacheSample, store: IndexedDirectory
-) -> None:
-    """A cache that was just copied without its times is cleaned all the same."""
-    for entry in sample.entries:
-        os.utime(sample.directory / entry.name)
-    result = apply(store, plan(store))
-    assert outcomes(result) == ["done"] * 3
-    assert names(sample) == {entry.name for entry in sample.entries[3:]}
+    assert list(read_index(sample.index)) == [sample.entries[number].key for number in (1, 3, 4)]
 
 
 def test_a_file_that_is_written_to_while_it_is_staged_is_put_back(

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
-import msgspec
-
-from narration_cleanup.actions import Outcome
-from narration_cleanup.cache import DropReport, FileTarget, Removal, index
-from narration_cleanup.cache.index import UnreadableIndexError
+from narration_cleanup.cache import DropReport, FileTarget, Removal
 from narration_cleanup.cache.index_file import (
     HELD_WHOLE,
     NO_VERSION,
@@ -19,25 +14,19 @@ from narration_cleanup.cache.index_file import (
     foreign_index,
     missing_index,
 )
-from narration_cleanup.cache.listing import Listing, ref_of
+from narration_cleanup.cache.listing import IN_FLIGHT_NS, Listing
 from narration_cleanup.cache.local import LocalCache
 from narration_cleanup.cache.places import Places
 from narration_cleanup.cache.replace import Replacement
 from narration_cleanup.cache.service_lock import check_index_lock, index_lock
-from narration_cleanup.cache.staging import FRESH, SETTLE, Staging
+from narration_cleanup.cache.staging import Staging
 from narration_cleanup.cache.survey import IndexSurvey, ReadTime
 from narration_cleanup.errors import ConfigError, HalfError, IndexChangedError
 from narration_cleanup.escape import shown
-from narration_cleanup.model import Mark, Ref
-from narration_cleanup.waiting import Deadline
+from narration_cleanup.model import Ref
 
-IN_FLIGHT = 2.0
-"""Seconds within which the service surely writes the entry of audio that it has written."""
-_WALL = time.CLOCK_REALTIME
 LOCKED = 1.0
 """Seconds for which a look waits for the service to give back its lock; then it does without."""
-CONFIRM_FOR = 10.0
-"""Seconds for which an index that is being rewritten is read again to confirm an entry."""
 
 
 class IndexedDirectory(LocalCache):
@@ -87,7 +76,13 @@ class IndexedDirectory(LocalCache):
             set_aside, told = self._set_aside()
             looking = IndexSurvey(
                 index_file,
-                Listing(self._directory, self._suffixes, self._index_name, set_aside),
+                Listing(
+                    self._directory,
+                    self._suffixes,
+                    self._index_name,
+                    set_aside,
+                    settled_before=(index_file.read_at_ns - IN_FLIGHT_NS) / 1e9,
+                ),
                 self._places,
                 self._suffixes,
                 self._read_time,
@@ -103,30 +98,15 @@ class IndexedDirectory(LocalCache):
             index_file.close()
 
     def remove(self, files: Sequence[FileTarget]) -> Sequence[Removal]:
-        """Remove files through staging, once it is sure that none belongs to a newer entry.
+        """Remove files through staging.
 
-        The service writes audio before its entry. So a file of an entry that is about as young
-        as the look at the index may belong to an entry that was not in it yet: the service is
-        given time to write it, and the index is read again. Raises ``HalfError`` where the index
-        could not follow, before anything is removed.
+        The service writes audio before its entry: audio written shortly before the survey may
+        belong to an entry that was not in the index yet, and is left to the next run. Raises
+        ``HalfError`` where the index could not follow, before anything is removed.
         """
         if any(target.entry is not None for target in files) and not self._may_be_replaced:
             self._refuse_index_that_cannot_follow()
-        settled_before = self._index_read_ns - int(IN_FLIGHT * 1e9)
-        removals = self._staging.remove(files, settled_before)
-        fresh = [position for position, removal in enumerate(removals) if removal.note == FRESH]
-        if fresh:
-            try:
-                confirmed = self._confirmed([(position, files[position]) for position in fresh])
-            except OSError as error:
-                for position in fresh:
-                    note = f"{shown(files[position].name)}: {error.strerror}"
-                    removals[position] = Removal(Outcome.FAILED, note=note)
-                return removals
-            again = self._staging.remove([target for _, target in confirmed])
-            for (position, _), removal in zip(confirmed, again, strict=True):
-                removals[position] = removal
-        return removals
+        return self._staging.remove(files, self._index_read_ns - IN_FLIGHT_NS)
 
     def _refuse_index_that_cannot_follow(self) -> None:
         """A new one must have the owner and group of this one, and be put in place under its lock:
@@ -174,51 +154,3 @@ class IndexedDirectory(LocalCache):
                 index_file.close()
                 raise
         return index_file
-
-    def _confirmed(self, fresh: list[tuple[int, FileTarget]]) -> list[tuple[int, FileTarget]]:
-        """Those whose entry is still the old one after the service had time to renew it.
-
-        Each gets the identity that its file has now, so that it goes only while it is that file.
-        """
-        pinned = []
-        for position, target in fresh:
-            status = self._directory.status(target.name)
-            if status is not None and status.st_mtime_ns <= self._index_read_ns:
-                target = msgspec.structs.replace(target, identity=ref_of(status))
-                pinned.append((position, target, status.st_mtime_ns))
-        if not pinned:
-            return []
-        in_flight_until = max(mtime for _, _, mtime in pinned) / 1e9 + IN_FLIGHT
-        time.sleep(min(max(in_flight_until - time.clock_gettime(_WALL), 0.0), IN_FLIGHT))
-        digests = self._digests_among({t.entry[2] for _, t, _ in pinned if t.entry is not None})
-        return [
-            (position, target)
-            for position, target, _ in pinned
-            if target.entry is not None and target.entry[2] in digests
-        ]
-
-    def _digests_among(self, wanted: set[Mark]) -> set[Mark]:
-        """Which of these entries stand in the index as it is now; none if it cannot be read."""
-        deadline = Deadline(CONFIRM_FOR)
-        while not deadline.passed:
-            try:
-                index_file = self._index_held()
-            except HalfError:
-                return set()
-            except IndexChangedError:
-                deadline.pause(SETTLE)
-                continue
-            try:
-                found = {
-                    members.digest(position)
-                    for members in index.members(index_file.read, index_file.size)
-                    for position in range(len(members.keys))
-                } & wanted
-                index_file.check_unchanged()
-            except (IndexChangedError, UnreadableIndexError):
-                deadline.pause(SETTLE)
-            else:
-                return {*found}
-            finally:
-                index_file.close()
-        return set()

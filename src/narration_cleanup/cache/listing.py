@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import stat
@@ -18,6 +19,10 @@ _RANDOM = r"(?=\w*(\d[A-Za-z_]|[a-z_][A-Z]))(\w{6}|\w{8})"
 """Six characters (rsync) or eight (``mkstemp``), mixed as only a program mixes them."""
 _HIDDEN_TEMPORARY = re.compile(rf"\.(new|temp|tmp[\w.-]*|{_RANDOM})")
 _GROUP = 4096
+IN_FLIGHT_NS = 300_000_000_000
+"""The service writes an entry after its audio. Within five minutes it surely has."""
+AHEAD_NS = 3_600_000_000_000
+"""Longer than any run: audio that is so much younger than the survey has a time in the future."""
 
 
 def is_index_temporary(name: str, index_name: str) -> bool:
@@ -72,8 +77,12 @@ class Listing:
         audio_suffixes: tuple[str, ...],
         index_name: str,
         set_aside: Iterable[str] = (),
+        *,
+        settled_before: float = math.inf,
     ) -> None:
-        """``set_aside``: files that are not there, but will be before anything is removed."""
+        """``set_aside``: files that are not there, but will be before anything is removed; audio
+        with an mtime not before ``settled_before`` may belong to an entry yet to be written."""
+        self._settled_before = settled_before
         self._set_aside = [
             name for name in set_aside if name.endswith(audio_suffixes) and "/" not in name
         ]
@@ -83,10 +92,10 @@ class Listing:
 
     def look(self) -> Seen:
         """Look at everything once."""
-        seen = Seen(Cells(), [], {})
+        seen = Seen(Cells(), [], {}, set())
         for group in self._groups(seen.partials):
             seen.audio.add(group)
-            self._note_empty(group, seen.empty_files)
+            self._note_ages(group, seen)
         seen.audio.add(self._set_aside)
         return seen
 
@@ -133,12 +142,14 @@ class Listing:
             return False
         return name.endswith(PARTIAL_SUFFIXES) or is_index_temporary(name, self._index_name)
 
-    def _note_empty(self, group: list[str], empty_files: dict[str, float]) -> None:
+    def _note_ages(self, group: list[str], seen: Seen) -> None:
         fd, look = self._directory.fd, os.stat
         for name in group:
             try:
                 status = look(name, dir_fd=fd, follow_symlinks=False)
             except FileNotFoundError:
                 continue
+            if 0 <= status.st_mtime - self._settled_before <= AHEAD_NS / 1e9:
+                seen.fresh.add(name)
             if not status.st_size and stat.S_ISREG(status.st_mode):
-                empty_files[name] = status.st_mtime
+                seen.empty_files[name] = status.st_mtime

@@ -35,11 +35,15 @@ class Cells:
 
 
 class Seen(NamedTuple):
-    """What lies beside an index: audio by cells, partials, zero-byte audio with its mtime."""
+    """What lies beside an index: audio by cells, partials, zero-byte audio with its mtime.
+
+    ``fresh`` is audio that was written so shortly before that its entry may be yet to come.
+    """
 
     audio: Cells
     partials: list[str]
     empty_files: dict[str, float]
+    fresh: set[str]
 
 
 def rounds(entries: Cells, files: Cells) -> Iterator[Callable[[str], bool]]:

@@ -23,7 +23,7 @@ from narration_cleanup.beside import Beside
 from narration_cleanup.cache import FileTarget, Removal
 from narration_cleanup.cache.directory import NO_SUCH_FILE, OWN_FOLDER, Directory, what_it_is
 from narration_cleanup.cache.folders import Folders
-from narration_cleanup.cache.listing import group_ref, ref_of
+from narration_cleanup.cache.listing import AHEAD_NS, group_ref, ref_of
 from narration_cleanup.cache.own_folder import OwnFolder
 from narration_cleanup.errors import HalfError
 from narration_cleanup.escape import shown
@@ -33,10 +33,8 @@ SETTLE = 0.005
 """Seconds between staging and verifying: with 5 ms no fresh file of 10,000 was lost."""
 AT_A_TIME = 512
 """Files staged before they are verified; while they settle, the next ones are staged."""
-FRESH = "it is younger than its entry"
+_FRESH = "its audio was written less than 5 minutes before the survey, or since"
 _AHEAD = "its file's time lies in the future, so that it seems younger than its entry for ever"
-_AHEAD_NS = 3_600_000_000_000
-"""Longer than any run: what is made anew meanwhile is younger than the look at the index too."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG)
 _CHANGED = "it changed after the cache was surveyed"
 
@@ -77,7 +75,7 @@ class Staging:
         """Remove files; one answer for each, in order.
 
         The file of an entry whose mtime (ns) is not before ``settled_before`` is left, with the
-        note ``FRESH``, unless its identity is known. Of many files a second process removes about
+        a note, unless its identity is known. Of many files a second process removes about
         one half: nearly all of the time is the kernel's, and threads would wait for each other.
         Were that process killed, what it had removed is found gone, and no freed bytes are told.
         """
@@ -187,10 +185,10 @@ class Staging:
                 return Removal(Outcome.SKIPPED, note=_CHANGED)
         elif target.entry is not None and settled_before is not None:
             younger = audio.st_mtime_ns - settled_before
-            if younger > _AHEAD_NS:
+            if younger > AHEAD_NS:
                 return Removal(Outcome.SKIPPED, note=_AHEAD, odd=True)
             if younger >= 0:
-                return Removal(Outcome.SKIPPED, note=FRESH)
+                return Removal(Outcome.SKIPPED, note=_FRESH)
         return None
 
     def _has_twin(self, name: str, folders: Folders) -> bool:

@@ -161,7 +161,14 @@ class IndexSurvey:
             files.extend(self._files.stored(differences.without_entry))
             dangling.extend(self._dangling(differences.without_file))
         partials = list(self._files.stored(self.seen.partials))
-        return Unmatched(files, dangling, frozenset(shared), partials, frozenset(needed & shared))
+        return Unmatched(
+            files,
+            dangling,
+            frozenset(shared),
+            partials,
+            frozenset(needed & shared),
+            frozenset(self.seen.fresh),
+        )
 
     def close(self) -> None:
         """Stop looking."""

@@ -43,7 +43,9 @@ def plan_cache(
     unmatched = survey.unmatched()
     if policy.remove_empty:
         rules.empty_files = survey.empty_files
-    if unmatched.shared or rules.empty_files:
+    rules.fresh = unmatched.fresh
+    fresh_goes = rules.fresh and any(action.file in rules.fresh for action in plan.actions)
+    if unmatched.shared or rules.empty_files or fresh_goes:
         if unmatched.shared:
             staying = _needed_by_who_stays(survey, rules, unmatched.shared)
             rules.needed = staying | unmatched.needed

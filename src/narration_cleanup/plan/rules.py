@@ -22,13 +22,14 @@ class Rules:
     """What is known only after a first pass over all entries is empty until then.
 
     ``empty_files`` are zero-byte audio files and their mtime, ``needed`` the shared files that an
-    entry which stays still has.
+    entry which stays still has, ``fresh`` the files that may belong to an entry yet to come.
     """
 
     def __init__(self, policy: CachePolicy, now: float) -> None:
         self.policy = policy
         self.now = now
         self.needed: frozenset[str] = frozenset()
+        self.fresh: frozenset[str] = frozenset()
         self.empty_files: Mapping[str, float] = {}
         shortest = min([policy.ttl, *policy.ttl_by_voice_style.values()])
         self.earliest_cutoff = now - shortest
@@ -82,6 +83,8 @@ class Rules:
             return rule
         if entry.file in self.needed:
             return "its file is shared with an entry that stays"
+        if entry.file in self.fresh:
+            return "its audio was written less than 5 minutes ago: the next run judges it"
         return None
 
     def kept(self, *names: str) -> str | None:

@@ -58,7 +58,7 @@ class Objects:
 
     def look(self) -> Seen:
         """Look at everything once."""
-        seen = Seen(Cells(), [], {})
+        seen = Seen(Cells(), [], {}, set())
         for page in self._flat():
             audio = [meta for meta in page if meta["path"].endswith(self._suffixes)]
             seen.audio.add([meta["path"] for meta in audio])
