@@ -43,6 +43,7 @@ class Stepwise(Service):
         self.writing: int | None = None
         """The inode of the index that a save has opened and not closed yet."""
         self.faults: list[str] = []
+        self._seen = b""
 
     def now(self) -> datetime:
         return datetime.fromtimestamp(self._clock() // 1000 / 1e6, UTC)
@@ -139,7 +140,10 @@ class Stepwise(Service):
         try:
             if self.writing is not None and self.writing == os.stat(self.index).st_ino:
                 return
-            json.loads(self.index.read_bytes())
+            content = self.index.read_bytes()
+            if content != self._seen:
+                json.loads(content)
+            self._seen = content
         except (ValueError, OSError) as error:
             self.faults.append(f"torn: {error}")
 

@@ -127,7 +127,11 @@ class Weave:
             f"{len(it)} bytes" if isinstance(it, bytes | memoryview) else it for it in arguments
         )
         self.calls.append(f"{name} {' '.join(map(str, told))}")
-        self.do(partial(self.before, len(self.calls) - 1))
+        self._inside = True
+        try:
+            self.before(len(self.calls) - 1)
+        finally:
+            self._inside = False
 
     def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
         self._point(name, arguments)
