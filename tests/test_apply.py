@@ -20,7 +20,6 @@ from narration_cleanup.actions import (
 )
 from narration_cleanup.apply import apply_cache, apply_requests
 from narration_cleanup.cache import DropReport, FileTarget, Removal
-from narration_cleanup.cache.directory import Directory
 from narration_cleanup.cache.folders import Folders
 from narration_cleanup.cache.indexed import IndexedDirectory
 from narration_cleanup.cache.own_folder import OwnFolder
@@ -144,26 +143,6 @@ def test_an_index_that_cannot_be_followed_up_is_told_of_every_entry(
     assert outcomes(result) == ["failed"] * 3
     assert [problem.code for problem in result.problems] == ["index_not_replaced"]
     assert result.freed_bytes == 120 + 109 + 108
-
-
-def test_a_fault_at_young_audio_leaves_what_was_done_beside_it(
-    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    young = sample.entries[1].name
-    os.utime(sample.directory / young)
-    planned = plan(store)
-    status = Directory.status
-
-    def failing(directory: Directory, name: str) -> os.stat_result | None:
-        if name == young:
-            raise OSError(errno.EIO, os.strerror(errno.EIO), name)
-        return status(directory, name)
-
-    monkeypatch.setattr(Directory, "status", failing)
-    result = apply_cache(planned, store, Stop(), NoProgress())
-    assert outcomes(result) == ["done", "failed", "done"]
-    assert (sample.directory / young).exists()
-    assert sample.entries[1].key in read_index(sample.index)
 
 
 def test_files_that_fail_for_one_reason_have_one_message_and_are_its_subjects(

@@ -149,7 +149,9 @@ class Listing:
                 status = look(name, dir_fd=fd, follow_symlinks=False)
             except FileNotFoundError:
                 continue
+            if not stat.S_ISREG(status.st_mode):
+                continue
             if 0 <= status.st_mtime - self._settled_before <= AHEAD_NS / 1e9:
                 seen.fresh.add(name)
-            if not status.st_size and stat.S_ISREG(status.st_mode):
+            if not status.st_size:
                 seen.empty_files[name] = status.st_mtime
