@@ -1,15 +1,17 @@
 """One run woven with others: each of its calls to the operating system is a scheduling point.
 
-`Weave` takes the place of the calls in `os`, of `fcntl.flock` and of the clocks in `time`, for as
-long as it is entered. Before each call `before` is given its number, and may do something. Nothing
-is waited for: a sleep moves the clock, and so does each call, by a microsecond. The times of files
-are kept here as well, and are shown in steps of `grain_ns`, as a file system with coarse times
-has them. So a run is the same each time, on any machine and any file system.
+`Weave` takes the place of the calls in `os`, of `open`, of `fcntl.flock` and of the clocks in
+`time`, for as long as it is entered. Before each call `before` is given its number, and may do
+something. Nothing is waited for: a sleep moves the clock, and so does each call, by a microsecond.
+The times of files are kept here as well, and are shown in steps of `grain_ns`, as a file system
+with coarse times has them. So a run is the same each time, on any machine and any file system.
 """
 
 from __future__ import annotations
 
+import builtins
 import fcntl
+import io
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -47,6 +49,7 @@ _STATUS = ("fstat", "lstat", "stat")
 _MORE_OF_A_STATUS = ("st_atime", "st_atime_ns", "st_blksize", "st_blocks", "st_rdev")
 _NO_WAIT = ("fdatasync", "fsync")
 
+_real_open = open
 _real: dict[str, Callable[..., Any]] = {
     name: getattr(os, name)
     for name in (*_LOOKS, *_BY_DESCRIPTOR, *_BY_NAME, *_STATUS, "open", "scandir", "listdir")
@@ -75,6 +78,8 @@ class Weave:
         for name in _real:
             module = fcntl if name == "flock" else os
             self._replace(module, name, partial(self._call, name))
+        for module in (builtins, io):
+            self._replace(module, "open", self._open_file)
         self._replace(time, "time", lambda: self.now_ns / 1e9)
         self._replace(time, "time_ns", lambda: self.now_ns)
         self._replace(time, "sleep", self._sleep)
@@ -154,6 +159,11 @@ class Weave:
         if not self._inside and name != "open":
             self.do(self.changed)
         return result
+
+    def _open_file(self, *arguments: Any, **options: Any) -> Any:
+        """Opening alone is a point, not what is read or written then."""
+        self._point("open", arguments)
+        return _real_open(*arguments, **options)
 
     def _touched(
         self, name: str, arguments: tuple[Any, ...], options: dict[str, Any]
