@@ -30,10 +30,10 @@ def main() -> None:
     sys.exit(0)
 
 
-def _clean_cache(directory: Path) -> int:
+def _clean_cache(directory: Path, now: datetime | None = None) -> int:
     index = directory / "cache_index.json"
     entries = json.loads(index.read_text())
-    limit = (datetime.now() - timedelta(days=7)).isoformat()
+    limit = ((now or datetime.now()) - timedelta(days=7)).isoformat()
     expired = [key for key, fields in entries.items() if fields["created_at"] < limit]
     for key in expired:
         (directory / os.path.basename(entries.pop(key)["file_path"])).unlink(missing_ok=True)
@@ -41,8 +41,8 @@ def _clean_cache(directory: Path) -> int:
     return len(expired)
 
 
-def _cancel(database: Path) -> int:
-    limit = (datetime.now() - timedelta(hours=1)).isoformat()
+def _cancel(database: Path, now: datetime | None = None) -> int:
+    limit = ((now or datetime.now()) - timedelta(hours=1)).isoformat()
     with closing(sqlite3.connect(database, timeout=60, isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous=OFF")
         found = connection.execute(
