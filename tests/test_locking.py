@@ -18,6 +18,7 @@ from narration_cleanup.errors import BusyError, ConfigError
 from narration_cleanup.opening import Halves
 from narration_cleanup.requests.mapping import RequestMapping
 from narration_cleanup.requests.sqlite import SqliteRequests
+from narration_cleanup.zones import IndexTimes
 from tests.opened import open_sample
 from tests.samples import EntrySpec, make_cache
 
