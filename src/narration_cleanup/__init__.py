@@ -5,4 +5,4 @@ A run looks at what is there (survey), decides what should go and why without to
 (report).
 """
 
-__version__ = "0.1.0"
+__version__ = "0.1.1"

@@ -17,6 +17,7 @@ from narration_cleanup.model import Half, Problem, Severity
 from narration_cleanup.own_files import trusted_users, way_to
 from narration_cleanup.requests import is_postgres
 from narration_cleanup.settings import Settings
+from narration_cleanup.users import current_user, user_name
 
 
 class OtherUserError(ConfigError):
@@ -104,23 +105,8 @@ def _local_places(settings: Settings) -> tuple[Path | None, Path | None]:
     )
 
 
-def user_name(uid: int, nameless: str = "user {}") -> str:
-    """A user's name, or its number, put into ``nameless``, where it has none."""
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return nameless.format(uid)
-
-
 def _named(uid: int) -> str:
     return f"{user_name(uid)} (uid {uid})"
-
-
-def me() -> str:
-    """The user that this process acts as."""
-    return user_name(os.geteuid())
 
 
 def described(status: os.stat_result) -> str:
@@ -233,7 +219,7 @@ def lock_out_of_reach(lock: Path) -> str | None:
     if stat.S_ISLNK(status.st_mode) or stat.S_ISSOCK(status.st_mode):
         return f"{shown(lock)} is no file that can be locked"
     if not may_read(lock):
-        return f"{me()} may not read {shown(lock)} ({described(status)})"
+        return f"{current_user()} may not read {shown(lock)} ({described(status)})"
     return None
 
 
@@ -249,9 +235,9 @@ def _foreign_index(file: Path) -> Iterator[Problem]:
 
 def _warning(half: Half, place: Path, what: str) -> Problem:
     try:
-        why = f"{me()} may not write to {shown(place)} ({described(os.stat(place))})"
+        why = f"{current_user()} may not write to {shown(place)} ({described(os.stat(place))})"
     except OSError:
-        why = f"{me()} may not reach {shown(place)}"
+        why = f"{current_user()} may not reach {shown(place)}"
     if is_read_only(place):
         why = f"{shown(place)} is on a file system that is read-only"
     message = f"{why}: a run as this user could {what}"

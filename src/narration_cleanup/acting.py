@@ -6,45 +6,17 @@ import os
 import sys
 from contextlib import suppress
 from dataclasses import replace
-from typing import NamedTuple
 
 import narration_cleanup
-from narration_cleanup.access import refuse_two_owners, user_name
+from narration_cleanup.access import refuse_two_owners
 from narration_cleanup.errors import ConfigError
 from narration_cleanup.escape import shown
 from narration_cleanup.settings import Settings
 from narration_cleanup.settings.sources import state_dir
+from narration_cleanup.users import Account, account_of, user_name
 
 _SET_DUMPABLE = 4
 """``PR_SET_DUMPABLE`` of ``prctl``: without it, ``/proc/self/fdinfo`` is root's from then on."""
-
-
-class Account(NamedTuple):
-    """A user to become. One who has no entry among the users has neither name nor home."""
-
-    uid: int
-    gid: int
-    name: str | None = None
-    home: str = "/"
-
-
-def account_of(user: str) -> Account:
-    """The account of a user's name or number; a number without an account has a group like it.
-
-    Raises ``ConfigError`` where there is no such user.
-    """
-    import pwd
-
-    number = int(user) if user.isascii() and user.isdecimal() else None
-    try:
-        found = pwd.getpwnam(user) if number is None else pwd.getpwuid(number)
-    except (KeyError, OverflowError):
-        if number is None or number >= 2**32 - 1:
-            raise ConfigError(
-                f"cleanup.user (--run-as) is {shown(user)}: there is no such user here"
-            ) from None
-        return Account(number, number)
-    return Account(found.pw_uid, found.pw_gid, found.pw_name, found.pw_dir)
 
 
 def act_as(settings: Settings) -> Settings:

@@ -13,8 +13,6 @@ from narration_cleanup.access import (
     lock_out_of_reach,
     may_read_in,
     may_write_in,
-    me,
-    user_name,
 )
 from narration_cleanup.cache import CacheStore
 from narration_cleanup.cache.index_file import may_be_replaced
@@ -29,6 +27,7 @@ from narration_cleanup.planning import survey_and_plan
 from narration_cleanup.progress import NoProgress
 from narration_cleanup.settings import CacheSettings, Settings
 from narration_cleanup.timestamps import AUTO
+from narration_cleanup.users import current_user, user_name
 from narration_cleanup.zones import LOCAL, IndexTimes, is_utc, zone_text
 
 QUIET_AFTER = 2 * DAY
@@ -74,8 +73,8 @@ def _check_folder(folder: Path) -> Iterator[Finding]:
     if not may_read_in(folder):
         yield failed(
             "cache.permissions",
-            f"{me()} may not look into {about}",
-            f"{_as_owner(status)}give {me()} the right to read and enter it",
+            f"{current_user()} may not look into {about}",
+            f"{_as_owner(status)}give {current_user()} the right to read and enter it",
         )
     elif is_read_only(folder):
         yield failed(
@@ -86,8 +85,8 @@ def _check_folder(folder: Path) -> Iterator[Finding]:
     elif not may_write_in(folder):
         yield failed(
             "cache.permissions",
-            f"{me()} may not remove files from {about}",
-            f"{_as_owner(status)}give {me()} the right to write there",
+            f"{current_user()} may not remove files from {about}",
+            f"{_as_owner(status)}give {current_user()} the right to write there",
         )
     elif status.st_mode & stat.S_ISVTX and os.geteuid() not in (0, status.st_uid):
         yield failed(
@@ -96,7 +95,7 @@ def _check_folder(folder: Path) -> Iterator[Finding]:
             f"run as {user_name(status.st_uid)}",
         )
     else:
-        yield passed("cache.permissions", f"{me()} may read and write {about}")
+        yield passed("cache.permissions", f"{current_user()} may read and write {about}")
 
 
 def _as_owner(status: os.stat_result) -> str:
@@ -117,9 +116,7 @@ def _check_store(
         index = local / (settings.cache.index or "")
         yield from _check_index_owner(index)
         if why := lock_out_of_reach(index.with_name(f"{index.name}.lock")):
-            remedy = (
-                f"make it a file that {me()} may read; or, if the service has no use for it, none"
-            )
+            remedy = f"make it a file that {current_user()} may read; or, if the service has no use for it, none"
             yield failed("cache.index_lock", f"{why}: a run removes nothing", remedy)
     if store.has_index:
         yield _zone(times, now)
@@ -141,7 +138,8 @@ def _check_index_owner(index: Path) -> Iterator[Finding]:
     group = f"group {status.st_gid}"
     yield failed(
         "cache.index_owner",
-        f"the index belongs to {owner}, {group}, and this is {me()}, who may not make another such "
+        f"the index belongs to {owner}, {group}, and this is {current_user()}, who may not make "
+        "another such "
         "file: a run removes nothing",
         f"run as {owner}, in {group}",
     )

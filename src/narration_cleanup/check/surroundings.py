@@ -11,7 +11,6 @@ from narration_cleanup.access import (
     free_bytes,
     may_read_in,
     may_write_in,
-    me,
     nearest_folder,
 )
 from narration_cleanup.finding import Finding, failed, passed, warning
@@ -21,6 +20,7 @@ from narration_cleanup.own_files import check_own_file
 from narration_cleanup.settings import SETTINGS, Settings
 from narration_cleanup.settings.mask import safe
 from narration_cleanup.settings.show import toml
+from narration_cleanup.users import current_user
 
 LITTLE = 1_000_000
 """Bytes free on a disk below which a history cannot be relied on."""
@@ -62,8 +62,9 @@ def check_state(settings: Settings) -> Iterator[Finding]:
     elif not may_write_in(nearest) or not may_read_in(nearest):
         yield failed(
             "state.directory",
-            f"{me()} may not write in {nearest} ({described(nearest.stat())}): no history is kept",
-            f"make {folder} as root and give it to {me()}, or set cleanup.state_dir",
+            f"{current_user()} may not write in {nearest} ({described(nearest.stat())}): no "
+            "history is kept",
+            f"make {folder} as root and give it to {current_user()}, or set cleanup.state_dir",
         )
     elif free_bytes(nearest) < LITTLE:
         yield failed(
@@ -72,7 +73,7 @@ def check_state(settings: Settings) -> Iterator[Finding]:
             "make room; the cache is cleaned all the same",
         )
     elif nearest == folder and (why := _untrusted(folder / FILE_NAME, *ENDINGS)):
-        remedy = f"put that right, or set cleanup.state_dir to a folder that only {me()} writes to"
+        remedy = f"put that right, or set cleanup.state_dir to a folder that only {current_user()} writes to"
         yield failed("state.directory", f"{why}; until then no history is kept", remedy)
     else:
         yet = "" if nearest == folder else ", made by the first run"
@@ -92,14 +93,14 @@ def check_metrics(settings: Settings) -> Iterator[Finding]:
     elif not may_write_in(folder):
         yield failed(
             "metrics.textfile",
-            f"{me()} may not write in {folder} ({described(folder.stat())})",
-            f"give {me()} a folder of its own, and node_exporter that folder to read",
+            f"{current_user()} may not write in {folder} ({described(folder.stat())})",
+            f"give {current_user()} a folder of its own, and node_exporter that folder to read",
         )
     elif file.exists() and not file.is_file():
         message = f"{file} is no regular file: it stays as it is, and no page is written"
         yield failed("metrics.textfile", message, "name another file; none at all is the default")
     elif why := _untrusted(file):
-        remedy = f"give {me()} a folder of its own, and node_exporter that folder to read"
+        remedy = f"give {current_user()} a folder of its own, and node_exporter that folder to read"
         yield failed("metrics.textfile", f"{why}; until then no page is written", remedy)
     elif file.suffix != ".prom":
         remedy = f"name it {file.with_suffix('.prom').name}"

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from narration_cleanup.access import user_name
 from narration_cleanup.errors import ConfigError
 from narration_cleanup.escape import shown
 from narration_cleanup.own_files import way_to
@@ -19,6 +18,7 @@ from narration_cleanup.settings import SETTINGS, Setting, Settings
 from narration_cleanup.settings.mask import without_password
 from narration_cleanup.systemd.installation import CONFIG_DIR, NAME, STATE_ROOT, Facts
 from narration_cleanup.systemd.places import outermost
+from narration_cleanup.users import user_name
 
 HEADER = """\
 Written by `narration-cleanup systemd install`, and overwritten by the next one.

@@ -6,13 +6,13 @@ import pwd
 from collections.abc import Mapping
 from pathlib import Path
 
-from narration_cleanup.acting import account_of
 from narration_cleanup.errors import CleanupError, ConfigError
 from narration_cleanup.escape import shown
 from narration_cleanup.own_files import make_folder
 from narration_cleanup.systemd.facts import HEADER
 from narration_cleanup.systemd.installation import Facts, notify_names, service_name, timer_name
 from narration_cleanup.systemd.manager import systemctl
+from narration_cleanup.users import account_of
 from narration_cleanup.whole_file import replace_file
 
 _MARK = "# " + HEADER.splitlines()[0]
