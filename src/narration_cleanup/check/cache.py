@@ -116,7 +116,10 @@ def _check_store(
         index = local / (settings.cache.index or "")
         yield from _check_index_owner(index)
         if why := lock_out_of_reach(index.with_name(f"{index.name}.lock")):
-            remedy = f"make it a file that {current_user()} may read; or, if the service has no use for it, none"
+            remedy = (
+                f"make it a file that {current_user()} may read; or, if the service has no use "
+                "for it, none"
+            )
             yield failed("cache.index_lock", f"{why}: a run removes nothing", remedy)
     if store.has_index:
         yield _zone(times, now)

@@ -73,7 +73,10 @@ def check_state(settings: Settings) -> Iterator[Finding]:
             "make room; the cache is cleaned all the same",
         )
     elif nearest == folder and (why := _untrusted(folder / FILE_NAME, *ENDINGS)):
-        remedy = f"put that right, or set cleanup.state_dir to a folder that only {current_user()} writes to"
+        remedy = (
+            "put that right, or set cleanup.state_dir to a folder that only "
+            f"{current_user()} writes to"
+        )
         yield failed("state.directory", f"{why}; until then no history is kept", remedy)
     else:
         yet = "" if nearest == folder else ", made by the first run"
