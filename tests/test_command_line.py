@@ -123,7 +123,7 @@ def test_a_dry_run_takes_what_a_run_takes() -> None:
         for command in ("run", "dry-run", "stats")
         for entry in SETTINGS
         if entry.flag in options_of(command) and not entry.kind.is_path
-        if entry.name not in ("requests.db", "cache.enforce_max_size")
+        if entry.name not in ("requests.db", "cache.enforce_max_size", "cleanup.user")
     ],
 )
 def test_each_flag_is_that_of_its_setting(command: str, flag: str) -> None:

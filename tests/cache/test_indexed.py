@@ -164,7 +164,8 @@ def test_malformed_and_outside_entries_keep_their_files(
     entries[outside.key] = {**outside.fields, "file_path": f"/elsewhere/{twin.name}"}
     write_index(sample.index, entries)
     (sample.directory / "orphan.mp3").write_bytes(b"audio")
-    planned = plan(store, orphan_ttl=-1e10)
+    os.utime(sample.directory / "orphan.mp3", (NOW - 86_400, NOW - 86_400))
+    planned = plan(store, orphan_ttl=0.0)
     assert [action.file for action in planned.actions] == [outside.name, "orphan.mp3"]
     assert [(p.code, p.subject) for p in planned.problems] == [
         ("malformed_entry", malformed.key),
@@ -487,7 +488,7 @@ def test_an_index_that_changes_during_a_pass_is_noticed(
 
 
 def test_runs_take_turns(sample: CacheSample, store: IndexedDirectory) -> None:
-    """One that comes while another is at work waits for it; the lock leaves no file behind."""
+    """One that comes while another is at work waits; the lock is in the own folder."""
     other = open_store(sample.directory)
     order = []
     with store.locked():
@@ -505,7 +506,8 @@ def test_runs_take_turns(sample: CacheSample, store: IndexedDirectory) -> None:
     assert order == ["first", "second"]
     assert not other.in_progress()
     assert {path.name for path in sample.directory.iterdir()} == names(sample) | {
-        "cache_index.json"
+        "cache_index.json",
+        ".narration-cleanup",
     }
     other.close()
 

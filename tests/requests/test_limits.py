@@ -20,7 +20,7 @@ from narration_cleanup.stopping import stop_on_signals
 from tests.requests.service import NOW, cancels, store_of
 from tests.samples import make_requests, read_requests
 
-_SLOW = "length(replace(hex(zeroblob(400000)), '0', '1'))"
+_SLOW = "length(replace(hex(zeroblob(120000)), '0', '1'))"
 _HUGE = "hex(zeroblob(400000))"
 
 
@@ -47,7 +47,7 @@ def endless(path: Path) -> None:
 
 
 def test_a_slow_query_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "SECONDS", 0.05)
+    monkeypatch.setattr(limits, "SECONDS", 0.005)
     path = tmp_path / "requests.db"
     generated(path, _SLOW, rows=10_000)
     with pytest.raises(HalfError, match="was ended") as fault:

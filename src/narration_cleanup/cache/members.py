@@ -9,6 +9,9 @@ from typing import Annotated
 
 import msgspec
 
+from narration_cleanup.escape import shown
+from narration_cleanup.model import Half, Problem
+
 LONGEST_KEY = 1 << 16
 """Keys are 64 hexadecimal digits; one of more than 64 KiB is malformed."""
 LONGEST_NUMBER = 1_000
@@ -137,3 +140,22 @@ def malformed(why: str, value: object) -> MalformedEntry:
         return MalformedEntry(why, path if isinstance(path, str) and os.fsencode(path) else None)
     except UnicodeEncodeError:
         return MalformedEntry(why, None)
+
+
+def unjudged(key: str, value: IndexMember | MalformedEntry, *, is_determined: bool) -> Problem:
+    """The problem of a member that is kept since it cannot be judged."""
+    if isinstance(value, MalformedEntry):
+        code, why = "malformed_entry", f"kept as it is: {shown(value.why)}"
+    else:
+        path = shown(value.file_path)
+        code = "outside_cache"
+        why = f"kept: its file_path '{path}' is no audio file inside the cache directory"
+    if not is_determined:
+        why += "; while its file is unknown, no audio counts as an orphan"
+    return Problem(Half.CACHE, code, why, shown(key))
+
+
+def unreadable_time(key: str, value: IndexMember) -> Problem:
+    """The problem of a member whose time cannot be read: it never expires."""
+    why = f"its created_at '{shown(value.created_at)}' is no time, so it does not expire"
+    return Problem(Half.CACHE, "unreadable_time", why, key)

@@ -12,7 +12,7 @@ from typing import Protocol
 from narration_cleanup.beside import Beside
 from narration_cleanup.cache import index
 from narration_cleanup.cache.index import Members, UnreadableIndexError
-from narration_cleanup.cache.members import IndexMember, MalformedEntry
+from narration_cleanup.cache.members import IndexMember, MalformedEntry, unjudged, unreadable_time
 from narration_cleanup.cache.places import Places, folder_of, with_slashes
 from narration_cleanup.cache.reconcile import Cells, Differences, Seen, rounds
 from narration_cleanup.cache.spellings import other_spellings
@@ -24,7 +24,6 @@ from narration_cleanup.model import (
     Half,
     Problem,
     Ref,
-    Severity,
     Span,
     StoredFile,
     Unmatched,
@@ -284,7 +283,7 @@ class IndexSurvey:
                 self._undetermined |= not claims
                 names.extend(claims)
                 needed.extend(claims)
-                problem = _unjudged(key, value, is_determined=bool(claims))
+                problem = unjudged(key, value, is_determined=bool(claims))
                 if first_pass and not isinstance(value, MalformedEntry):
                     self._outside.add(problem)
                     continue
@@ -297,7 +296,7 @@ class IndexSurvey:
                 names.append(name)
                 if created_at is not None:
                     continue
-                problem = _unreadable_time(key, value)
+                problem = unreadable_time(key, value)
             problems.add(problem)
             if first_pass:
                 self._not_understood += 1
@@ -305,8 +304,8 @@ class IndexSurvey:
                     why = value.why if isinstance(value, MalformedEntry) else "it has no time"
                     self._example = f"'{shown(key, most=80)}': {shown(why)}"
         # They stay, and count as entries; what they say of their size is not believed.
-        unjudged = Figures([0] * (len(members.values) - len(entries)))
-        return Batch(members, positions, entries, names, needed, unjudged)
+        uncounted = Figures([0] * (len(members.values) - len(entries)))
+        return Batch(members, positions, entries, names, needed, uncounted)
 
     def _claims(self, file_path: str | None) -> list[str]:
         """Names here that a path elsewhere may mean; none where that cannot be determined."""
@@ -379,18 +378,6 @@ def _figures(values: Sequence[IndexMember], created: Sequence[float]) -> Figures
     return Figures(sizes, created, [value.voice_style for value in values])
 
 
-def _unjudged(key: str, value: IndexMember | MalformedEntry, *, is_determined: bool) -> Problem:
-    if isinstance(value, MalformedEntry):
-        code, why = "malformed_entry", f"kept as it is: {shown(value.why)}"
-    else:
-        path = shown(value.file_path)
-        code = "outside_cache"
-        why = f"kept: its file_path '{path}' is no audio file inside the cache directory"
-    if not is_determined:
-        why += "; while its file is unknown, no audio counts as an orphan"
-    return Problem(Half.CACHE, code, why, shown(key))
-
-
 def _other_name(folder: str, count: int) -> Problem:
     value = json.dumps(folder, ensure_ascii=False)
     return Problem(
@@ -399,14 +386,4 @@ def _other_name(folder: str, count: int) -> Problem:
         f"nearly all of the newest entries name the folder '{shown(folder)}', and their files are "
         f"in cache.dir: if it is the same folder, set cache.dir_in_index = [{shown(value)}] "
         f"(NARRATION_CACHE_DIR_IN_INDEX={shown(folder)}); until then {count} entries are kept",
-    )
-
-
-def _unreadable_time(key: str, value: IndexMember) -> Problem:
-    return Problem(
-        Half.CACHE,
-        "unreadable_time",
-        f"its created_at '{shown(value.created_at)}' is no time, so it does not expire",
-        key,
-        Severity.PROBLEM,
     )

@@ -239,7 +239,7 @@ class CleanupSettings:
     timezone: str = setting(
         _time_zone(),
         AUTO,
-        help="The zone of times written without one. auto: proved by the files, else the later of "
+        help="Zone of times written without one. auto: proved by the files, else the later of "
         "local and UTC.",
     )
     state_dir: Path = computed(
