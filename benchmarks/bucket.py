@@ -21,9 +21,9 @@ from tempfile import TemporaryDirectory
 
 import obstore
 
-from tests.contract.test_s3 import fill
 from tests.proxy import Do, Proxy
 from tests.s3_server import ACCESS_KEY, SECRET_KEY, Server
+from tests.stores.contract.test_s3 import fill
 
 OLD, YOUNG = 1_000, 9_000
 

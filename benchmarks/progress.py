@@ -56,9 +56,9 @@ def read_to_the_end(terminal: int) -> None:
 def main() -> None:
     """Run the command with a watch on its progress."""
     begun = time.perf_counter()
-    from narration_cleanup import cli
-    from narration_cleanup.output.progress import TerminalProgress
-    from narration_cleanup.output.terminal import open_console
+    from narration_cleanup.cli import app
+    from narration_cleanup.report.progress_bar import TerminalProgress
+    from narration_cleanup.report.terminal import open_console
 
     open_console(sys.stdout)
     spent = 0.0
@@ -83,7 +83,7 @@ def main() -> None:
         setattr(TerminalProgress, name, watched(getattr(TerminalProgress, name)))
     file = Path(sys.argv.pop(1))
     try:
-        cli.main()
+        app.main()
     finally:
         file.write_text(f"{spent} {time.perf_counter() - begun}")
 

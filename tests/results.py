@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from narration_cleanup.actions import (
+from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult, Result
+from narration_cleanup.core.errors import ExitCode
+from narration_cleanup.core.model import Problem, RequestStatus, Severity, Target
+from narration_cleanup.core.problems import Problems
+from narration_cleanup.plan import CachePlan, RequestPlan
+from narration_cleanup.plan.actions import (
     Actions,
     CacheAction,
     CancelRequest,
@@ -11,19 +16,14 @@ from narration_cleanup.actions import (
     RemoveEntry,
     RequestAction,
 )
-from narration_cleanup.errors import ExitCode
-from narration_cleanup.model import Half, Problem, RequestStatus, Severity
-from narration_cleanup.plan import CachePlan, RequestPlan
-from narration_cleanup.problems import Problems
-from narration_cleanup.result import CacheResult, Outcomes, RequestResult, Result
-from narration_cleanup.totals import CacheTotals, RequestTotals
+from narration_cleanup.plan.totals import CacheTotals, RequestTotals
 
 NOW = 1_795_435_200.0
 """2026-11-23 12:00:00 UTC, as tests.samples.SAMPLE_NOW."""
 
-A_PROBLEM = Problem(Half.CACHE, "created_at_unreadable", "created_at cannot be read", "some-key")
+A_PROBLEM = Problem(Target.CACHE, "created_at_unreadable", "created_at cannot be read", "some-key")
 A_WARNING = Problem(
-    Half.PROGRAM, "metrics_not_written", "No space left on device", severity=Severity.WARNING
+    Target.PROGRAM, "metrics_not_written", "No space left on device", severity=Severity.WARNING
 )
 
 

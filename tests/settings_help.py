@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from narration_cleanup.errors import ConfigError
+from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.settings import Settings, load_settings
 
 HOME = {"HOME": "/home/nobody-here"}

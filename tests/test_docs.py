@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from narration_cleanup.errors import ExitCode
+from narration_cleanup.core.errors import ExitCode
 from tools.docs.console import ROOT, blocks_without_reason, with_real_output
 from tools.docs.made import WHOLE, documents, made_files
 
@@ -72,7 +72,7 @@ def test_every_problem_that_can_be_told_is_in_the_troubleshooting() -> None:
 def test_every_exit_code_is_told_in_the_help_and_the_documents() -> None:
     from typer.main import get_command
 
-    from narration_cleanup.cli import app
+    from narration_cleanup.cli.app import app
 
     told = (get_command(app).epilog or "", (ROOT / "README.md").read_text(encoding="utf-8"))
     for text in told:

@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from narration_cleanup.cache.directory import OWN_FOLDER
+from narration_cleanup.stores.cache.local.directory import OWN_FOLDER
 from tests.samples import (
     ENTRY_FIELDS,
     INDEX_NAME,

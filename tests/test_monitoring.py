@@ -22,9 +22,14 @@ from typing import TypedDict
 
 import pytest
 
-from narration_cleanup.errors import ExitCode
-from narration_cleanup.output.metrics import Facts, facts_of, metrics_text, write_metrics
-from narration_cleanup.record import Counters, record_of
+from narration_cleanup.core.errors import ExitCode
+from narration_cleanup.report.metrics import (
+    MetricValues,
+    metric_values,
+    metrics_text,
+    write_metrics,
+)
+from narration_cleanup.report.record import Counters, record_of
 from tests.results import A_PROBLEM, make_result
 
 MONITORING = Path(__file__).resolve().parent.parent / "monitoring"
@@ -32,7 +37,7 @@ RULES = MONITORING / "narration-cleanup.rules.yml"
 RULE_TESTS = MONITORING / "narration-cleanup.rules.test.yml"
 DASHBOARD = MONITORING / "narration-cleanup.dashboard.json"
 INTERVAL = 6 * 3_600.0
-EMPTY_PAGE = metrics_text(Facts(last=None, counters=Counters(), interval_seconds=INTERVAL))
+EMPTY_PAGE = metrics_text(MetricValues(last=None, counters=Counters(), interval_seconds=INTERVAL))
 NAME = r"narration_cleanup_[a-z_]+"
 
 
@@ -147,8 +152,8 @@ def page_after(number: int) -> str:
         counters = Counters(
             runs={"success": 1, "partial": 1}, removed_bytes=6_000, last_success_at=now - 58
         )
-    facts = facts_of(record, counters, interval_seconds=INTERVAL, limit_bytes=500 * 2**20)
-    return metrics_text(facts)
+    values = metric_values(record, counters, interval_seconds=INTERVAL, limit_bytes=500 * 2**20)
+    return metrics_text(values)
 
 
 @contextmanager
@@ -295,7 +300,7 @@ def test_a_refused_run_is_no_gap_in_the_counters() -> None:
     """What could not be looked at is NaN; the counters are numbers all the same."""
     refused = record_of(make_result(stopped=ExitCode.REFUSED))
     page = metrics_text(
-        facts_of(refused, Counters(runs={"refused": 1}), interval_seconds=1.0, limit_bytes=1)
+        metric_values(refused, Counters(runs={"refused": 1}), interval_seconds=1.0, limit_bytes=1)
     )
     assert "narration_cleanup_cache_entries NaN" in page
     assert 'narration_cleanup_runs_total{outcome="refused"} 1\n' in page

@@ -1,4 +1,4 @@
-"""The repository's promises about itself: who imports whom, how large rooms are, what is unsaid."""
+"""The repository's promises about itself: who imports whom, how large a module may be."""
 
 import ast
 import re
@@ -13,113 +13,33 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "narration_cleanup"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-# Data flows one way: survey -> plan -> apply -> report. For each room, those that it may import
-# (itself always). Rooms not named here are free, but nobody imports `cli`.
+# Data flows one way: survey -> plan -> apply -> report. For each package, those that it may import
+# besides itself; `__main__` alone imports `cli`.
 MAY_IMPORT: dict[str, frozenset[str]] = {
-    "errors": frozenset({"escape"}),
-    "escape": frozenset(),
-    "timestamps": frozenset({"errors"}),
-    "zones": frozenset({"model", "timestamps"}),
-    "model": frozenset({"errors", "timestamps"}),
-    "actions": frozenset({"model"}),
-    "problems": frozenset({"model"}),
-    "totals": frozenset({"model"}),
-    "stats": frozenset({"model", "record", "totals"}),
-    "progress": frozenset(),
-    "whole_file": frozenset(),
-    "own_files": frozenset({"escape"}),
-    "locking": frozenset({"errors", "escape", "own_files", "waiting"}),
-    "plan": frozenset({"actions", "errors", "model", "problems", "timestamps", "totals"}),
-    "result": frozenset({"actions", "errors", "model", "plan", "problems", "timestamps"}),
-    "cache": frozenset(
-        {
-            "actions",
-            "beside",
-            "errors",
-            "escape",
-            "locking",
-            "model",
-            "own_files",
-            "problems",
-            "timestamps",
-            "waiting",
-            "zones",
-        }
+    "core": frozenset(),
+    "plan": frozenset({"core"}),
+    "settings": frozenset({"core"}),
+    "stores": frozenset({"core", "plan"}),
+    "systemd": frozenset({"core", "settings"}),
+    "demo": frozenset({"core", "settings"}),
+    "apply": frozenset({"core", "plan", "stores"}),
+    "report": frozenset({"core", "plan", "stores", "apply"}),
+    "run": frozenset({"core", "plan", "settings", "stores", "systemd", "apply", "report"}),
+    "check": frozenset({"core", "plan", "settings", "stores", "systemd", "apply", "report", "run"}),
+    "cli": frozenset(
+        {"core", "plan", "settings", "stores", "systemd", "demo", "apply", "report", "run", "check"}
     ),
-    "requests": frozenset(
-        {
-            "actions",
-            "errors",
-            "escape",
-            "locking",
-            "model",
-            "problems",
-            "shutdown",
-            "timestamps",
-            "waiting",
-            "zones",
-        }
-    ),
-    "settings": frozenset({"errors", "escape", "model", "plan", "timestamps"}),
-    "apply": frozenset(
-        {
-            "actions",
-            "cache",
-            "errors",
-            "escape",
-            "model",
-            "plan",
-            "problems",
-            "progress",
-            "requests",
-            "result",
-            "stopping",
-            "waiting",
-        }
-    ),
-    "output": frozenset(
-        {
-            "actions",
-            "errors",
-            "escape",
-            "finding",
-            "model",
-            "own_files",
-            "plan",
-            "problems",
-            "progress",
-            "record",
-            "result",
-            "stats",
-            "timestamps",
-            "totals",
-            "whole_file",
-        }
-    ),
-    "record": frozenset({"actions", "escape", "model", "result"}),
-    "finding": frozenset(),
-    "history": frozenset(
-        {"errors", "escape", "model", "own_files", "record", "result", "timestamps"}
-    ),
+    "__main__": frozenset({"cli"}),
+    "__init__": frozenset(),
 }
-# The rooms that decide: no files, no clock, the standard library and msgspec's plain structs.
-PURE = (
-    "actions",
-    "model",
-    "plan",
-    "problems",
-    "progress",
-    "record",
-    "result",
-    "stats",
-    "totals",
-)
+# What decides: no files, no clock, the standard library and msgspec's plain structs.
+PURE = ("plan",)
 # What a start must not pay for: brought in by the commands that need it.
 HEAVY = ("rich", "prometheus_client", "apprise", "psycopg", "obstore", "jsonschema", "asyncio")
 
 
-def room_of(path: Path) -> str:
-    """The room that a module of the package lies in: cache/index.py -> cache, plan.py -> plan."""
+def package_of(path: Path) -> str:
+    """The package that a module lies in: stores/cache/index.py -> stores."""
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
@@ -136,8 +56,8 @@ def imported_names(source: str, package: str) -> set[str]:
     return names
 
 
-def rooms_imported(names: set[str]) -> set[str]:
-    """Of imported names, the rooms of this package (its own __init__ holds only the version)."""
+def packages_imported(names: set[str]) -> set[str]:
+    """Of imported names, the packages of this project (its own __init__ holds only the version)."""
     own = (name.split(".") for name in names)
     return {parts[1] for parts in own if parts[0] == "narration_cleanup" and len(parts) > 1} - {
         "__version__"
@@ -150,7 +70,7 @@ def imports_of(module: Path) -> set[str]:
 
 
 def test_imports_are_read_in_every_form() -> None:
-    """The rules below stand on this reader: absolute, relative, in functions, several at once."""
+    """The rules below depend on this reader: absolute, relative, in functions, several at once."""
     source = (
         "import os.path, narration_cleanup.apply\n"
         "from narration_cleanup import plan as p, __version__\n"
@@ -159,21 +79,19 @@ def test_imports_are_read_in_every_form() -> None:
         "    from ..result import Result\n"
         "    from .. import safety\n"
     )
-    names = imported_names(source, "narration_cleanup.cache")
-    assert names >= {"os.path", "narration_cleanup.cache.index", "narration_cleanup.safety"}
-    assert rooms_imported(names) == {"apply", "plan", "cache", "result", "safety"}
+    names = imported_names(source, "narration_cleanup.stores")
+    assert names >= {"os.path", "narration_cleanup.stores.index", "narration_cleanup.safety"}
+    assert packages_imported(names) == {"apply", "plan", "stores", "result", "safety"}
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_rooms_import_only_what_they_may(module: Path) -> None:
-    room = room_of(module)
-    rooms = rooms_imported(imports_of(module)) - {room}
-    assert rooms <= MAY_IMPORT.get(room, rooms)
-    assert "cli" not in rooms or room == "__main__"
+def test_packages_import_only_what_they_may(module: Path) -> None:
+    package = package_of(module)
+    assert packages_imported(imports_of(module)) - {package} <= MAY_IMPORT[package]
 
 
 def module_name(module: Path) -> str:
-    """As it is imported: cache/index.py -> narration_cleanup.cache.index."""
+    """As it is imported: stores/cache/index.py -> narration_cleanup.stores.cache.index."""
     parts = ["narration_cleanup", *module.relative_to(PACKAGE).with_suffix("").parts]
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -220,25 +138,25 @@ def test_a_circle_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_deciding_rooms_know_no_files_and_no_clock(module: Path) -> None:
-    if room_of(module) in PURE:
+def test_the_planner_knows_no_files_and_no_clock(module: Path) -> None:
+    if package_of(module) in PURE:
         outside = {name.split(".")[0] for name in imports_of(module)} - {"narration_cleanup"}
         assert outside <= {*sys.stdlib_module_names, "msgspec"}
         assert not outside & {"io", "os", "pathlib", "shutil", "sqlite3", "subprocess", "time"}
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_rooms_stay_small(module: Path) -> None:
+def test_modules_stay_small(module: Path) -> None:
     assert len(module.read_text().splitlines()) <= 400
 
 
 def test_start_up_brings_in_nothing_heavy() -> None:
     """The command line is loaded whole, and none of what only some commands need comes with it."""
-    program = "import sys, narration_cleanup.cli; print(*sys.modules)"
+    program = "import sys, narration_cleanup.cli.app; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.split())
-    assert "narration_cleanup.cli" in loaded
+    assert "narration_cleanup.cli.app" in loaded
     assert not loaded & set(HEAVY)
 
 

@@ -1,11 +1,11 @@
 """The program's door: `narration-cleanup` and `python -m narration_cleanup`."""
 
-from narration_cleanup import cli
+from narration_cleanup.cli import app
 
 
 def main() -> None:
     """Run the command line with the process's own arguments; ends by raising SystemExit."""
-    cli.main()
+    app.main()
 
 
 if __name__ == "__main__":

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from narration_cleanup.access import lock_out_of_reach
-from narration_cleanup.check import Finding, Status, run_checks, schedule, surroundings, worst
-from narration_cleanup.errors import ConfigError, ExitCode
-from narration_cleanup.history import open_history
-from narration_cleanup.record import record_of
-from narration_cleanup.settings import load_despite_faults, load_settings
+from narration_cleanup.check import Finding, Status, environment, run_checks, schedule, worst
+from narration_cleanup.core.errors import ConfigError, ExitCode
+from narration_cleanup.report.history import open_history
+from narration_cleanup.report.record import record_of
+from narration_cleanup.run.access import lock_out_of_reach
+from narration_cleanup.settings import load_partial, load_settings
 from narration_cleanup.systemd.status import Schedule
 from tests.results import NOW, make_result
 from tests.samples import SAMPLE_NOW, EntrySpec, Sample, make_cache, make_sample, tree_digest
@@ -48,7 +48,7 @@ class Place:
             settings = load_settings(flags={}, config_file=None, environ=environ)
             faults: tuple[str, ...] = ()
         except ConfigError as error:
-            settings, _ = load_despite_faults(flags={}, config_file=None, environ=environ)
+            settings, _ = load_partial(flags={}, config_file=None, environ=environ)
             faults = error.faults
         found = list(run_checks(settings, faults, NOW))
         assert tree_digest(self.root) == before
@@ -213,7 +213,7 @@ def test_a_state_folder_that_cannot_be_made(place: Place) -> None:
 
 
 def test_a_disk_that_is_full(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(surroundings, "free_bytes", lambda folder: 4_096)
+    monkeypatch.setattr(environment, "free_bytes", lambda folder: 4_096)
     is_failed(place.one("state.directory"), "is full", "make room")
 
 

@@ -18,15 +18,15 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from narration_cleanup.cache import reconcile
-from narration_cleanup.commands import cleanup
-from narration_cleanup.commands.options import Invocation
-from narration_cleanup.errors import CleanupError
-from narration_cleanup.output.logs import Log
-from narration_cleanup.progress import NoProgress
-from narration_cleanup.result import Result
+from narration_cleanup.apply.result import Result
+from narration_cleanup.apply.signals import Stop
+from narration_cleanup.cli import run as cleanup
+from narration_cleanup.cli.options import Invocation
+from narration_cleanup.core.errors import CleanupError
+from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.report.log import Log
 from narration_cleanup.settings import Settings, load_settings
-from narration_cleanup.stopping import Stop
+from narration_cleanup.stores.cache.local import mismatches
 from tests.faults.stepwise import Steps, Stepwise
 from tests.faults.tally import Tally, tried
 from tests.faults.woven import START_NS, Weave
@@ -107,7 +107,7 @@ class Arena:
         self._names = [entry.name for entry in sample.entries]
         self._contents = {path.name: path.read_bytes() for path in self.directory.iterdir()}
         # As few as are needed here: to go through thousands takes longer than all the rest.
-        reconcile.CELLS, reconcile._MASK = 64, 63
+        mismatches.CELLS, mismatches._MASK = 64, 63
         self.run()  # the first one also reads what is read once
         self.calls = self.run()[1]
 

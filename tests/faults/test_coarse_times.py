@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cache.interleaving import Service, Step, commit
+from tests.stores.cache.interleaving import Service, Step, commit
 
 pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("as_root")]
 

@@ -66,14 +66,16 @@ _paths = st.builds(
     st.sampled_from(["/", "/", "/", "//", "/./", "\\", ""]),
 )
 
-_odd = (
+_malformed = (
     st.none()
     | st.booleans()
     | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=8)
 )
-_odd_values = _odd | st.lists(_odd, max_size=3) | st.dictionaries(st.text(max_size=4), _odd)
+_odd_values = (
+    _malformed | st.lists(_malformed, max_size=3) | st.dictionaries(st.text(max_size=4), _malformed)
+)
 
 _fields = st.fixed_dictionaries(
     {

@@ -12,8 +12,8 @@ from tests.faults.injection import Call, Fault, errors, sampled, signals
 from tests.faults.server import ToolServer
 from tests.faults.trial import Tally, calls_of_a_run, try_all
 from tests.faults.truth import make_truth
-from tests.requests.service import service
 from tests.samples import tree_digest
+from tests.stores.requests.service import service
 
 ERRORS = ("EIO", "ENOSPC", "EACCES", "EROFS")
 ALL = 1_000_000

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from narration_cleanup.cache.directory import OWN_FOLDER
+from narration_cleanup.stores.cache.local.directory import OWN_FOLDER
 from tests.faults.server import ToolServer
 from tests.faults.trial import arguments_for, environment_for
 from tests.faults.truth import Truth, make_truth

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
-from narration_cleanup.commands import cleanup
-from narration_cleanup.commands.options import Invocation
-from narration_cleanup.errors import CleanupError
-from narration_cleanup.output.logs import Log
-from narration_cleanup.progress import NoProgress
-from narration_cleanup.result import Result
+from narration_cleanup.apply.result import Result
+from narration_cleanup.apply.signals import Stop
+from narration_cleanup.cli import run as cleanup
+from narration_cleanup.cli.options import Invocation
+from narration_cleanup.core.errors import CleanupError
+from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.report.log import Log
 from narration_cleanup.settings import Settings, load_settings
-from narration_cleanup.stopping import Stop
 from tests.faults.tally import Tally, tried
 from tests.samples import SAMPLE_NOW, RequestSpec, make_requests, service_time
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from narration_cleanup.model import (
+from narration_cleanup.core.model import (
     CacheEntry,
     Figures,
     Problem,
     Ref,
-    Span,
     StoredFile,
+    TimeSpan,
     Unmatched,
 )
 
@@ -68,7 +68,9 @@ class Survey:
     problems: Sequence[Problem] = ()
     linked: Collection[str] = ()
 
-    def batches(self, *, last_used: bool = False, staying: Span | None = None) -> Iterator[Entries]:
+    def batches(
+        self, *, last_used: bool = False, staying: TimeSpan | None = None
+    ) -> Iterator[Entries]:
         for first in range(0, len(self.entries), 2):
             some = list(enumerate(self.entries))[first : first + 2]
             told = [each for each in some if not _is_within(each[1].created_at, staying)]
@@ -93,5 +95,5 @@ class Survey:
         return self.free
 
 
-def _is_within(created_at: float | None, span: Span | None) -> bool:
+def _is_within(created_at: float | None, span: TimeSpan | None) -> bool:
     return span is not None and created_at is not None and span[0] <= created_at <= span[1]

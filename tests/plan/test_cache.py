@@ -2,9 +2,9 @@
 
 import pytest
 
-from narration_cleanup.actions import DropEntry, Reason, RemoveEntry, RemoveFile
-from narration_cleanup.model import CacheEntry, Severity, StoredFile, Unmatched
+from narration_cleanup.core.model import CacheEntry, Severity, StoredFile, Unmatched
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
+from narration_cleanup.plan.actions import DropEntry, Reason, RemoveEntry, RemoveFile
 from tests.plan.surveys import DAY, HOUR, NOW, Survey, entry, stored
 
 WEEK = 7 * DAY
@@ -175,7 +175,7 @@ def test_an_entry_without_a_file_goes_at_its_expiry_or_at_once_if_asked(
     kind = RemoveEntry if reason is Reason.EXPIRED else DropEntry
     assert all(isinstance(action, kind) for action in plan.actions)
     assert plan.totals.dangling_count == 1
-    assert plan.fileless == (reason is Reason.EXPIRED)
+    assert plan.missing_file == (reason is Reason.EXPIRED)
     assert plan.leaving_bytes == lost.size_bytes
     assert [problem.code for problem in plan.problems] == ([] if reason else ["dangling"])
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from narration_cleanup.actions import Reason
-from narration_cleanup.model import CacheEntry, Unmatched
+from narration_cleanup.core.model import CacheEntry, Unmatched
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
+from narration_cleanup.plan.actions import Reason
 from tests.plan.surveys import DAY, MB, NOW, Survey, entry
 
 

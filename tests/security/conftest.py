@@ -34,8 +34,8 @@ def give(user: int, *places: Path) -> None:
 
 _AS_USER = """
 import os, runpy, sys
-from narration_cleanup.acting import (become, import_all)
-from narration_cleanup.users import (Account)
+from narration_cleanup.run.run_as import (become, import_all)
+from narration_cleanup.core.users import (Account)
 import_all()
 become(Account(int(sys.argv[1]), int(sys.argv[1])))
 sys.argv = ["narration-cleanup", *sys.argv[2:]]

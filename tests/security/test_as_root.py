@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import narration_cleanup
-from narration_cleanup.history import FILE_NAME
+from narration_cleanup.report.history import FILE_NAME
 from tests.samples import EntrySpec, make_cache, make_requests, tree_digest
 from tests.security.conftest import OTHER, SERVICE, call, give
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from narration_cleanup.errors import ConfigError
-from narration_cleanup.history import FILE_NAME, open_history, read_history
-from narration_cleanup.output.metrics import facts_of, metrics_text, write_metrics
-from narration_cleanup.own_files import make_folder, make_own_folder, way_to
-from narration_cleanup.record import Counters, RunRecord
-from narration_cleanup.systemd.facts import check_instance
+from narration_cleanup.core.errors import ConfigError
+from narration_cleanup.core.own_files import make_folder, make_own_folder, way_to
+from narration_cleanup.report.history import FILE_NAME, open_history, read_history
+from narration_cleanup.report.metrics import metric_values, metrics_text, write_metrics
+from narration_cleanup.report.record import Counters, RunRecord
+from narration_cleanup.systemd.discover import check_instance
 
 
 def _history(state: Path) -> list[str]:
@@ -172,7 +172,7 @@ def test_an_instance_is_a_plain_name(name: str) -> None:
 
 
 def test_control_characters_of_a_history_are_written_out_in_metrics() -> None:
-    facts = facts_of(
+    facts = metric_values(
         RunRecord(),
         Counters(runs={"\x1b]0;owned\x07\r": 1}),
         interval_seconds=1.0,

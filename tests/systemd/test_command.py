@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from narration_cleanup.commands import systemd as command
-from narration_cleanup.commands.systemd import systemd_app
-from narration_cleanup.errors import CleanupError, ConfigError
-from narration_cleanup.systemd import facts as facts_room
+from narration_cleanup.cli import systemd as command
+from narration_cleanup.cli.systemd import systemd_app
+from narration_cleanup.core.errors import CleanupError, ConfigError
+from narration_cleanup.systemd import discover as facts_room
 from narration_cleanup.systemd import manager
 from narration_cleanup.systemd.install import write_units
-from narration_cleanup.systemd.installation import Facts
+from narration_cleanup.systemd.installation import Installation
 from narration_cleanup.systemd.units import render
 
 ME = pwd.getpwuid(os.getuid()).pw_name
@@ -135,22 +135,22 @@ def test_a_path_that_no_unit_can_hold_is_said(place: Path, monkeypatch: pytest.M
 
 def test_a_unit_that_is_no_longer_wanted_goes_when_installing_again(place: Path) -> None:
     folder = place / "units"
-    facts = Facts(program=("x",), user=ME, header=facts_room.HEADER)
-    waited_for = replace(facts, tell_start=True, tell_success=True)
+    installation = Installation(program=("x",), user=ME, header=facts_room.HEADER)
+    waited_for = replace(installation, tell_start=True, tell_success=True)
     write_units(waited_for, render(waited_for), folder)
     other = folder / "narration-cleanup-notify-start@other.service"
     other.write_text("somebody else's")
     assert len(list(folder.iterdir())) == 6
-    write_units(facts, render(facts), folder)
-    assert {path.name for path in folder.iterdir()} == {*render(facts), other.name}
+    write_units(installation, render(installation), folder)
+    assert {path.name for path in folder.iterdir()} == {*render(installation), other.name}
 
 
 def test_a_unit_is_on_the_disk_before_it_takes_the_place_of_another(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = place / "units"
-    facts = Facts(program=("x",), user=ME, header=facts_room.HEADER)
-    write_units(facts, render(facts), folder)
+    installation = Installation(program=("x",), user=ME, header=facts_room.HEADER)
+    write_units(installation, render(installation), folder)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
     def full(descriptor: int) -> None:
@@ -158,7 +158,7 @@ def test_a_unit_is_on_the_disk_before_it_takes_the_place_of_another(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(CleanupError, match="No space left"):
-        write_units(facts, dict.fromkeys(render(facts), "new"), folder)
+        write_units(installation, dict.fromkeys(render(installation), "new"), folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from narration_cleanup.errors import ConfigError
+from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.settings import load_settings
-from narration_cleanup.systemd import facts as facts_room
-from narration_cleanup.systemd.facts import find_facts, missing_folders
-from narration_cleanup.systemd.installation import Facts
+from narration_cleanup.systemd import discover as facts_room
+from narration_cleanup.systemd.discover import find_facts, missing_folders
+from narration_cleanup.systemd.installation import Installation
 
-Find = Callable[..., Facts]
+Find = Callable[..., Installation]
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def find(place: Path) -> Find:
         variables: dict[str, str] | None = None,
         interval: str | None = None,
         **more: bool | str | None,
-    ) -> Facts:
+    ) -> Installation:
         environ = {"HOME": str(place), **(variables or {})}
         settings = load_settings(
             flags={"cleanup.interval_hours": interval},
@@ -50,28 +50,28 @@ def find(place: Path) -> Find:
 
 
 def test_a_plain_installation(find: Find, place: Path) -> None:
-    facts = find()
-    assert facts.data == (place / "cache", place)
-    assert facts.config == place / "config.toml"
-    assert facts.user == pwd.getpwuid(os.getuid()).pw_name
-    assert facts.state == "narration-cleanup"
-    assert facts.environment == ()
-    assert facts.interval_hours == 6
-    assert not facts.network
-    assert not facts.tell_success
+    installation = find()
+    assert installation.data == (place / "cache", place)
+    assert installation.config == place / "config.toml"
+    assert installation.user == pwd.getpwuid(os.getuid()).pw_name
+    assert installation.state == "narration-cleanup"
+    assert installation.environment == ()
+    assert installation.interval_hours == 6
+    assert not installation.network
+    assert not installation.tell_success
 
 
 def test_what_came_from_variables_and_flags_goes_into_the_unit(
     find: Find, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(place)
-    facts = find({"NARRATION_CACHE_DIR": "./cache", "NARRATION_CACHE_TTL_DAYS": " 3"}, "5")
-    assert dict(facts.environment) == {
+    installation = find({"NARRATION_CACHE_DIR": "./cache", "NARRATION_CACHE_TTL_DAYS": " 3"}, "5")
+    assert dict(installation.environment) == {
         "NARRATION_CACHE_DIR": str(place / "cache"),
         "NARRATION_CACHE_TTL_DAYS": "3",
         "NARRATION_CLEANUP_INTERVAL_HOURS": "5",
     }
-    assert facts.interval_hours == 5
+    assert installation.interval_hours == 5
 
 
 @pytest.mark.parametrize(
@@ -133,12 +133,12 @@ def test_a_secret_from_a_credential_goes_to_the_unit_that_needs_it(
     (folder / "alerts.ping_url").write_text("https://canary.example/uuid\n")
     (folder / "unrelated").write_text("canary")
     monkeypatch.setattr(facts_room, "CREDENTIALS", folder)
-    facts = find({"CREDENTIALS_DIRECTORY": str(folder)})
-    assert facts.credentials == (("requests.db", folder / "NARRATION_REQUESTS_DB"),)
-    assert facts.notify_credentials == (("alerts.ping_url", folder / "alerts.ping_url"),)
-    assert facts.network
-    assert facts.tell_success
-    assert facts.data == (place / "cache",)
+    installation = find({"CREDENTIALS_DIRECTORY": str(folder)})
+    assert installation.credentials == (("requests.db", folder / "NARRATION_REQUESTS_DB"),)
+    assert installation.notify_credentials == (("alerts.ping_url", folder / "alerts.ping_url"),)
+    assert installation.network
+    assert installation.tell_success
+    assert installation.data == (place / "cache",)
 
 
 @pytest.mark.parametrize(
@@ -151,9 +151,9 @@ def test_a_secret_from_a_credential_goes_to_the_unit_that_needs_it(
 def test_what_is_elsewhere_needs_a_network_and_no_folder(
     find: Find, place: Path, variable: str, value: str, left: str
 ) -> None:
-    facts = find({variable: value})
-    assert facts.network
-    assert facts.data == (place / left,)
+    installation = find({variable: value})
+    assert installation.network
+    assert installation.data == (place / left,)
 
 
 def test_where_links_lead_is_opened_too(find: Find, place: Path) -> None:

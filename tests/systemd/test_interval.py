@@ -12,13 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from narration_cleanup.systemd.interval import (
-    calendar_of,
-    cron_times_of,
-    delay_of,
-    span,
-    timing_of,
-)
+from narration_cleanup.systemd.interval import calendar_of, cron_times_of, delay_of, span, timing_of
 
 
 @pytest.mark.parametrize(

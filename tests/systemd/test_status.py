@@ -11,7 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from narration_cleanup.output.json import schema_text
+from narration_cleanup.report.documents import schema_text
 from narration_cleanup.systemd import status
 from narration_cleanup.systemd.show import NOT_INSTALLED, schedule_document, schedule_lines
 from narration_cleanup.systemd.status import next_in_list, parse_show, schedule_of

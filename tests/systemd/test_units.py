@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from narration_cleanup.systemd.installation import Facts
+from narration_cleanup.systemd.installation import Installation
 from narration_cleanup.systemd.quote import word
 from narration_cleanup.systemd.units import packaged, render
 
 SHIPPED = Path(__file__).resolve().parents[2] / "systemd"
-HERE = Facts(
+HERE = Installation(
     program=("/opt/tool/bin/narration-cleanup",),
     user="voice",
     data=(Path("/srv/voice/cache"), Path("/srv/voice"), Path("/var/lib/metrics")),
@@ -72,7 +72,7 @@ def test_systemd_has_nothing_to_say_of_the_shipped_units() -> None:
 
 @needs_analyze
 @pytest.mark.parametrize(
-    "facts",
+    "installation",
     [
         replace(HERE, program=("/usr/bin/env",)),
         replace(
@@ -83,8 +83,8 @@ def test_systemd_has_nothing_to_say_of_the_shipped_units() -> None:
     ],
     ids=["plain", "instance", "network, 7 h", "odd names"],
 )
-def test_nor_of_those_made_from_facts(facts: Facts, tmp_path: Path) -> None:
-    done = analyze("verify", *map(str, write(render(facts), tmp_path)))
+def test_nor_of_those_made_from_facts(installation: Installation, tmp_path: Path) -> None:
+    done = analyze("verify", *map(str, write(render(installation), tmp_path)))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -137,12 +137,12 @@ def test_the_network_is_given_where_the_work_needs_it_and_nothing_else() -> None
 
 
 def test_secrets_of_the_alerts_reach_the_notify_unit_alone() -> None:
-    facts = replace(
+    installation = replace(
         HERE,
         credentials=(("requests.db", Path("/etc/narration-cleanup/credentials/requests.db")),),
         notify_credentials=(("alerts.urls", Path("/etc/narration-cleanup/credentials/a")),),
     )
-    units = render(facts)
+    units = render(installation)
     run = lines(units["narration-cleanup.service"], "LoadCredential")
     notify = lines(units["narration-cleanup-notify@narration-cleanup.service"], "LoadCredential")
     assert run == ["requests.db:/etc/narration-cleanup/credentials/requests.db"]

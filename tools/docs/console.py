@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from narration_cleanup.demo import make_sandbox
+from narration_cleanup.demo.sandbox import make_sandbox
 
 ROOT = Path(__file__).resolve().parents[2]
 MOMENT = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

@@ -8,8 +8,8 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from narration_cleanup.cli import app
-from narration_cleanup.errors import ExitCode
+from narration_cleanup.cli.app import app
+from narration_cleanup.core.errors import ExitCode
 from tools.docs.exit_codes import MEANINGS
 from tools.docs.roff import (
     bold,

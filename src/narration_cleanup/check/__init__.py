@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from narration_cleanup.finding import Finding, Status, failed
+from narration_cleanup.check.finding import Finding, Status, failed
 from narration_cleanup.settings import Settings
 
 __all__ = ["Finding", "Status", "run_checks", "worst"]
@@ -21,15 +21,15 @@ def run_checks(
     ``faults`` are those of the settings, which are then those without what is wrong.
     """
     from narration_cleanup.check.cache import check_cache
-    from narration_cleanup.check.requests import check_requests
-    from narration_cleanup.check.schedule import check_schedule
-    from narration_cleanup.check.surroundings import (
+    from narration_cleanup.check.environment import (
         check_alerts,
         check_metrics,
         check_settings,
         check_state,
     )
-    from narration_cleanup.zones import IndexTimes
+    from narration_cleanup.check.requests import check_requests
+    from narration_cleanup.check.schedule import check_schedule
+    from narration_cleanup.core.zones import IndexTimes
 
     times = IndexTimes(settings.cleanup.timezone, now)
     for fault in faults:

@@ -7,28 +7,28 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from narration_cleanup.access import (
+from narration_cleanup.check.finding import Finding, failed, passed, warning
+from narration_cleanup.check.problems import findings_of
+from narration_cleanup.core.errors import CleanupError
+from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.timestamps import AUTO
+from narration_cleanup.core.users import current_user, user_name
+from narration_cleanup.core.zones import LOCAL, IndexTimes, is_utc, zone_text
+from narration_cleanup.plan import CachePlan
+from narration_cleanup.plan.policy import DAY
+from narration_cleanup.report.format import count, entries
+from narration_cleanup.run.access import (
+    can_read_in,
+    can_write_in,
     described,
     is_read_only,
     lock_out_of_reach,
-    may_read_in,
-    may_write_in,
 )
-from narration_cleanup.cache import CacheStore
-from narration_cleanup.cache.index_file import may_be_replaced
-from narration_cleanup.check.problems import findings_of
-from narration_cleanup.errors import CleanupError
-from narration_cleanup.finding import Finding, failed, passed, warning
-from narration_cleanup.opening import Halves, cache_policy, open_cache, request_policy
-from narration_cleanup.output.words import count, entries
-from narration_cleanup.plan import CachePlan
-from narration_cleanup.plan.policy import DAY
-from narration_cleanup.planning import survey_and_plan
-from narration_cleanup.progress import NoProgress
+from narration_cleanup.run.stores import Targets, cache_policy, open_cache, request_policy
+from narration_cleanup.run.survey import survey_and_plan
 from narration_cleanup.settings import CacheSettings, Settings
-from narration_cleanup.timestamps import AUTO
-from narration_cleanup.users import current_user, user_name
-from narration_cleanup.zones import LOCAL, IndexTimes, is_utc, zone_text
+from narration_cleanup.stores.cache import CacheStore
+from narration_cleanup.stores.cache.local.index_file import may_be_replaced
 
 QUIET_AFTER = 2 * DAY
 """A service in use writes an entry more often than this; a shorter TTL counts instead."""
@@ -70,7 +70,7 @@ def _check_folder(folder: Path) -> Iterator[Finding]:
     if not stat.S_ISDIR(status.st_mode):
         return
     about = f"{folder} ({described(status)})"
-    if not may_read_in(folder):
+    if not can_read_in(folder):
         yield failed(
             "cache.permissions",
             f"{current_user()} may not look into {about}",
@@ -82,7 +82,7 @@ def _check_folder(folder: Path) -> Iterator[Finding]:
             f"{folder} is on a file system that is read-only",
             "mount it writable",
         )
-    elif not may_write_in(folder):
+    elif not can_write_in(folder):
         yield failed(
             "cache.permissions",
             f"{current_user()} may not remove files from {about}",
@@ -107,7 +107,7 @@ def _check_store(
     store: CacheStore, local: Path | None, settings: Settings, now: float, times: IndexTimes
 ) -> Iterator[Finding]:
     policies = cache_policy(settings.cache), request_policy(settings.requests)
-    plans = survey_and_plan(Halves(store, None), policies, now, NoProgress(), explain=True)
+    plans = survey_and_plan(Targets(store, None), policies, now, NoProgress(), explain=True)
     yield from findings_of(plans.problems, "cache")
     if plans.cache is None:
         return

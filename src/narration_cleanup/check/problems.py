@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from narration_cleanup.finding import Finding, failed, warning
-from narration_cleanup.model import Problem, Severity
+from narration_cleanup.check.finding import Finding, failed, warning
+from narration_cleanup.core.model import Problem, Severity
 
 SHOWN = 3
 

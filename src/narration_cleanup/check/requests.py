@@ -6,24 +6,19 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 
-from narration_cleanup.access import (
-    described,
-    is_read_only,
-    missing_rights,
-    refuse_other_users,
-)
+from narration_cleanup.check.finding import Finding, failed, passed
 from narration_cleanup.check.problems import findings_of
-from narration_cleanup.errors import CleanupError, HalfError
-from narration_cleanup.escape import shown
-from narration_cleanup.finding import Finding, failed, passed
-from narration_cleanup.model import GenerationRequest, Half
-from narration_cleanup.opening import Halves, cache_policy, open_requests, request_policy
-from narration_cleanup.output.words import age, count, iso
-from narration_cleanup.planning import survey_and_plan
-from narration_cleanup.progress import NoProgress
-from narration_cleanup.requests import RequestStore
+from narration_cleanup.core.errors import CleanupError, TargetError
+from narration_cleanup.core.model import GenerationRequest, Target
+from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.text import printable
+from narration_cleanup.core.zones import IndexTimes, form_of, zone_text
+from narration_cleanup.report.format import age, count, iso
+from narration_cleanup.run.access import described, is_read_only, missing_rights, refuse_other_users
+from narration_cleanup.run.stores import Targets, cache_policy, open_requests, request_policy
+from narration_cleanup.run.survey import survey_and_plan
 from narration_cleanup.settings import Settings
-from narration_cleanup.zones import IndexTimes, form_of, zone_text
+from narration_cleanup.stores.requests import RequestStore
 
 ROWS_SHOWN = 3
 
@@ -44,7 +39,7 @@ def check_requests(
         return
     assert store is not None
     for problem in missing_rights(settings):
-        if problem.half is Half.REQUESTS:
+        if problem.target is Target.REQUESTS:
             remedy = "run as its owner (systemd install does so by itself), or mend the rights"
             if is_read_only(Path(settings.requests.db)):
                 remedy = "mount it writable"
@@ -57,14 +52,14 @@ def check_requests(
 
 def _check_store(store: RequestStore, settings: Settings, now: float) -> Iterator[Finding]:
     policies = cache_policy(settings.cache), request_policy(settings.requests)
-    plans = survey_and_plan(Halves(None, store), policies, now, NoProgress())
+    plans = survey_and_plan(Targets(None, store), policies, now, NoProgress())
     yield from findings_of(plans.problems, "requests")
     if plans.requests is None:
         return
     yield from findings_of(plans.requests.problems, "requests")
     yield passed("requests.database", _about(settings.requests.db or "", store))
     by_status = plans.requests.totals.by_status
-    counted = ", ".join(f"{number:,} {shown(name)}" for name, number in by_status.items())
+    counted = ", ".join(f"{number:,} {printable(name)}" for name, number in by_status.items())
     yield passed("requests.statuses", f"table {settings.requests.table}: {counted or 'no rows'}")
     abandoned = plans.requests.totals.abandoned_count
     rows = [_understood(request, store, now) for request in _some(store, now)]
@@ -78,12 +73,12 @@ def _about(location: str, store: RequestStore) -> str:
     if "://" in location:
         return store.location
     path = Path(location)
-    from narration_cleanup.requests.database import journal_mode
+    from narration_cleanup.stores.requests.sqlite.database import journal_mode
 
     try:
         mode = journal_mode(path)
         return f"{path} ({described(path.stat())}), journal mode {mode}"
-    except (HalfError, OSError):
+    except (TargetError, OSError):
         return str(path)
 
 
@@ -103,4 +98,4 @@ def _understood(request: GenerationRequest, store: RequestStore, now: float) -> 
     raw = request.guard[1]
     if isinstance(raw, str) and form_of(raw) is not None:
         read += f", read in {zone_text(store.zone_of(raw), now)}"
-    return f"{shown(request.id)} {request.status}: created_at {raw!r} is {read}"
+    return f"{printable(request.id)} {request.status}: created_at {raw!r} is {read}"

@@ -6,10 +6,10 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from narration_cleanup.finding import Finding, failed, passed, warning
-from narration_cleanup.lookback import Past, look_back
-from narration_cleanup.output.words import age, clock
-from narration_cleanup.record import RUNNING, Counters, RunRecord
+from narration_cleanup.check.finding import Finding, failed, passed, warning
+from narration_cleanup.report.format import age, clock
+from narration_cleanup.report.record import RUNNING, Counters, RunRecord
+from narration_cleanup.run.recent_runs import RecentRuns, read_recent_runs
 from narration_cleanup.settings import Settings
 
 LATE_AFTER = 2.0
@@ -22,7 +22,7 @@ def check_schedule(settings: Settings, now: float) -> Iterator[Finding]:
     """The timer or cron, the last run, and the last success."""
     yield _starter(settings.config_file)
     unreadable: list[str] = []
-    past = look_back(settings.cleanup.state_dir, unreadable.append)
+    past = read_recent_runs(settings.cleanup.state_dir, unreadable.append)
     for text in unreadable:
         remedy = "the next run moves a damaged history aside; else give this user the right to it"
         yield failed("runs.history", text, remedy)
@@ -76,7 +76,7 @@ def cron_lines(places: Sequence[Path]) -> list[str]:
     return [line for line in lines if "narration-cleanup" in line and not line.startswith("#")]
 
 
-def _runs(past: Past, counters: Counters, interval: float, now: float) -> Iterator[Finding]:
+def _runs(past: RecentRuns, counters: Counters, interval: float, now: float) -> Iterator[Finding]:
     if past.last is None and past.latest is None:
         yield warning("runs.last", "no run is recorded yet", "narration-cleanup run")
         return

@@ -4,8 +4,8 @@ Every command plans here. A dry run shows the plan, a run applies it, ``stats`` 
 so that none of them can promise something else than another does.
 """
 
+from narration_cleanup.plan.after import plan_after, requests_after
 from narration_cleanup.plan.cache import plan_cache
-from narration_cleanup.plan.left import plan_left, requests_left
 from narration_cleanup.plan.policy import CachePolicy, RequestPolicy
 from narration_cleanup.plan.requests import plan_requests
 from narration_cleanup.plan.types import CachePlan, RequestPlan
@@ -15,8 +15,8 @@ __all__ = [
     "CachePolicy",
     "RequestPlan",
     "RequestPolicy",
+    "plan_after",
     "plan_cache",
-    "plan_left",
     "plan_requests",
-    "requests_left",
+    "requests_after",
 ]

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from narration_cleanup.actions import (
+from narration_cleanup.core.model import (
+    NO_MTIME,
+    CacheEntry,
+    CacheSurvey,
+    EntryBatch,
+    Problem,
+    Severity,
+    StoredFile,
+    Target,
+    Unmatched,
+    is_most,
+)
+from narration_cleanup.core.problems import Problems
+from narration_cleanup.plan.actions import (
     Actions,
     CacheAction,
     DropEntry,
@@ -12,25 +25,12 @@ from narration_cleanup.actions import (
     RemoveEntry,
     RemoveFile,
 )
-from narration_cleanup.model import (
-    NO_MTIME,
-    CacheEntry,
-    CacheSurvey,
-    EntryBatch,
-    Half,
-    Problem,
-    Severity,
-    StoredFile,
-    Unmatched,
-    is_most,
-)
 from narration_cleanup.plan.eviction import plan_evictions
 from narration_cleanup.plan.policy import HOUR, CachePolicy
+from narration_cleanup.plan.reasons import DAYS, age_past
 from narration_cleanup.plan.rules import Rules
+from narration_cleanup.plan.totals import CacheTotals
 from narration_cleanup.plan.types import CachePlan
-from narration_cleanup.plan.wording import DAYS, age_past
-from narration_cleanup.problems import Problems
-from narration_cleanup.totals import CacheTotals
 
 
 def plan_cache(
@@ -146,7 +146,7 @@ def _plan_dangling(
         rule = rules.held_by(entry)
         expired = rules.verdict(entry) is not None
         if expired and rule is None:  # planned already, and counted as leaving
-            plan.fileless += 1
+            plan.missing_file += 1
             missing.add(entry.file)
             continue
         plan.leaving_bytes += entry.size_bytes
@@ -186,7 +186,7 @@ def _report_times(plan: CachePlan, files: Sequence[StoredFile], rules: Rules) ->
     without = next((file.name for file in files if file.by_ctime), None)
     if without is not None:
         plan.problems.add(
-            Problem(Half.CACHE, "no_mtime", NO_MTIME, without, severity=Severity.WARNING)
+            Problem(Target.CACHE, "no_mtime", NO_MTIME, without, severity=Severity.WARNING)
         )
 
 
@@ -221,7 +221,7 @@ def _plan_partials(plan: CachePlan, files: Iterable[StoredFile], rules: Rules) -
 
 def _most_missing(count: int, total: int) -> Problem:
     return Problem(
-        Half.CACHE,
+        Target.CACHE,
         "most_files_missing",
         f"{count} of {total} entries have no audio file, and are kept until they expire: is a "
         "restore under way, or is cache.dir another folder than the one the service writes to?",
@@ -231,7 +231,7 @@ def _most_missing(count: int, total: int) -> Problem:
 def _dangling(count: int) -> Problem:
     entries = "1 entry has" if count == 1 else f"{count} entries have"
     return Problem(
-        Half.CACHE,
+        Target.CACHE,
         "dangling",
         f"{entries} no audio file: kept, until expired or dropped by the service",
         severity=Severity.WARNING,
@@ -240,7 +240,7 @@ def _dangling(count: int) -> Problem:
 
 def _matches_nothing(pattern: str) -> Problem:
     return Problem(
-        Half.CACHE,
+        Target.CACHE,
         "keep_matches_nothing",
         f"the pattern '{pattern}' of cache.keep matches nothing that was looked at",
         severity=Severity.WARNING,
@@ -249,7 +249,7 @@ def _matches_nothing(pattern: str) -> Problem:
 
 def _future(subject: str, what: str) -> Problem:
     return Problem(
-        Half.CACHE,
+        Target.CACHE,
         "created_in_future",
         f"{what} lies in the future, so it does not expire: is the clock or cleanup.timezone "
         "wrong?",

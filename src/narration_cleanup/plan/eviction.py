@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from narration_cleanup.actions import CacheAction, Reason, RemoveEntry
-from narration_cleanup.model import CacheEntry, CacheSurvey, EntryBatch, Half, Problem
+from narration_cleanup.core.model import CacheEntry, CacheSurvey, EntryBatch, Problem, Target
+from narration_cleanup.plan.actions import CacheAction, Reason, RemoveEntry
 from narration_cleanup.plan.policy import DAY, MB, CachePolicy
 from narration_cleanup.plan.rules import Rules
 from narration_cleanup.plan.types import CachePlan, removal_of
@@ -117,7 +117,7 @@ def _space_goal(plan: CachePlan, survey: CacheSurvey, policy: CachePolicy) -> _G
 
 def _cannot_reach(missing: int, why: str, protected: int, protected_bytes: int) -> Problem:
     return Problem(
-        Half.CACHE,
+        Target.CACHE,
         "over_limit",
         f"{why}, and {missing / MB:.2f} MB more should go than may: "
         f"{protected} entries of {protected_bytes / MB:.2f} MB are protected "

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from narration_cleanup.actions import Actions, CancelRequest, DeleteRequest, Reason, RequestAction
-from narration_cleanup.model import GenerationRequest, Half, Problem, RequestStatus, RequestSurvey
+from narration_cleanup.core.model import (
+    GenerationRequest,
+    Problem,
+    RequestStatus,
+    RequestSurvey,
+    Target,
+)
+from narration_cleanup.core.problems import Problems
+from narration_cleanup.core.timestamps import FUTURE_TOLERANCE
+from narration_cleanup.plan.actions import (
+    Actions,
+    CancelRequest,
+    DeleteRequest,
+    Reason,
+    RequestAction,
+)
 from narration_cleanup.plan.policy import DAY, HOUR, RequestPolicy
+from narration_cleanup.plan.reasons import DAYS, HOURS, MINUTES, age_past
+from narration_cleanup.plan.totals import RequestTotals
 from narration_cleanup.plan.types import RequestPlan
-from narration_cleanup.plan.wording import DAYS, HOURS, MINUTES, age_past
-from narration_cleanup.problems import Problems
-from narration_cleanup.timestamps import FUTURE_TOLERANCE
-from narration_cleanup.totals import RequestTotals
 
 FUTURE = "created_in_future"
 """The code of the only problem that a request which is cancelled may have."""
@@ -92,7 +104,7 @@ def _plan_deletions(plan: RequestPlan, survey: RequestSurvey, limit: float, now:
 
 def _future_request(request: GenerationRequest) -> Problem:
     return Problem(
-        Half.REQUESTS,
+        Target.REQUESTS,
         FUTURE,
         "created_at lies in the future: left alone; is the clock or cleanup.timezone wrong?",
         str(request.id),

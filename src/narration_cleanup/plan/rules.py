@@ -5,17 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from narration_cleanup.actions import Reason
-from narration_cleanup.model import CacheEntry, Span, StoredFile
-from narration_cleanup.plan.policy import (
-    DAY,
-    EMPTY_AUDIO_AGE,
-    HOUR,
-    CachePolicy,
-)
+from narration_cleanup.core.model import CacheEntry, StoredFile, TimeSpan
+from narration_cleanup.core.timestamps import FUTURE_TOLERANCE
+from narration_cleanup.plan.actions import Reason
+from narration_cleanup.plan.policy import DAY, EMPTY_AUDIO_AGE, HOUR, CachePolicy
+from narration_cleanup.plan.reasons import DAYS, age_past
 from narration_cleanup.plan.types import Verdict
-from narration_cleanup.plan.wording import DAYS, age_past
-from narration_cleanup.timestamps import FUTURE_TOLERANCE
 
 
 def pattern_matcher(pattern: str) -> Callable[[str], object]:
@@ -44,7 +39,7 @@ class Rules:
         self._unused = dict(self._keep)
 
     @property
-    def staying(self) -> Span | None:
+    def staying(self) -> TimeSpan | None:
         """Entries created within it stay for sure, and nothing is to be told of them."""
         return None if self.empty_files else (self.earliest_cutoff, self.latest)
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from narration_cleanup.actions import Actions, CacheAction, Reason, RemoveEntry, RequestAction
-from narration_cleanup.model import CacheEntry, Ref
-from narration_cleanup.problems import Problems
-from narration_cleanup.totals import CacheTotals, RequestTotals
+from narration_cleanup.core.model import CacheEntry, Ref
+from narration_cleanup.core.problems import Problems
+from narration_cleanup.plan.actions import Actions, CacheAction, Reason, RemoveEntry, RequestAction
+from narration_cleanup.plan.totals import CacheTotals, RequestTotals
 
 Verdict = tuple[Reason, str]
 """Why something goes: the reason, and the figures behind it for a reader."""
@@ -19,7 +19,7 @@ Verdict = tuple[Reason, str]
 class CachePlan:
     """What to do in the cache, how the cache stands, and what was in the way.
 
-    ``fileless`` counts removals whose file is missing already.
+    ``missing_file`` counts removals whose file is missing already.
     ``leaving_bytes`` is the stated size of the entries that go or are dangling. ``held`` says
     which rule kept something that would have gone (key, rule), where ``explain`` asks for it.
     ``staying`` are the totals of the entries that neither their age nor their emptiness removes.
@@ -33,7 +33,7 @@ class CachePlan:
     planned_bytes: int = 0
     leaving_bytes: int = 0
     by_reason: dict[Reason, int] = field(default_factory=dict)
-    fileless: int = 0
+    missing_file: int = 0
     held: list[tuple[str, str]] = field(default_factory=list)
     staying: CacheTotals | None = None
     shares_sidecars: bool = False

@@ -1,7 +1,7 @@
 """Settings: what they are (`SETTINGS`), and how they are read (`load_settings`)."""
 
-from narration_cleanup.settings.kinds import DeleteLimit
-from narration_cleanup.settings.load import load_despite_faults, load_settings, require_a_half
+from narration_cleanup.settings.load import load_partial, load_settings, require_target
+from narration_cleanup.settings.parsers import DeleteLimit
 from narration_cleanup.settings.schema import BY_NAME, SETTINGS, Origin, Settings
 from narration_cleanup.settings.sections import (
     AlertsSettings,
@@ -30,7 +30,7 @@ __all__ = [
     "Setting",
     "Settings",
     "StatusSettings",
-    "load_despite_faults",
+    "load_partial",
     "load_settings",
-    "require_a_half",
+    "require_target",
 ]

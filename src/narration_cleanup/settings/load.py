@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from narration_cleanup.errors import ConfigError
-from narration_cleanup.escape import shown
-from narration_cleanup.settings.kinds import UnfitError
+from narration_cleanup.core.errors import ConfigError
+from narration_cleanup.core.text import printable
+from narration_cleanup.core.timestamps import is_known_tz
 from narration_cleanup.settings.mask import raw_shown
+from narration_cleanup.settings.parsers import InvalidValueError
 from narration_cleanup.settings.schema import (
     BY_NAME,
     BY_VARIABLE,
@@ -25,13 +26,12 @@ from narration_cleanup.settings.schema import (
     Settings,
     build,
 )
-from narration_cleanup.settings.setting import PREFIX, Setting, Undetermined
+from narration_cleanup.settings.setting import PREFIX, NoDefault, Setting
 from narration_cleanup.settings.sources import FILE_VARIABLE, expand
 from narration_cleanup.settings.tomlfile import find_file, read_toml
-from narration_cleanup.timestamps import is_known_tz
 
 NONE, AUTO = "none", "auto"
-NOWHERE = Path(os.devnull, "state")
+NO_STATE_DIR = Path(os.devnull, "state")
 """A folder that cannot be: nothing is found in it, and nothing can be written to it."""
 _SECTIONS = tuple(table for table in TABLES if "." not in table)
 _OWN_PREFIXES = tuple(f"{PREFIX}{section.upper()}_" for section in _SECTIONS)
@@ -56,12 +56,14 @@ class _Reading:
         except (ValueError, TypeError, OverflowError, OSError) as error:
             where = f"{origin}: {setting.name}" if origin.source == "file" else str(origin)
             expected = setting.kind.expected + (', or "none"' if setting.optional else "")
-            if isinstance(error, UnfitError) and str(error) not in expected:
-                expected += f": {shown(str(error))}"
+            if isinstance(error, InvalidValueError) and str(error) not in expected:
+                expected += f": {printable(str(error))}"
             self.wrong.add(setting.name)
             if isinstance(error, FileNotFoundError):
                 expected = "an absolute path: the current directory, where it would start, is gone"
-            self.faults.append(f"{shown(where)} is {raw_shown(setting, raw)}, expected {expected}")
+            self.faults.append(
+                f"{printable(where)} is {raw_shown(setting, raw)}, expected {expected}"
+            )
             return
         if origin.source == "file" and setting.kind.is_path and _depends(raw, value):
             origin = replace(origin, written=str(raw))
@@ -105,7 +107,7 @@ def load_settings(
     return _built(reading)
 
 
-def load_despite_faults(
+def load_partial(
     *,
     flags: Mapping[str, object | None],
     config_file: Path | None,
@@ -119,7 +121,7 @@ def load_despite_faults(
     """
     reading = _read(flags, config_file, environ)
     state_known = "cleanup.state_dir" in reading.values and "cleanup.state_dir" not in reading.wrong
-    reading.values.setdefault("cleanup.state_dir", NOWHERE)
+    reading.values.setdefault("cleanup.state_dir", NO_STATE_DIR)
     return _built(reading), state_known
 
 
@@ -152,7 +154,7 @@ def _built(reading: _Reading) -> Settings:
     )
 
 
-def require_a_half(settings: Settings, *, by_flag: bool = False) -> None:
+def require_target(settings: Settings, *, by_flag: bool = False) -> None:
     """Raise `ConfigError` unless a cache or a request database is configured.
 
     `by_flag`: the command has flags for both, and so they are named.
@@ -188,11 +190,13 @@ def _take_table(
         elif name not in TABLES:
             what, known = ("section", TABLES) if isinstance(raw, Mapping) else ("setting", ())
             near = _nearest(name, [*BY_NAME, *known])
-            reading.faults.append(shown(f"{origin}: unknown {what} {name}") + near)
+            reading.faults.append(printable(f"{origin}: unknown {what} {name}") + near)
         elif isinstance(raw, Mapping):
             _take_table(reading, raw, f"{name}.", origin)
         else:
-            reading.faults.append(shown(f"{origin}: {name} is a value, expected a table [{name}]"))
+            reading.faults.append(
+                printable(f"{origin}: {name} is a value, expected a table [{name}]")
+            )
 
 
 def _take_credentials(reading: _Reading) -> None:
@@ -202,7 +206,7 @@ def _take_credentials(reading: _Reading) -> None:
     try:
         present = sorted(os.listdir(folder))
     except OSError as error:
-        reading.faults.append(shown(f"$CREDENTIALS_DIRECTORY {folder}: {error.strerror}"))
+        reading.faults.append(printable(f"$CREDENTIALS_DIRECTORY {folder}: {error.strerror}"))
         return
     for file in present:
         setting = BY_NAME.get(file) or BY_VARIABLE.get(file)
@@ -211,21 +215,21 @@ def _take_credentials(reading: _Reading) -> None:
             try:
                 text = Path(folder, file).read_text("utf-8").strip()
             except OSError as error:
-                reading.faults.append(shown(f"{origin}: {error.strerror}"))
+                reading.faults.append(printable(f"{origin}: {error.strerror}"))
             except UnicodeDecodeError:
-                reading.faults.append(shown(f"{origin} is not UTF-8 text"))
+                reading.faults.append(printable(f"{origin} is not UTF-8 text"))
             else:
                 if text:
                     reading.take(setting, text, origin, as_text=True)
         elif file.startswith((*(f"{section}." for section in _SECTIONS), *_OWN_PREFIXES)):
             known = [*BY_NAME, *BY_VARIABLE]
-            reading.warnings.append(shown(f"{origin} is not a setting") + _nearest(file, known))
+            reading.warnings.append(printable(f"{origin} is not a setting") + _nearest(file, known))
 
 
 def _take_variables(reading: _Reading) -> None:
     if not is_known_tz(tz := reading.environ.get("TZ", "")):
         reading.warnings.append(
-            f"variable TZ is {shown(tz)!r}, which names no time zone here: local time is UTC"
+            f"variable TZ is {printable(tz)!r}, which names no time zone here: local time is UTC"
         )
     for variable in sorted(name for name in reading.environ if name.startswith(_OWN_PREFIXES)):
         raw = reading.environ[variable]
@@ -233,7 +237,7 @@ def _take_variables(reading: _Reading) -> None:
         if setting is None:
             if variable != FILE_VARIABLE:
                 reading.warnings.append(
-                    shown(f"variable {variable} is not a setting")
+                    printable(f"variable {variable} is not a setting")
                     + _nearest(variable, [*BY_VARIABLE, FILE_VARIABLE])
                 )
         elif raw.strip():
@@ -250,7 +254,7 @@ def _take_defaults(reading: _Reading) -> None:
             continue
         try:
             reading.values[setting.name], where = setting.compute(reading.environ)
-        except Undetermined as error:  # it has no value then, and nothing may be built without
+        except NoDefault as error:  # it has no value then, and nothing may be built without
             reading.faults.append(f"{setting.name} ({setting.env}): {error}")
             continue
         if where != "default":
@@ -267,7 +271,7 @@ def _contradictions(reading: _Reading) -> list[str]:
 
 
 def _where(reading: _Reading, name: str) -> str:
-    return shown(f"{reading.origins.get(name, DEFAULT)}: {name}")
+    return printable(f"{reading.origins.get(name, DEFAULT)}: {name}")
 
 
 def _columns_twice(reading: _Reading) -> Iterator[str]:
@@ -294,8 +298,9 @@ def _index_as_audio(reading: _Reading) -> Iterator[str]:
         for suffix in suffixes:
             if index.endswith(suffix) or f"{index}.lock".endswith(suffix):
                 yield (
-                    f"{_where(reading, 'cache.audio_suffixes')} holds {shown(suffix)}, with which "
-                    f"the index ends ({shown(index)}): it would be taken for audio"
+                    f"{_where(reading, 'cache.audio_suffixes')} holds {printable(suffix)}, with "
+                    "which "
+                    f"the index ends ({printable(index)}): it would be taken for audio"
                 )
 
 
@@ -308,7 +313,7 @@ def _statuses_twice(reading: _Reading) -> Iterator[str]:
                 first = meaning.setdefault(value, entry.name)
                 if first != entry.name:
                     where = _where(reading, entry.name)
-                    yield f"{where} holds {shown(str(value))}, which {first} holds too"
+                    yield f"{where} holds {printable(str(value))}, which {first} holds too"
     active = ("requests.statuses.queued", "requests.statuses.generating")
     if not any(reading.values[name] for name in active):
         where = _where(reading, active[0])

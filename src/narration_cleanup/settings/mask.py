@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from narration_cleanup.escape import shown
+from narration_cleanup.core.text import printable
 from narration_cleanup.settings.setting import Setting
 
 HIDDEN = "***"
@@ -52,7 +52,7 @@ def raw_shown(setting: Setting, raw: object) -> str:
     if isinstance(raw, bool):
         return "true" if raw else "false"
     text = f'"{without_password(raw)}"' if isinstance(raw, str) else str(raw)
-    text = shown(text)
+    text = printable(text)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 

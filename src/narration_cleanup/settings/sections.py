@@ -16,11 +16,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from narration_cleanup.settings import kinds
-from narration_cleanup.settings.kinds import DeleteLimit
+from narration_cleanup.core.timestamps import AUTO
+from narration_cleanup.settings import parsers
+from narration_cleanup.settings.parsers import DeleteLimit
 from narration_cleanup.settings.setting import computed, none_or, setting
 from narration_cleanup.settings.sources import state_dir
-from narration_cleanup.timestamps import AUTO
 
 AgeFrom = Literal["mtime", "atime"]
 TimeFormat = Literal["auto", "iso", "unix", "unix_ms"]
@@ -33,31 +33,31 @@ _HOURS = _DAYS * 24
 _MB = 1e12
 
 
-def _days_above_0() -> kinds.Kind[float]:
-    return kinds.number("a number of days above 0 (fractions allowed)", above=0, most=_DAYS)
+def _days_above_0() -> parsers.Parser[float]:
+    return parsers.number("a number of days above 0 (fractions allowed)", above=0, most=_DAYS)
 
 
-def _days_or_off() -> kinds.Kind[float]:
-    return kinds.number("a number of days, 0 for off", least=0, most=_DAYS)
+def _days_or_off() -> parsers.Parser[float]:
+    return parsers.number("a number of days, 0 for off", least=0, most=_DAYS)
 
 
-def _time_zone() -> kinds.Kind[str]:
-    return kinds.time_zone(
+def _time_zone() -> parsers.Parser[str]:
+    return parsers.time_zone(
         "auto, local, an offset such as +01:00, or the name of a time zone known on this machine, "
         "such as Europe/Berlin"
     )
 
 
-def _hours_above_0() -> kinds.Kind[float]:
-    return kinds.number("a number of hours above 0 (fractions allowed)", above=0, most=_HOURS)
+def _hours_above_0() -> parsers.Parser[float]:
+    return parsers.number("a number of hours above 0 (fractions allowed)", above=0, most=_HOURS)
 
 
-def _column() -> kinds.Kind[str]:
-    return kinds.text("the name of a column")
+def _column() -> parsers.Parser[str]:
+    return parsers.text("the name of a column")
 
 
-def _statuses() -> kinds.Kind[tuple[str | int, ...]]:
-    return kinds.status_values("a list of status words or whole numbers")
+def _statuses() -> parsers.Parser[tuple[str | int, ...]]:
+    return parsers.status_values("a list of status words or whole numbers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class CacheSettings:
     """The audio cache: where it is, and what may stay in it."""
 
     dir: str | None = none_or(
-        kinds.location("a path or s3://bucket/prefix", "s3"),
+        parsers.location("a path or s3://bucket/prefix", "s3"),
         help="The cache: a directory, or s3://bucket/prefix.",
         flag="--cache-dir",
     )
@@ -73,75 +73,75 @@ class CacheSettings:
         _days_above_0(), 7.0, help="Audio older than this many days is expired.", flag="--ttl-days"
     )
     max_size_mb: float = setting(
-        kinds.number("a number of megabytes above 0", above=0, most=_MB),
+        parsers.number("a number of megabytes above 0", above=0, most=_MB),
         500.0,
         help="The cache's size limit in MB (1 MB = 1048576 bytes); see enforce_max_size.",
     )
     index: str | None = none_or(
-        kinds.plain_name("one file name without a folder"),
+        parsers.plain_name("one file name without a folder"),
         "cache_index.json",
         help='The index file in the cache; "none" for a cache that has no index.',
     )
     dir_in_index: tuple[str, ...] = setting(
-        kinds.names('a list of folders, such as "/app/cache/narration"'),
+        parsers.names('a list of folders, such as "/app/cache/narration"'),
         (),
         help="Other names of the cache directory in the index: a container's or a share's path.",
     )
     age_from: AgeFrom = setting(
-        kinds.choice("mtime", "atime"),
+        parsers.choice("mtime", "atime"),
         "mtime",
         help="Without an index: the file time that counts as its age, mtime or atime.",
     )
     audio_suffixes: tuple[str, ...] = setting(
-        kinds.names('a list of suffixes with their dot, such as ".mp3"', kinds.suffix_of),
+        parsers.names('a list of suffixes with their dot, such as ".mp3"', parsers.suffix_of),
         (".mp3", ".wav", ".ogg", ".opus", ".m4a", ".flac"),
         help="What audio files end in; other files are never removed as audio.",
     )
     remove_empty_dirs: bool = setting(
-        kinds.switch(), False, help="Without an index: remove folders that a run emptied."
+        parsers.switch(), False, help="Without an index: remove folders that a run emptied."
     )
     enforce_max_size: bool = setting(
-        kinds.switch(),
+        parsers.switch(),
         False,
         help="Evict the least recently used audio when the cache is over max_size_mb.",
         flag="--enforce-max-size",
     )
     evict_to_percent: float = setting(
-        kinds.number("a percentage above 0, at most 100", above=0, most=100),
+        parsers.number("a percentage above 0, at most 100", above=0, most=100),
         90.0,
         help="Eviction goes on down to this percentage of max_size_mb.",
     )
     min_free_mb: float = setting(
-        kinds.number("a number of megabytes, 0 for off", least=0, most=_MB),
+        parsers.number("a number of megabytes, 0 for off", least=0, most=_MB),
         0.0,
         help="Evict until this many MB are free on the cache's disk; 0 is off.",
         flag="--min-free-mb",
     )
     remove_orphans: bool = setting(
-        kinds.switch(), True, help="Remove audio without an index entry, once older than the TTL."
+        parsers.switch(), True, help="Remove audio without an index entry, once older than the TTL."
     )
     remove_dangling: bool = setting(
-        kinds.switch(),
+        parsers.switch(),
         False,
         help="Drop index entries whose audio file is missing at once, not only when they expire.",
     )
     partial_hours: float = setting(
-        kinds.number("a number of hours, 0 for off", least=0, most=_HOURS),
+        parsers.number("a number of hours, 0 for off", least=0, most=_HOURS),
         24.0,
         help="With an index: remove half-written files (*.part, *.tmp) older than this; 0 is off.",
     )
     remove_empty_audio: bool = setting(
-        kinds.switch(), True, help="With an index: remove audio of zero bytes, once an hour old."
+        parsers.switch(), True, help="With an index: remove audio of zero bytes, once an hour old."
     )
     ttl_days_by_voice_style: Mapping[str, float] = setting(
-        kinds.numbers_by_name(
+        parsers.numbers_by_name(
             "a table of days above 0 by voice style, such as eerie_narrator = 30", _days_above_0()
         ),
         MappingProxyType({}),
         help="Another TTL for some voices, for example { eerie_narrator = 30 }.",
     )
     keep: tuple[str, ...] = setting(
-        kinds.names('a list of patterns, such as "intro-*"'),
+        parsers.names('a list of patterns, such as "intro-*"'),
         (),
         help="Patterns (* and ?) over key, variant and voice style: what matches is never removed.",
     )
@@ -175,7 +175,7 @@ class StatusSettings:
     completed: tuple[str | int, ...] = setting(_statuses(), ("completed",), help="Done.")
     failed: tuple[str | int, ...] = setting(_statuses(), ("failed",), help="Given up.")
     cancelled: tuple[str | int, ...] = setting(
-        kinds.status_values("a list of at least one status word or whole number", least=1),
+        parsers.status_values("a list of at least one status word or whole number", least=1),
         ("cancelled",),
         help="Cancelled; the first is what is written.",
     )
@@ -186,7 +186,7 @@ class RequestSettings:
     """The request database: where it is, how its table is laid out, what counts as abandoned."""
 
     db: str | None = none_or(
-        kinds.location("a path or postgresql://…", "postgresql", "postgres"),
+        parsers.location("a path or postgresql://…", "postgresql", "postgres"),
         help="The request database: an SQLite file, or postgresql://user@host/name.",
         flag="--requests-db",
     )
@@ -203,14 +203,14 @@ class RequestSettings:
         _hours_above_0(), help="The same for generating requests alone."
     )
     heartbeat_timeout_minutes: float | None = none_or(
-        kinds.number("a number of minutes above 0", above=0, most=_HOURS * 60),
+        parsers.number("a number of minutes above 0", above=0, most=_HOURS * 60),
         help="With a heartbeat column: a generating request silent for this long is abandoned.",
     )
     table: str = setting(
-        kinds.text("the name of a table"), "requests", help="The table of requests."
+        parsers.text("the name of a table"), "requests", help="The table of requests."
     )
     time_format: TimeFormat = setting(
-        kinds.choice("auto", "iso", "unix", "unix_ms"),
+        parsers.choice("auto", "iso", "unix", "unix_ms"),
         "auto",
         help="How times are written: auto, iso, unix (seconds) or unix_ms (milliseconds).",
     )
@@ -218,7 +218,7 @@ class RequestSettings:
         _time_zone(), help="The same as cleanup.timezone for the table, if it has another zone."
     )
     error_text: str | None = none_or(
-        kinds.text("a text"), help="What to write into a cancelled request's error column."
+        parsers.text("a text"), help="What to write into a cancelled request's error column."
     )
     delete_finished_after_days: float = setting(
         _days_or_off(),
@@ -243,17 +243,17 @@ class CleanupSettings:
         "local and UTC.",
     )
     state_dir: Path = computed(
-        kinds.path("a path"),
+        parsers.path("a path"),
         state_dir,
         help='Where the history is kept; "auto" is $STATE_DIRECTORY or the user\'s state folder.',
     )
     user: str | None = none_or(
-        kinds.text("the name or number of a user"),
+        parsers.text("the name or number of a user"),
         help="Started as root, become this user first; also the user of the installed units.",
         flag="--run-as",
     )
     max_delete: DeleteLimit | None = none_or(
-        kinds.delete_limit('a whole number, 0 or more, or a percentage such as "10%"'),
+        parsers.delete_limit('a whole number, 0 or more, or a percentage such as "10%"'),
         help='Refuse a run that would remove more than this: a number, or a share like "10%".',
         flag="--max-delete",
     )
@@ -265,7 +265,7 @@ class HistorySettings:
 
     keep_days: float = setting(_days_above_0(), 365.0, help="Forget runs older than this.")
     keep_runs: int = setting(
-        kinds.whole("a whole number, 1 or more", least=1, most=10**9),
+        parsers.whole("a whole number, 1 or more", least=1, most=10**9),
         10_000,
         help="Keep at most this many runs.",
     )
@@ -276,7 +276,7 @@ class MetricsSettings:
     """Metrics for Prometheus."""
 
     textfile: Path | None = none_or(
-        kinds.path("a path"), help="A file for node_exporter's textfile collector (*.prom)."
+        parsers.path("a path"), help="A file for node_exporter's textfile collector (*.prom)."
     )
 
 
@@ -285,18 +285,18 @@ class AlertsSettings:
     """Who hears about a run."""
 
     on: AlertsOn = setting(
-        kinds.choice("failure", "partial", "always"),
+        parsers.choice("failure", "partial", "always"),
         "failure",
         help="When to send: failure, partial (a failure or a partial run) or always.",
     )
     urls: tuple[str, ...] = setting(
-        kinds.names("a list of Apprise URLs", split=str.split),
+        parsers.names("a list of Apprise URLs", split=str.split),
         (),
         help="Apprise URLs to notify. Secret: better kept in a credential than in this file.",
         secret=True,
     )
     ping_url: str | None = none_or(
-        kinds.url("an http or https URL"),
+        parsers.url("an http or https URL"),
         help="A dead man's switch that is pinged at start and end. Secret, as above.",
         secret=True,
     )

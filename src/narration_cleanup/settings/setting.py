@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
-from narration_cleanup.settings.kinds import Kind
+from narration_cleanup.settings.parsers import Parser
 
 T = TypeVar("T")
 
@@ -15,7 +15,7 @@ PREFIX = "NARRATION_"
 METADATA = "setting"
 
 
-class Undetermined(Exception):
+class NoDefault(Exception):
     """A computed default has nothing to be computed from; the text says what to set."""
 
 
@@ -31,7 +31,7 @@ class Setting:
     """
 
     name: str
-    kind: Kind[object]
+    kind: Parser[object]
     default: object
     help: str
     flag: str | None = None
@@ -56,14 +56,14 @@ class Setting:
 
 
 def setting(
-    kind: Kind[T], default: T, *, help: str, flag: str | None = None, secret: bool = False
+    kind: Parser[T], default: T, *, help: str, flag: str | None = None, secret: bool = False
 ) -> T:
     """Declare a setting that always has a value of its kind."""
     return _declare(Setting("", kind, default, help, flag, secret), default)
 
 
 def none_or(
-    kind: Kind[T],
+    kind: Parser[T],
     default: T | None = None,
     *,
     help: str,
@@ -74,7 +74,7 @@ def none_or(
     return _declare(Setting("", kind, default, help, flag, secret, optional=True), default)
 
 
-def computed(kind: Kind[T], compute: Compute[T], *, help: str) -> T:
+def computed(kind: Parser[T], compute: Compute[T], *, help: str) -> T:
     """Declare a setting whose default depends on the environment: `"auto"` asks for it."""
     entry = Setting("", kind, "auto", help, compute=compute)
     return field(default_factory=lambda: compute(os.environ)[0], metadata={METADATA: entry})

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
-from narration_cleanup.escape import shown
-from narration_cleanup.settings.kinds import DeleteLimit
+from narration_cleanup.core.text import printable
 from narration_cleanup.settings.mask import safe
+from narration_cleanup.settings.parsers import DeleteLimit
 from narration_cleanup.settings.schema import BY_NAME, SECTION_HELP, SETTINGS, Settings
 from narration_cleanup.settings.setting import Setting
 
@@ -78,14 +78,14 @@ def _by_section() -> Iterator[tuple[str, Iterator[Setting]]]:
 def show_lines(settings: Settings) -> Iterator[str]:
     """Every value with its origin, as TOML with comments; what is secret is hidden."""
     file = settings.config_file
-    yield f"# Configuration file: {'none' if file is None else shown(file)}"
+    yield f"# Configuration file: {'none' if file is None else printable(file)}"
     for section, members in _by_section():
         yield ""
         yield f"[{section}]"
         for setting in members:
             value = safe(setting, settings.value(setting.name))
             line = f"{setting.key} = {toml(value)}"
-            yield f"{line:<{_ORIGIN_COLUMN}} # {shown(settings.origin(setting.name))}"
+            yield f"{line:<{_ORIGIN_COLUMN}} # {printable(settings.origin(setting.name))}"
 
 
 def show_document(settings: Settings | None, problems: Sequence[object] = ()) -> dict[str, object]:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from narration_cleanup.settings.setting import Undetermined
+from narration_cleanup.settings.setting import NoDefault
 
 APP = "narration-cleanup"
 FILE_VARIABLE = "NARRATION_CLEANUP_CONFIG"
@@ -34,14 +34,14 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
 def state_dir(environ: Mapping[str, str]) -> tuple[Path, str]:
     """The default state folder, and where that was found.
 
-    Raises `Undetermined` where neither systemd nor a home directory gives one.
+    Raises `NoDefault` where neither systemd nor a home directory gives one.
     """
     given = environ.get("STATE_DIRECTORY", "").split(":")[0]  # systemd gives several so
     if given:
         return Path(given).absolute(), "variable STATE_DIRECTORY"
     folder = _user_dir(environ, "XDG_STATE_HOME", ".local/state")
     if folder is None:
-        raise Undetermined("there is neither $STATE_DIRECTORY nor a home directory: set it")
+        raise NoDefault("there is neither $STATE_DIRECTORY nor a home directory: set it")
     return folder, "default"
 
 

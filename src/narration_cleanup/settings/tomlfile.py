@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from narration_cleanup.errors import ConfigError
-from narration_cleanup.escape import shown
+from narration_cleanup.core.errors import ConfigError
+from narration_cleanup.core.text import printable
 from narration_cleanup.settings.sources import FILE_VARIABLE, default_files, expand
 
 
@@ -22,7 +22,7 @@ def find_file(named: Path | None, environ: Mapping[str, str]) -> Path | None:
         if given:
             file = Path(expand(given, environ)).absolute()
             if not _is_there(file):
-                raise ConfigError(f"{source}: there is no file {shown(file)}")
+                raise ConfigError(f"{source}: there is no file {printable(file)}")
             return file
     return next((file for file in default_files(environ) if _is_there(file)), None)
 
@@ -43,10 +43,10 @@ def read_toml(file: Path) -> dict[str, object]:
         # With a last line end, so that a fault in the last line is told by its number.
         return tomllib.loads(file.read_bytes().decode("utf-8-sig") + "\n")
     except OSError as error:
-        raise ConfigError(f"file {shown(file)}: {error.strerror}") from error
+        raise ConfigError(f"file {printable(file)}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"file {shown(file)}: not UTF-8 text (byte {error.start})") from error
+        raise ConfigError(f"file {printable(file)}: not UTF-8 text (byte {error.start})") from error
     except ValueError as error:
-        raise ConfigError(f"file {shown(file)}: not TOML: {shown(error)}") from error
+        raise ConfigError(f"file {printable(file)}: not TOML: {printable(error)}") from error
     except RecursionError as error:
-        raise ConfigError(f"file {shown(file)}: nested too deep") from error
+        raise ConfigError(f"file {printable(file)}: nested too deep") from error

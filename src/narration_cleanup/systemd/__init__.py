@@ -1,6 +1,6 @@
-"""The schedule: systemd units made from the settings, their installation, and what systemd says.
+"""The schedule: systemd units made from the settings, their installation, and their state.
 
-`facts` finds the facts about this `installation`; from them `units` (with `places`, `hardening`,
-`interval` and `quote`) and `cron` make text; `install` writes and enables; `status` reads and
-`show` tells. Nothing here runs a clean-up.
+`discover` finds the facts of an installation; `units` and `cron` make text of them (with
+`sandbox_mounts`, `hardening`, `interval` and `quote`); `install` writes and enables; `status` reads,
+`show` formats. Nothing here runs a clean-up.
 """

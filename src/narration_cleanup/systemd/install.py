@@ -6,29 +6,36 @@ import pwd
 from collections.abc import Mapping
 from pathlib import Path
 
-from narration_cleanup.errors import CleanupError, ConfigError
-from narration_cleanup.escape import shown
-from narration_cleanup.own_files import make_folder
-from narration_cleanup.systemd.facts import HEADER
-from narration_cleanup.systemd.installation import Facts, notify_names, service_name, timer_name
+from narration_cleanup.core.errors import CleanupError, ConfigError
+from narration_cleanup.core.files import replace_file
+from narration_cleanup.core.own_files import make_folder
+from narration_cleanup.core.text import printable
+from narration_cleanup.core.users import account_of
+from narration_cleanup.systemd.discover import HEADER
+from narration_cleanup.systemd.installation import (
+    Installation,
+    notify_names,
+    service_name,
+    timer_name,
+)
 from narration_cleanup.systemd.manager import systemctl
-from narration_cleanup.users import account_of
-from narration_cleanup.whole_file import replace_file
 
 _MARK = "# " + HEADER.splitlines()[0]
 
 
-def check_user(facts: Facts) -> None:
+def check_user(installation: Installation) -> None:
     """Raise `ConfigError` where the unit's user does not exist on this machine."""
-    if facts.user is None or facts.user.isdecimal():
+    if installation.user is None or installation.user.isdecimal():
         return
     try:
-        pwd.getpwnam(facts.user)
+        pwd.getpwnam(installation.user)
     except KeyError:
-        raise ConfigError(f"--run-as {shown(facts.user)}: there is no such user here") from None
+        raise ConfigError(
+            f"--run-as {printable(installation.user)}: there is no such user here"
+        ) from None
 
 
-def make_folders(facts: Facts) -> list[Path]:
+def make_folders(installation: Installation) -> list[Path]:
     """Make those of the writable folders that are missing, for the unit's user; return them.
 
     Cache and database are looked at before: what is made here are the folders of the history and
@@ -36,13 +43,13 @@ def make_folders(facts: Facts) -> list[Path]:
     put a link in the way of a path, and would get the folder that it leads to.
     """
     made = []
-    for folder in facts.data:
+    for folder in installation.data:
         if folder.exists():
             continue
         try:
-            make_folder(folder, None if facts.user is None else _account(facts.user))
+            make_folder(folder, None if installation.user is None else _account(installation.user))
         except OSError as error:
-            raise CleanupError(f"cannot make {shown(folder)}: {error.strerror}") from error
+            raise CleanupError(f"cannot make {printable(folder)}: {error.strerror}") from error
         made.append(folder)
     return made
 
@@ -52,53 +59,57 @@ def _account(user: str) -> tuple[int, int]:
     return account.uid, account.gid
 
 
-def write_units(facts: Facts, units: Mapping[str, str], folder: Path) -> None:
+def write_units(installation: Installation, units: Mapping[str, str], folder: Path) -> None:
     """Write the unit files, each whole or not at all; an earlier one that is not among them, since
     nobody waits for its message any more, goes."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in units.items():
             replace_file(folder / name, text, 0o644)
-        for name in notify_names(facts).values():
+        for name in notify_names(installation).values():
             if name not in units and _is_ours(folder / name):
                 (folder / name).unlink()
     except OSError as error:
         hint = " (system units need root; --user needs none)"
         raise CleanupError(
-            f"cannot write units into {shown(folder)}: {error.strerror}"
+            f"cannot write units into {printable(folder)}: {error.strerror}"
             + (hint if isinstance(error, PermissionError) else "")
         ) from error
 
 
-def enable(facts: Facts) -> None:
+def enable(installation: Installation) -> None:
     """Have systemd read the units and start the timer, now and at every boot."""
-    for_user = facts.user is None
+    for_user = installation.user is None
     systemctl("daemon-reload", for_user=for_user)
-    systemctl("enable", "--quiet", timer_name(facts), for_user=for_user)
+    systemctl("enable", "--quiet", timer_name(installation), for_user=for_user)
     # Not `enable --now`, which leaves a running timer at its old interval.
-    systemctl("restart", timer_name(facts), for_user=for_user)
+    systemctl("restart", timer_name(installation), for_user=for_user)
 
 
-def remove(facts: Facts, folder: Path) -> list[Path]:
+def remove(installation: Installation, folder: Path) -> list[Path]:
     """Disable the timer and remove the units that `install` wrote; the files removed.
 
     A unit of the same name that somebody else wrote stays. So do history and configuration.
     """
-    for_user = facts.user is None
+    for_user = installation.user is None
     ours = [
         folder / name
-        for name in (timer_name(facts), service_name(facts), *notify_names(facts).values())
+        for name in (
+            timer_name(installation),
+            service_name(installation),
+            *notify_names(installation).values(),
+        )
         if _is_ours(folder / name)
     ]
     if not ours:
         return []
-    if folder / timer_name(facts) in ours:
-        systemctl("disable", "--quiet", "--now", timer_name(facts), for_user=for_user)
+    if folder / timer_name(installation) in ours:
+        systemctl("disable", "--quiet", "--now", timer_name(installation), for_user=for_user)
     for path in ours:
         try:
             path.unlink()
         except OSError as error:
-            raise CleanupError(f"cannot remove {shown(path)}: {error.strerror}") from error
+            raise CleanupError(f"cannot remove {printable(path)}: {error.strerror}") from error
     systemctl("daemon-reload", for_user=for_user)
     return ours
 

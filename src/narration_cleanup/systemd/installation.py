@@ -12,7 +12,7 @@ CONFIG_DIR = Path("/etc/narration-cleanup")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Installation:
     """What the units of one installation are made from. All paths are absolute.
 
     `program` is the words of a command line, up to the sub-command. `data` is what a run may
@@ -51,24 +51,24 @@ class Facts:
         return NAME if self.instance is None else f"{NAME}@{self.instance}"
 
 
-def service_name(facts: Facts) -> str:
+def service_name(installation: Installation) -> str:
     """The unit that runs the clean-up."""
-    return f"{facts.stem}.service"
+    return f"{installation.stem}.service"
 
 
-def timer_name(facts: Facts) -> str:
+def timer_name(installation: Installation) -> str:
     """The unit that starts it."""
-    return f"{facts.stem}.timer"
+    return f"{installation.stem}.timer"
 
 
-def notify_names(facts: Facts) -> dict[str, str]:
+def notify_names(installation: Installation) -> dict[str, str]:
     """The units that tell of a failure, a success and a start.
 
     Failure and success have one each: systemd passes on how a run ended (`MONITOR_*`) only where
     a single dependency has started the unit.
     """
     return {
-        "failure": f"{NAME}-notify@{facts.stem}.service",
-        "success": f"{NAME}-notify-success@{facts.stem}.service",
-        "start": f"{NAME}-notify-start@{facts.stem}.service",
+        "failure": f"{NAME}-notify@{installation.stem}.service",
+        "success": f"{NAME}-notify-success@{installation.stem}.service",
+        "start": f"{NAME}-notify-start@{installation.stem}.service",
     }

@@ -7,8 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from narration_cleanup.errors import CleanupError
-from narration_cleanup.escape import shown
+from narration_cleanup.core.errors import CleanupError
+from narration_cleanup.core.text import printable
 
 SYSTEM_UNITS = Path("/etc/systemd/system")
 _RUNNING = Path("/run/systemd/system")  # what sd_booted(3) looks at
@@ -39,5 +39,5 @@ def systemctl(*arguments: str, for_user: bool = False) -> str:
         raise CleanupError(f"cannot run systemctl: {error.strerror}") from error
     if done.returncode != 0:
         said = " ".join(done.stderr.split()) or f"exit {done.returncode}"
-        raise CleanupError(f"{' '.join(command[:3])}: {shown(said)}")
+        raise CleanupError(f"{' '.join(command[:3])}: {printable(said)}")
     return done.stdout

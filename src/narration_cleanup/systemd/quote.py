@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from narration_cleanup.escape import shown
+from narration_cleanup.core.text import printable
 
 
 def word(given: str | Path, *, command: bool = False) -> str:
@@ -15,7 +15,7 @@ def word(given: str | Path, *, command: bool = False) -> str:
     text = str(given)
     if any(ord(char) < 32 or ord(char) == 127 or 0xD800 <= ord(char) < 0xE000 for char in text):
         raise ValueError(
-            f"a unit file cannot hold {shown(text)}: it has control characters, or is not UTF-8"
+            f"a unit file cannot hold {printable(text)}: it has control characters, or is not UTF-8"
         )
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     if command:

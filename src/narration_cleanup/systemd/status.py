@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from narration_cleanup.errors import CleanupError
+from narration_cleanup.core.errors import CleanupError
 from narration_cleanup.systemd.installation import CONFIG_DIR, NAME
 from narration_cleanup.systemd.manager import is_running, systemctl
 

@@ -14,33 +14,36 @@ from narration_cleanup.systemd.installation import (
     CONFIG_VARIABLE,
     NAME,
     STATE_ROOT,
-    Facts,
+    Installation,
     notify_names,
     service_name,
     timer_name,
 )
 from narration_cleanup.systemd.interval import delay_of, timing_of
-from narration_cleanup.systemd.places import (
+from narration_cleanup.systemd.quote import assignment, bound, word
+from narration_cleanup.systemd.sandbox_mounts import (
     bound_back,
     hidden_homes,
-    outermost,
+    hidden_paths,
     places,
-    unseen,
+    top_level,
     written,
 )
-from narration_cleanup.systemd.quote import assignment, bound, word
 
 
-def render(facts: Facts) -> dict[str, str]:
+def render(installation: Installation) -> dict[str, str]:
     """All units of an installation, by file name, in the order they are best read in."""
-    units = {service_name(facts): service(facts), timer_name(facts): timer(facts)}
-    if facts.user is not None:
-        names = notify_names(facts)
-        units[names["failure"]] = notify(facts)
-        if facts.tell_success:
-            units[names["success"]] = notify(facts)
-        if facts.tell_start:
-            units[names["start"]] = notify(facts, start=True)
+    units = {
+        service_name(installation): service(installation),
+        timer_name(installation): timer(installation),
+    }
+    if installation.user is not None:
+        names = notify_names(installation)
+        units[names["failure"]] = notify(installation)
+        if installation.tell_success:
+            units[names["success"]] = notify(installation)
+        if installation.tell_start:
+            units[names["start"]] = notify(installation, start=True)
     return units
 
 
@@ -50,7 +53,7 @@ def packaged() -> dict[str, str]:
     The program is looked for where systemd looks for programs, by `env`. The data of the service
     are in /var/lib/narration, or in /var/lib/narration/NAME for the instance NAME.
     """
-    one = Facts(
+    one = Installation(
         program=("/usr/bin/env", NAME),
         user="narration",
         data=(STATE_ROOT / "narration",),
@@ -63,35 +66,36 @@ def packaged() -> dict[str, str]:
         config=CONFIG_DIR / "%i.toml",
         state=f"{NAME}/%i",
     )
-    units = {name: text for facts in (one, each) for name, text in render(facts).items()}
+    units = {
+        name: text for installation in (one, each) for name, text in render(installation).items()
+    }
     del units[notify_names(one)["failure"]], units[notify_names(each)["failure"]]
     # Which file an instance is configured by, the command itself knows from the unit's name.
     return {**units, f"{NAME}-notify@.service": notify(replace(one, config=None))}
 
 
-def service(facts: Facts) -> str:
+def service(installation: Installation) -> str:
     """The unit that runs the clean-up, in a sandbox that leaves it its job and nothing else."""
-    of = " (%i)" if facts.instance is not None else ""
+    of = " (%i)" if installation.instance is not None else ""
     unit = [f"Description=Clean the narration cache and cancel abandoned requests{of}"]
-    if facts.data:
-        unit.append(
-            f"RequiresMountsFor={' '.join(written(facts, path) for path in outermost(facts.data))}"
-        )
-    if facts.network:
+    if installation.data:
+        folders = (written(installation, path) for path in top_level(installation.data))
+        unit.append(f"RequiresMountsFor={' '.join(folders)}")
+    if installation.network:
         unit += ["Wants=network-online.target", "After=network-online.target"]
-    if facts.user is not None:
+    if installation.user is not None:
         unit += [
             "# What the sandbox may not do itself, since it has no network: tell somebody.",
             f"OnFailure={NAME}-notify@%N.service",
         ]
-        if facts.tell_success:
+        if installation.tell_success:
             unit.append(f"OnSuccess={NAME}-notify-success@%N.service")
-        if facts.tell_start:
+        if installation.tell_start:
             unit.append(f"Wants={NAME}-notify-start@%N.service")
     run = [
         "Type=oneshot",
-        f"ExecStart={_command(facts, 'run')}",
-        *_identity(facts),
+        f"ExecStart={_command(installation, 'run')}",
+        *_identity(installation),
         "# 75: another run holds the lock. 143: stopped in good order, by SIGTERM.",
         "SuccessExitStatus=75 143",
         "# A stop finishes the item in hand and commits the index, which takes 10 s at most.",
@@ -103,9 +107,9 @@ def service(facts: Facts) -> str:
         "# The guard against a clock that jumped must know this boot from others; the kernel's own",
         "# file for that is out of sight (ProcSubset=pid).",
         "Environment=NARRATION_BOOT_ID=%b",
-        *_told_by_unit(facts),
-        *_environment(facts),
-        *(f"LoadCredential={name}:{word(file)}" for name, file in facts.credentials),
+        *_told_by_unit(installation),
+        *_environment(installation),
+        *(f"LoadCredential={name}:{word(file)}" for name, file in installation.credentials),
         "",
         "# The narration service comes first.",
         "Nice=10",
@@ -113,76 +117,79 @@ def service(facts: Facts) -> str:
         "IOSchedulingPriority=7",
         "OOMScoreAdjust=500",
         "",
-        *places(facts),
+        *places(installation),
         "",
     ]
-    hardening = USER_MANAGER if facts.user is None else RUN_NETWORK if facts.network else RUN
-    return _file(facts, ("Unit", unit), ("Service", [*run, *hardening]))
+    hardening = (
+        USER_MANAGER if installation.user is None else RUN_NETWORK if installation.network else RUN
+    )
+    return _file(installation, ("Unit", unit), ("Service", [*run, *hardening]))
 
 
-def _told_by_unit(facts: Facts) -> list[str]:
+def _told_by_unit(installation: Installation) -> list[str]:
     # In the user's own manager there is no notify unit, and a network: the run tells by itself.
-    return [] if facts.user is None else ["Environment=NARRATION_NOTIFIED_BY=unit"]
+    return [] if installation.user is None else ["Environment=NARRATION_NOTIFIED_BY=unit"]
 
 
-def _identity(facts: Facts) -> list[str]:
+def _identity(installation: Installation) -> list[str]:
     lines = []
-    if facts.user is not None:
+    if installation.user is not None:
         lines = [
             "# The owner of the database: of any other user, SQLite would leave files behind that",
             "# the service cannot write.",
-            f"User={word(facts.user)}",
+            f"User={word(installation.user)}",
         ]
-        if facts.group is not None:
+        if installation.group is not None:
             lines += [
                 "# The index's: it is replaced by a file of the same group.",
-                f"Group={word(facts.group)}",
+                f"Group={word(installation.group)}",
             ]
-    if facts.state is not None:
+    if installation.state is not None:
+        state = installation.state
         lines += [
-            f"StateDirectory={facts.state if facts.is_template else word(facts.state)}",
+            f"StateDirectory={state if installation.is_template else word(state)}",
             "StateDirectoryMode=0750",
         ]
     return lines
 
 
-def _command(facts: Facts, *arguments: str) -> str:
-    return " ".join(word(each, command=True) for each in (*facts.program, *arguments))
+def _command(installation: Installation, *arguments: str) -> str:
+    return " ".join(word(each, command=True) for each in (*installation.program, *arguments))
 
 
-def _environment(facts: Facts) -> list[str]:
-    lines = [f"Environment={assignment(name, value)}" for name, value in facts.environment]
-    if facts.config is not None:
-        given = f"{CONFIG_VARIABLE}={facts.config}"
-        lines.append(f"Environment={given if facts.is_template else word(given)}")
+def _environment(installation: Installation) -> list[str]:
+    lines = [f"Environment={assignment(name, value)}" for name, value in installation.environment]
+    if installation.config is not None:
+        given = f"{CONFIG_VARIABLE}={installation.config}"
+        lines.append(f"Environment={given if installation.is_template else word(given)}")
     return lines
 
 
-def timer(facts: Facts) -> str:
+def timer(installation: Installation) -> str:
     """The unit that starts the clean-up, from the interval."""
-    of = " (%i)" if facts.instance is not None else ""
-    timing = timing_of(facts.interval_hours)
+    of = " (%i)" if installation.instance is not None else ""
+    timing = timing_of(installation.interval_hours)
     lines = [f"# {timing.words[0].upper()}{timing.words[1:]}.", *timing.lines]
     if timing.on_calendar:
         lines.insert(1, "# A run that was missed while the machine was off is made up for at boot.")
-    delay = delay_of(facts.interval_hours)
+    delay = delay_of(installation.interval_hours)
     lines += [
         "# Hosts that share a storage do not start together, and each keeps its own time.",
         f"RandomizedDelaySec={delay}s" if delay % 60 else f"RandomizedDelaySec={delay // 60}min",
         "FixedRandomDelay=true",
-        f"AccuracySec={'1min' if facts.interval_hours >= 1 else '1s'}",
+        f"AccuracySec={'1min' if installation.interval_hours >= 1 else '1s'}",
     ]
     return _file(
-        facts,
+        installation,
         ("Unit", [f"Description=Clean the narration cache {timing.words.split(',')[0]}{of}"]),
         ("Timer", lines),
         ("Install", ["WantedBy=timers.target"]),
     )
 
 
-def notify(facts: Facts, *, start: bool = False) -> str:
+def notify(installation: Installation, *, start: bool = False) -> str:
     """The unit that tells of a run's end, or start: it has a network, and no sight of the data."""
-    command = _command(facts, "notify", *(["--start"] if start else []), "--unit")
+    command = _command(installation, "notify", *(["--start"] if start else []), "--unit")
     lines = [
         "Type=oneshot",
         f"ExecStart={command} %i.service",
@@ -191,23 +198,23 @@ def notify(facts: Facts, *, start: bool = False) -> str:
         "SupplementaryGroups=systemd-journal",
         "TimeoutStartSec=5min",
         "Environment=TYPER_USE_RICH=0",
-        *_environment(facts),
-        *(f"LoadCredential={name}:{word(file)}" for name, file in facts.notify_credentials),
+        *_environment(installation),
+        *(f"LoadCredential={name}:{word(file)}" for name, file in installation.notify_credentials),
         "",
         "# Of /var, only the journal.",
         "TemporaryFileSystem=/var:ro",
         "BindReadOnlyPaths=-/var/log/journal",
-        *(f"InaccessiblePaths={word(f'-{path}')}" for path in unseen(facts)),
-        *(f"BindReadOnlyPaths={bound(path)}" for path in bound_back(facts)),
-        *hidden_homes(bound_back(facts)),
+        *(f"InaccessiblePaths={word(f'-{path}')}" for path in hidden_paths(installation)),
+        *(f"BindReadOnlyPaths={bound(path)}" for path in bound_back(installation)),
+        *hidden_homes(bound_back(installation)),
         "",
         *NOTIFY,
     ]
     what = "Tell that %i.service begins" if start else "Tell how %i.service ended"
-    return _file(facts, ("Unit", [f"Description={what}"]), ("Service", lines))
+    return _file(installation, ("Unit", [f"Description={what}"]), ("Service", lines))
 
 
-def _file(facts: Facts, *sections: tuple[str, list[str]]) -> str:
+def _file(installation: Installation, *sections: tuple[str, list[str]]) -> str:
     parts = [f"[{name}]\n" + "\n".join(lines).strip("\n") + "\n" for name, lines in sections]
-    header = "".join(f"# {line}\n" for line in facts.header.splitlines())
+    header = "".join(f"# {line}\n" for line in installation.header.splitlines())
     return f"{header}\n" * bool(header) + "\n".join(parts)

@@ -1,0 +1,229 @@
+"""What happened: an outcome for every planned action, and the story told from it everywhere."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Generic
+
+from narration_cleanup.core.errors import ExitCode
+from narration_cleanup.core.model import Problem, Severity
+from narration_cleanup.core.problems import Problems
+from narration_cleanup.plan import CachePlan, RequestPlan
+from narration_cleanup.plan.actions import (
+    Actions,
+    ActionT,
+    CacheAction,
+    Outcome,
+    Reason,
+    RequestAction,
+)
+
+_OUTCOMES = tuple(Outcome)
+
+
+class RunOutcome(StrEnum):
+    """What became of the whole."""
+
+    SUCCESS = "success"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    REFUSED = "refused"
+    INTERRUPTED = "interrupted"
+    BUSY = "busy"
+
+
+class Outcomes(Generic[ActionT]):
+    """One outcome for each action of a plan: one byte each, and a note only where there is one."""
+
+    def __init__(self, actions: Actions[ActionT]) -> None:
+        self.actions: Actions[ActionT] = actions
+        self._codes = array("B", bytes(len(actions)))
+        self._notes: dict[int, str] = {}
+
+    def set(self, position: int, outcome: Outcome, note: str | None = None) -> None:
+        """Record what became of the action at ``position``."""
+        self._codes[position] = _OUTCOMES.index(outcome)
+        if note is None:
+            self._notes.pop(position, None)
+        else:
+            self._notes[position] = note
+
+    def get(self, position: int) -> Outcome:
+        """What became of the action at ``position`` so far."""
+        return _OUTCOMES[self._codes[position]]
+
+    def count(self, outcome: Outcome) -> int:
+        """How many actions ended so."""
+        return self._codes.count(_OUTCOMES.index(outcome))
+
+    def notes(self, outcome: Outcome) -> frozenset[str]:
+        """The different notes of the actions that ended so."""
+        code = _OUTCOMES.index(outcome)
+        ended = (note for position, note in self._notes.items() if self._codes[position] == code)
+        return frozenset(ended)
+
+    def __iter__(self) -> Iterator[tuple[ActionT, Outcome, str | None]]:
+        for position, action in enumerate(self.actions):
+            yield action, _OUTCOMES[self._codes[position]], self._notes.get(position)
+
+
+@dataclass(slots=True)
+class CacheResult:
+    """The cache half: the plan, what became of each action, and what was really freed.
+
+    ``freed_bytes`` counts the bytes that the disk got back (0 for a file with other hard links);
+    ``removed_by_reason`` and ``freed_by_reason`` count actions that are done.
+    ``after`` is the plan made of a second look: what should have gone and is still there.
+    """
+
+    plan: CachePlan
+    outcomes: Outcomes[CacheAction]
+    freed_bytes: int = 0
+    problems: Problems = field(default_factory=Problems)
+    removed_by_reason: dict[Reason, int] = field(default_factory=dict)
+    freed_by_reason: dict[Reason, int] = field(default_factory=dict)
+    after: CachePlan | None = None
+
+    @property
+    def removed_count(self) -> int:
+        """Actions that are done."""
+        return sum(self.removed_by_reason.values())
+
+    @property
+    def nothing_done(self) -> bool:
+        """There was work, and all of it failed. (Of an entry that is still in the index, the file
+        may be gone: that is something.)"""
+        return _all_failed(self.outcomes) and not self.freed_bytes
+
+
+@dataclass(slots=True)
+class RequestResult:
+    """The request half. ``overwritten``: completed by the service after we had cancelled them."""
+
+    plan: RequestPlan
+    outcomes: Outcomes[RequestAction]
+    problems: Problems = field(default_factory=Problems)
+    cancelled_by_status: dict[str, int] = field(default_factory=dict)
+    deleted_by_status: dict[str, int] = field(default_factory=dict)
+    overwritten: int = 0
+    freed_pages: int = 0
+    after: RequestPlan | None = None
+
+    @property
+    def cancelled_count(self) -> int:
+        """Requests that are cancelled."""
+        return sum(self.cancelled_by_status.values())
+
+    @property
+    def deleted_count(self) -> int:
+        """Finished rows that are deleted."""
+        return sum(self.deleted_by_status.values())
+
+    @property
+    def nothing_done(self) -> bool:
+        """There was work, and all of it failed."""
+        return _all_failed(self.outcomes)
+
+
+@dataclass(slots=True)
+class Result:
+    """One run or dry run, from which terminal, log, JSON, metrics, history and alerts are told.
+
+    A half that is not configured is ``None``, and so is one that could not be surveyed: then a
+    problem says why. Instants in Unix seconds.
+    """
+
+    started_at: float
+    dry_run: bool
+    cache_configured: bool = False
+    requests_configured: bool = False
+    finished_at: float | None = None
+    cache: CacheResult | None = None
+    requests: RequestResult | None = None
+    problems: Problems = field(default_factory=Problems)
+    stopped: ExitCode | None = None
+    stop_message: str | None = None
+
+    def stop(self, exit_code: ExitCode, message: str) -> None:
+        """The run ends here, for this reason."""
+        self.stopped = exit_code
+        self.stop_message = message
+
+    def all_problems(self) -> list[Problem]:
+        """Everything that was in the way, in the order of the work."""
+        found = list(self.problems)
+        for target in (self.cache, self.requests):
+            if target is not None:
+                found.extend(target.plan.problems)
+                found.extend(target.problems)
+        return found
+
+    @property
+    def outcome(self) -> RunOutcome:
+        """What became of the whole, derived from what happened."""
+        if self.stopped is not None:
+            return _STOPPED.get(self.stopped, RunOutcome.FAILED)
+        problems = [p for p in self.all_problems() if p.severity is Severity.PROBLEM]
+        failed = sum(
+            target.outcomes.count(Outcome.FAILED)
+            for target in (self.cache, self.requests)
+            if target is not None
+        )
+        if not problems and not failed:
+            return RunOutcome.SUCCESS
+        if all(target is None or target.nothing_done for target in (self.cache, self.requests)):
+            return RunOutcome.FAILED
+        return RunOutcome.PARTIAL
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the process tells its caller."""
+        return self.stopped if self.stopped is not None else _EXIT_CODES[self.outcome]
+
+    @property
+    def message(self) -> str:
+        """One line for a reader."""
+        if self.stop_message is not None:
+            return self.stop_message
+        if self.dry_run and self.outcome is RunOutcome.SUCCESS:
+            codes = {problem.code for problem in self.problems}
+            if codes & _REFUSED_FOR:
+                return "Nothing was changed: a run would refuse this, see the warnings"
+            if "not_writable" in codes:
+                return "Nothing was changed: a run could not do all of this, see the warnings"
+        return _MESSAGES[self.dry_run][self.outcome]
+
+
+def _all_failed(outcomes: Outcomes[ActionT]) -> bool:
+    return 0 < len(outcomes.actions) == outcomes.count(Outcome.FAILED)
+
+
+_STOPPED = {
+    ExitCode.REFUSED: RunOutcome.REFUSED,
+    ExitCode.BAD_CONFIGURATION: RunOutcome.REFUSED,
+    ExitCode.BUSY: RunOutcome.BUSY,
+    ExitCode.INTERRUPTED: RunOutcome.INTERRUPTED,
+    ExitCode.TERMINATED: RunOutcome.INTERRUPTED,
+}
+_EXIT_CODES = {
+    RunOutcome.SUCCESS: ExitCode.DONE,
+    RunOutcome.PARTIAL: ExitCode.PARTLY_DONE,
+    RunOutcome.FAILED: ExitCode.FAILED,
+}
+_REFUSED_FOR = {"max_delete", "clock_jumped"}
+"""Warnings of a dry run that a run would refuse."""
+_MESSAGES = {
+    False: {
+        RunOutcome.SUCCESS: "Cleanup tasks completed successfully",
+        RunOutcome.PARTIAL: "Cleanup tasks completed in part: see the problems",
+        RunOutcome.FAILED: "Cleanup tasks failed: see the problems",
+    },
+    True: {
+        RunOutcome.SUCCESS: "Nothing was changed: this is what a run would do",
+        RunOutcome.PARTIAL: "Nothing was changed: a run would do this in part, see the problems",
+        RunOutcome.FAILED: "Nothing was changed: a run would fail, see the problems",
+    },
+}

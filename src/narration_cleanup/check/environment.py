@@ -1,0 +1,157 @@
+"""What a run needs beside cache and requests: settings, state folder, metrics file, alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from narration_cleanup.check.finding import Finding, failed, passed, warning
+from narration_cleanup.core.own_files import check_own_file
+from narration_cleanup.core.users import current_user
+from narration_cleanup.report.history.database import ENDINGS, FILE_NAME
+from narration_cleanup.report.metrics import is_page
+from narration_cleanup.run.access import (
+    can_read_in,
+    can_write_in,
+    described,
+    free_bytes,
+    nearest_folder,
+)
+from narration_cleanup.settings import SETTINGS, Settings
+from narration_cleanup.settings.mask import safe
+from narration_cleanup.settings.show import toml
+
+LITTLE = 1_000_000
+"""Bytes free on a disk below which a history cannot be relied on."""
+
+
+def check_settings(settings: Settings, *, valid: bool) -> Iterator[Finding]:
+    """The warnings of the settings, and, where they are ``valid``, where each value came from."""
+    for text in settings.warnings:
+        yield warning("settings", text, "correct the name, or remove it")
+    details = [
+        f"{entry.name} = {toml(safe(entry, settings.value(entry.name)))}"
+        f"  ({settings.origin(entry.name)})"
+        for entry in SETTINGS
+        if settings.origin(entry.name).source != "default"
+    ]
+    if settings.cache.dir is None and settings.requests.db is None:
+        yield failed(
+            "settings",
+            "nothing to look after: neither cache.dir nor requests.db is set",
+            "set cache.dir (NARRATION_CACHE_DIR) or requests.db (NARRATION_REQUESTS_DB), or both",
+        )
+    elif valid:
+        file = settings.config_file
+        source = "no configuration file" if file is None else f"file {file}"
+        yield passed("settings", f"valid; {source}, {len(details)} settings are set", details)
+
+
+def check_state(settings: Settings) -> Iterator[Finding]:
+    """The state folder, where the history is kept."""
+    folder = settings.cleanup.state_dir
+    origin = settings.origin("cleanup.state_dir")
+    nearest = nearest_folder(folder)
+    if not nearest.is_dir():
+        yield failed(
+            "state.directory",
+            f"{nearest} is not a directory, so {folder} cannot be used (from {origin})",
+            "set cleanup.state_dir (NARRATION_CLEANUP_STATE_DIR) to a folder",
+        )
+    elif not can_write_in(nearest) or not can_read_in(nearest):
+        yield failed(
+            "state.directory",
+            f"{current_user()} may not write in {nearest} ({described(nearest.stat())}): no "
+            "history is kept",
+            f"make {folder} as root and give it to {current_user()}, or set cleanup.state_dir",
+        )
+    elif free_bytes(nearest) < LITTLE:
+        yield failed(
+            "state.directory",
+            f"the disk that {nearest} is on is full: no history is kept",
+            "make room; the cache is cleaned all the same",
+        )
+    elif nearest == folder and (why := _untrusted(folder / FILE_NAME, *ENDINGS)):
+        remedy = (
+            "put that right, or set cleanup.state_dir to a folder that only "
+            f"{current_user()} writes to"
+        )
+        yield failed("state.directory", f"{why}; until then no history is kept", remedy)
+    else:
+        yet = "" if nearest == folder else ", made by the first run"
+        yield passed("state.directory", f"{folder}{yet}")
+
+
+def check_metrics(settings: Settings) -> Iterator[Finding]:
+    """The metrics file: in a folder that is there, with a name that a collector reads."""
+    file = settings.metrics.textfile
+    if file is None:
+        yield passed("metrics.textfile", "no metrics file is configured (metrics.textfile)")
+        return
+    folder = file.parent
+    if not folder.is_dir():
+        remedy = "make it, or set metrics.textfile to the folder that node_exporter reads"
+        yield failed("metrics.textfile", f"the folder {folder} does not exist", remedy)
+    elif not can_write_in(folder):
+        yield failed(
+            "metrics.textfile",
+            f"{current_user()} may not write in {folder} ({described(folder.stat())})",
+            f"give {current_user()} a folder of its own, and node_exporter that folder to read",
+        )
+    elif file.exists() and not file.is_file():
+        message = f"{file} is no regular file: it stays as it is, and no page is written"
+        yield failed("metrics.textfile", message, "name another file; none at all is the default")
+    elif why := _untrusted(file):
+        remedy = f"give {current_user()} a folder of its own, and node_exporter that folder to read"
+        yield failed("metrics.textfile", f"{why}; until then no page is written", remedy)
+    elif file.suffix != ".prom":
+        remedy = f"name it {file.with_suffix('.prom').name}"
+        yield warning("metrics.textfile", f"{file}: node_exporter reads only *.prom", remedy)
+    elif not file.exists():
+        remedy = "it is written by the next run"
+        yield warning("metrics.textfile", f"{file} does not exist yet", remedy)
+    else:
+        yield _readable(file)
+
+
+def _untrusted(file: Path, *endings: str) -> str | None:
+    """Why a run would not open that file of its own; ``None`` where it would."""
+    try:
+        check_own_file(file, *endings)
+    except OSError as error:
+        return error.strerror
+    return None
+
+
+def _readable(file: Path) -> Finding:
+    mode = file.stat().st_mode
+    with suppress(OSError):
+        if not is_page(file):
+            message = f"{file} is no page of metrics: it stays as it is, and none is written"
+            return failed("metrics.textfile", message, "name another file")
+    if not mode & 0o004:
+        remedy = "something changed its mode: chmod 0644"
+        return warning("metrics.textfile", f"{file} cannot be read by node_exporter", remedy)
+    return passed("metrics.textfile", str(file))
+
+
+def check_alerts(settings: Settings) -> Iterator[Finding]:
+    """Whether the addresses can be sent to; none of them is sent to, and none is shown."""
+    alerts = settings.alerts
+    if alerts.ping_url is None and not alerts.urls:
+        message = "nobody is told of a failed run (alerts.urls, alerts.ping_url)"
+        yield passed("alerts", message)
+        return
+    from narration_cleanup.report.notify import unknown_urls
+
+    wrong = unknown_urls(alerts.urls)
+    for text in wrong:
+        remedy = "correct it (Apprise's own documentation lists the forms), or install what is said"
+        yield failed("alerts.urls", text, remedy)
+    if alerts.urls and not wrong:
+        count = len(alerts.urls)
+        message = f"{count} addresses are known to Apprise; sent to on {alerts.on}"
+        yield passed("alerts.urls", f"{message} (narration-cleanup notify --test tries them)")
+    if alerts.ping_url is not None:
+        yield passed("alerts.ping_url", "is set, and is an http or https address")

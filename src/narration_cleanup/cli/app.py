@@ -1,0 +1,159 @@
+"""The command line: wires the commands, and turns every error into one line and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from narration_cleanup import __version__
+from narration_cleanup.cli.lazy import LazyCommand, LazyGroup
+from narration_cleanup.core import shutdown
+from narration_cleanup.core.errors import CleanupError, ExitCode
+from narration_cleanup.core.text import printable_line
+from narration_cleanup.report.streams import let_go, stand_in_for_closed_streams, write_or_wait
+
+if TYPE_CHECKING:
+    from typer._click import Command
+    from typer._click.exceptions import UsageError
+
+_EXIT_CODES = """Exit codes: 0 done; 1 failed; 2 usage; 3 partly done; 4 refused for safety;
+75 another run holds the lock; 78 bad configuration; 130 and 143 stopped by SIGINT and SIGTERM."""
+
+_COMMANDS = {
+    "run": ("run", "run_command"),
+    "dry-run": ("run", "dry_run_command"),
+    "stats": ("stats", "stats_command"),
+    "history": ("history", "history_app"),
+    "check": ("check", "check_command"),
+    "config": ("config", "config_app"),
+    "systemd": ("systemd", "systemd_app"),
+    "notify": ("notify", "notify_command"),
+    "schema": ("schema", "schema_command"),
+    "demo": ("demo", "demo_command"),
+}
+"""Where each command is found, in the order of the help: module in ``commands``, name in it."""
+_MAIN = ("run", "dry-run", "stats")
+_BEFORE_THE_COMMAND = ("-c", "--config", "--version")
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+
+
+class _Commands(LazyGroup):
+    """The commands, each imported when it is called for: a start pays for its own alone."""
+
+    def list_commands(self, ctx: object) -> list[str]:
+        """Their names."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: object, cmd_name: str) -> Command | None:
+        """One of them; for a name that is none all are imported, to find out what was meant."""
+        for name in [cmd_name] if cmd_name in _COMMANDS else _COMMANDS:
+            if name not in self.commands:
+                self.commands[name] = _imported(name)
+        return self.commands.get(cmd_name)
+
+
+def _imported(name: str) -> Command:
+    module, attribute = _COMMANDS[name]
+    found = getattr(import_module(f"narration_cleanup.cli.{module}"), attribute)
+    if isinstance(found, typer.Typer):
+        return typer.main.get_group(found)
+    alone = typer.Typer(add_completion=False)
+    alone.command(name, cls=LazyCommand, epilog=_EXIT_CODES if name in _MAIN else None)(found)
+    return typer.main.get_command(alone)
+
+
+app = typer.Typer(
+    name="narration-cleanup",
+    cls=_Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    epilog=_EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"narration-cleanup {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def narration_cleanup(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "-c",
+            "--config",
+            metavar="FILE",
+            readable=False,  # what cannot be read is a wrong configuration, and told as that
+            help="The configuration file (NARRATION_CLEANUP_CONFIG; default: the user's, then "
+            "/etc/narration-cleanup/config.toml).",
+            show_default=False,
+        ),
+    ] = None,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Keep a narration service healthy: expired audio goes, abandoned requests are cancelled."""
+    context.obj = config
+
+
+def main() -> None:
+    """Run the command line with the process's own arguments; ends by raising SystemExit."""
+    stand_in_for_closed_streams()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, shutdown.end)  # a run has a handler of its own
+    try:
+        sys.exit(app(prog_name="narration-cleanup", standalone_mode=False))
+    except CleanupError as error:
+        for line in str(error).splitlines():
+            _tell(line)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.DONE)
+    except Exception as error:
+        from typer._click.exceptions import UsageError
+
+        if isinstance(error, UsageError):
+            _tell_of_usage(error)
+            sys.exit(ExitCode.USAGE)
+        if isinstance(error, OSError) and error.errno in _UNWRITABLE and error.filename is None:
+            let_go(sys.stdout)
+            _tell(f"the output could not be written: {error.strerror}")
+            sys.exit(ExitCode.FAILED)
+        if {"-v", "--verbose"} & set(sys.argv):
+            raise
+        hint = "; -v shows where" if set(_MAIN) & set(sys.argv) else ""
+        _tell(f"internal error: {type(error).__name__}: {error}{hint}")
+        sys.exit(ExitCode.FAILED)
+
+
+def _tell_of_usage(error: UsageError) -> None:
+    """One line, as for every other error; nothing where the help has been shown instead."""
+    from typer._click.exceptions import NoArgsIsHelpError, NoSuchOption
+
+    if isinstance(error, NoArgsIsHelpError):
+        if error.message:  # the help in plain text, not shown yet
+            error.show()
+        return
+    command = "narration-cleanup" if error.ctx is None else error.ctx.command_path
+    hint = f"{command} --help shows what there is"
+    if isinstance(error, NoSuchOption) and error.option_name in _BEFORE_THE_COMMAND:
+        hint = f"it stands before the command: narration-cleanup {error.option_name} ..."
+    _tell(f"{error.format_message().rstrip('.')}; {hint}")
+
+
+def _tell(line: str) -> None:
+    write_or_wait(sys.stderr, f"ERROR - {printable_line(line)}\n")

@@ -1,0 +1,65 @@
+"""`check`: everything an operator would have to look up, with what to do about it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from narration_cleanup.check import Status, run_checks, worst
+from narration_cleanup.check.report import show_check, write_check_json
+from narration_cleanup.cli import options
+from narration_cleanup.core.errors import ConfigError, ExitCode
+from narration_cleanup.run.run_as import act_as
+from narration_cleanup.settings import Settings, load_partial, load_settings
+
+
+def check_command(
+    context: typer.Context,
+    cache_dir: options.CacheDir = None,
+    requests_db: options.RequestsDb = None,
+    allow_other_user: options.AllowOtherUser = False,
+    run_as: options.RunAs = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 3 where there are warnings.")
+    ] = False,
+    as_json: options.AsJson = False,
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", help="Say nothing of what has passed.")
+    ] = False,
+) -> None:
+    """Look for what is wrong: settings, cache, index, database, state, metrics, alerts, timer.
+
+    Changes nothing and sends nothing. Exit code 1 where something failed.
+    """
+    now = time.time()
+    flags = {"cache.dir": cache_dir, "requests.db": requests_db, "cleanup.user": run_as}
+    settings, faults = _settings(context, flags)
+    settings = act_as(settings)
+    findings = list(run_checks(settings, faults, now, allow_other_user=allow_other_user))
+    outcome = worst(findings)
+    if as_json:
+        write_check_json(findings, now, outcome, sys.stdout)
+    else:
+        show_check(findings, sys.stdout, quiet=quiet)
+    raise typer.Exit(_exit_code(outcome, strict=strict))
+
+
+def _settings(
+    context: typer.Context, flags: dict[str, str | None]
+) -> tuple[Settings, tuple[str, ...]]:
+    """The settings as far as they are right, and their faults."""
+    try:
+        return load_settings(flags=flags, config_file=context.obj, environ=os.environ), ()
+    except ConfigError as error:
+        settings, _ = load_partial(flags=flags, config_file=context.obj, environ=os.environ)
+        return settings, error.faults
+
+
+def _exit_code(outcome: Status, *, strict: bool) -> ExitCode:
+    if outcome is Status.FAILED:
+        return ExitCode.FAILED
+    return ExitCode.PARTLY_DONE if strict and outcome is Status.WARNING else ExitCode.DONE

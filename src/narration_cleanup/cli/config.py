@@ -1,0 +1,115 @@
+"""`config show`, `config validate` and `config init`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from narration_cleanup.cli.lazy import LazyCommand, LazyGroup
+from narration_cleanup.core.errors import CleanupError, ConfigError
+from narration_cleanup.core.files import replace_file
+from narration_cleanup.core.text import printable
+from narration_cleanup.report.documents import configuration_problems, problem_documents
+from narration_cleanup.report.streams import until_closed
+from narration_cleanup.settings import Settings, load_settings, require_target
+from narration_cleanup.settings.mask import without_password
+from narration_cleanup.settings.show import init_text, show_document, show_lines
+
+config_app = typer.Typer(
+    name="config",
+    help="Show, check or write the configuration.",
+    no_args_is_help=True,
+    cls=LazyGroup,
+)
+
+
+@config_app.command("show", cls=LazyCommand)
+def show_command(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Show every setting with where it came from. Secrets are hidden."""
+    try:
+        settings = _settings(context)
+    except ConfigError as error:
+        if as_json:
+            problems = problem_documents(configuration_problems(error))
+            typer.echo(json.dumps(show_document(None, problems), indent=2))
+        raise
+    if as_json:
+        typer.echo(json.dumps(show_document(settings), indent=2))
+        return
+    _warn(settings)
+    with until_closed(sys.stdout):
+        sys.stdout.writelines(f"{line}\n" for line in show_lines(settings))
+
+
+@config_app.command("validate", cls=LazyCommand)
+def validate_command(context: typer.Context) -> None:
+    """Check the configuration: one line for each fault, and exit code 78 if there is one."""
+    settings = _settings(context)
+    _warn(settings)
+    require_target(settings)
+    file = settings.config_file
+    targets = (("cache", settings.cache.dir), ("requests", settings.requests.db))
+    parts = [f"file {'none' if file is None else printable(file)}"]
+    for name, place in targets:
+        where = "not configured" if place is None else printable(without_password(place))
+        parts.append(f"{name} {where}")
+    typer.echo(f"The configuration is valid: {', '.join(parts)}")
+
+
+@config_app.command("init", cls=LazyCommand)
+def init_command(
+    path: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help="The file to write; standard output if left out."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file.")] = False,
+) -> None:
+    """Write a commented configuration file with every setting and its default."""
+    if path is None:
+        typer.echo(init_text(), nl=False)
+        return
+    try:
+        _write(path, init_text(), overwrite=force)
+    except OSError as error:
+        if isinstance(error, FileExistsError) and os.path.lexists(path):
+            why = f"{printable(path)} exists already: add --force to overwrite it"
+        else:
+            why = f"cannot write {printable(path)}: {error.strerror}"
+        raise CleanupError(why) from error
+    validate = f"narration-cleanup -c {shlex.quote(str(path))} config validate"
+    typer.echo(f"Wrote {printable(path)}: edit it, then run: {printable(validate)}")
+
+
+def _settings(context: typer.Context) -> Settings:
+    named = context.obj if isinstance(context.obj, Path) else None
+    return load_settings(flags={}, config_file=named, environ=os.environ)
+
+
+def _warn(settings: Settings) -> None:
+    for warning in settings.warnings:
+        typer.echo(f"WARNING - {warning}", err=True)
+
+
+def _write(path: Path, text: str, *, overwrite: bool) -> None:
+    """Write a whole file or none; what is there stays, mode included, unless `overwrite`."""
+    target = path.resolve() if overwrite else path  # through a link, which stays one
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not overwrite or not target.exists():
+        with target.open("x", encoding="utf-8") as file:
+            try:
+                file.write(text)
+                file.flush()
+            except BaseException:
+                target.unlink()
+                raise
+        return
+    replace_file(target, text, target.stat().st_mode & 0o7777)

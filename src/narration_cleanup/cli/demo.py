@@ -1,0 +1,145 @@
+"""``demo``: makes a sandbox, and shows ``dry-run``, ``run`` and ``stats`` at work in it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from narration_cleanup.cli.run import dry_run_command, run_command
+from narration_cleanup.cli.stats import stats_command
+from narration_cleanup.demo.sandbox import Sandbox, make_sandbox
+from narration_cleanup.report.format import count
+
+_STEPS: tuple[tuple[str, str, Callable[[typer.Context], None]], ...] = (
+    ("What would a run do?", "dry-run", dry_run_command),
+    ("Now let it do that.", "run", run_command),
+    ("How do things stand now?", "stats", stats_command),
+)
+_NEXT = (
+    ("stats --json", "the same for programs"),
+    ("dry-run -v", "nothing is left to do"),
+    ("history", "the run above, as it is remembered"),
+    ("config show", "every setting, and where it came from"),
+    ("--help", "all there is"),
+)
+_FOREIGN = ("NARRATION_", "CREDENTIALS_DIRECTORY", "STATE_DIRECTORY")
+
+
+def demo_command(
+    context: typer.Context,
+    directory: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DIR",
+            help="Where to make the sandbox: a new or an empty folder; a temporary one if left "
+            "out. It is left there.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """See it at work: makes a small sandbox, cleans it up, and leaves it to be tried on."""
+    foreign = _forget_foreign_settings()
+    place = directory or Path(tempfile.mkdtemp(prefix="narration-demo-"))
+    sandbox = make_sandbox(place, time.time())
+    say = _speaker()
+    program = _program(foreign)
+    _introduce(sandbox, say)
+    context.obj = sandbox.config
+    worst = 0
+    for number, (title, command, work) in enumerate(_STEPS, 1):
+        say("", "")
+        say(f"{number}. {title}", "bold cyan")
+        say(f"   $ narration-cleanup -c {sandbox.config.name} {command}", "bright_black")
+        say("", "")
+        worst = max(worst, _exit_code(work, context))
+    _say_what_next(sandbox, program, say)
+    raise typer.Exit(worst)
+
+
+def _introduce(sandbox: Sandbox, say: Callable[[str, str], None]) -> None:
+    lines = (
+        "A narration service has been at work in",
+        f"  {sandbox.directory}",
+        f"  {count(sandbox.entry_count, 'narration')} in five voices, made here and fit to be "
+        "played:",
+        f"     {sandbox.expired_count} are older than 7 days, and one has lost its audio",
+        "  2 files that no narration needs: an orphan, and one left half-written",
+        f"  {count(sandbox.request_count, 'request')}: {sandbox.abandoned_count} were abandoned",
+        "All that follows happens there, and nowhere else.",
+    )
+    say("narration-cleanup demo", "bold")
+    say("", "")
+    for line in lines:
+        say(line, "")
+
+
+def _say_what_next(sandbox: Sandbox, program: str, say: Callable[[str, str], None]) -> None:
+    say("", "")
+    say("The sandbox is yours. To try next:", "bold cyan")
+    say("", "")
+    say(f"  cd {shlex.quote(str(sandbox.directory))}", "")
+    for arguments, what in _NEXT:
+        say(f"  {program} -c {sandbox.config.name} {arguments}", "")
+        say(f"      {what}", "bright_black")
+    if audio := sorted(sandbox.cache.glob("*.wav")):
+        player = next(filter(shutil.which, ("aplay", "afplay", "ffplay", "mpv")), None)
+        listen = f"{player} " if player else ""
+        say(f"  {listen}{audio[0].relative_to(sandbox.directory)}", "")
+        say("      a narration to listen to", "bright_black")
+
+
+def _exit_code(work: Callable[[typer.Context], None], context: typer.Context) -> int:
+    """The exit code of a command called as the command line calls it."""
+    sys.stdout.flush()
+    try:
+        work(context)
+    except typer.Exit as end:
+        return end.exit_code
+    finally:
+        sys.stdout.flush()
+    return 0
+
+
+def _forget_foreign_settings() -> list[str]:
+    """Take the caller's own settings out of the environment, which would win over the sandbox's.
+
+    Without this, a demo started beside a configured service would clean up the service's cache.
+    """
+    found = [name for name in os.environ if name.startswith(_FOREIGN)]
+    for name in found:
+        del os.environ[name]
+    return found
+
+
+def _program(foreign: list[str]) -> str:
+    """How the caller can start this program again, without the settings that would interfere."""
+    name = "narration-cleanup"
+    if shutil.which(name) is None:
+        beside = Path(sys.argv[0]).absolute()
+        runs = beside.name == name and os.access(beside, os.X_OK)
+        name = (
+            shlex.quote(str(beside))
+            if runs
+            else f"{shlex.quote(sys.executable)} -m {__package__.split('.')[0]}"
+        )
+    unset = "".join(f"-u {variable} " for variable in foreign)
+    return f"env {unset}{name}" if unset else name
+
+
+def _speaker() -> Callable[[str, str], None]:
+    """Says a line in a style on a terminal, and plainly anywhere else."""
+    if not sys.stdout.isatty():
+        return lambda line, style: print(line)
+    from narration_cleanup.report.terminal import open_console
+
+    console = open_console(sys.stdout)
+    return lambda line, style: console.print(line, style=style or None, soft_wrap=True)

@@ -1,0 +1,155 @@
+"""`history`: what the runs did, newest first, and `history show ID`: one of them whole."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from narration_cleanup.cli import complete
+from narration_cleanup.cli.lazy import LazyCommand, LazyGroup
+from narration_cleanup.core.errors import CleanupError, ConfigError
+from narration_cleanup.core.model import Problem, Target
+from narration_cleanup.core.text import printable
+from narration_cleanup.report.documents import configuration_problems
+from narration_cleanup.report.history import History, read_history
+from narration_cleanup.report.history_text import show_history, show_run_record, write_history_json
+from narration_cleanup.settings import load_settings
+
+T = TypeVar("T")
+
+_UNITS = {"m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 7 * 86_400.0}
+
+history_app = typer.Typer(
+    name="history",
+    help="Show what the runs did, newest first.",
+    invoke_without_command=True,
+    subcommand_metavar="[COMMAND [ARGS]...]",
+    cls=LazyGroup,
+)
+
+_MOST = 10**9
+"""Runs: more than there will be, and a number that the history can ask for."""
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+@history_app.callback()
+def history_command(
+    context: typer.Context,
+    number: Annotated[
+        int,
+        typer.Option(
+            "-n",
+            "--number",
+            min=0,
+            max=_MOST,
+            metavar="N",
+            help="At most this many runs; 0 for all.",
+        ),
+    ] = 20,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since",
+            metavar="WHEN",
+            help="Only runs that began since then: 2026-11-01, 2026-11-01T06:00, or 12h, 7d, 2w.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what the runs did, newest first: a table, and on a terminal a plot over time."""
+    if context.invoked_subcommand is not None:
+        return
+    oldest = None if since is None else parse_since(since, time.time())
+    with _told(as_json):
+        found = _read(context, lambda history: history.runs(number or None, oldest))
+    if as_json:
+        write_history_json(found or [], sys.stdout)
+    elif found:
+        show_history(found)
+    else:
+        typer.echo("No run is recorded." if since is None else "No run is recorded since then.")
+
+
+@history_app.command("show", cls=LazyCommand)
+def show_command(
+    context: typer.Context,
+    run_id: Annotated[
+        int,
+        typer.Argument(
+            metavar="ID", min=1, max=_MOST, help="A run's id.", autocompletion=complete.runs
+        ),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Show one run whole: counts by reason and status, problems, how things stood after it."""
+    with _told(as_json):
+        record = _read(context, lambda history: history.run(run_id))
+    if record is None:
+        why = f"there is no run {run_id}: narration-cleanup history lists them"
+        if as_json:
+            write_history_json([], sys.stdout, [Problem(Target.PROGRAM, "no_such_run", why)])
+        raise CleanupError(why)
+    if as_json:
+        write_history_json([record], sys.stdout)
+    else:
+        show_run_record(record)
+
+
+def parse_since(text: str, now: float) -> float:
+    """The instant that ``--since`` names: a date, a time (local unless it says), or an age."""
+    aged = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([mhdw])", text.strip())
+    if aged:
+        return now - float(aged[1]) * _UNITS[aged[2]]
+    try:
+        return datetime.fromisoformat(text.strip()).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise typer.BadParameter(
+            f"{printable(text)} is neither a date (2026-11-01), a time (2026-11-01T06:00) "
+            "nor an age (12h, 7d, 2w)",
+            param_hint="--since",
+        ) from None
+
+
+@contextmanager
+def _told(as_json: bool) -> Iterator[None]:
+    """Where the runs cannot be looked up, a program that reads the document finds out why."""
+    try:
+        yield
+    except ConfigError as error:
+        if as_json:
+            write_history_json([], sys.stdout, configuration_problems(error))
+        raise
+    except CleanupError as error:
+        if as_json:
+            problem = Problem(Target.PROGRAM, "history_unreadable", str(error))
+            write_history_json([], sys.stdout, [problem])
+        raise
+
+
+def _read(context: typer.Context, look: Callable[[History], T]) -> T | None:
+    """What ``look`` finds in the history; ``None`` where there is none.
+
+    Raises ``CleanupError`` for a history that cannot be read.
+    """
+    named = context.obj if isinstance(context.obj, Path) else None
+    settings = load_settings(flags={}, config_file=named, environ=os.environ)
+    said: list[str] = []
+    history = read_history(settings.cleanup.state_dir, warn=said.append)
+    found = None
+    if history is not None:
+        found = look(history)
+        history.close()
+    if said:
+        raise CleanupError(
+            f"{said[0]}; the next run moves a damaged one aside, else give this user the right"
+        )
+    return found

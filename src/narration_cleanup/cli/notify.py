@@ -1,0 +1,98 @@
+"""`notify`: tell of a unit's end, for `OnFailure=` and `OnSuccess=`, or send a trial message."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from narration_cleanup.core.errors import ConfigError, ExitCode
+from narration_cleanup.core.text import printable, printable_line
+from narration_cleanup.run.recorder import host_name, notify_of
+from narration_cleanup.settings import AlertsSettings, load_partial, load_settings
+
+_INSTANCE = r"narration-cleanup@([A-Za-z0-9_.-]+)\.service"
+_CONFIG_DIR = Path("/etc/narration-cleanup")
+
+
+def notify_command(
+    context: typer.Context,
+    unit: Annotated[
+        str | None, typer.Option("--unit", metavar="NAME", help="The unit that has ended.")
+    ] = None,
+    start: Annotated[
+        bool,
+        typer.Option("--start", help="With --unit: it begins, and only the ping's /start is sent."),
+    ] = False,
+    test: Annotated[bool, typer.Option("--test", help="Send a trial message.")] = False,
+) -> None:
+    """Tell how a run under systemd ended, by what systemd and the journal know of it.
+
+    The run itself may have no network: its OnFailure= and OnSuccess= units call this.
+    """
+    if test == (unit is not None):
+        raise typer.BadParameter("give either --unit NAME or --test")
+    if test and start:
+        raise typer.BadParameter("--start goes with --unit NAME: a trial sends no ping")
+    said = _trial(context) if test else _notify_of_unit(context, unit or "", start=start)
+    for line in said:
+        print(f"ERROR - {printable_line(line)}", file=sys.stderr)
+    raise typer.Exit(ExitCode.FAILED if said else ExitCode.DONE)
+
+
+def config_of(unit: str, named: Path | None, *, folder: Path = _CONFIG_DIR) -> Path | None:
+    """The configuration file: the one that is named, else, for the instance NAME of the template,
+    NAME.toml in /etc/narration-cleanup."""
+    instance = re.fullmatch(_INSTANCE, unit)
+    if named is not None or os.environ.get("NARRATION_CLEANUP_CONFIG") or instance is None:
+        return named
+    file = folder / f"{instance[1]}.toml"
+    return file if file.exists() else None
+
+
+def _notify_of_unit(context: typer.Context, unit: str, *, start: bool) -> list[str]:
+    """Tell; what could not be sent. A run that failed for its settings is told of too, so these
+    are read as far as they are right."""
+    settings, _ = load_partial(
+        flags={}, config_file=config_of(unit, context.obj), environ=os.environ
+    )
+    alerts, said = settings.alerts, list[str]()
+    if alerts.ping_url is None and not alerts.urls:
+        typer.echo("Nobody is told: neither alerts.ping_url nor alerts.urls is set.")
+        return said
+    from narration_cleanup.report.notify import ping_start, record_of_unit, unit_end
+
+    if start:
+        wrong = None if alerts.ping_url is None else ping_start(alerts.ping_url)
+        return [] if wrong is None else [wrong]
+    end = unit_end(unit, os.environ)
+    record = record_of_unit(end, time.time())
+    notify_of(record, alerts, said.append, lines=end.lines, unit=unit)
+    typer.echo(f"{printable(unit)}: {record.outcome}")
+    return said
+
+
+def _trial(context: typer.Context) -> list[str]:
+    """Send a trial message; what could not be sent."""
+    settings = load_settings(flags={}, config_file=context.obj, environ=os.environ)
+    alerts = settings.alerts
+    _require_somebody(alerts)
+    from narration_cleanup.report.notify import send, trial_message
+
+    said = send(trial_message(host_name()), alerts.urls)
+    sent = len(alerts.urls) - len(said)
+    if alerts.urls:
+        typer.echo(f"Sent a trial message to {sent} of {len(alerts.urls)} (alerts.urls).")
+    if alerts.ping_url is not None:
+        typer.echo("alerts.ping_url is not tried: a ping would count as a run.")
+    return said
+
+
+def _require_somebody(alerts: AlertsSettings) -> None:
+    if alerts.ping_url is None and not alerts.urls:
+        raise ConfigError("there is nobody to tell: set alerts.urls (NARRATION_ALERTS_URLS)")

@@ -1,0 +1,181 @@
+"""``stats``: the health of cache and queue, read only."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+
+import typer
+
+from narration_cleanup.cli import options
+from narration_cleanup.core.errors import ConfigError, ExitCode
+from narration_cleanup.core.model import Severity
+from narration_cleanup.core.text import printable
+from narration_cleanup.report import documents as json_output
+from narration_cleanup.report.progress_bar import showing_progress
+from narration_cleanup.report.record import CacheState
+from narration_cleanup.report.stats import Stats
+from narration_cleanup.report.streams import until_closed
+from narration_cleanup.run.access import refuse_other_users
+from narration_cleanup.run.collect_stats import collect_stats, in_progress
+from narration_cleanup.run.observers import VoiceFilter
+from narration_cleanup.run.recent_runs import RecentRuns, with_recent_runs, with_timer
+from narration_cleanup.run.run_as import act_as
+from narration_cleanup.run.stores import cache_policy, open_targets, request_policy
+from narration_cleanup.run.survey import survey_and_plan
+from narration_cleanup.settings import BY_NAME, Settings, load_settings, require_target
+
+
+def stats_command(
+    context: typer.Context,
+    cache_dir: options.CacheDir = None,
+    requests_db: options.RequestsDb = None,
+    allow_other_user: options.AllowOtherUser = False,
+    run_as: options.RunAs = None,
+    ttl_days: options.TtlDays = None,
+    abandoned_timeout_hours: options.AbandonedTimeout = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    prometheus: options.Prometheus = False,
+    voice_style: options.VoiceStyle = None,
+) -> None:
+    """Show how cache and queue stand. Changes nothing."""
+    if prometheus and voice_style is not None:
+        raise typer.BadParameter("--prometheus tells of the whole cache: leave --voice-style out")
+    if prometheus and as_json:
+        raise typer.BadParameter("--prometheus is a form of its own: leave --json out")
+    now = time.time()
+    flags = {
+        "cache.dir": cache_dir,
+        "requests.db": requests_db,
+        "cleanup.user": run_as,
+        "cache.ttl_days": ttl_days,
+        "requests.abandoned_timeout_hours": abandoned_timeout_hours,
+    }
+    try:
+        _show(
+            context,
+            flags,
+            now,
+            allow_other_user=allow_other_user,
+            as_json=as_json,
+            quiet=quiet,
+            verbose=verbose,
+            prometheus=prometheus,
+            voice_style=voice_style,
+        )
+    except ConfigError as error:
+        if as_json and not prometheus:
+            json_output.write_stats(_nothing_seen(error, now), sys.stdout)
+        raise
+
+
+def _show(
+    context: typer.Context,
+    flags: Mapping[str, str | None],
+    now: float,
+    *,
+    allow_other_user: bool,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    prometheus: bool,
+    voice_style: str | None,
+) -> None:
+    settings = load_settings(flags=flags, config_file=context.obj, environ=os.environ)
+    settings = act_as(settings)
+    require_target(settings, by_flag=True)
+    refuse_other_users(settings, allow_other_user=allow_other_user, writes=False)
+    others: set[str] = set()
+    through = None
+    if voice_style is not None:
+        settings = _for_one_voice(settings, voice_style)
+        through = partial(VoiceFilter, voice_style=voice_style, others=others)
+    policies = cache_policy(settings.cache), request_policy(settings.requests)
+    with open_targets(settings, now) as targets:
+        with showing_progress(sys.stderr, quiet=quiet) as progress:
+            plans = survey_and_plan(targets, policies, now, progress, through=through)
+        if voice_style is not None and plans.cache is not None and not as_json:
+            # A program that asks again and again gets its zeros: the last one may just have gone.
+            _check_voice(voice_style, plans.cache.totals.entry_count, others)
+        stats = collect_stats(
+            settings,
+            plans.cache,
+            plans.requests,
+            plans.problems,
+            now,
+            in_progress=in_progress(targets),
+        )
+    stats, past = with_recent_runs(stats, settings.cleanup.state_dir)
+    stats = with_timer(stats, settings.config_file)
+    if prometheus:
+        with until_closed(sys.stdout):
+            sys.stdout.write(_metrics(stats, past, settings))
+    elif as_json:
+        json_output.write_stats(stats, sys.stdout)
+    else:
+        from narration_cleanup.report import text
+
+        text.show_stats(stats, verbose=verbose, quiet=quiet)
+    raise typer.Exit(_exit_code(stats, nothing_seen=plans.cache is None and plans.requests is None))
+
+
+def _nothing_seen(error: ConfigError, now: float) -> Stats:
+    """What a program is told where the configuration is wrong."""
+    interval, timeout = (
+        BY_NAME[name].default
+        for name in ("cleanup.interval_hours", "requests.abandoned_timeout_hours")
+    )
+    assert isinstance(interval, float | int)
+    assert isinstance(timeout, float | int)
+    return Stats(
+        generated_at=now,
+        cleanup_interval_hours=interval,
+        abandoned_timeout_hours=timeout,
+        problems=json_output.configuration_problems(error),
+    )
+
+
+def _metrics(stats: Stats, past: RecentRuns, settings: Settings) -> str:
+    """The page that a run would write, with the cache and the requests as they stand now."""
+    from narration_cleanup.report.metrics import MetricValues, metrics_text, name_of
+
+    limit_bytes = int(settings.cache.max_size_mb * 2**20)
+    cache, requests = stats.cache, stats.requests
+    values = MetricValues(
+        last=past.last,
+        counters=past.counters,
+        interval_seconds=stats.cleanup_interval_hours * 3_600,
+        limit_bytes=limit_bytes,
+        cache=None
+        if cache is None
+        else CacheState(cache.totals.entry_count, cache.totals.total_size_bytes, limit_bytes),
+        requests_by_status=None if requests is None else requests.by_status,
+        name=name_of(settings.metrics.textfile),
+    )
+    return metrics_text(values)
+
+
+def _for_one_voice(settings: Settings, voice_style: str) -> Settings:
+    """The settings with the voice style's own TTL as that of the cache."""
+    own = settings.cache.ttl_days_by_voice_style.get(voice_style, settings.cache.ttl_days)
+    return replace(settings, cache=replace(settings.cache, ttl_days=own))
+
+
+def _check_voice(voice_style: str, entry_count: int, others: set[str]) -> None:
+    if not entry_count:
+        known = ", ".join(sorted(map(printable, others))) or "none"
+        raise typer.BadParameter(
+            f"no entry has the voice style {printable(voice_style)}; there are: {known}"
+        )
+
+
+def _exit_code(stats: Stats, *, nothing_seen: bool) -> ExitCode:
+    if not any(problem.severity is Severity.PROBLEM for problem in stats.problems):
+        return ExitCode.DONE
+    return ExitCode.FAILED if nothing_seen else ExitCode.PARTLY_DONE

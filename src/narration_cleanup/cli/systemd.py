@@ -1,0 +1,209 @@
+"""`systemd install`, `systemd uninstall` and `systemd status`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from narration_cleanup.cli import complete
+from narration_cleanup.cli.lazy import LazyCommand, LazyGroup
+from narration_cleanup.core.errors import CleanupError, ConfigError
+from narration_cleanup.core.text import printable
+from narration_cleanup.settings import Settings, load_settings, require_target
+from narration_cleanup.systemd.discover import (
+    check_instance,
+    credentials_folder,
+    find_facts,
+    missing_folders,
+)
+from narration_cleanup.systemd.install import check_user, enable, make_folders, remove, write_units
+from narration_cleanup.systemd.installation import CONFIG_DIR, Installation, timer_name
+from narration_cleanup.systemd.manager import is_running, unit_folder
+from narration_cleanup.systemd.units import render
+
+systemd_app = typer.Typer(
+    name="systemd",
+    help="Schedule runs with systemd (or cron).",
+    no_args_is_help=True,
+    cls=LazyGroup,
+)
+
+
+class Form(StrEnum):
+    """What `install --print` prints."""
+
+    units = "units"
+    cron = "cron"
+
+
+UserOption = Annotated[
+    bool, typer.Option("--user", help="In your own systemd manager; needs no root.")
+]
+InstanceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--instance",
+        metavar="NAME",
+        help=f"One of several caches, configured in {CONFIG_DIR}/NAME.toml.",
+        autocompletion=complete.instances,
+    ),
+]
+
+
+@systemd_app.command("install", cls=LazyCommand)
+def install_command(
+    context: typer.Context,
+    form: Annotated[
+        Form, typer.Argument(help="With --print: units, or a line for cron.")
+    ] = Form.units,
+    user: UserOption = False,
+    instance: InstanceOption = None,
+    only_print: Annotated[
+        bool, typer.Option("--print", help="Print what would be installed, and install nothing.")
+    ] = False,
+    run_as: Annotated[
+        str | None,
+        typer.Option(
+            "--run-as", metavar="USER", help="The runs' user; else the owner of the database."
+        ),
+    ] = None,
+    interval_hours: Annotated[
+        str | None,
+        typer.Option(
+            "--interval-hours", metavar="N", help="Instead of the setting cleanup.interval_hours."
+        ),
+    ] = None,
+) -> None:
+    """Write units made from the settings, show them, and have systemd start the timer."""
+    if form is Form.cron and not only_print:
+        raise typer.BadParameter("cron is printed, not installed: install --print cron")
+    if user and run_as is not None:
+        raise typer.BadParameter("--run-as is for system units; with --user, runs are your own")
+    settings = _settings(context, instance, for_user=user, interval_hours=interval_hours)
+    require_target(settings)
+    installation = find_facts(
+        settings,
+        os.environ,
+        # A crontab line needs no user in it: it stands in that user's crontab.
+        for_user=user or form is Form.cron,
+        instance=instance,
+        run_as=run_as,
+    )
+    if form is Form.cron:
+        from narration_cleanup.systemd.cron import cron_text
+
+        try:
+            typer.echo(cron_text(installation), nl=False)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        return
+    folder = unit_folder(for_user=user)
+    try:
+        units = render(installation)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    for name, text in units.items():
+        typer.echo(f"# {folder / name}\n{text}")
+    if not only_print:
+        _install(installation, settings, units, folder)
+
+
+def _install(
+    installation: Installation, settings: Settings, units: dict[str, str], folder: Path
+) -> None:
+    if not is_running():
+        raise CleanupError(
+            "there is no systemd on this machine; for cron: systemd install --print cron"
+        )
+    if installation.user is not None and os.geteuid() != 0:
+        raise CleanupError("system units need root: run this with sudo, or add --user")
+    faults = missing_folders(settings)
+    if faults:
+        raise ConfigError(*faults)
+    check_user(installation)
+    made = make_folders(installation)
+    write_units(installation, units, folder)
+    enable(installation)
+    for path in made:
+        typer.echo(f"Made {printable(path)}")
+    typer.echo(
+        f"Installed {', '.join(units)} in {printable(folder)}, and started "
+        f"{timer_name(installation)}"
+    )
+    _tell_what_is_left(installation, settings)
+
+
+def _tell_what_is_left(installation: Installation, settings: Settings) -> None:
+    if installation.user is None:
+        typer.echo("To run while you are not logged in: loginctl enable-linger")
+    elif (
+        installation.state is not None and settings.origin("cleanup.state_dir").source == "default"
+    ):
+        place = f"/var/lib/{installation.state}"
+        typer.echo(f'The history is in {place}: cleanup.state_dir = "{place}" shows it to you too')
+
+
+@systemd_app.command("uninstall", cls=LazyCommand)
+def uninstall_command(user: UserOption = False, instance: InstanceOption = None) -> None:
+    """Stop the timer and remove the units that install wrote; configuration and history stay."""
+    if not is_running():
+        raise CleanupError("there is no systemd on this machine")
+    if instance is not None:
+        check_instance(instance)
+    installation = Installation(program=(), user=None if user else "root", instance=instance)
+    removed = remove(installation, unit_folder(for_user=user))
+    for path in removed:
+        typer.echo(f"Removed {printable(path)}")
+    if not removed:
+        typer.echo(
+            f"Nothing to remove: {timer_name(installation)} was not installed by this command"
+        )
+
+
+@systemd_app.command("status", cls=LazyCommand)
+def status_command(
+    user: UserOption = False,
+    instance: InstanceOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Show when the timer runs next, when it last ran, and how that ended."""
+    from narration_cleanup.systemd.show import schedule_document, schedule_lines
+    from narration_cleanup.systemd.status import read_schedule
+
+    if instance is not None:
+        check_instance(instance)
+    schedule = read_schedule(instance, for_user=user)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(schedule_document(schedule), indent=2))
+    else:
+        for line in schedule_lines(schedule):
+            typer.echo(line)
+    if schedule is None:
+        raise typer.Exit(1)
+
+
+def _settings(
+    context: typer.Context, instance: str | None, *, for_user: bool, interval_hours: str | None
+) -> Settings:
+    if instance is not None:
+        check_instance(instance)  # before a path is made of it
+    named = context.obj if isinstance(context.obj, Path) else None
+    if named is None and instance is not None:
+        named = CONFIG_DIR / f"{instance}.toml"
+    environ = dict(os.environ)
+    folder = credentials_folder(instance)
+    if not for_user and folder.is_dir():
+        environ["CREDENTIALS_DIRECTORY"] = str(folder)
+    settings = load_settings(
+        flags={"cleanup.interval_hours": interval_hours}, config_file=named, environ=environ
+    )
+    for warning in settings.warnings:
+        typer.echo(f"WARNING - {warning}", err=True)
+    return replace(settings, warnings=())

@@ -1,0 +1,1 @@
+"""Values and helpers that every layer uses; imports nothing else of the package."""

@@ -1,0 +1,95 @@
+"""One family of errors: each is one line for the operator and knows its exit code."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from narration_cleanup.core.text import printable
+
+
+class ExitCode(IntEnum):
+    """What the process tells its caller; also listed in ``--help`` and the README."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    PARTLY_DONE = 3
+    REFUSED = 4
+    BUSY = 75
+    BAD_CONFIGURATION = 78
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class CleanupError(Exception):
+    """Anything foreseeable that stops a command. ``str()`` is one line: what, where, what to do."""
+
+    exit_code: ExitCode = ExitCode.FAILED
+
+
+class ConfigError(CleanupError):
+    """Settings, or the place they point to, are wrong; every fault found is one line."""
+
+    exit_code = ExitCode.BAD_CONFIGURATION
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class RefusedError(CleanupError):
+    """It could be done, but it would not be safe; nothing was touched."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class BusyError(CleanupError):
+    """Another run holds the lock; nothing was touched."""
+
+    exit_code = ExitCode.BUSY
+
+
+class TargetError(CleanupError):
+    """One half (cache or requests) cannot be worked on; the other half goes on.
+
+    ``code`` is the machine-readable name that the report's problem gets.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class IndexChangedError(CleanupError):
+    """The index was rewritten while it was being read; reading it again may succeed.
+
+    ``size`` is what it had in bytes: a larger one takes the service longer to write.
+    """
+
+    def __init__(self, message: str, size: int = 0) -> None:
+        super().__init__(message)
+        self.size = size
+
+
+def to_target_error(error: Exception, code: str) -> TargetError:
+    """What stops a half: ``error`` itself, a fault of the disk with what and where (``code``), or
+    one that was not foreseen (``internal_error``). An error that stops both is raised again."""
+    if isinstance(error, TargetError):
+        return error
+    if isinstance(error, CleanupError):
+        raise error
+    if isinstance(error, MemoryError):
+        return TargetError("out_of_memory", "more memory is needed than there is or is allowed")
+    if not isinstance(error, OSError):
+        return TargetError("internal_error", internal_error(error))
+    where = f"{printable(error.filename)}: " if error.filename else ""
+    return TargetError(code, f"{where}{error.strerror}; look at the disk and its permissions")
+
+
+def internal_error(error: Exception) -> str:
+    """One line about an error that was not foreseen, with the line of code that raised it."""
+    trace, where = error.__traceback__, ""
+    while trace is not None:
+        where = f" ({trace.tb_frame.f_globals.get('__name__')}, line {trace.tb_lineno})"
+        trace = trace.tb_next
+    return f"internal error: {type(error).__name__}: {printable(error)}{where}; please report it"

@@ -1,0 +1,136 @@
+"""Advisory locks (flock), waited for no longer than is said."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+from narration_cleanup.core.deadline import Deadline
+from narration_cleanup.core.errors import BusyError
+from narration_cleanup.core.own_files import check_own_file, make_own_folder
+from narration_cleanup.core.text import printable
+
+RUN_LOCK_WAIT = 3.0
+"""Seconds that a run waits for another one to end."""
+_TRY_EVERY = 0.005
+_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def try_lock(fd: int, *, shared: bool = False) -> bool:
+    """Take the lock of an open file or directory if nobody has it. Raises ``OSError`` where the
+    file system has no locks."""
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def wait_for_lock(fd: int, seconds: float, *, shared: bool = False) -> bool:
+    """Take the lock within ``seconds``; whether it was taken."""
+    deadline = Deadline(seconds)
+    while not try_lock(fd, shared=shared):
+        if deadline.passed:
+            return False
+        deadline.pause(_TRY_EVERY)
+    return True
+
+
+@contextmanager
+def run_lock(name: str, folder: int, location: str) -> Iterator[None]:
+    """Hold the lock of one run on ``location``: the file ``name`` in the open ``folder``, which
+    says who holds it, and is there only meanwhile.
+
+    Only this user can take it where nobody else can enter or write to the folder. Raises
+    ``BusyError`` where another run has it, ``OSError`` where no file can be made or locked.
+    """
+    fd = _taken(name, folder, location)
+    try:
+        with suppress(OSError):  # a full disk: then it is not known who holds it
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()} {time.time():.0f}\n".encode(), 0)
+        yield
+    finally:
+        with suppress(OSError):
+            os.unlink(name, dir_fd=folder)
+        os.close(fd)
+
+
+def _taken(name: str, folder: int, location: str) -> int:
+    """The descriptor of the locked file, which still has its name."""
+    while True:
+        fd = os.open(name, _FLAGS | os.O_RDWR | os.O_CREAT, 0o600, dir_fd=folder)
+        try:
+            if not wait_for_lock(fd, RUN_LOCK_WAIT):
+                raise _busy(fd, location)
+            if os.fstat(fd).st_nlink:
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)  # the run that held it has ended, and took the file away
+
+
+def _busy(fd: int, location: str) -> BusyError:
+    holder = ""
+    with suppress(OSError, ValueError, OverflowError):
+        pid, since = map(int, os.pread(fd, 64, 0).split())
+        holder = f" (pid {pid}, since {datetime.fromtimestamp(since):%Y-%m-%d %H:%M:%S})"
+    return BusyError(f"another run{holder} is at work on {printable(location)}: nothing was done")
+
+
+def is_held(name: str, folder: int) -> bool:
+    """Whether a run holds the lock; not where this user may not look at it."""
+    try:
+        fd = os.open(name, _FLAGS, dir_fd=folder)
+    except OSError:
+        return False
+    try:
+        return not try_lock(fd, shared=True)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def run_lock_in(state_dir: Path, location: str) -> Iterator[None]:
+    """The run lock of what cannot be locked itself: a file in the state directory.
+
+    Raises ``BusyError`` as ``run_lock`` does, ``OSError`` where no file can be made or locked.
+    """
+    make_own_folder(state_dir)
+    check_own_file(state_dir / _state_name(location))
+    folder = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with run_lock(_state_name(location), folder, location):
+            yield
+    finally:
+        os.close(folder)
+
+
+def refuse_lock_in(state_dir: Path, location: str) -> None:
+    """Raise ``BusyError`` where a run that could not make the usual lock holds this one instead."""
+    with suppress(OSError):
+        folder = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if is_held(_state_name(location), folder):
+                raise BusyError(
+                    f"another run is at work on {printable(location)}: nothing was done"
+                )
+        finally:
+            os.close(folder)
+
+
+def _state_name(location: str) -> str:
+    return f"run-{hashlib.sha256(location.encode(errors='replace')).hexdigest()[:16]}.lock"

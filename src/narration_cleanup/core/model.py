@@ -1,0 +1,227 @@
+"""What exists: entries, files, requests, and the problems met while looking at them.
+
+Instants are Unix seconds (UTC) as ``float`` everywhere inside the program: comparing a million
+of them must be cheap, and a float holds microseconds exactly enough until long after 2100.
+Sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+Mark = int | bytes
+"""What tells one version of a thing from another: its mtime in ns, or a digest of its bytes."""
+Ref = tuple[int, int, Mark]
+"""A store's own handle on what it surveyed, so that it can tell later whether it is still that.
+
+In an index: (start, end, digest) of the member, offsets in bytes. Of a file: (inode, size,
+mtime in ns). Valid within one process, and meaningful to the store that gave it alone.
+"""
+
+
+def is_most(part: int, whole: int) -> bool:
+    """Whether ``part`` of ``whole`` things is most of them: more than half and more than ten."""
+    return part > 10 and 2 * part > whole
+
+
+class Severity(StrEnum):
+    """``problem`` makes a run partly done; ``warning`` is only told."""
+
+    PROBLEM = "problem"
+    WARNING = "warning"
+
+
+class Target(StrEnum):
+    """The two halves of the work, and what belongs to neither."""
+
+    CACHE = "cache"
+    REQUESTS = "requests"
+    PROGRAM = "program"
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Something that needs the operator: which half, a stable code, the subject, and one line.
+
+    ``repeats``: this one stands for so many that have the code and message of those before it.
+    """
+
+    target: Target
+    code: str
+    message: str
+    subject: str | None = None
+    severity: Severity = Severity.PROBLEM
+    repeats: int = 0
+
+
+class CacheEntry(msgspec.Struct, frozen=True, gc=False):
+    """One narration in the cache.
+
+    ``file`` is a name inside the cache (a relative path without ``..`` where subfolders are
+    allowed); ``size_bytes`` is what the index or the listing states; ``created_at`` and
+    ``last_used_at`` are instants, ``last_used_at`` being ``None`` unless it was asked for.
+    ``sidecars`` are the files that go with the audio (caches without an index); with
+    ``shares_sidecars`` there is other audio of that name, and they go with the last of it.
+    """
+
+    key: str
+    file: str
+    size_bytes: int
+    created_at: float | None
+    last_used_at: float | None
+    voice_style: str
+    variant_id: str
+    sidecars: tuple[str, ...] = ()
+    shares_sidecars: bool = False
+
+
+class Figures(NamedTuple):
+    """Some entries by their figures alone: one size each, the instants of those that have one.
+
+    ``voice_styles`` has one for each, or is empty where there are none.
+    """
+
+    sizes: Sequence[int] = ()
+    created: Sequence[float] = ()
+    voice_styles: Sequence[str] = ()
+
+
+TimeSpan = tuple[float, float]
+"""From one instant to another, both included."""
+
+
+class EntryBatch(Protocol):
+    """Some entries in index order; ``ref`` makes the handle of one, only when it is needed.
+
+    ``counted`` are the figures of entries that are not among ``entries`` (see ``CacheSurvey``).
+    """
+
+    @property
+    def entries(self) -> Sequence[CacheEntry]: ...
+
+    @property
+    def counted(self) -> Figures: ...
+
+    def ref(self, position: int) -> Ref: ...
+
+
+class StoredFile(msgspec.Struct, frozen=True, gc=False):
+    """A file as found: name inside the cache, size, mtime (instant), and the handle on it.
+
+    ``by_ctime``: its mtime is before 2000, which is none, and ``modified_at`` is its ctime.
+    """
+
+    name: str
+    size_bytes: int
+    modified_at: float
+    ref: Ref
+    by_ctime: bool = False
+
+
+NO_MTIME = "its mtime is before 2000, which means that it is not set: the ctime counts instead"
+"""Why a file's age is not that of its mtime; reported of the first such file."""
+
+
+class Unmatched(msgspec.Struct, frozen=True):
+    """Where index and directory disagree.
+
+    ``files`` are audio without an entry; ``dangling`` are entries, each with its ref, that have
+    no file; ``shared`` are the files that more than one entry names; ``partials`` are files that
+    were being written, audio or index;
+    ``needed`` are those of ``shared`` that an entry names which cannot be judged, and so stays;
+    ``fresh`` is audio written so shortly before the survey that its entry may be yet to come.
+    """
+
+    files: Iterable[StoredFile] = ()
+    dangling: Iterable[tuple[CacheEntry, Ref]] = ()
+    shared: frozenset[str] = frozenset()
+    partials: Iterable[StoredFile] = ()
+    needed: frozenset[str] = frozenset()
+    fresh: frozenset[str] = frozenset()
+
+
+class CacheSurvey(Protocol):
+    """One look at a cache. Passes may be repeated and give the same answer.
+
+    Entries that were created within ``staying`` may be told by their figures alone: making a
+    value of each takes longer than all else that is done with one that stays.
+    ``problems`` grows while ``batches`` is first consumed. ``unmatched`` and
+    ``empty_files`` (the names of zero-byte audio and their mtime) need one whole pass before them.
+    """
+
+    @property
+    def problems(self) -> Iterable[Problem]: ...
+
+    @property
+    def empty_files(self) -> Mapping[str, float]: ...
+
+    def batches(
+        self, *, last_used: bool = False, staying: TimeSpan | None = None
+    ) -> Iterator[EntryBatch]: ...
+
+    def times_changed(self) -> bool:
+        """After a whole pass: whether a next one reads times otherwise, in the zone it proved."""
+
+    def unmatched(self) -> Unmatched: ...
+
+    def free_bytes(self) -> int | None: ...
+
+    def is_linked(self, file: str) -> bool:
+        """Whether ``file`` has other hard links, so that its removal would free nothing."""
+
+
+class RequestStatus(StrEnum):
+    """The states of a request in the service's words; foreign words are mapped by settings."""
+
+    QUEUED = "queued"
+    GENERATING = "generating"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+ACTIVE = (RequestStatus.QUEUED, RequestStatus.GENERATING)
+FINISHED = (RequestStatus.COMPLETED, RequestStatus.FAILED, RequestStatus.CANCELLED)
+OTHER_STATUS = "other"
+"""What statuses that have no name of their own are counted under."""
+
+Scalar = str | int | float | None
+"""A column's value exactly as the database gave it; guards compare with it."""
+
+
+class GenerationRequest(msgspec.Struct, frozen=True):
+    """One row: its id, status, instants, and the raw values that a guarded update compares with.
+
+    ``guard`` holds the raw (status, created_at, started_at, heartbeat_at) as read; a column that
+    is not mapped is ``None``. ``place`` is where the store has it (a rowid), to find it quickly:
+    whether it is the same row is for its id and the guard to say.
+    """
+
+    id: str | int
+    status: RequestStatus
+    created_at: float
+    started_at: float | None
+    heartbeat_at: float | None
+    finished_at: float | None
+    guard: tuple[Scalar, Scalar, Scalar, Scalar]
+    place: int | None = None
+
+
+class RequestSurvey(Protocol):
+    """One look at the request table.
+
+    ``by_status`` counts every row by the service's words (unknown ones as they stand);
+    ``active`` and ``finished`` stream the rows that a policy may act on, in pages.
+    """
+
+    @property
+    def problems(self) -> Iterable[Problem]: ...
+
+    def by_status(self) -> dict[str, int]: ...
+
+    def active(self) -> Iterator[Sequence[GenerationRequest]]: ...
+
+    def finished(self, before: float) -> Iterator[Sequence[GenerationRequest]]: ...

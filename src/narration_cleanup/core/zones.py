@@ -1,0 +1,335 @@
+"""Which zone a source's naive times are in: set, proved, or one of two. Pure: no file, no clock.
+
+``2026-11-23T12:00:00`` names no instant. If the zone is set (``cleanup.timezone``,
+``requests.timezone``), that is its zone. If not, it is in the local zone or in UTC, and the latest
+reading that is not in the future is taken: a fresh time is never taken for an old one, and an old
+one is acted on later by the offset at most. Two proofs end that:
+
+- An index: nearly all of its newest entries were created within seconds of their audio's mtime.
+- A table: its newest time lies within seconds of the database's last write. Of another zone's
+  reading that can be true only by accident, and only of a later one: nothing is written before it
+  happens. For the same reason the zone of the index may be used for a table if no later reading
+  of the table's newest time is possible.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from narration_cleanup.core.model import Problem, Severity, Target
+from narration_cleanup.core.timestamps import (
+    AUTO,
+    FUTURE_TOLERANCE,
+    Reader,
+    offset_at,
+    reader,
+    wall_seconds,
+)
+
+LOCAL, UTC = "local", "UTC"
+NEWEST = 200
+"""Entries with a file that a proof is made of, at most."""
+NEARLY_ALL = 0.95
+WITHIN = 5.0
+"""Seconds between two events that belong together."""
+_QUARTER = 900.0
+_FARTHEST = 14 * 3600.0
+_FEWEST = 3
+"""Entries that prove an offset; by accident one file in ninety agrees with some quarter-hour."""
+_MONTH = 30 * 86_400.0
+
+_NAIVE = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ])[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:(\.)[0-9]+)?)?", re.ASCII
+)
+
+Form = tuple[str, bool]
+"""How a naive time is written: its separator, and whether it has a fraction of a second."""
+
+
+class Sample(NamedTuple):
+    """An entry's ``created_at`` as written, and the mtime of its audio (an instant)."""
+
+    text: str
+    modified_at: float
+
+
+class Proof(NamedTuple):
+    """The zone that so many ``files`` of these forms agree with; ``since``: the oldest of them."""
+
+    zone: str
+    files: int
+    forms: frozenset[Form]
+    since: float
+
+
+def form_of(text: str) -> Form | None:
+    """The form of a naive time; ``None`` for a text with an offset, or that is no time."""
+    found = _NAIVE.fullmatch(text)
+    return (found[1], found[2] is not None) if found else None
+
+
+def named_offset(zone: str, instant: float) -> str:
+    """The offset of a zone at an instant: ``+05:45``."""
+    minutes = round(offset_at(zone)(instant) / 60)
+    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
+
+
+def is_utc(zone: str, now: float) -> bool:
+    """Whether a zone has the offset 0 throughout the last year."""
+    offset = offset_at(zone)
+    return not any(offset(now - month * _MONTH) for month in range(13))
+
+
+def zone_text(zone: str, now: float) -> str:
+    """A zone as people are shown it, with its offset at ``now``."""
+    if zone == AUTO:
+        return "UTC" if is_utc(LOCAL, now) else f"UTC or local time ({named_offset(LOCAL, now)})"
+    if zone == LOCAL:
+        return f"local time ({named_offset(LOCAL, now)})"
+    return zone if zone in (UTC, named_offset(zone, now)) else f"{zone} ({named_offset(zone, now)})"
+
+
+def prove_by_files(samples: Iterable[Sample], zones: Sequence[str] = (LOCAL, UTC)) -> Proof | None:
+    """The one of ``zones``, or else the fixed offset, that nearly all samples agree with.
+
+    ``None`` if none is, or if several of the zones are and differ in the past or future.
+    """
+    naive = [(sample, form) for sample in samples if (form := form_of(sample.text))]
+    if not naive:
+        return None
+    proofs = []
+    for zone in zones:
+        agreeing = [each for each in naive if _agrees(zone, each[0].text, each[0].modified_at)]
+        if len(agreeing) >= NEARLY_ALL * len(naive):
+            proofs.append(_proof(zone, agreeing))
+    if proofs:
+        return proofs[0] if len(proofs) == 1 else None
+    by_offset: dict[float, list[tuple[Sample, Form]]] = {}
+    for sample, form in naive:
+        ahead = (wall_seconds(sample.text) or 0.0) - sample.modified_at
+        quarter = round(ahead / _QUARTER) * _QUARTER
+        if abs(ahead - quarter) <= WITHIN and abs(quarter) <= _FARTHEST:
+            by_offset.setdefault(quarter, []).append((sample, form))
+    offset, found = max(by_offset.items(), key=lambda each: len(each[1]), default=(0.0, []))
+    if len(found) < max(_FEWEST, NEARLY_ALL * len(naive)):
+        return None
+    hours, minutes = divmod(round(abs(offset) / 60), 60)
+    return _proof(f"{'-' if offset < 0 else '+'}{hours:02}:{minutes:02}", found)
+
+
+def _agrees(zone: str, text: str, instant: float) -> bool:
+    """Whether one of the readings of ``text`` is within seconds of ``instant``."""
+    read = reader(zone, instant + WITHIN)(text)
+    return read is not None and abs(read - instant) <= WITHIN
+
+
+def _proof(zone: str, agreeing: Sequence[tuple[Sample, Form]]) -> Proof:
+    return Proof(
+        zone,
+        len(agreeing),
+        frozenset(form for _, form in agreeing),
+        min(sample.modified_at for sample, _ in agreeing) - WITHIN,
+    )
+
+
+class IndexTimes:
+    """Reads the times of one index: ``read``, in the zone ``zone``.
+
+    Until ``judge`` was given the samples, an open time is read as local: the usual case, so that
+    a large index need not be read twice.
+    """
+
+    def __init__(self, setting: str = AUTO, now: float | None = None) -> None:
+        """``setting``: ``auto`` or a zone; ``now``: of the run, needed for ``auto``."""
+        self.setting = setting
+        self.latest = _latest(now)
+        self.zone = LOCAL if setting == AUTO else setting
+        self.proof: Proof | None = None
+        self.problems: list[Problem] = []
+        self.is_judged = False
+        self.read = reader(self.zone, self.latest)
+
+    def judge(self, samples: Iterable[Sample]) -> bool:
+        """Find out the zone from the newest entries; whether times are read otherwise from now."""
+        self.is_judged = True
+        if self.setting != AUTO:
+            found = list(samples)
+            self.proof = prove_by_files(found, (self.setting,))
+            if self.proof is None or self.proof.zone != self.setting:
+                self.proof = prove_by_files(found)
+                if self.proof is not None:
+                    self.problems.append(_contradicted(Target.CACHE, self.setting, self.proof.zone))
+            return False
+        self.proof = prove_by_files(samples)
+        self.zone = AUTO if self.proof is None else self.proof.zone
+        if self.zone == LOCAL or (self.zone in (AUTO, UTC) and is_utc(LOCAL, self._now)):
+            return False
+        self.read = reader(self.zone, self.latest)
+        if self.proof is not None:
+            self.problems.append(self._differs(self.proof))
+            if self.zone != UTC:
+                self.read = _with_margin(self.read, self.proof.since)
+        return True
+
+    @property
+    def _now(self) -> float:
+        return self.latest - FUTURE_TOLERANCE
+
+    def _differs(self, proof: Proof) -> Problem:
+        return Problem(
+            Target.CACHE,
+            "zone_differs",
+            f"the service writes its times in {zone_text(proof.zone, self._now)}, as the mtimes of "
+            f"{proof.files} audio files show; this process is in {zone_text(LOCAL, self._now)}: "
+            f'read accordingly; cleanup.timezone = "{proof.zone}" sets it',
+            severity=Severity.WARNING,
+        )
+
+
+class TableTimes:
+    """Reads the naive times of one request table: for each written form, in the zone it is in."""
+
+    def __init__(
+        self, setting: str = AUTO, now: float | None = None, index: IndexTimes | None = None
+    ) -> None:
+        """``index``: of the same service, judged before the table is."""
+        self.setting = setting
+        self.latest = _latest(now)
+        self.is_judged = False
+        self.was_open = False
+        """Whether a time was read whose zone is neither set nor proved."""
+        self._index = index
+        self._zones: dict[Form, str] = {}
+        self._readers: dict[Form, Reader] = {}
+        self._problems: list[Problem] = []
+        self._read = reader(setting, self.latest)
+
+    def judge(
+        self, newest: Iterable[str], last_write: float | None, now: float | None = None
+    ) -> None:
+        """Find out the zones from the newest times; cancelled rows, which are ours, left aside.
+
+        ``last_write``: an instant, ``None`` if unknown. ``now``: the database's own clock, if it
+        has one.
+        """
+        self.is_judged = True
+        if now is not None:
+            self.latest = _latest(now)
+            self._read = reader(self.setting, self.latest)
+        by_form: dict[Form, str] = {}
+        for text in newest:
+            form = form_of(text)
+            if form is not None and self._read(text) is not None:
+                by_form[form] = max(text, by_form.get(form, ""))
+        for form, text in by_form.items():
+            proved = self._proved(text, last_write)
+            if self.setting == AUTO:
+                zone = proved or self._of_index(form, text, last_write)
+                if zone is not None:
+                    self._zones[form] = zone
+                    self._readers[form] = self._reader_of(zone)
+            elif proved and not _agrees(self.setting, text, last_write or 0.0):
+                self._problems.append(_contradicted(Target.REQUESTS, self.setting, proved))
+
+    def read(self, text: str) -> float | None:
+        """An ISO text as an instant; see ``reader``."""
+        if self.setting != AUTO:
+            return self._read(text)
+        form = form_of(text)
+        if form is not None and form not in self._readers:
+            self.was_open = True
+            return self._read(text)
+        return self._readers.get(form or ("", False), self._read)(text)
+
+    def zone_of(self, text: str) -> str:
+        """The zone in which ``text`` is read; ``auto`` if that is open."""
+        return self._zones.get(form_of(text) or ("", False), self.setting)
+
+    def zone_to_write(self, text: str) -> str:
+        """The zone in which to write a time of the form of ``text``.
+
+        If it is open, what writes that form as a rule: SQLite's ``CURRENT_TIMESTAMP`` (a space,
+        no fraction) is in UTC, all others are local. Either is read rightly by the next run.
+        """
+        zone = self.zone_of(text)
+        if zone != AUTO:
+            return zone
+        return UTC if form_of(text) == (" ", False) else LOCAL
+
+    @property
+    def problems(self) -> Iterable[Problem]:
+        """That a proof contradicts the setting, or that a zone is open."""
+        yield from self._problems
+        now = self.latest - FUTURE_TOLERANCE
+        if self.was_open and not is_utc(LOCAL, now):
+            yield Problem(
+                Target.REQUESTS,
+                "zone_open",
+                f"times without a zone may be in {zone_text(AUTO, now)}: the later reading counts, "
+                f"so a request may be cancelled later by that offset; set requests.timezone to the "
+                "zone that the service writes",
+                severity=Severity.WARNING,
+            )
+
+    def _candidates(self) -> list[str]:
+        proof = self._index.proof if self._index is not None else None
+        return [LOCAL, UTC] if proof is None else list(dict.fromkeys([LOCAL, UTC, proof.zone]))
+
+    def _proved(self, text: str, last_write: float | None) -> str | None:
+        """The one zone in which ``text`` lies within seconds of the last write."""
+        if last_write is None:
+            return None
+        agreeing = [zone for zone in self._candidates() if _agrees(zone, text, last_write)]
+        return agreeing[0] if len(agreeing) == 1 else None
+
+    def _of_index(self, form: Form, text: str, last_write: float | None) -> str | None:
+        """The zone of the index, if ``text`` has no later reading that is possible."""
+        proof = self._index.proof if self._index is not None else None
+        if proof is None or form not in proof.forms:
+            return None
+        possible = self.latest if last_write is None else min(last_write + WITHIN, self.latest)
+        readings = _readings_in(text, self._candidates())
+        is_last = all(each <= readings[proof.zone] or each > possible for each in readings.values())
+        return proof.zone if readings[proof.zone] <= possible and is_last else None
+
+    def _reader_of(self, zone: str) -> Reader:
+        read = reader(zone, self.latest)
+        proof = self._index.proof if self._index is not None else None
+        if proof is None or zone in (LOCAL, UTC):
+            return read
+        return _with_margin(read, proof.since)
+
+
+def _readings_in(text: str, zones: Iterable[str]) -> Mapping[str, float]:
+    return {zone: instant for zone in zones if (instant := reader(zone)(text)) is not None}
+
+
+def _latest(now: float | None) -> float:
+    return (time.time() if now is None else now) + FUTURE_TOLERANCE
+
+
+def _with_margin(read: Reader, since: float) -> Reader:
+    """Times before ``since`` an hour later: an offset is proved for the time since then alone, and
+    before a change of the clocks it may have been less."""
+
+    def later(text: str) -> float | None:
+        instant = read(text)
+        if instant is None or instant >= since or form_of(text) is None:
+            return instant
+        return instant + 3600
+
+    return later
+
+
+def _contradicted(target: Target, setting: str, proved: str) -> Problem:
+    name = "cleanup.timezone" if target is Target.CACHE else "requests.timezone"
+    evidence = "the mtimes of the audio" if target is Target.CACHE else "the database's last write"
+    return Problem(
+        target,
+        "zone_contradicted",
+        f'{name} is "{setting}", but {evidence} shows that times are written in {proved}',
+        severity=Severity.WARNING,
+    )

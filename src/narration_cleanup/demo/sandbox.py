@@ -1,0 +1,213 @@
+"""A sandbox to try the tool on: a small cache of audio that can be played, and a request database.
+
+Both are what the narration service would have written by now: some narrations are expired, some
+requests abandoned, and some of what a crash leaves behind lies about.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from narration_cleanup.core.errors import CleanupError, RefusedError
+from narration_cleanup.core.text import printable
+from narration_cleanup.demo.voices import VOICES, speak
+from narration_cleanup.settings.show import toml
+
+HOUR = 3_600.0
+DAY = 24 * HOUR
+
+_LINES = (
+    "The door at the end of the hall was never locked",
+    "Do not answer when it knocks a third time",
+    "We have been waiting under the stairs",
+    "The clock has stopped but it still strikes",
+    "Somebody is breathing on the other side",
+)
+_AGES = (20.5, 18.2, 16.9, 14.4, 12.0, 11.1, 9.6, 8.3, 7.6, 7.2)
+_YOUNG = (6.7, 6.1, 5.2, 4.8, 4.1, 3.3, 2.9, 2.2, 1.8, 1.1, 0.7, 0.4, 0.1, 0.02)
+"""Ages in days: those past the TTL of 7 days, and those that stay."""
+_REQUESTS = (
+    ("queued", (0.05, 0.3, 2.6, 31.0)),
+    ("generating", (0.02, 0.1, 1.7)),
+    ("failed", (5.0, 29.0)),
+    ("cancelled", (50.0,)),
+    ("completed", tuple(1.5 + 3.1 * number for number in range(18))),
+)
+"""Ages in hours by status; queued and generating past 1 hour are abandoned."""
+_TABLE = """\
+CREATE TABLE requests (
+  request_id TEXT PRIMARY KEY,
+  variant_id TEXT NOT NULL,
+  voice_style TEXT NOT NULL,
+  priority INTEGER NOT NULL DEFAULT 2,
+  status TEXT NOT NULL,
+  progress INTEGER NOT NULL DEFAULT 0,
+  created_at TEXT NOT NULL,
+  started_at TEXT,
+  completed_at TEXT,
+  error TEXT,
+  result TEXT
+)"""
+_CONFIG = """\
+# The settings of this sandbox; `narration-cleanup config init` writes a file with all there are.
+
+[cache]
+dir = {cache}
+max_size_mb = 2
+
+[requests]
+db = {database}
+
+[cleanup]
+state_dir = {state}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """Where everything lies, and how much of it there is."""
+
+    directory: Path
+    cache: Path
+    database: Path
+    config: Path
+    entry_count: int
+    expired_count: int
+    request_count: int
+    abandoned_count: int
+
+
+def make_sandbox(directory: Path, now: float) -> Sandbox:
+    """Make a sandbox in ``directory``, as it would stand at ``now`` (an instant).
+
+    The directory may exist if it is empty. Raises ``RefusedError`` where it is not, and
+    ``CleanupError`` where it cannot be written.
+    """
+    try:
+        str(directory).encode("utf-8")  # which TOML is written in
+        return _make_sandbox(directory.absolute(), now)
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "its name is not UTF-8"
+        raise CleanupError(f"cannot make a sandbox in {printable(directory)}: {why}") from error
+
+
+def _make_sandbox(directory: Path, now: float) -> Sandbox:
+    if os.path.lexists(directory) and (not directory.is_dir() or any(directory.iterdir())):
+        raise RefusedError(
+            f"{printable(directory)} is not an empty folder: name one that is, or a new one"
+        )
+    cache = directory / "cache" / "narration"
+    cache.mkdir(parents=True)
+    _make_cache(cache, directory, now)
+    database = directory / "requests.db"
+    _make_requests(database, now)
+    config = directory / "narration-cleanup.toml"
+    places = {"cache": cache, "database": database, "state": directory / "state"}
+    quoted = {name: toml(str(path)) for name, path in places.items()}
+    config.write_text(_CONFIG.format(**quoted), encoding="utf-8")
+    active = [age for status, ages in _REQUESTS[:2] for age in ages]
+    return Sandbox(
+        directory,
+        cache,
+        database,
+        config,
+        entry_count=len(_AGES) + len(_YOUNG) + 1,
+        expired_count=len(_AGES),
+        request_count=sum(len(ages) for _, ages in _REQUESTS),
+        abandoned_count=sum(1 for age in active if age > 1),
+    )
+
+
+def _make_cache(cache: Path, working_directory: Path, now: float) -> None:
+    """The index as the service writes it: its own fields and order, paths from where it runs."""
+    index: dict[str, dict[str, str | int]] = {}
+    for number, age in enumerate((*_AGES, *_YOUNG)):
+        path, fields = _narration(cache, number, now - age * DAY)
+        audio = speak(str(fields["voice_style"]), _LINES[number % len(_LINES)])
+        _write(path, audio, now - age * DAY)
+        index[path.stem] = _placed(fields, path, working_directory, len(audio))
+    lost, fields = _narration(cache, len(index), now - 2 * DAY)
+    index[lost.stem] = _placed(fields, lost, working_directory, 30_000)
+    forgotten, fields = _narration(cache, len(index), now)
+    _write(forgotten, speak(str(fields["voice_style"]), _LINES[0]), now - 12 * DAY)
+    half = speak("ancient_entity", _LINES[1])[:9_000]
+    _write(cache / "3f1d.wav.part", half, now - 2 * DAY)
+    with (cache / "cache_index.json").open("w", encoding="utf-8") as file:
+        json.dump(index, file, indent=2)
+
+
+def _narration(cache: Path, number: int, created_at: float) -> tuple[Path, dict[str, str | int]]:
+    voice_style = tuple(VOICES)[(number + number // len(VOICES)) % len(VOICES)]
+    variant = f"chapter-{number + 1:02d}"
+    key = hashlib.sha256(f"{variant}:{voice_style}".encode()).hexdigest()
+    fields: dict[str, str | int] = {
+        "narration_id": _id("narration", number),
+        "file_path": "",
+        "created_at": _local(created_at),
+        "last_accessed": _local(created_at + 0.25 * HOUR),
+        "file_size": 0,
+        "variant_id": variant,
+        "voice_style": voice_style,
+    }
+    return cache / f"{key}.wav", fields
+
+
+def _placed(
+    fields: dict[str, str | int], path: Path, working_directory: Path, size_bytes: int
+) -> dict[str, str | int]:
+    where = str(path.relative_to(working_directory))
+    return {**fields, "file_path": where, "file_size": size_bytes}
+
+
+def _write(path: Path, content: bytes, modified_at: float) -> None:
+    path.write_bytes(content)
+    os.utime(path, (modified_at, modified_at))
+
+
+def _make_requests(database: Path, now: float) -> None:
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute(_TABLE)
+        number = 0
+        for status, ages in _REQUESTS:
+            for age in ages:
+                row = _row(number, status, now - age * HOUR)
+                places = ", ".join("?" * len(row))
+                connection.execute(f"INSERT INTO requests VALUES ({places})", row)
+                number += 1
+        connection.commit()
+
+
+def _row(number: int, status: str, created_at: float) -> tuple[str | int | None, ...]:
+    started = None if status in ("queued", "cancelled") else _local(created_at + 1)
+    ended = _local(created_at + 40) if status in ("completed", "failed", "cancelled") else None
+    return (
+        _id("request", number),
+        f"chapter-{number + 1:02d}",
+        tuple(VOICES)[number % len(VOICES)],
+        1 + number % 3,
+        status,
+        {"completed": 100, "generating": 45}.get(status, 0),
+        _local(created_at),
+        started,
+        ended,
+        "the voice model ran out of memory" if status == "failed" else None,
+        None,
+    )
+
+
+def _id(kind: str, number: int) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"narration-cleanup demo {kind} {number}"))
+
+
+def _local(instant: float) -> str:
+    """As the service writes its times: local, and without saying so."""
+    return datetime.fromtimestamp(instant).isoformat()

@@ -1,0 +1,27 @@
+"""The run history: what every run did, kept in SQLite in the state directory.
+
+Nothing here may stop a clean-up: what goes wrong is a warning, and the run goes on without.
+"""
+
+from narration_cleanup.report.history.process import (
+    ClockMark,
+    ProcessMark,
+    is_alive,
+    read_clocks,
+    this_process,
+    trigger_of,
+)
+from narration_cleanup.report.history.store import FILE_NAME, History, open_history, read_history
+
+__all__ = [
+    "FILE_NAME",
+    "ClockMark",
+    "History",
+    "ProcessMark",
+    "is_alive",
+    "open_history",
+    "read_clocks",
+    "read_history",
+    "this_process",
+    "trigger_of",
+]

@@ -1,0 +1,144 @@
+"""The history's file: made, opened, and moved aside when it is damaged.
+
+A rollback journal, not WAL: a look at the history by another user must leave no files behind.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from narration_cleanup.core.own_files import check_kind, check_own_file, make_own_folder
+from narration_cleanup.core.text import printable
+
+if TYPE_CHECKING:
+    import sqlite3
+
+FILE_NAME = "history.db"
+SCHEMA_VERSION = 1
+ENDINGS = ("-journal", "-wal", "-shm")
+"""Of what SQLite reads beside the file: a journal there may name another file to delete."""
+BUSY_SECONDS = 5.0
+"""How long to wait for another run that is writing its own line."""
+
+_SCHEMA = """\
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS runs (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  started_at REAL NOT NULL,
+  finished_at REAL,
+  outcome TEXT,
+  exit_code INTEGER,
+  trigger TEXT NOT NULL,
+  version TEXT NOT NULL,
+  removed_count INTEGER NOT NULL DEFAULT 0,
+  freed_bytes INTEGER NOT NULL DEFAULT 0,
+  cancelled_count INTEGER NOT NULL DEFAULT 0,
+  problem_count INTEGER NOT NULL DEFAULT 0,
+  pid INTEGER NOT NULL,
+  pid_started INTEGER,
+  boot_id TEXT,
+  story TEXT
+);
+CREATE INDEX IF NOT EXISTS runs_by_time ON runs (started_at);
+CREATE INDEX IF NOT EXISTS runs_open ON runs (id) WHERE outcome IS NULL;
+CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS cancelled (
+  place TEXT NOT NULL, id TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (place, id)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS clock (
+  id INTEGER PRIMARY KEY, boot_id TEXT, since_boot REAL NOT NULL, wall REAL NOT NULL,
+  refused INTEGER NOT NULL
+);
+PRAGMA user_version = 1;
+COMMIT;
+"""
+
+
+class Unusable(Exception):
+    """There is no history to be had; the text says why, for a warning."""
+
+
+def connect(file: Path) -> sqlite3.Connection:
+    """Open the history for writing, making it where there is none.
+
+    Raises ``sqlite3.Error`` or ``OSError``, and ``Unusable`` for one that a newer version wrote.
+    """
+    import sqlite3
+
+    make_own_folder(file.parent)
+    check_own_file(file, *ENDINGS)
+    connection = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        if _version(connection) != SCHEMA_VERSION:
+            connection.executescript(_SCHEMA)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_read_only(file: Path) -> sqlite3.Connection:
+    """Open the history for a look that leaves no trace; errors as for ``connect``."""
+    import sqlite3
+
+    check_kind(file, *ENDINGS)
+    uri = f"{file.absolute().as_uri()}?mode=ro"
+    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        if _version(connection) == 0:
+            raise Unusable("it holds nothing yet")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > SCHEMA_VERSION:
+        raise Unusable("a newer version of narration-cleanup wrote it")
+    return int(version)
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether ``error`` says that the file itself is wrong, rather than its surroundings.
+
+    A table that is missing counts: the schema was written whole, so something else took it.
+    """
+    import sqlite3
+
+    if isinstance(error, sqlite3.OperationalError):
+        return str(error).startswith(("no such table", "no such column", "malformed"))
+    if isinstance(error, UnicodeEncodeError):  # of what was to be written
+        return False
+    odd_value = (TypeError, ValueError, msgspec.DecodeError)
+    return isinstance(error, (sqlite3.DatabaseError, *odd_value))
+
+
+def move_aside(file: Path, at: float) -> Path:
+    """Rename a damaged history, its journal with it, and say where it went; raises ``OSError``."""
+    stamp = datetime.fromtimestamp(at, UTC).strftime("%Y%m%dT%H%M%SZ")
+    aside = file.with_name(f"{file.name}.damaged-{stamp}")
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = file.with_name(f"{file.name}.damaged-{stamp}-{number}")
+    os.rename(file, aside)
+    journal = file.with_name(f"{file.name}-journal")
+    if journal.exists():
+        os.rename(journal, aside.with_name(f"{aside.name}-journal"))
+    return aside
+
+
+def why(error: Exception) -> str:
+    """One line about an error of the file system or of SQLite."""
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return "what should be its folder is a file"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return printable(error)

@@ -1,0 +1,242 @@
+"""The history's statements: rows in, records out. Each is called inside a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from narration_cleanup.apply.result import RunOutcome
+from narration_cleanup.report.history.process import ClockMark, ProcessMark, is_alive
+from narration_cleanup.report.record import KILLED, RUNNING, Counters, RunRecord
+
+if TYPE_CHECKING:
+    import sqlite3
+
+_RUN = (
+    "id, started_at, finished_at, outcome, exit_code, trigger, version, pid, pid_started,"
+    " boot_id, story"
+)
+_Row = tuple[
+    int, float, float | None, str | None, int | None, str, str, int, int | None, str | None,
+    str | None,
+]  # fmt: skip
+_RUNS = "runs:"
+_KILLED_MESSAGE = "The run was killed, or the machine went down: it never said how it ended"
+
+
+def insert_run(
+    connection: sqlite3.Connection,
+    started_at: float,
+    trigger: str,
+    version: str,
+    mark: ProcessMark,
+) -> int:
+    """Add a run that has begun; its id."""
+    done = connection.execute(
+        "INSERT INTO runs (started_at, trigger, version, pid, pid_started, boot_id)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (started_at, trigger, version, mark.pid, mark.pid_started, mark.boot_id),
+    )
+    assert done.lastrowid is not None
+    return done.lastrowid
+
+
+def finish_run(connection: sqlite3.Connection, run_id: int | None, record: RunRecord) -> RunRecord:
+    """Fill in how a run ended, and add it to the counters; the record as kept."""
+    found = None
+    if run_id is not None:
+        found = connection.execute(
+            "SELECT trigger, version, outcome FROM runs WHERE id = ?", (run_id,)
+        ).fetchone()
+    if found is None:  # its beginning was lost with a damaged file, or could not be written
+        mark = ProcessMark(0, None, None)
+        run_id = insert_run(connection, record.started_at, record.trigger, record.version, mark)
+        found = (record.trigger, record.version, None)
+    trigger, version, already = found
+    kept = msgspec.structs.replace(record, id=run_id, trigger=trigger, version=version)
+    connection.execute(
+        "UPDATE runs SET finished_at = ?, outcome = ?, exit_code = ?, removed_count = ?,"
+        " freed_bytes = ?, cancelled_count = ?, problem_count = ?, story = ? WHERE id = ?",
+        (
+            kept.finished_at,
+            kept.outcome,
+            kept.exit_code,
+            kept.removed_count,
+            kept.freed_bytes,
+            kept.cancelled_count,
+            kept.problem_count,
+            msgspec.json.encode(kept).decode(),
+            run_id,
+        ),
+    )
+    if already is not None:  # taken for killed in the meantime
+        _count(connection, _RUNS + already, -1)
+    _count(connection, _RUNS + kept.outcome, 1)
+    _count(connection, "removed_bytes", kept.freed_bytes)
+    if kept.success and kept.finished_at is not None:
+        _set(connection, "last_success_at", kept.finished_at)
+    return kept
+
+
+def settle_killed(connection: sqlite3.Connection) -> None:
+    """Give the runs that began, never ended, and are no longer alive their outcome: killed."""
+    for row in connection.execute(f"SELECT {_RUN} FROM runs WHERE outcome IS NULL").fetchall():
+        if not is_alive(_mark(row)):
+            connection.execute("UPDATE runs SET outcome = ? WHERE id = ?", (KILLED, row[0]))
+            _count(connection, _RUNS + KILLED, 1)
+
+
+def select_runs(
+    connection: sqlite3.Connection, limit: int | None, since: float | None
+) -> list[RunRecord]:
+    """Newest first."""
+    found = connection.execute(
+        f"SELECT {_RUN} FROM runs WHERE started_at >= ? ORDER BY id DESC LIMIT ?",
+        (since if since is not None else float("-inf"), -1 if limit is None else limit),
+    )
+    return [_record(row) for row in found.fetchall()]
+
+
+def select_run(connection: sqlite3.Connection, run_id: int) -> RunRecord | None:
+    """One run by its id."""
+    row = connection.execute(f"SELECT {_RUN} FROM runs WHERE id = ?", (run_id,)).fetchone()
+    return None if row is None else _record(row)
+
+
+def select_last(connection: sqlite3.Connection, *, finished: bool) -> RunRecord | None:
+    """The newest run that has ended, one way or another; if ``finished``, that said how."""
+    found = connection.execute(
+        f"SELECT {_RUN} FROM runs WHERE outcome IS NOT ? AND (finished_at IS NOT NULL OR NOT ?)"
+        " ORDER BY id DESC LIMIT 20",
+        (RunOutcome.BUSY.value, finished),
+    )
+    records = (_record(row) for row in found.fetchall())
+    return next((record for record in records if record.outcome != RUNNING), None)
+
+
+def select_running(connection: sqlite3.Connection) -> RunRecord | None:
+    """The newest run that is still at work."""
+    found = connection.execute(f"SELECT {_RUN} FROM runs WHERE outcome IS NULL ORDER BY id DESC")
+    records = (_record(row) for row in found.fetchall())
+    return next((record for record in records if record.outcome == RUNNING), None)
+
+
+def select_counters(connection: sqlite3.Connection) -> Counters:
+    """The sums over all runs; a run that was killed and is not yet settled counts as killed."""
+    sums = connection.execute("SELECT name, value FROM counters WHERE typeof(name) = 'text'")
+    found: dict[str, float] = dict(sums)
+    runs = {name.removeprefix(_RUNS): int(n) for name, n in found.items() if name[:5] == _RUNS}
+    open_runs = connection.execute(f"SELECT {_RUN} FROM runs WHERE outcome IS NULL").fetchall()
+    unsettled = sum(not is_alive(_mark(row)) for row in open_runs)
+    if unsettled:
+        runs[KILLED] = runs.get(KILLED, 0) + unsettled
+    return Counters(
+        runs=runs,
+        removed_bytes=int(found.get("removed_bytes", 0)),
+        last_success_at=found.get("last_success_at"),
+    )
+
+
+def delete_runs(connection: sqlite3.Connection, oldest: float, keep_runs: int) -> int:
+    """Forget what is older than ``oldest``, or beyond the newest ``keep_runs``."""
+    done = connection.execute(
+        "DELETE FROM runs WHERE outcome IS NOT NULL AND (started_at < ? OR id <="
+        " (SELECT id FROM runs ORDER BY id DESC LIMIT 1 OFFSET ?))",
+        (oldest, keep_runs),
+    )
+    return done.rowcount
+
+
+def insert_cancelled(
+    connection: sqlite3.Connection, place: str, ids: Sequence[str], at: float
+) -> None:
+    """Remember cancelled requests."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO cancelled (place, id, at) VALUES (?, ?, ?)",
+        [(place, each, at) for each in ids],
+    )
+
+
+def trim_cancelled(connection: sqlite3.Connection, oldest: float, most: int) -> None:
+    """Keep the memory of cancelled requests bounded."""
+    connection.execute("DELETE FROM cancelled WHERE at < ?", (oldest,))
+    connection.execute(
+        "DELETE FROM cancelled WHERE (place, id) IN"
+        " (SELECT place, id FROM cancelled ORDER BY at DESC LIMIT -1 OFFSET ?)",
+        (most,),
+    )
+
+
+def select_cancelled(connection: sqlite3.Connection, place: str) -> list[str]:
+    """Remembered ids, oldest first."""
+    found = connection.execute("SELECT id FROM cancelled WHERE place = ? ORDER BY at", (place,))
+    return [each for (each,) in found.fetchall()]
+
+
+def delete_cancelled(connection: sqlite3.Connection, place: str, ids: Sequence[str]) -> None:
+    """Forget these."""
+    connection.executemany(
+        "DELETE FROM cancelled WHERE place = ? AND id = ?", [(place, each) for each in ids]
+    )
+
+
+def insert_clock(connection: sqlite3.Connection, mark: ClockMark, most: int) -> None:
+    """Add a pair of clock readings, and forget all but the newest ``most``."""
+    connection.execute(
+        "INSERT INTO clock (boot_id, since_boot, wall, refused) VALUES (?, ?, ?, ?)",
+        (mark.boot_id, mark.since_boot, mark.wall, mark.refused),
+    )
+    connection.execute("DELETE FROM clock WHERE id <= (SELECT max(id) FROM clock) - ?", (most,))
+
+
+def select_clock(connection: sqlite3.Connection) -> list[ClockMark]:
+    """Newest first."""
+    found = connection.execute(
+        "SELECT boot_id, since_boot, wall, refused FROM clock ORDER BY id DESC"
+    )
+    return [
+        ClockMark(boot, float(since), float(wall), bool(no))
+        for boot, since, wall, no in found.fetchall()
+    ]
+
+
+def _count(connection: sqlite3.Connection, name: str, amount: int) -> None:
+    connection.execute(
+        "INSERT INTO counters (name, value) VALUES (?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+        (name, amount),
+    )
+
+
+def _set(connection: sqlite3.Connection, name: str, value: float) -> None:
+    connection.execute(
+        "INSERT INTO counters (name, value) VALUES (?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        (name, value),
+    )
+
+
+def _mark(row: _Row) -> ProcessMark:
+    return ProcessMark(row[7], row[8], row[9])
+
+
+def _record(row: _Row) -> RunRecord:
+    run_id, started_at, finished_at, outcome, exit_code, trigger, version, *_, story = row
+    if story is not None:
+        with suppress(msgspec.MsgspecError, TypeError):  # then the columns say what they can
+            return msgspec.json.decode(story, type=RunRecord)
+    if outcome is None:
+        outcome = RUNNING if is_alive(_mark(row)) else KILLED
+    return RunRecord(
+        id=run_id,
+        outcome=outcome,
+        exit_code=exit_code,
+        message=_KILLED_MESSAGE if outcome == KILLED else "",
+        trigger=trigger,
+        version=version,
+        started_at=started_at,
+        finished_at=finished_at,
+    )

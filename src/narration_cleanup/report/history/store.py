@@ -1,0 +1,270 @@
+"""Write and read the history. A write that fails is a warning; the clean-up goes on without it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from narration_cleanup.core.text import storable
+from narration_cleanup.report.history import rows
+from narration_cleanup.report.history.database import (
+    FILE_NAME,
+    Unusable,
+    connect,
+    connect_read_only,
+    is_damage,
+    move_aside,
+    why,
+)
+from narration_cleanup.report.history.process import ClockMark, ProcessMark, this_process
+from narration_cleanup.report.record import Counters, RunRecord
+
+if TYPE_CHECKING:
+    import sqlite3
+
+T = TypeVar("T")
+Warn = Callable[[str], None]
+
+__all__ = ["FILE_NAME", "History", "open_history", "read_history"]
+
+MOST_CANCELLED = 10_000
+"""Cancelled requests that are remembered, the newest; a later run counts which were overwritten."""
+CANCELLED_SECONDS = 7 * 86_400.0
+MOST_CLOCK_MARKS = 200
+_ODD_VALUES = (msgspec.MsgspecError, TypeError, ValueError, OverflowError)
+"""What a value raises that nobody here wrote: a bit may flip in a file that can be read."""
+
+
+class History:
+    """The history of one state directory, open.
+
+    No method raises for a broken file or a full disk: what it would have returned is then empty,
+    and ``warn`` is told once. A damaged file is moved aside, and a new one takes its place.
+    """
+
+    _begin = "BEGIN IMMEDIATE"  # a read that later writes could find another writer in its way
+
+    def __init__(self, file: Path, connection: sqlite3.Connection, warn: Warn, at: float) -> None:
+        self.file = file
+        self._connection: sqlite3.Connection | None = connection
+        self._warn = warn
+        self._at = at
+        self._begun: dict[str, str] = {}
+
+    def begin(
+        self,
+        started_at: float,
+        *,
+        trigger: str,
+        version: str,
+        process: ProcessMark | None = None,
+    ) -> int | None:
+        """Record that a run has begun, and settle those that were killed; the new run's id."""
+        mark = process or this_process()
+        self._begun = {"trigger": trigger, "version": version}
+
+        def write(connection: sqlite3.Connection) -> int:
+            rows.settle_killed(connection)
+            return rows.insert_run(connection, started_at, trigger, version, mark)
+
+        return self._try(write, None)
+
+    def finish(self, run_id: int | None, record: RunRecord) -> RunRecord:
+        """Record how a run ended; the record as it is kept, with its id.
+
+        ``run_id`` may be ``None`` (``begin`` failed): the run is then recorded only now.
+        """
+        record = msgspec.structs.replace(record, **self._begun)
+
+        def write(connection: sqlite3.Connection) -> RunRecord:
+            return rows.finish_run(connection, run_id, record)
+
+        return self._try(write, record)
+
+    def runs(self, limit: int | None = None, since: float | None = None) -> list[RunRecord]:
+        """The runs that began at ``since`` or later, newest first, at most ``limit``."""
+        return self._try(lambda connection: rows.select_runs(connection, limit, since), [])
+
+    def run(self, run_id: int) -> RunRecord | None:
+        """One run, or ``None`` where there is none of that id."""
+        return self._try(lambda connection: rows.select_run(connection, run_id), None)
+
+    def last_run(self) -> RunRecord | None:
+        """The run that began last and has ended, busy ones aside: those looked at nothing."""
+        return self._try(lambda connection: rows.select_last(connection, finished=False), None)
+
+    def last_finished(self) -> RunRecord | None:
+        """As ``last_run``, but of those that said how they ended: one that was killed did not."""
+        return self._try(lambda connection: rows.select_last(connection, finished=True), None)
+
+    def running(self) -> RunRecord | None:
+        """The newest run that has begun, has not ended, and whose process is alive."""
+        return self._try(lambda connection: rows.select_running(connection), None)
+
+    def counters(self) -> Counters | None:
+        """What the runs add up to, those included that have been forgotten since; ``None`` where
+        that cannot be known."""
+        return self._try(lambda connection: rows.select_counters(connection), None)
+
+    def prune(self, *, keep_days: float, keep_runs: int, now: float) -> int:
+        """Forget runs older than ``keep_days``, and all but the newest ``keep_runs``; how many."""
+        oldest = now - keep_days * 86_400.0
+        return self._try(lambda connection: rows.delete_runs(connection, oldest, keep_runs), 0)
+
+    def remember_cancelled(self, place: str, ids: Sequence[str | int], at: float) -> None:
+        """Remember requests that were cancelled at ``at`` in the database called ``place``."""
+        packed, place = _packed(ids)[-MOST_CANCELLED:], storable(place)
+
+        def write(connection: sqlite3.Connection) -> None:
+            rows.insert_cancelled(connection, place, packed, at)
+            rows.trim_cancelled(connection, at - CANCELLED_SECONDS, MOST_CANCELLED)
+
+        self._try(write, None)
+
+    def recently_cancelled(self, place: str) -> list[str | int]:
+        """The ids that earlier runs cancelled in ``place`` within the last week."""
+        nothing: list[str] = []
+        place = storable(place)
+        found = self._try(lambda connection: rows.select_cancelled(connection, place), nothing)
+        return list(_unpacked(found))
+
+    def forget_cancelled(self, place: str, ids: Sequence[str | int]) -> None:
+        """Forget ids that have been counted, so that no later run counts them again."""
+        packed, place = _packed(ids), storable(place)
+        self._try(lambda connection: rows.delete_cancelled(connection, place, packed), None)
+
+    def mark_clock(self, mark: ClockMark) -> None:
+        """Record what both clocks said at the start or end of a run."""
+        self._try(lambda connection: rows.insert_clock(connection, mark, MOST_CLOCK_MARKS), None)
+
+    def clock_marks(self) -> list[ClockMark]:
+        """The recorded marks, newest first; at most 200."""
+        return self._try(lambda connection: rows.select_clock(connection), [])
+
+    def close(self) -> None:
+        """Close the file; the history can no longer be used."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _try(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
+        import sqlite3
+
+        if self._connection is None:
+            return otherwise
+        try:
+            with _transaction(self._connection, self._begin):
+                return work(self._connection)
+        except (sqlite3.Error, *_ODD_VALUES) as error:
+            return self._recover(error, work, otherwise)
+
+    def _recover(
+        self, error: Exception, work: Callable[[sqlite3.Connection], T], otherwise: T
+    ) -> T:
+        self.close()
+        if not is_damage(error):
+            self._warn(f"the history {self.file} cannot be used: {why(error)}")
+            return otherwise
+        self._connection = _replace(self.file, error, self._warn, self._at)
+        if self._connection is None:
+            return otherwise
+        import sqlite3
+
+        try:
+            with _transaction(self._connection, self._begin):
+                return work(self._connection)
+        except (sqlite3.Error, *_ODD_VALUES) as again:
+            self.close()
+            self._warn(f"the history {self.file} cannot be used: {why(again)}")
+            return otherwise
+
+
+def open_history(state_dir: Path, *, warn: Warn, at: float) -> History | None:
+    """Open the history of ``state_dir`` for a run that began at ``at``, making it if needed.
+
+    ``None`` where it cannot be had; then ``warn`` was told why, in one line.
+    """
+    import sqlite3
+
+    file = state_dir / FILE_NAME
+    try:
+        return History(file, connect(file), warn, at)
+    except (OSError, sqlite3.Error, Unusable) as error:
+        if not is_damage(error):
+            warn(f"no history is kept, {file} cannot be used: {why(error)}")
+            return None
+        connection = _replace(file, error, warn, at)
+        return None if connection is None else History(file, connection, warn, at)
+
+
+def read_history(state_dir: Path, *, warn: Warn) -> History | None:
+    """Open the history of ``state_dir`` to look at; nothing is written, made or moved.
+
+    ``None`` where there is none yet (nothing is said then) or where it cannot be read.
+    """
+    import sqlite3
+
+    file = state_dir / FILE_NAME
+    try:
+        if not file.exists() or file.stat().st_size == 0:  # made, and then the disk was full
+            return None
+        return ReadOnlyHistory(file, connect_read_only(file), warn, 0.0)
+    except (OSError, sqlite3.Error, Unusable) as error:
+        warn(f"the history {file} cannot be read: {why(error)}")
+        return None
+
+
+class ReadOnlyHistory(History):
+    """A history that is only looked at: what is damaged is said, and left where it is."""
+
+    _begin = "BEGIN"
+
+    def _recover(
+        self, error: Exception, work: Callable[[sqlite3.Connection], T], otherwise: T
+    ) -> T:
+        self.close()
+        self._warn(f"the history {self.file} cannot be read: {why(error)}")
+        return otherwise
+
+
+def _packed(ids: Sequence[str | int]) -> list[str]:
+    """Ids as the history keeps them; one that is no UTF-8 is not remembered."""
+    storable_ids = (each for each in ids if isinstance(each, int) or storable(each) == each)
+    return [msgspec.json.encode(each).decode() for each in storable_ids]
+
+
+def _unpacked(found: Sequence[str]) -> Iterator[str | int]:
+    """Remembered ids; a damaged one is passed over, and forgotten with the others of its day."""
+    for each in found:
+        with suppress(msgspec.MsgspecError, TypeError):
+            yield msgspec.json.decode(each, type=str | int)
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
+    connection.execute(begin)
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _replace(file: Path, error: Exception, warn: Warn, at: float) -> sqlite3.Connection | None:
+    """A new history in the place of a damaged one."""
+    import sqlite3
+
+    try:
+        aside = move_aside(file, at)
+        connection = connect(file)
+    except (OSError, sqlite3.Error, Unusable) as again:
+        warn(f"the history {file} is damaged ({why(error)}) and cannot be replaced: {why(again)}")
+        return None
+    warn(f"the history was damaged ({why(error)}): moved to {aside}, and a new one begun")
+    return connection

@@ -1,0 +1,167 @@
+"""The run history: JSON, a line for each run in a pipe, a table and a plot on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from json import JSONEncoder
+from typing import TextIO
+
+from narration_cleanup.core.model import Problem
+from narration_cleanup.core.text import printable, printable_line
+from narration_cleanup.report.documents import SCHEMA_VERSION, Json, problem_documents
+from narration_cleanup.report.format import clock, count, iso, size
+from narration_cleanup.report.history_columns import COLUMNS, FIGURES, cells, took
+from narration_cleanup.report.record import RunRecord
+from narration_cleanup.report.sentences import problem_line
+from narration_cleanup.report.streams import allow_any_character, until_closed
+from narration_cleanup.report.wrapping import columns, wrapped
+
+_LABEL = 19
+"""Columns that a label has, in the lines of one run."""
+
+
+def write_history_json(
+    records: Sequence[RunRecord], stream: TextIO, problems: Sequence[Problem] = ()
+) -> None:
+    """Write the document of ``history --json``, newest run first, one run a line.
+
+    ``problems`` say why the runs could not be looked up.
+    """
+    encode = JSONEncoder().encode
+    with until_closed(stream):
+        stream.write(f'{{"schema_version": {SCHEMA_VERSION}, "runs": [')
+        for number, record in enumerate(records):
+            stream.write(("," if number else "") + "\n" + encode(run_document(record)))
+        stream.write("\n]" if records else "]")
+        stream.write(f', "problems": {encode(problem_documents(problems))}}}\n')
+
+
+def run_document(record: RunRecord) -> dict[str, Json]:
+    """One run as JSON; counts and sizes are of what was really done."""
+    state = record.cache_state
+    return {
+        "id": record.id,
+        "outcome": record.outcome,
+        "exit_code": record.exit_code,
+        "message": record.message,
+        "trigger": record.trigger,
+        "version": record.version,
+        "started_at": iso(record.started_at),
+        "finished_at": None if record.finished_at is None else iso(record.finished_at),
+        "duration_seconds": None if record.duration is None else round(record.duration, 3),
+        "planned_count": record.planned_count,
+        "removed_count": record.removed_count,
+        "freed_bytes": record.freed_bytes,
+        "removed_by_reason": {**record.removed_by_reason},
+        "freed_by_reason": {**record.freed_by_reason},
+        "cancelled_count": record.cancelled_count,
+        "cancelled_by_status": {**record.cancelled_by_status},
+        "deleted_count": record.deleted_count,
+        "deleted_by_status": {**record.deleted_by_status},
+        "overwritten_count": record.overwritten_count,
+        "skipped_count": record.skipped_count,
+        "failed_count": record.failed_count,
+        "problem_count": record.problem_count,
+        "warning_count": record.warning_count,
+        "problems": problem_documents(record.problems),
+        "cache_after": None
+        if state is None
+        else {
+            "entry_count": state.entry_count,
+            "size_bytes": state.size_bytes,
+            "limit_bytes": state.limit_bytes,
+        },
+        "requests_after": None
+        if record.requests_by_status is None
+        else {**record.requests_by_status},
+    }
+
+
+def show_history(
+    records: Sequence[RunRecord],
+    stream: TextIO | None = None,
+    *,
+    terminal: bool | None = None,
+    width: int | None = None,
+) -> None:
+    """Show runs, newest first: on a terminal with a plot over time, else one line for each."""
+    stream = sys.stdout if stream is None else stream
+    allow_any_character(stream)
+    with until_closed(stream):
+        if stream.isatty() if terminal is None else terminal:
+            from narration_cleanup.report.rich_history import print_history
+            from narration_cleanup.report.terminal import open_console
+
+            print_history(records, open_console(stream, width))
+            return
+        for line in table_lines([COLUMNS, *(cells(record) for record in records)]):
+            stream.write(f"{line}\n")
+
+
+def show_run_record(
+    record: RunRecord, stream: TextIO | None = None, *, width: int | None = None
+) -> None:
+    """Show one run whole, as lines of label and value.
+
+    On a terminal they are wrapped at ``width`` columns (``None`` asks the terminal).
+    """
+    stream = sys.stdout if stream is None else stream
+    width = columns(stream) if width is None else width
+    allow_any_character(stream)
+    with until_closed(stream):
+        for label, value in _facts(record):
+            line = f"{label:<{_LABEL}}{value}"
+            stream.write(f"{wrapped(line, width, hang=_LABEL)}\n")
+
+
+def table_lines(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Rows in columns, the first row being the titles; figures stand to the right."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        padded = [
+            cell.rjust(wide) if title in FIGURES else cell.ljust(wide)
+            for title, cell, wide in zip(COLUMNS, row, widths, strict=True)
+        ]
+        yield "  ".join(padded).rstrip()
+
+
+def _facts(record: RunRecord) -> Iterator[tuple[str, str]]:
+    yield "run", f"{record.id}, version {printable(record.version)}"
+    yield "began", f"{clock(record.started_at)}, by {printable(record.trigger)}"
+    if record.finished_at is not None:
+        yield "ended", f"{clock(record.finished_at)}, after {took(record.duration or 0)}"
+    code = "" if record.exit_code is None else f", exit code {record.exit_code}"
+    yield "outcome", f"{printable(record.outcome)}{code}"
+    for number, line in enumerate(record.message.splitlines()):
+        yield "" if number else "message", printable_line(line)
+    if record.finished_at is None:
+        return
+    yield "planned", count(record.planned_count, "action")
+    yield "removed", f"{record.removed_count:,}, {size(record.freed_bytes)} freed"
+    for reason, number in record.removed_by_reason.items():
+        freed = size(record.freed_by_reason.get(reason, 0))
+        yield f"  {printable(reason)}", f"{number:,}, {freed} freed"
+    yield "cancelled", f"{record.cancelled_count:,}"
+    for status, number in record.cancelled_by_status.items():
+        yield f"  {printable(status)}", f"{number:,}"
+    for label, number in (
+        ("deleted rows", record.deleted_count),
+        ("overwritten", record.overwritten_count),
+        ("skipped", record.skipped_count),
+        ("failed", record.failed_count),
+    ):
+        if number:
+            yield label, f"{number:,}"
+    if record.cache_state is not None:
+        state = record.cache_state
+        limit = "" if state.limit_bytes is None else f" of {size(state.limit_bytes)}"
+        yield "cache after", f"{state.entry_count:,} entries, {size(state.size_bytes)}{limit}"
+    if record.requests_by_status is not None:
+        found = record.requests_by_status.items()
+        yield "requests after", ", ".join(f"{n:,} {printable(name)}" for name, n in found) or "none"
+    told = len(record.problems)
+    for problem in record.problems:
+        yield problem.severity.value, problem_line(problem)
+    if (more := record.problem_count + record.warning_count - told) > 0:
+        yield "", f"and {count(more, 'more problem', 'more problems')}"

@@ -1,0 +1,315 @@
+"""Log lines on stderr: what an unattended run says, one line a thing, for people or collectors.
+
+A line that cannot be written (a closed pipe, a full disk) never stops the work.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import TextIO
+
+from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult, Result, RunOutcome
+from narration_cleanup.core.model import Problem, Severity
+from narration_cleanup.core.text import printable, printable_line
+from narration_cleanup.plan.actions import (
+    CACHE_REASONS,
+    CacheAction,
+    CancelRequest,
+    Outcome,
+    Reason,
+    RequestAction,
+)
+from narration_cleanup.report.format import MB, count, entries, iso
+from narration_cleanup.report.repeated import and_more, gathered
+from narration_cleanup.report.streams import Lines, allow_any_character
+
+Field = str | int | float | bool | None | Mapping[str, int]
+
+
+LAST_LINES = 20
+"""Lines that a ping or a message carries at most."""
+
+
+class Level(Enum):
+    """A line's weight; the value is its syslog priority, as in sd-daemon(3)."""
+
+    DEBUG = 7
+    INFO = 6
+    WARNING = 4
+    ERROR = 3
+
+
+class LogFormat(Enum):
+    """``text`` for people and the journal, ``json`` (one object a line) for log collectors."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+_WHAT = {
+    Reason.EXPIRED: ("expired cache entry", "expired cache entries"),
+    Reason.EVICTED: ("evicted cache entry", "evicted cache entries"),
+    Reason.EMPTY: ("empty cache entry", "empty cache entries"),
+    Reason.ORPHAN: ("orphan file", "orphan files"),
+    Reason.PARTIAL: ("partial file", "partial files"),
+    Reason.DANGLING: ("dangling cache entry", "dangling cache entries"),
+}
+_END_LEVEL = {
+    RunOutcome.SUCCESS: Level.INFO,
+    RunOutcome.PARTIAL: Level.WARNING,
+    RunOutcome.INTERRUPTED: Level.WARNING,
+    RunOutcome.BUSY: Level.WARNING,
+}
+
+
+class Log:
+    """The log of one command.
+
+    ``quiet`` leaves only what is wrong: problems, actions that failed, and an end that is not a
+    success. ``verbose`` adds a line for every action. ``clock`` gives the time that JSON lines
+    carry (text lines carry none: the journal, cron and syslog add their own). ``muted`` says
+    only warnings, for when a terminal is told all the rest in another way.
+
+    ``last`` holds the last lines, said or not, for whoever hears of the run elsewhere.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO | None = None,
+        *,
+        form: LogFormat = LogFormat.TEXT,
+        quiet: bool = False,
+        verbose: bool = False,
+        muted: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        stream = sys.stderr if stream is None else stream
+        allow_any_character(stream)
+        self._lines = Lines(stream)
+        self._priorities = form is LogFormat.TEXT and is_journal(stream)
+        self._form = form
+        self._quiet = quiet
+        self._verbose = verbose
+        self._muted = muted
+        self._clock = clock
+        self.last: deque[str] = deque(maxlen=LAST_LINES)
+
+    def started(self, interval_hours: float, abandoned_timeout_hours: float) -> None:
+        """The first line: how often this is meant to run, and when a request is abandoned."""
+        self._routine(
+            "started",
+            f"Starting narration cleanup (interval: {interval_hours:g} h, "
+            f"abandoned timeout: {abandoned_timeout_hours:g} h)",
+            interval_hours=interval_hours,
+            abandoned_timeout_hours=abandoned_timeout_hours,
+        )
+
+    def tasks_started(self) -> None:
+        """Both halves are about to be looked at."""
+        self._routine("tasks_started", "Starting cleanup tasks")
+
+    def cache_started(self) -> None:
+        """The cache half begins."""
+        self._routine("cache_started", "Cleaning up expired cache entries")
+
+    def cache_done(self, cache: CacheResult) -> None:
+        """What was removed and freed: expired entries always, the other reasons where any."""
+        with self._lines.in_blocks():
+            self._actions_of_cache(cache)
+        for reason in CACHE_REASONS:
+            removed = cache.removed_by_reason.get(reason, 0)
+            if not removed and reason is not Reason.EXPIRED:
+                continue
+            freed = cache.freed_by_reason.get(reason, 0)
+            what = count(removed, *_WHAT[reason])
+            self._routine(
+                "removed",
+                f"Dropped {what}"
+                if reason is Reason.DANGLING
+                else f"Removed {what}, freed {freed / MB:.2f} MB",
+                reason=reason.value,
+                count=removed,
+                freed_bytes=freed,
+            )
+        self._left_alone(cache.outcomes, "cache")
+
+    def requests_started(self) -> None:
+        """The request half begins."""
+        self._routine("requests_started", "Cleaning up abandoned requests")
+
+    def requests_done(self, requests: RequestResult) -> None:
+        """Each cancelled request with its age, then their number; deletions where any."""
+        with self._lines.in_blocks():
+            self._actions_of_requests(requests)
+        cancelled = requests.cancelled_count
+        self._routine(
+            "cancelled",
+            f"Cancelled {count(cancelled, 'abandoned request')}",
+            count=cancelled,
+            by_status=requests.cancelled_by_status,
+        )
+        if requests.deleted_count:
+            self._routine(
+                "deleted",
+                f"Deleted {count(requests.deleted_count, 'finished request')}, "
+                f"{count(requests.freed_pages, 'database page')} free for reuse",
+                count=requests.deleted_count,
+                freed_pages=requests.freed_pages,
+            )
+        self._left_alone(requests.outcomes, "requests")
+
+    def overwritten(self, requests: RequestResult) -> None:
+        """What became of earlier cancellations, where the service did not heed them."""
+        if requests.overwritten:
+            self._routine(
+                "overwritten",
+                f"The service has completed {count(requests.overwritten, 'request')} "
+                "after an earlier run had cancelled them",
+                Level.WARNING,
+                count=requests.overwritten,
+            )
+
+    def problem(self, problem: Problem, more: int = 0) -> None:
+        """Something that needs the operator; told by ``finished`` for all of a result.
+
+        ``more``: how many others there are with the same reason.
+        """
+        level = Level.ERROR if problem.severity is Severity.PROBLEM else Level.WARNING
+        subject = "" if problem.subject is None else f" ({printable(problem.subject)})"
+        self.say(
+            level,
+            "problem",
+            f"{problem.target.value.capitalize()}: {printable_line(problem.message)}{subject}"
+            f"{and_more(more)}",
+            half=problem.target.value,
+            code=problem.code,
+            subject=problem.subject,
+            **({"more": more} if more else {}),
+        )
+
+    def finished(self, result: Result) -> None:
+        """Every problem, then the last line; the same words as the message of the report.
+
+        Of many with the same reason one is told with their number, unless ``verbose``.
+        """
+        problems = result.all_problems()
+        for problem, more in (
+            [(each, 0) for each in problems] if self._verbose else gathered(problems)
+        ):
+            self.problem(problem, more)
+        level = _END_LEVEL.get(result.outcome, Level.ERROR)
+        say = self._routine if result.outcome is RunOutcome.SUCCESS else self._wrong
+        for line in result.message.splitlines():
+            say("finished", printable_line(line), level, outcome=result.outcome.value)
+
+    def error(self, message: str, exit_code: int) -> None:
+        """A command could not be done at all: one line for each fault in ``message``."""
+        for line in message.splitlines():
+            self._write(Level.ERROR, "error", printable_line(line), {"exit_code": exit_code})
+
+    def warning(self, message: str) -> None:
+        """Something odd that stops nothing; said even where quiet or muted: no report has it."""
+        self._write(Level.WARNING, "warning", printable_line(message), {})
+
+    def say(self, level: Level, event: str, message: str, **fields: Field) -> None:
+        """Write one line, whatever ``quiet`` says. ``message`` is to be safe to show."""
+        if self._muted:
+            self.last.append(f"{level.name} - {message}")
+        else:
+            self._write(level, event, message, fields)
+
+    def _write(self, level: Level, event: str, message: str, fields: Mapping[str, Field]) -> None:
+        self.last.append(f"{level.name} - {message}")
+        if self._form is LogFormat.JSON:
+            line = _json_line(iso(self._clock()), level, event, message, fields)
+        else:
+            priority = f"<{level.value}>" if self._priorities else ""
+            line = f"{priority}{level.name} - {message}\n"
+        self._lines.write(line)
+
+    def _routine(
+        self, event: str, message: str, level: Level = Level.INFO, /, **fields: Field
+    ) -> None:
+        """What goes as it should, or is the day's work: nothing for a quiet log."""
+        if self._quiet:
+            self.last.append(f"{level.name} - {message}")
+        else:
+            self.say(level, event, message, **fields)
+
+    def _wrong(self, event: str, message: str, level: Level, /, **fields: Field) -> None:
+        self.say(level, event, message, **fields)
+
+    def _actions_of_cache(self, cache: CacheResult) -> None:
+        if not self._verbose:  # a problem says of each why, and of very many how many more
+            if failed := cache.outcomes.count(Outcome.FAILED):
+                message = f"{count(failed, 'removal')} failed: the problems say why"
+                self._wrong("failed", message, Level.ERROR, count=failed)
+            return
+        for action, outcome, note in cache.outcomes:
+            text = f"{printable(action.file)}: {action.reason.value}, {printable(action.detail)}"
+            self._action(outcome, note, "Removed", text, file=action.file)
+
+    def _actions_of_requests(self, requests: RequestResult) -> None:
+        for action, outcome, note in requests.outcomes:
+            cancels = isinstance(action, CancelRequest)
+            text = (
+                f"{action.reason.value} request {printable(action.id)}: {printable(action.detail)}"
+            )
+            verb = "Cancelled" if cancels else "Deleted"
+            if cancels and outcome is Outcome.DONE:
+                age = round(action.age_seconds, 3)
+                self._routine(
+                    "cancelled_request",
+                    f"{verb} {text}",
+                    Level.WARNING,
+                    id=action.id,
+                    status=action.status.value,
+                    age_seconds=age,
+                )
+            else:
+                self._action(outcome, note, verb, text, id=action.id)
+
+    def _action(
+        self, outcome: Outcome, note: str | None, verb: str, text: str, **fields: Field
+    ) -> None:
+        """One action: a failed one always, a skipped or done one where verbose."""
+        more = "" if note is None else f" ({printable_line(note)})"
+        if outcome is Outcome.FAILED:
+            self._wrong("failed_action", f"Failed: {text}{more}", Level.ERROR, **fields)
+        elif self._verbose and outcome is Outcome.SKIPPED:
+            self._routine("skipped_action", f"Skipped: {text}{more}", **fields)
+        elif self._verbose and outcome is Outcome.DONE:
+            self._routine("done_action", f"{verb} {text}", Level.DEBUG, **fields)
+
+    def _left_alone(
+        self, outcomes: Outcomes[CacheAction] | Outcomes[RequestAction], target: str
+    ) -> None:
+        skipped, notes = outcomes.count(Outcome.SKIPPED), outcomes.notes(Outcome.SKIPPED)
+        if skipped:
+            what = entries(skipped) if target == "cache" else count(skipped, "request")
+            why = printable_line(*notes) if len(notes) == 1 else "-v tells why, of each"
+            self._routine("skipped", f"Skipped {what}: {why}", half=target, count=skipped)
+
+
+def is_journal(stream: TextIO, named: str | None = None) -> bool:
+    """Whether ``$JOURNAL_STREAM`` (device:inode, systemd.exec(5)) names ``stream``."""
+    named = os.environ.get("JOURNAL_STREAM", "") if named is None else named
+    if not named:
+        return False
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return named == f"{status.st_dev}:{status.st_ino}"
+
+
+def _json_line(at: str, level: Level, event: str, message: str, fields: Mapping[str, Field]) -> str:
+    from json import dumps
+
+    line = {"time": at, "level": level.name, "event": event, "message": message, **fields}
+    return dumps(line) + "\n"

@@ -1,0 +1,106 @@
+"""What is said of a run's end, and to whom it matters. Pure: a record in, text out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from narration_cleanup.apply.result import RunOutcome
+from narration_cleanup.core.text import printable, printable_line
+from narration_cleanup.report.record import KILLED, RunRecord
+
+Level = Literal["success", "warning", "failure", "info"]
+
+PROBLEMS_TOLD = 5
+_FAILURES = frozenset({RunOutcome.FAILED.value, RunOutcome.REFUSED.value, KILLED})
+_PARTS = frozenset({RunOutcome.PARTIAL.value, RunOutcome.INTERRUPTED.value})
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is sent: a title of one line, and a body of a few."""
+
+    title: str
+    body: str
+    level: Level
+
+
+def wanted(outcome: str, on: str) -> bool:
+    """Whether ``alerts.on`` asks for a message about a run that ended so.
+
+    A run that was told to stop did a part of its work. One that found the lock held did not fail:
+    the run that holds it will tell.
+    """
+    if on == "always" or outcome in _FAILURES:
+        return True
+    return on == "partial" and outcome in _PARTS
+
+
+def message_of(
+    record: RunRecord, host: str, *, unit: str | None = None, lines: Sequence[str] = ()
+) -> Message:
+    """The message about a run on ``host``; ``lines`` are the last of its log, if there is one."""
+    what = "narration-cleanup" if unit is None else unit
+    body = [record.message or f"The run ended: {record.outcome}"]
+    if record.exit_code is not None:
+        body[0] += f" (exit code {record.exit_code})"
+    body += _counts(record)
+    body += _problems(record)
+    if lines:
+        body += ["", "Last lines of the log:", *lines]
+    body += ["", _where_to_look(record, unit)]
+    return Message(
+        f"{what} on {printable(host)}: {record.outcome}", "\n".join(body), _level(record)
+    )
+
+
+def trial_message(host: str) -> Message:
+    """What ``notify --test`` sends."""
+    return Message(
+        f"narration-cleanup on {printable(host)}: a trial message",
+        "This is what `narration-cleanup notify --test` sends: alerts from here arrive.",
+        "info",
+    )
+
+
+def summary_lines(record: RunRecord) -> list[str]:
+    """A run in a few plain lines: what a ping carries."""
+    return [record.message or record.outcome, *_counts(record), *_problems(record)]
+
+
+def _counts(record: RunRecord) -> list[str]:
+    """What was done; nothing where nothing was, as in a run that could not start."""
+    done = []
+    if record.removed_count or record.cache_state is not None:
+        freed = record.freed_bytes / 2**20
+        done.append(f"Removed from the cache: {record.removed_count}, freed {freed:.2f} MB")
+    if record.cancelled_count or record.requests_by_status is not None:
+        done.append(f"Abandoned requests cancelled: {record.cancelled_count}")
+    if record.failed_count:
+        done.append(f"Failed: {record.failed_count}")
+    return done
+
+
+def _problems(record: RunRecord) -> list[str]:
+    told = [
+        f"{problem.severity.value}: {problem.target.value}: {printable_line(problem.message)}"
+        + (f" ({printable(problem.subject)})" if problem.subject is not None else "")
+        for problem in record.problems[:PROBLEMS_TOLD]
+    ]
+    more = record.problem_count + record.warning_count - len(told)
+    return [*told, f"and {more} more"] if more > 0 else told
+
+
+def _where_to_look(record: RunRecord, unit: str | None) -> str:
+    if unit is not None:
+        return f"More: journalctl -u {unit}"
+    return (
+        f"More: narration-cleanup history show {record.id}" if record.id else "More: run it by hand"
+    )
+
+
+def _level(record: RunRecord) -> Level:
+    if record.success:
+        return "success"
+    return "failure" if record.outcome in _FAILURES else "warning"

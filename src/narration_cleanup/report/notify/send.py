@@ -1,0 +1,78 @@
+"""Messages through Apprise, which is an extra and is imported only when something is sent."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from types import ModuleType
+
+from narration_cleanup.report.notify.message import Message
+from narration_cleanup.report.notify.time_limit import within
+
+SEND_SECONDS = 15.0
+"""The longest that a run's end waits for all receivers, which are written to side by side."""
+
+_MISSING = (
+    "alerts.urls is set, but Apprise is not installed: pip install 'narration-cleanup[alerts]'"
+)
+
+
+def send(message: Message, urls: Sequence[str], *, seconds: float = SEND_SECONDS) -> list[str]:
+    """Send to every address; one line for each to which it could not be sent, by its number."""
+    if not urls:
+        return []
+    apprise = _apprise()
+    if apprise is None:
+        return [_MISSING]
+    works: list[Callable[[], str | None]] = [partial(_send, apprise, message, url) for url in urls]
+    return [
+        f"the message to alerts.urls number {number} was not sent: {wrong}"
+        for number, wrong in enumerate(within(seconds, works), 1)
+        if wrong is not None
+    ]
+
+
+def unknown_urls(urls: Sequence[str]) -> list[str]:
+    """One line for each address that could not be sent to, found without sending anything."""
+    if not urls:
+        return []
+    apprise = _apprise()
+    if apprise is None:
+        return [_MISSING]
+    return [
+        f"alerts.urls number {number} is not an address that Apprise knows"
+        for number, url in enumerate(urls, 1)
+        if not apprise.Apprise().add(url)
+    ]
+
+
+def _send(apprise: ModuleType, message: Message, url: str) -> str | None:
+    """One address, with its own Apprise: several in one would share a pool of threads, which the
+    process waits for when it ends."""
+    receiver = apprise.Apprise(asset=apprise.AppriseAsset(async_mode=False))
+    if not receiver.add(url):
+        return "it is not an address that Apprise knows"
+    sent = receiver.notify(
+        title=message.title,
+        body=message.body,
+        notify_type=apprise.NotifyType(message.level),
+        body_format=apprise.NotifyFormat.TEXT,
+    )
+    return None if sent else "the receiver did not take it, or could not be reached"
+
+
+def _apprise() -> ModuleType | None:
+    """Apprise, kept from saying addresses: its log and its warnings name them."""
+    try:
+        import apprise
+    except ImportError:
+        return None
+    for name in ("apprise", "urllib3", "requests"):
+        logger = logging.getLogger(name)
+        logger.addHandler(logging.NullHandler())
+        logger.propagate = False
+    for package in ("urllib3", "requests", "apprise"):
+        warnings.filterwarnings("ignore", module=rf"{package}\b")
+    return apprise

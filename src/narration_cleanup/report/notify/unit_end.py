@@ -1,0 +1,131 @@
+"""How a systemd unit ended: what the unit that is started by its end is told, and its journal."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from narration_cleanup.apply.result import RunOutcome
+from narration_cleanup.core.text import printable
+from narration_cleanup.report.record import KILLED, RunRecord, Trigger
+
+LINES_TOLD = 20
+COMMAND_SECONDS = 10.0
+
+_OUTCOMES = {
+    0: RunOutcome.SUCCESS,
+    3: RunOutcome.PARTIAL,
+    4: RunOutcome.REFUSED,
+    75: RunOutcome.BUSY,
+    78: RunOutcome.REFUSED,
+    130: RunOutcome.INTERRUPTED,
+    143: RunOutcome.INTERRUPTED,
+}
+_WORDS = {
+    RunOutcome.SUCCESS: "Cleanup tasks completed successfully",
+    RunOutcome.PARTIAL: "Cleanup tasks completed in part: see the log",
+    RunOutcome.REFUSED: "The run refused to work: see the log",
+    RunOutcome.BUSY: "Another run was at work",
+    RunOutcome.INTERRUPTED: "The run was told to stop, and did",
+    RunOutcome.FAILED: "Cleanup tasks failed: see the log",
+}
+# What ActiveState's Result says in `systemctl show`, by the names that OnFailure= units get.
+_PROPERTIES = {
+    "Result": "MONITOR_SERVICE_RESULT",
+    "ExecMainCode": "MONITOR_EXIT_CODE",
+    "ExecMainStatus": "MONITOR_EXIT_STATUS",
+    "InvocationID": "MONITOR_INVOCATION_ID",
+}
+_CODES = {"1": "exited", "2": "killed", "3": "dumped"}  # CLD_EXITED and so on, see waitid(2)
+
+
+@dataclass(frozen=True, slots=True)
+class UnitEnd:
+    """How a unit ended, in systemd's words: `result` (`success`, `exit-code`, `timeout`, …),
+    `code` (`exited`, `killed`, `dumped`), `status` (an exit code, or a signal's name or number),
+    and the last lines of its journal."""
+
+    unit: str
+    result: str
+    code: str
+    status: str
+    lines: tuple[str, ...] = ()
+
+
+def unit_end(unit: str, environ: Mapping[str, str]) -> UnitEnd:
+    """How ``unit`` ended: from the variables that systemd 251 and later gives to the unit that was
+    started by it, else asked of ``systemctl``. What cannot be found out is empty."""
+    told = {name: environ.get(name, "") for name in _PROPERTIES.values()}
+    if environ.get("MONITOR_UNIT") != unit or not told["MONITOR_SERVICE_RESULT"]:
+        told = _ask_systemctl(unit)
+    invocation = told.get("MONITOR_INVOCATION_ID", "")
+    return UnitEnd(
+        unit,
+        told.get("MONITOR_SERVICE_RESULT", ""),
+        told.get("MONITOR_EXIT_CODE", ""),
+        told.get("MONITOR_EXIT_STATUS", ""),
+        tuple(_journal(unit, invocation)),
+    )
+
+
+def record_of_unit(end: UnitEnd, now: float) -> RunRecord:
+    """The record of a run as far as systemd knows it; its counts stay in the run's own history."""
+    outcome, message = _outcome(end)
+    exited = end.code == "exited" and end.status.isdigit()
+    return RunRecord(
+        outcome=outcome,
+        exit_code=int(end.status) if exited else None,
+        message=message,
+        trigger=Trigger.SYSTEMD.value,
+        started_at=now,
+        finished_at=now,
+    )
+
+
+def _outcome(end: UnitEnd) -> tuple[str, str]:
+    if end.code == "exited" and end.status.isdigit():
+        outcome = _OUTCOMES.get(int(end.status), RunOutcome.FAILED)
+        if end.result in {"success", "exit-code", ""}:
+            return outcome.value, _WORDS[outcome]
+    elif end.result == "success":  # ended by a signal that counts as a clean end
+        return RunOutcome.INTERRUPTED.value, _WORDS[RunOutcome.INTERRUPTED]
+    how = f"systemd says: {end.result or 'unknown'}"
+    if end.code and end.status:
+        how += f" ({end.code}, {end.status})"
+    ended = KILLED if end.code in {"killed", "dumped"} else RunOutcome.FAILED.value
+    return ended, f"The run did not end by itself; {printable(how)}"
+
+
+def _ask_systemctl(unit: str) -> dict[str, str]:
+    said = _output(["systemctl", "show", f"--property={','.join(_PROPERTIES)}", "--", unit])
+    found = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    told = {_PROPERTIES[name]: value for name, value in found.items() if name in _PROPERTIES}
+    code = told.get("MONITOR_EXIT_CODE", "")
+    return told | {"MONITOR_EXIT_CODE": _CODES.get(code, "")}
+
+
+def _journal(unit: str, invocation: str) -> list[str]:
+    """The last lines of the run; of the unit, where the run is not known."""
+    command = ["journalctl", "--no-pager", "--quiet", "--output=cat", f"--lines={LINES_TOLD}"]
+    if invocation:
+        # The run's own lines and systemd's about it.
+        run = [f"_SYSTEMD_INVOCATION_ID={invocation}", "+", f"INVOCATION_ID={invocation}"]
+        said = _output([*command, *run])
+    else:
+        said = _output([*command, f"--unit={unit}"])
+    return [printable(line) for line in said.splitlines()]
+
+
+def _output(command: list[str]) -> str:
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.decode("utf-8", "replace")

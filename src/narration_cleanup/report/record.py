@@ -1,0 +1,192 @@
+"""What is remembered of a run: one small value, told from its result, that outlives the process.
+
+History, metrics and alerts are all told from it, so that they cannot tell different stories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import msgspec
+
+from narration_cleanup.apply.result import CacheResult, RequestResult, Result, RunOutcome
+from narration_cleanup.core.model import ACTIVE, Problem, RequestStatus, Severity
+from narration_cleanup.core.text import storable
+from narration_cleanup.plan.actions import (
+    CACHE_REASONS,
+    DeleteRequest,
+    DropEntry,
+    Outcome,
+    RemoveEntry,
+)
+
+PROBLEMS_KEPT = 20
+"""Problems that a record keeps whole, worst first; more are only counted."""
+
+
+class Trigger(StrEnum):
+    """Who started a run. ``systemd``: a unit that no timer started."""
+
+    TIMER = "timer"
+    SYSTEMD = "systemd"
+    CRON = "cron"
+    HAND = "hand"
+
+
+KILLED = "killed"
+RUNNING = "running"
+ENDINGS = (*(outcome.value for outcome in RunOutcome), KILLED)
+"""Every way in which a run can have ended; one that is killed cannot say so itself."""
+
+
+class CacheState(msgspec.Struct, frozen=True):
+    """How the cache stood when the run ended. Bytes; ``limit_bytes`` is ``cache.max_size_mb``."""
+
+    entry_count: int
+    size_bytes: int
+    limit_bytes: int | None
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One run. Instants in Unix seconds, sizes in bytes; counts are of what was really done.
+
+    ``outcome`` is one of ``ENDINGS``, or ``running``. ``cache_state`` and ``requests_by_status``
+    are ``None`` where that half is not configured or could not be looked at.
+    """
+
+    id: int = 0
+    outcome: str = RUNNING
+    exit_code: int | None = None
+    message: str = ""
+    trigger: str = Trigger.HAND.value
+    version: str = ""
+    started_at: float = 0.0
+    finished_at: float | None = None
+    planned_count: int = 0
+    removed_count: int = 0
+    freed_bytes: int = 0
+    removed_by_reason: dict[str, int] = {}
+    freed_by_reason: dict[str, int] = {}
+    cancelled_count: int = 0
+    cancelled_by_status: dict[str, int] = {}
+    deleted_count: int = 0
+    deleted_by_status: dict[str, int] = {}
+    overwritten_count: int = 0
+    skipped_count: int = 0
+    failed_count: int = 0
+    problem_count: int = 0
+    warning_count: int = 0
+    problems: list[Problem] = []
+    cache_state: CacheState | None = None
+    requests_by_status: dict[str, int] | None = None
+
+    @property
+    def duration(self) -> float | None:
+        """How long it took, in seconds; never negative, also when the clock was set back."""
+        return None if self.finished_at is None else max(0.0, self.finished_at - self.started_at)
+
+    @property
+    def success(self) -> bool:
+        """Whether everything that should be done was."""
+        return self.outcome == RunOutcome.SUCCESS
+
+    @property
+    def error_count(self) -> int:
+        """Actions that failed, and problems: what an operator should look at."""
+        return self.failed_count + self.problem_count
+
+
+class Counters(msgspec.Struct, frozen=True, kw_only=True):
+    """What only ever grows: over every run since the history began, the forgotten ones included."""
+
+    runs: dict[str, int] = {}
+    removed_bytes: int = 0
+    last_success_at: float | None = None
+
+
+def record_of(result: Result, *, limit_bytes: int | None = None) -> RunRecord:
+    """Tell the record of a run that has ended; ``limit_bytes`` is the cache's configured size."""
+    problems = result.all_problems()
+    serious = [problem for problem in problems if problem.severity is Severity.PROBLEM]
+    told = serious + [problem for problem in problems if problem.severity is not Severity.PROBLEM]
+    record = RunRecord(
+        outcome=result.outcome.value,
+        exit_code=int(result.exit_code),
+        message=storable(result.message),
+        started_at=result.started_at,
+        finished_at=result.finished_at,
+        problem_count=len(serious),
+        warning_count=len(problems) - len(serious),
+        problems=[_kept(problem) for problem in told[:PROBLEMS_KEPT]],
+        skipped_count=_count(result, Outcome.SKIPPED),
+        failed_count=_count(result, Outcome.FAILED),
+        planned_count=sum(len(target.plan.actions) for target in _targets(result)),
+    )
+    if result.cache is not None:
+        record = _with_cache(record, result.cache, limit_bytes)
+    if result.requests is not None:
+        record = _with_requests(record, result.requests)
+    return record
+
+
+def filled(names: tuple[str, ...], found: Mapping[str, int]) -> dict[str, int]:
+    """``found`` with a 0 for each name that is not in it: what is not there is shown as none."""
+    return dict.fromkeys(names, 0) | dict(found)
+
+
+REASON_NAMES = tuple(reason.value for reason in CACHE_REASONS)
+ACTIVE_NAMES = tuple(status.value for status in ACTIVE)
+STATUS_NAMES = tuple(status.value for status in RequestStatus)
+
+
+def _kept(problem: Problem) -> Problem:
+    """The problem as history and receivers can hold it: a file's name may be no UTF-8."""
+    subject = None if problem.subject is None else storable(problem.subject)
+    return msgspec.structs.replace(problem, message=storable(problem.message), subject=subject)
+
+
+def _targets(result: Result) -> list[CacheResult | RequestResult]:
+    return [target for target in (result.cache, result.requests) if target is not None]
+
+
+def _count(result: Result, outcome: Outcome) -> int:
+    return sum(target.outcomes.count(outcome) for target in _targets(result))
+
+
+def _with_cache(record: RunRecord, target: CacheResult, limit_bytes: int | None) -> RunRecord:
+    totals = (target.after or target.plan).totals
+    entry_count, size_bytes = totals.entry_count, totals.total_size_bytes
+    if target.after is None:  # not looked at again: take off what went
+        for action, outcome, _ in target.outcomes:
+            if outcome is Outcome.DONE and isinstance(action, (RemoveEntry, DropEntry)):
+                entry_count -= 1
+                size_bytes -= action.size_bytes if isinstance(action, RemoveEntry) else 0
+    return msgspec.structs.replace(
+        record,
+        removed_count=target.removed_count,
+        freed_bytes=target.freed_bytes,
+        removed_by_reason={k.value: n for k, n in target.removed_by_reason.items()},
+        freed_by_reason={k.value: n for k, n in target.freed_by_reason.items()},
+        cache_state=CacheState(entry_count, size_bytes, limit_bytes),
+    )
+
+
+def _with_requests(record: RunRecord, target: RequestResult) -> RunRecord:
+    by_status = dict((target.after or target.plan).totals.by_status)
+    if target.after is None:
+        for action, outcome, _ in target.outcomes:
+            if outcome is not Outcome.DONE:
+                continue
+            by_status[action.status] = by_status.get(action.status, 0) - 1
+            if not isinstance(action, DeleteRequest):
+                by_status[RequestStatus.CANCELLED] = by_status.get(RequestStatus.CANCELLED, 0) + 1
+    return msgspec.structs.replace(
+        record,
+        cancelled_count=target.cancelled_count,
+        cancelled_by_status=dict(target.cancelled_by_status),
+        deleted_count=target.deleted_count,
+        deleted_by_status=dict(target.deleted_by_status),
+        overwritten_count=target.overwritten,
+        requests_by_status={str(name): number for name, number in by_status.items()},
+    )

@@ -1,0 +1,44 @@
+"""How things stand, as one value: what ``stats`` shows, and every run tells at its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from narration_cleanup.core.model import Problem
+from narration_cleanup.plan.totals import CacheTotals, RequestTotals
+from narration_cleanup.report.record import RunRecord
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStats:
+    """The cache's figures, with the limits they are measured against.
+
+    ``max_size_mb`` is in MiB, as the service counts its own limit; ``None`` where there is none.
+    """
+
+    totals: CacheTotals
+    ttl_days: float
+    max_size_mb: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The health of cache and queue as of ``generated_at``; instants in Unix seconds.
+
+    A half that is not configured is ``None``, and so is one that could not be surveyed: then a
+    problem says why. ``running``: the automatic clean-up is alive, that is, a run is in progress
+    or the last one began at most 1.5 intervals ago. ``in_progress``: a run is at work now.
+    ``last_run`` is the latest that the history knows: one that is at work, or was killed, has no
+    end.
+    """
+
+    generated_at: float
+    cleanup_interval_hours: float
+    abandoned_timeout_hours: float
+    cache: CacheStats | None = None
+    requests: RequestTotals | None = None
+    running: bool = False
+    in_progress: bool = False
+    last_run: RunRecord | None = None
+    next_run_at: float | None = None
+    problems: list[Problem] = field(default_factory=list)

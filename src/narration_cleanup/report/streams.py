@@ -1,0 +1,124 @@
+"""Writing to a stream that may be closed, full, or unable to hold every character."""
+
+from __future__ import annotations
+
+import atexit
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TextIO
+
+from narration_cleanup.core.errors import CleanupError
+
+_BLOCK = 4096
+"""Bytes that are written together at most: so many go into a pipe whole (PIPE_BUF on Linux)."""
+
+
+@contextmanager
+def until_closed(stream: TextIO) -> Iterator[None]:
+    """Write to ``stream`` and flush it; a reader that has gone away (``| head``) ends it quietly.
+
+    Any other failure raises ``CleanupError``: a report that could not be written is no report.
+    """
+    try:
+        yield
+        stream.flush()
+    except BrokenPipeError:
+        let_go(stream)
+    except OSError as error:
+        let_go(stream)
+        raise CleanupError(f"the output could not be written: {error.strerror}") from error
+
+
+def allow_any_character(stream: TextIO) -> None:
+    """Let characters that the stream's encoding lacks be shown as escapes, not end the report."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+
+
+def stand_in_for_closed_streams() -> None:
+    """Where standard input, output or error is closed, put the null device in its place.
+
+    Without it the next file opened, an index being written perhaps, would be standard output, and
+    a line printed would go into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
+
+
+def write_or_wait(stream: TextIO, lines: str) -> None:
+    """Write and flush lines that are not worth stopping for when they cannot be written.
+
+    On a full disk the stream keeps them, as far as it has room for them, and they come out with
+    later ones, once there is room on the disk. If there never is, they are dropped at exit, which
+    would otherwise end the process with code 120.
+    """
+    try:
+        stream.write(lines)
+        stream.flush()
+    except BrokenPipeError:
+        let_go(stream)
+    except (OSError, ValueError):
+        atexit.unregister(let_go)
+        atexit.register(let_go, stream)
+
+
+class Lines:
+    """Writes lines that are not worth stopping for: each at once, or many of them in blocks."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._waiting: list[str] = []
+        self._size = 0
+        self._in_blocks = False
+
+    def write(self, line: str) -> None:
+        """Write one line, or let it wait for its block."""
+        size = len(line) if line.isascii() else len(line.encode(errors="backslashreplace"))
+        if self._size + size > _BLOCK:
+            self._flush()
+        self._waiting.append(line)
+        self._size += size
+        if not self._in_blocks:
+            self._flush()
+
+    @contextmanager
+    def in_blocks(self) -> Iterator[None]:
+        """Lines wait until there is a block of them: the writing of each took longest of all."""
+        self._in_blocks = True
+        try:
+            yield
+        finally:
+            self._in_blocks = False
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            write_or_wait(self._stream, "".join(self._waiting))
+            self._waiting, self._size = [], 0
+
+
+def let_go(stream: TextIO) -> None:
+    """Where the stream cannot be flushed, give it nowhere to go: closing it then cannot fail."""
+    try:
+        stream.flush()
+    except OSError:
+        _lead_nowhere(stream)
+    except ValueError:
+        return
+
+
+def _lead_nowhere(stream: TextIO) -> None:
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, stream.fileno())
+        finally:
+            os.close(nowhere)

@@ -1,0 +1,1 @@
+"""Wires the phases of one run: lock, recover, plan, guard, apply, verify, record."""

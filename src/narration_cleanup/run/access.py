@@ -1,0 +1,246 @@
+"""Who this process acts as, what it may do and what belongs to whom: asked without trying it.
+
+The one place that answers: every command asks here before it opens anything for writing.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from narration_cleanup.core.errors import ConfigError, TargetError
+from narration_cleanup.core.model import Problem, Severity, Target
+from narration_cleanup.core.own_files import trusted_users, way_to
+from narration_cleanup.core.text import printable
+from narration_cleanup.core.users import current_user, user_name
+from narration_cleanup.settings import Settings
+from narration_cleanup.stores.cache.local.index_file import foreign_index, may_be_replaced
+from narration_cleanup.stores.requests import is_postgres
+
+
+class OtherUserError(ConfigError):
+    """What is to be changed belongs to another user: nothing was opened for writing."""
+
+
+def refuse_other_users(settings: Settings, *, allow_other_user: bool, writes: bool = True) -> None:
+    """Refuse to work as another user than the one whose files these are.
+
+    A process of another user that dies can leave ``-wal`` and ``-shm`` files which the service
+    cannot write, and root could be led anywhere by who can put a link in the way: for root,
+    everything on the way to the cache and to the database must be root's. For others it is the
+    database that must be their own, unless ``allow_other_user``. ``writes``: the cache is to be
+    changed too. Raises ``OtherUserError``.
+    """
+    as_root = os.geteuid() == 0
+    cache, database = _local_places(settings)
+    if allow_other_user and not as_root:
+        return
+    places = [database, cache if as_root and writes else None]
+    others = {place: _other_owner(place) for place in places if place is not None}
+    found = [(place, owner) for place, owner in others.items() if owner is not None]
+    if not found:
+        return
+    whose = ", ".join(f"{printable(place)} belongs to {_named(owner)}" for place, owner in found)
+    whose = f"{whose}, but this is {_named(os.geteuid())}: "
+    user = user_name(found[0][1], "{}")
+    if as_root:
+        refuse_two_owners(settings)
+        by_sudo = f"'#{user}'" if user.isdecimal() else user
+        raise OtherUserError(
+            f"{whose}root does not work on another user's files, which could lead it anywhere; run "
+            f"as that user: sudo -u {by_sudo} narration-cleanup ..., or add --run-as {user} "
+            "(setting cleanup.user), with which it becomes that user first"
+        )
+    raise OtherUserError(
+        f"{whose}run as {user} (the service could be left with files that it cannot write), or "
+        "give --allow-other-user"
+    )
+
+
+def refuse_two_owners(settings: Settings) -> None:
+    """Refuse a cache and a database of two users: as neither of them both can be cleaned.
+
+    Raises ``OtherUserError``.
+    """
+    owners = dict[int, Path]()
+    for place in _local_places(settings):
+        try:
+            if place is not None:
+                owners[os.stat(place).st_uid] = place
+        except OSError:  # the survey says what is wrong with it
+            continue
+    if len(owners) > 1:
+        whose = " and ".join(
+            f"{printable(place)} to {_named(uid)}" for uid, place in owners.items()
+        )
+        raise OtherUserError(
+            f"cache and database belong to two users ({whose}): give both to the service's user, "
+            "or clean each in a run of its own"
+        )
+
+
+def _other_owner(path: Path) -> int | None:
+    """Another user who owns ``path`` or can put something else in its place.
+
+    For root that is whoever owns a part of the way; for others, a link on it or the file itself.
+    """
+    owner, trusted = None, trusted_users()
+    try:
+        for _, status in way_to(path):
+            owner = status.st_uid
+            matters = os.geteuid() == 0 or stat.S_ISLNK(status.st_mode)
+            if matters and owner not in trusted:
+                return owner
+    except OSError:
+        return None  # the survey says what is wrong with it
+    return None if owner == os.geteuid() else owner
+
+
+def _local_places(settings: Settings) -> tuple[Path | None, Path | None]:
+    """Cache and database, so far as they are places of this machine."""
+    cache, requests = settings.cache.dir, settings.requests.db
+    return (
+        None if cache is None or cache.startswith("s3://") else Path(cache),
+        None if requests is None or is_postgres(requests) else Path(requests),
+    )
+
+
+def _named(uid: int) -> str:
+    return f"{user_name(uid)} (uid {uid})"
+
+
+def described(status: os.stat_result) -> str:
+    """Owner and mode: ``owner narration, mode 0750``."""
+    return f"owner {user_name(status.st_uid)}, mode {stat.S_IMODE(status.st_mode):04o}"
+
+
+def can_write_in(folder: Path) -> bool:
+    """Whether files can be made, renamed and removed in ``folder``."""
+    return _may(folder, os.W_OK | os.X_OK)
+
+
+def can_read(file: Path) -> bool:
+    """Whether ``file`` can be read."""
+    return _may(file, os.R_OK)
+
+
+def can_write(file: Path) -> bool:
+    """Whether ``file`` can be written to."""
+    return _may(file, os.W_OK)
+
+
+def is_read_only(place: Path) -> bool:
+    """Whether ``place`` is there, on a file system that nobody may write to."""
+    try:
+        return bool(os.statvfs(place).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
+def can_read_in(folder: Path) -> bool:
+    """Whether the files of ``folder`` can be listed and reached."""
+    return _may(folder, os.R_OK | os.X_OK)
+
+
+def free_bytes(folder: Path) -> int:
+    """What may still be written on the disk of ``folder``, by a process that is not root."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+def nearest_folder(path: Path) -> Path:
+    """``path``, or the folder above it that exists and in which it would have to be made."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def _may(path: Path, mode: int) -> bool:
+    effective = os.access in os.supports_effective_ids
+    return os.access(path, mode, effective_ids=effective)
+
+
+def missing_rights(settings: Settings) -> Iterator[Problem]:
+    """A warning for each half that a run as this user could not change.
+
+    Local places alone: a server or a bucket tells its rights when it is asked, and not before.
+    What is not there is told by the survey.
+    """
+    folder, database = _local_places(settings)
+    if folder is not None:
+        other = _other_owner(folder) if os.geteuid() == 0 else None
+        if other is not None:
+            message = (
+                f"{printable(folder)} belongs to {_named(other)}: a run as root would refuse; "
+                "give --run-as, or run as that user"
+            )
+            yield Problem(Target.CACHE, "other_user", message, severity=Severity.WARNING)
+        elif not can_write_in(folder):
+            yield _warning(Target.CACHE, folder, "remove nothing")
+        elif settings.cache.index is not None:
+            yield from _foreign_index(folder / settings.cache.index)
+            if why := lock_out_of_reach(folder / f"{settings.cache.index}.lock"):
+                message = f"{why}: a run as this user could remove nothing"
+                yield Problem(Target.CACHE, "not_writable", message, severity=Severity.WARNING)
+    if database is not None:
+        try:
+            # SQLite writes its journal beside the file itself, not beside a link to it.
+            file = Path(os.path.realpath(database))
+        except OSError:  # a link that is being swapped
+            return
+        if not os.path.exists(file):
+            return
+        beside = (file.with_name(file.name + ending) for ending in _endings_beside(file))
+        files = [file, *(each for each in beside if os.path.lexists(each))]
+        places = [(each, can_write(each)) for each in files]
+        for place, may in (*places, (file.parent, can_write_in(file.parent))):
+            if not may:
+                yield _warning(Target.REQUESTS, place, "cancel nothing")
+                return
+
+
+def _endings_beside(database: Path) -> tuple[str, ...]:
+    """Of the files that SQLite keeps beside it, which a process of another user may have left."""
+    from narration_cleanup.stores.requests.sqlite.database import journal_mode
+
+    try:
+        mode = journal_mode(database)
+    except TargetError:  # the survey says what is wrong with it
+        return ()
+    return ("-wal", "-shm") if mode == "wal" else ("-journal",)
+
+
+def lock_out_of_reach(lock: Path) -> str | None:
+    """Why the lock that the service offers could not be taken; ``None`` where there is none too."""
+    try:
+        status = lock.lstat()
+    except OSError:
+        return None
+    if stat.S_ISLNK(status.st_mode) or stat.S_ISSOCK(status.st_mode):
+        return f"{printable(lock)} is no file that can be locked"
+    if not can_read(lock):
+        return f"{current_user()} may not read {printable(lock)} ({described(status)})"
+    return None
+
+
+def _foreign_index(file: Path) -> Iterator[Problem]:
+    try:
+        index, folder = file.lstat(), file.parent.stat()
+    except OSError:
+        return
+    if stat.S_ISREG(index.st_mode) and not may_be_replaced(index, folder):
+        message = f"{foreign_index(file, index)}: a run as this user could remove nothing"
+        yield Problem(Target.CACHE, "not_writable", message, severity=Severity.WARNING)
+
+
+def _warning(target: Target, place: Path, what: str) -> Problem:
+    try:
+        why = f"{current_user()} may not write to {printable(place)} ({described(os.stat(place))})"
+    except OSError:
+        why = f"{current_user()} may not reach {printable(place)}"
+    if is_read_only(place):
+        why = f"{printable(place)} is on a file system that is read-only"
+    message = f"{why}: a run as this user could {what}"
+    return Problem(target, "not_writable", message, severity=Severity.WARNING)

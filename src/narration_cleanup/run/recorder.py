@@ -1,0 +1,245 @@
+"""Records a run in the history and the metrics, and notifies whoever is configured.
+
+A run calls ``start`` before it does anything, ``finish`` once it has ended (history and metrics,
+quick), and ``notify`` last (the network, for a limited time). None of them raises for what is
+foreseeable, and none is ever called in a dry run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from narration_cleanup import __version__
+from narration_cleanup.apply.result import RequestResult, Result, RunOutcome
+from narration_cleanup.core.errors import CleanupError
+from narration_cleanup.core.model import Problem, Severity, Target
+from narration_cleanup.core.text import printable
+from narration_cleanup.plan.actions import CancelRequest, Outcome
+from narration_cleanup.report.history import (
+    ClockMark,
+    History,
+    open_history,
+    read_clocks,
+    trigger_of,
+)
+from narration_cleanup.report.metrics import (
+    carried_on,
+    metric_values,
+    metrics_text,
+    name_of,
+    read_samples,
+    write_metrics,
+)
+from narration_cleanup.report.record import RunRecord, record_of
+from narration_cleanup.run.guards import clock_jump, refuse_clock_jump
+from narration_cleanup.settings import AlertsSettings, Settings, load_partial
+from narration_cleanup.stores.requests import RequestStore
+
+NOTIFIED_BY = "NARRATION_NOTIFIED_BY"
+"""``unit`` in the environment of a unit whose ``OnFailure=``/``OnSuccess=`` units do the telling:
+it has no network itself. Outside such a unit the run tells, so that nothing is heard twice."""
+
+Warn = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class RunRecorder:
+    """A run that is to be told of. ``history`` is ``None`` where none can be kept.
+
+    ``clocks`` is what both clocks said when it began; ``clock_refused``, whether the run refused
+    since they disagreed, which the next one must know. ``None``: it ended before it compared them,
+    and so leaves no mark of them.
+    """
+
+    settings: Settings
+    environ: Mapping[str, str]
+    trigger: str
+    history: History | None = None
+    run_id: int | None = None
+    clocks: ClockMark | None = None
+    clock_refused: bool | None = None
+    writes: bool = True
+
+    @property
+    def sends(self) -> bool:
+        """Whether the run itself sends pings and messages."""
+        return self.environ.get(NOTIFIED_BY) != "unit"
+
+    def refuse_clock_jump(self) -> None:
+        """Raise ``RefusedError`` where the clock jumped since the last run."""
+        if self.history is None or self.clocks is None:
+            return
+        jump = clock_jump(self.clocks, self.history.clock_marks())
+        self.clock_refused = jump is not None
+        refuse_clock_jump(jump)
+
+    def trust_clock(self) -> None:
+        """The operator says that the clock is right."""
+        self.clock_refused = False
+
+
+def start(settings: Settings, result: Result, environ: Mapping[str, str]) -> RunRecorder:
+    """Record that a run begins, and ping the start. What cannot be done is a warning."""
+    telling = RunRecorder(settings, environ, trigger_of(environ).value)
+    telling.clocks = read_clocks(result.started_at, environ)
+    warn = _warning(result, "history_unusable")
+    telling.history = open_history(settings.cleanup.state_dir, warn=warn, at=result.started_at)
+    if telling.history is not None:
+        telling.run_id = telling.history.begin(
+            result.started_at, trigger=telling.trigger, version=__version__
+        )
+    if telling.sends and settings.alerts.ping_url is not None:
+        from narration_cleanup.report.notify import ping_start
+
+        _warn_all(_warning(result, "alert_not_sent"), [ping_start(settings.alerts.ping_url)])
+    return telling
+
+
+def start_with_partial_settings(
+    flags: Mapping[str, object | None],
+    config_file: Path | None,
+    result: Result,
+    environ: Mapping[str, str],
+    *,
+    writes: bool,
+) -> RunRecorder:
+    """As ``begin``, for a run whose settings are wrong: with those that are right.
+
+    Without ``writes`` neither history nor metrics are written: this may be the wrong user for it.
+    """
+    settings, state_known = load_partial(flags=flags, config_file=config_file, environ=environ)
+    if state_known and writes:
+        return start(settings, result, environ)
+    return RunRecorder(settings, environ, trigger_of(environ).value, writes=writes)
+
+
+def note_cancelled(
+    telling: RunRecorder, store: RequestStore, result: RequestResult, at: float, *, count: bool
+) -> None:
+    """Count the requests that an earlier run cancelled and the service completed all the same
+    (``count``), and remember those that this run cancelled. Each is counted once."""
+    history, place = telling.history, store.location
+    if history is None:
+        return
+    earlier = history.recently_cancelled(place) if count else []
+    if earlier:
+        with suppress(CleanupError):  # the run itself has said what is wrong with the database
+            result.overwritten = store.count_completed(earlier)
+            history.forget_cancelled(place, earlier)
+    done = [
+        action.id
+        for action, outcome, _ in result.outcomes
+        if outcome is Outcome.DONE and isinstance(action, CancelRequest)
+    ]
+    if done:
+        history.remember_cancelled(place, done, at)
+
+
+def finish(telling: RunRecorder, result: Result) -> RunRecord:
+    """Write history and metrics; the record of the run, as kept."""
+    settings, history = telling.settings, telling.history
+    record = record_of(result, limit_bytes=_limit_bytes(settings))
+    if history is not None:
+        record = history.finish(telling.run_id, record)
+        refused = telling.clock_refused
+        if telling.clocks is not None and refused is not None:
+            history.mark_clock(msgspec.structs.replace(telling.clocks, refused=refused))
+        # By a clock that may be wrong nothing is too old.
+        trusted = refused is False or telling.clocks is None
+        history.prune(
+            keep_days=settings.history.keep_days if trusted else math.inf,
+            keep_runs=settings.history.keep_runs,
+            now=result.started_at,
+        )
+    _write_metrics(telling, record, _warning(result, "metrics_not_written"))
+    if history is not None:
+        history.close()
+    return record
+
+
+def notify(telling: RunRecorder, record: RunRecord, lines: Sequence[str], warn: Warn) -> None:
+    """Ping the end and send the message that is asked for; ``lines`` are the last of the log."""
+    if telling.sends:
+        notify_of(record, telling.settings.alerts, warn, lines=lines)
+
+
+def notify_of(
+    record: RunRecord,
+    alerts: AlertsSettings,
+    warn: Warn,
+    *,
+    lines: Sequence[str] = (),
+    unit: str | None = None,
+) -> None:
+    """Ping and message about a run that ended, here or in the unit called ``unit``."""
+    if alerts.ping_url is None and not alerts.urls:
+        return
+    from narration_cleanup.report.notify import message_of, ping_end, send, summary_lines, wanted
+
+    secrets = (*alerts.urls, *((alerts.ping_url,) if alerts.ping_url is not None else ()))
+    lines = [_without(line, secrets) for line in lines]
+    if alerts.ping_url is not None:
+        body = lines or summary_lines(record)
+        _warn_all(warn, [ping_end(alerts.ping_url, record, body)])
+    if alerts.urls and wanted(record.outcome, alerts.on):
+        message = message_of(record, host_name(), unit=unit, lines=lines)
+        _warn_all(warn, send(message, alerts.urls))
+
+
+def host_name() -> str:
+    """This machine's name, for whoever hears from several."""
+    import socket
+
+    return socket.gethostname()
+
+
+def _write_metrics(telling: RunRecorder, record: RunRecord, warn: Warn) -> None:
+    file = telling.settings.metrics.textfile
+    if file is None or not telling.writes or record.outcome == RunOutcome.BUSY:
+        return  # of a run that found the lock held, the one that holds it tells
+    earlier = read_samples(file)
+    counters = None if telling.history is None else telling.history.counters()
+    values = metric_values(
+        record,
+        counters or carried_on(earlier, record, name_of(file)),
+        interval_seconds=telling.settings.cleanup.interval_hours * 3_600,
+        limit_bytes=_limit_bytes(telling.settings),
+        name=name_of(file),
+        earlier=earlier,
+    )
+    try:
+        write_metrics(file, metrics_text(values))
+    except OSError as error:
+        warn(f"metrics.textfile {printable(file)} cannot be written: {error.strerror}")
+
+
+def _limit_bytes(settings: Settings) -> int:
+    return int(settings.cache.max_size_mb * 2**20)
+
+
+def _warning(result: Result, code: str) -> Warn:
+    """What could not be told stands among the run's own warnings."""
+
+    def warn(text: str) -> None:
+        result.problems.add(Problem(Target.PROGRAM, code, text, severity=Severity.WARNING))
+
+    return warn
+
+
+def _warn_all(warn: Warn, found: Sequence[str | None]) -> None:
+    for text in found:
+        if text is not None:
+            warn(text)
+
+
+def _without(line: str, secrets: Sequence[str]) -> str:
+    """A log line without any address, should something have said one after all."""
+    for secret in secrets:
+        line = line.replace(secret, "***")
+    return line

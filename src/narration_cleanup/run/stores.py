@@ -1,0 +1,192 @@
+"""From settings to stores and policies: what a command works on, and by which rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from narration_cleanup.core.errors import ConfigError, TargetError
+from narration_cleanup.core.locks import refuse_lock_in, run_lock_in
+from narration_cleanup.core.text import printable
+from narration_cleanup.core.zones import IndexTimes
+from narration_cleanup.plan import CachePolicy, RequestPolicy
+from narration_cleanup.plan.policy import DAY, HOUR, MB
+from narration_cleanup.settings import CacheSettings, RequestSettings, Settings
+from narration_cleanup.stores.cache import CacheStore
+from narration_cleanup.stores.requests import RequestStore
+from narration_cleanup.stores.requests.mapping import RequestMapping
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """The stores that are configured."""
+
+    cache: CacheStore | None
+    requests: RequestStore | None
+
+    @contextmanager
+    def locked(self, state_dir: Path) -> Iterator[None]:
+        """Hold the run lock of every half; raises ``BusyError`` where another run has one.
+
+        A cache that cannot be locked in any way is refused (``ConfigError``). Requests can do
+        without: every row is guarded by what it was planned on, so two runs do no harm.
+        """
+        with ExitStack() as stack:
+            if self.cache is not None:
+                try:
+                    stack.enter_context(self.cache.locked())
+                except TargetError as fault:  # network file systems cannot lock a directory
+                    _lock_in(state_dir, self.cache, fault, stack)
+                else:
+                    refuse_lock_in(state_dir, self.cache.location)
+            elif self.requests is not None:
+                with suppress(OSError):
+                    stack.enter_context(run_lock_in(state_dir, self.requests.location))
+            if self.requests is not None:
+                stack.enter_context(self.requests.locked())
+            yield
+
+
+def _lock_in(state_dir: Path, cache: CacheStore, fault: TargetError, stack: ExitStack) -> None:
+    try:
+        stack.enter_context(run_lock_in(state_dir, cache.location))
+    except OSError as error:
+        raise ConfigError(
+            f"{fault}; and no lock can be had in cleanup.state_dir {printable(state_dir)} instead: "
+            f"{error.strerror}. Two runs at once would damage the index: name a state_dir that "
+            "can be written"
+        ) from None
+
+
+@contextmanager
+def open_targets(settings: Settings, now: float) -> Iterator[Targets]:
+    """Open what is configured, and close it again; ``now``: the instant that ages are of.
+
+    Raises ``ConfigError`` where a location is not what it should be, before anything is touched.
+    """
+    with ExitStack() as stack:
+        times = IndexTimes(settings.cleanup.timezone, now)
+        requests = open_requests(settings, now, times)
+        if requests is not None:
+            stack.callback(requests.close)
+        cache = open_cache(settings.cache, times)
+        if cache is not None:
+            stack.callback(cache.close)
+        yield Targets(cache, requests)
+
+
+def open_cache(settings: CacheSettings, times: IndexTimes) -> CacheStore | None:
+    """The cache's store; ``None`` where none is configured."""
+    if settings.dir is None:
+        return None
+    if settings.dir.startswith("s3://"):
+        return _open_bucket(settings.dir, settings, times)
+    if settings.index is None:
+        from narration_cleanup.stores.cache.local.unindexed import AudioTree
+
+        return AudioTree(
+            Path(settings.dir),
+            audio_suffixes=settings.audio_suffixes,
+            by_atime=settings.age_from == "atime",
+            remove_empty_dirs=settings.remove_empty_dirs,
+        )
+    from narration_cleanup.stores.cache.local.indexed import IndexedDirectory
+
+    return IndexedDirectory(
+        Path(settings.dir),
+        index_name=settings.index,
+        audio_suffixes=settings.audio_suffixes,
+        times=times,
+        dir_in_index=settings.dir_in_index,
+    )
+
+
+def _open_bucket(url: str, settings: CacheSettings, times: IndexTimes) -> CacheStore:
+    try:
+        from narration_cleanup.stores.cache.s3 import IndexedBucket, PlainBucket
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "obstore":
+            raise
+        raise ConfigError(
+            "cache.dir is a bucket, and the library for it is not installed: "
+            "pip install 'narration-cleanup[s3]'"
+        ) from None
+    if settings.index is None:
+        if settings.age_from == "atime":
+            raise ConfigError("cache.age_from: a bucket keeps no times of use; say mtime")
+        return PlainBucket(url, audio_suffixes=settings.audio_suffixes)
+    return IndexedBucket(
+        url,
+        index_name=settings.index,
+        audio_suffixes=settings.audio_suffixes,
+        times=times,
+        dir_in_index=settings.dir_in_index,
+    )
+
+
+def open_requests(settings: Settings, now: float, index: IndexTimes) -> RequestStore | None:
+    """The request table's store; ``None`` where none is configured."""
+    requests = settings.requests
+    if requests.db is None:
+        return None
+    from narration_cleanup.stores.requests import open_requests as open_store
+
+    mapping = request_mapping(requests, requests.timezone or settings.cleanup.timezone)
+    deletes = requests.delete_finished_after_days > 0
+    return open_store(requests.db, mapping, now=now, index=index, deletes=deletes)
+
+
+def request_mapping(settings: RequestSettings, zone: str) -> RequestMapping:
+    """How the request table is laid out, as the settings have it."""
+    from narration_cleanup.stores.requests.mapping import Columns, Statuses
+
+    return RequestMapping(
+        table=settings.table,
+        columns=Columns(**asdict(settings.columns)),
+        statuses=Statuses(**asdict(settings.statuses)),
+        time_format=settings.time_format,
+        timezone=zone,
+        error_text=settings.error_text,
+    )
+
+
+def cache_policy(settings: CacheSettings) -> CachePolicy:
+    """The rules for the cache; leftovers are looked for only where there is an index."""
+    has_index = settings.index is not None
+    limit = int(settings.max_size_mb * MB)
+    return CachePolicy(
+        ttl=settings.ttl_days * DAY,
+        ttl_by_voice_style={
+            voice: days * DAY for voice, days in settings.ttl_days_by_voice_style.items()
+        },
+        keep=settings.keep,
+        evict_above=limit if settings.enforce_max_size else None,
+        evict_to=int(limit * settings.evict_to_percent / 100),
+        min_free=int(settings.min_free_mb * MB) or None,
+        orphan_ttl=settings.ttl_days * DAY if has_index and settings.remove_orphans else None,
+        partial_ttl=(settings.partial_hours * HOUR or None) if has_index else None,
+        remove_dangling=settings.remove_dangling,
+        remove_empty=has_index and settings.remove_empty_audio,
+    )
+
+
+def request_policy(settings: RequestSettings) -> RequestPolicy:
+    """The rules for the requests; a timeout that is not said is the general one."""
+    general = settings.abandoned_timeout_hours
+
+    def hours(own: float | None) -> float:
+        return (general if own is None else own) * HOUR
+
+    minutes = settings.heartbeat_timeout_minutes
+    has_heartbeat = settings.columns.heartbeat_at is not None
+    generating = hours(settings.generating_timeout_hours)
+    return RequestPolicy(
+        queued_timeout=hours(settings.queued_timeout_hours),
+        generating_timeout=generating,
+        heartbeat_timeout=(generating if minutes is None else minutes * 60)
+        if has_heartbeat
+        else None,
+        delete_finished_after=settings.delete_finished_after_days * DAY or None,
+    )

@@ -1,0 +1,1 @@
+"""Where narrations and requests are kept: each store surveys and changes one kind of place."""

@@ -1,0 +1,108 @@
+"""Where narrations are kept: one protocol, a directory and a bucket behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import msgspec
+
+from narration_cleanup.core.errors import TargetError
+from narration_cleanup.core.model import CacheSurvey, Mark, Ref
+from narration_cleanup.plan.actions import Outcome
+
+
+class FileTarget(msgspec.Struct, frozen=True, gc=False):
+    """A file to remove, and what it was planned on.
+
+    ``identity`` is the ref of a file that was itself surveyed; ``entry`` that of the index entry
+    which names it: then the file must not be younger than what the index says. ``sidecars`` go
+    with it or not at all; the identity is then that of the whole group.
+    """
+
+    name: str
+    identity: Ref | None = None
+    entry: Ref | None = None
+    sidecars: tuple[str, ...] = ()
+
+
+class Removal(msgspec.Struct, frozen=True, gc=False):
+    """What became of one file; ``done`` also where there was none to begin with.
+
+    ``odd``: it is nothing that a cache should hold, and needs the operator.
+    """
+
+    outcome: Outcome
+    freed_bytes: int = 0
+    note: str | None = None
+    unexpected: bool = False
+
+
+class StoppedError(TargetError):
+    """Removing had to stop in its middle; ``removals`` has an answer for each file all the same."""
+
+    def __init__(self, why: TargetError, removals: Sequence[Removal]) -> None:
+        super().__init__(why.code, str(why))
+        self.removals = removals
+
+
+class CommitReport(msgspec.Struct, frozen=True):
+    """What became of the entries to drop.
+
+    ``kept`` holds the digests of those that stay (a fresh file is there again); ``error`` says
+    why the index could not be replaced at all (and ``code`` is its name): then every entry stays.
+    """
+
+    kept: frozenset[Mark] = frozenset()
+    error: str | None = None
+    code: str = "index_not_replaced"
+
+
+class CacheStore(Protocol):
+    """One cache, pinned for a whole command; ``location`` is how it is shown."""
+
+    @property
+    def location(self) -> str: ...
+
+    @property
+    def has_index(self) -> bool: ...
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the run lock; raises ``BusyError`` when another run has it."""
+
+    def in_progress(self) -> bool:
+        """Whether a run holds the lock now."""
+
+    def recover(self) -> int:
+        """Put back what a killed run had staged; how many files. Only a run does this."""
+
+    def survey(self) -> AbstractContextManager[CacheSurvey]:
+        """Look at the cache.
+
+        Raises ``TargetError`` where it cannot be read, ``IndexChangedError`` (also from the passes)
+        where the index was rewritten under the look.
+        """
+
+    def remove(self, files: Sequence[FileTarget]) -> Sequence[Removal]:
+        """Remove files, each re-checked at the moment it goes; one answer for each.
+
+        Raises ``TargetError`` where nothing can be removed (any more), ``StoppedError`` where some
+        of these files were.
+        """
+
+    def remove_entries(self, entries: Iterable[tuple[Ref, str]]) -> CommitReport:
+        """Take entries, each with the name of its file, out of the index.
+
+        They may be gone through more than once.
+
+        Only those that are still what was surveyed, and whose file is looked for now and gone.
+        """
+
+    def unchanged_since(self, files: Iterable[str]) -> bool:
+        """Whether the cache is as this command left it: its index unchanged, no ``files`` there.
+
+        False also where only a new survey can tell.
+        """
+
+    def close(self) -> None: ...

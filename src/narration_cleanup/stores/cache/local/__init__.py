@@ -1,0 +1,1 @@
+"""A cache in a directory: with the service's index, or without."""

@@ -1,0 +1,96 @@
+"""What caches in a directory have in common, with an index or without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from narration_cleanup.core.errors import TargetError
+from narration_cleanup.core.locks import is_held, run_lock
+from narration_cleanup.core.model import Problem, Severity, Target
+from narration_cleanup.core.text import printable
+from narration_cleanup.stores.cache.local.directory import OWN_FOLDER, Directory
+from narration_cleanup.stores.cache.local.staging_dir import LOCK_NAME, StagingDir
+from narration_cleanup.stores.cache.local.subfolders import Folders
+
+
+class LocalCache:
+    """A pinned directory with the tool's own folder in it: a part of every ``CacheStore`` here."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ``ConfigError`` where ``path`` is no directory that a cache lies in."""
+        self._directory = Directory(path)
+        self._own = StagingDir(self._directory)
+
+    @property
+    def location(self) -> str:
+        """The directory as it was given."""
+        return str(self._directory.path)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run lock, which lies in the tool's own folder: who may only read the cache
+        cannot take it.
+
+        Raises ``BusyError`` when another run still has it after a few seconds, ``ConfigError``
+        where root could be led elsewhere, ``TargetError`` where no lock can be had here.
+        """
+        self._directory.refuse_detour()
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(run_lock(LOCK_NAME, self._own.private(), self.location))
+            except OSError as error:
+                raise TargetError(
+                    "no_lock", f"{printable(self.location)} cannot be locked: {error.strerror}"
+                ) from None
+            self._directory.is_locked = True
+            try:
+                yield
+            finally:
+                self._directory.is_locked = False
+
+    def in_progress(self) -> bool:
+        """Whether a run holds the lock now, be it this one."""
+        if self._directory.is_locked:
+            return True
+        with self._own.entered() as folder:
+            return folder is not None and is_held(LOCK_NAME, folder)
+
+    def recover(self) -> int:
+        """Put back what a killed run had staged; how many files."""
+        return self._own.recover()
+
+    def _set_aside(self) -> tuple[list[str], list[Problem]]:
+        """The files that a killed run left set aside and nothing replaces, and what to tell of
+        them: nothing where a run is at work, whose they are."""
+        names = self._own.waiting()
+        another_works = bool(names) and not self._directory.is_locked and self.in_progress()
+        if names and not self._directory.is_locked and not another_works:
+            names = self._own.waiting()  # a run may have ended just now
+        folders = Folders(self._directory)
+        missing = [name for name in names if not _holds(folders, name)]
+        folders.forget()
+        return missing, [self._told_of(len(names))] if names and not another_works else []
+
+    def _told_of(self, count: int) -> Problem:
+        what = "a file" if count == 1 else f"{count} files"
+        where = printable(self._directory.path / OWN_FOLDER)
+        if self._directory.is_locked:  # this run has put back what it can
+            message = f"{what} that an earlier run had set aside cannot be put back: see {where}"
+            return Problem(Target.CACHE, "not_put_back", message)
+        message = f"a killed run has left {what} in {where}: the next one puts back what it can"
+        return Problem(Target.CACHE, "set_aside", message, severity=Severity.WARNING)
+
+    def close(self) -> None:
+        """Let go of the directory."""
+        self._own.close()
+        self._directory.close()
+
+
+def _holds(folders: Folders, name: str) -> bool:
+    """Whether something has that name, or nothing could."""
+    try:
+        return folders.holds(name)
+    except OSError:
+        return True

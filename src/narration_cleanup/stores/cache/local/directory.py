@@ -1,0 +1,204 @@
+"""One cache directory, held open by descriptor for the whole command: names, never paths."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from narration_cleanup.core.errors import ConfigError, TargetError
+from narration_cleanup.core.own_files import way_to
+from narration_cleanup.core.text import printable
+
+OWN_FOLDER = ".narration-cleanup"
+"""The tool's own folder inside the cache directory; the service never looks at it."""
+NO_SUCH_FILE = frozenset({errno.ENOENT, errno.ENAMETOOLONG})
+"""No file has a name that is too long for one: an entry may state it all the same."""
+_PLACES = {"/": "the root directory", "~": "your home directory"}
+
+
+class Directory:
+    """A pinned directory. ``fd`` stays the same directory whatever becomes of its path."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ``ConfigError`` where ``path`` is no directory, or one that no cache lies in."""
+        self.path = path
+        try:
+            self.fd, status = _open_directory(path)
+        except FileNotFoundError:
+            raise ConfigError(
+                f"cache.dir {printable(path)} does not exist: is it where the service keeps its "
+                "cache?"
+            ) from None
+        except NotADirectoryError:
+            raise ConfigError(
+                f"cache.dir {printable(path)} is not a directory: name the folder that holds the "
+                "audio"
+            ) from None
+        except OSError as error:
+            why = f"{error.strerror}; is it the right path, and this the right user?"
+            raise ConfigError(f"cache.dir {printable(path)}: {why}") from None
+        self.is_locked = False
+        self.device, self.inode = status.st_dev, status.st_ino
+        self._refuse_wrong_place()
+
+    def _refuse_wrong_place(self) -> None:
+        for place in _PLACES:
+            try:
+                status = Path(place).expanduser().stat()
+            except (OSError, RuntimeError):
+                continue
+            if (status.st_dev, status.st_ino) == (self.device, self.inode):
+                os.close(self.fd)
+                raise ConfigError(
+                    f"cache.dir {printable(self.path)} is {_PLACES[place]}: that is no narration "
+                    "cache, name the folder that holds the audio"
+                )
+
+    def names(self) -> tuple[str, str]:
+        """The directory as given and as resolved: what absolute paths in it begin with.
+
+        Raises ``ConfigError`` where a part of the path is swapped for a link just then.
+        """
+        try:
+            return str(self.path.absolute()), str(self.path.resolve())
+        except OSError as error:
+            raise ConfigError(
+                f"cache.dir {printable(self.path)} cannot be followed ({error.strerror}): is it "
+                "being "
+                "replaced? Run again when it is in its place"
+            ) from None
+
+    def check_still_there(self) -> None:
+        """Raise ``TargetError`` where the path now leads to another directory."""
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            status = None
+        if status is None or (status.st_dev, status.st_ino) != (self.device, self.inode):
+            raise TargetError(
+                "directory_replaced",
+                f"the cache directory {printable(self.path)} was replaced during the run: "
+                "its index is left alone, run again",
+            )
+
+    def refuse_detour(self) -> None:
+        """Refuse, as root, a directory that another user can put a link or a folder in the way of.
+
+        Asked of the open directory: what happens to its path later no longer matters. Raises
+        ``ConfigError``.
+        """
+        if os.geteuid() != 0:
+            return
+        last, owners = None, set[int]()
+        try:
+            for _, last in way_to(self.path):
+                owners.add(last.st_uid)
+        except OSError:
+            last = None
+        if last is None or (last.st_dev, last.st_ino) != (self.device, self.inode) or any(owners):
+            raise ConfigError(
+                f"cache.dir {printable(self.path)}: another user can put another folder in its "
+                "place, "
+                "which root must not clean: run as that user, or with --run-as"
+            )
+
+    def status(self, name: str) -> os.stat_result | None:
+        """``lstat`` of a name in the directory; ``None`` where there is none, or can be none."""
+        try:
+            return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in NO_SUCH_FILE:
+                return None
+            raise
+
+    def is_also(self, folder: str) -> bool:
+        """Whether this path too leads to the directory, by device and inode. Mounts nothing."""
+        try:
+            status = os.stat(folder)  # stat(2) does not trigger an automount
+        except (OSError, ValueError):
+            return False
+        return (status.st_dev, status.st_ino) == (self.device, self.inode)
+
+    def holds(self, name: str) -> bool:
+        """Whether there is anything of that name."""
+        return self.status(name) is not None
+
+    @contextmanager
+    def scan(self) -> Iterator[Iterator[os.DirEntry[str]]]:
+        """Everything in it, from the beginning.
+
+        Opened anew: processes that share ``fd`` also share how far it was read.
+        """
+        fd = open_folder(".", self.fd)
+        try:
+            with os.scandir(fd) as found:
+                yield found
+        finally:
+            os.close(fd)
+
+    def is_linked(self, name: str) -> bool:
+        """Whether a file has other hard links; where that cannot be told, its removal will say."""
+        try:
+            return os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_nlink > 1
+        except OSError:
+            return False
+
+    def free_bytes(self) -> int:
+        """Bytes that the file system has left for an ordinary user."""
+        status = os.fstatvfs(self.fd)
+        return status.f_bavail * status.f_frsize
+
+    def close(self) -> None:
+        """Let go of the directory."""
+        os.close(self.fd)
+
+
+def _open_directory(path: Path) -> tuple[int, os.stat_result]:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    try:
+        fd = os.open(path, flags | os.O_NOATIME)
+    except PermissionError:
+        fd = os.open(path, flags)
+    try:
+        return fd, os.fstat(fd)
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def open_folder(name: str, directory_fd: int) -> int:
+    """Open a folder by its name in another: never through a symlink, its atime left alone.
+
+    Raises ``NotADirectoryError`` where it is anything else, ``OSError`` as ``open`` does.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(name, flags | os.O_NOATIME, dir_fd=directory_fd)
+    except PermissionError:
+        return os.open(name, flags, dir_fd=directory_fd)
+
+
+def open_to_read(name: str, directory_fd: int) -> int:
+    """Open a name for reading: never through a symlink, never blocking, its atime left alone."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(name, flags | os.O_NOATIME, dir_fd=directory_fd)
+    except PermissionError:
+        return os.open(name, flags, dir_fd=directory_fd)
+
+
+def what_it_is(mode: int) -> str:
+    """A word for a file that is not a regular one."""
+    kinds = (
+        (stat.S_ISLNK, "a symbolic link"),
+        (stat.S_ISDIR, "a directory"),
+        (stat.S_ISFIFO, "a pipe"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISBLK, "a block device"),
+        (stat.S_ISCHR, "a character device"),
+    )
+    return next((word for is_kind, word in kinds if is_kind(mode)), "not a regular file")

@@ -1,0 +1,206 @@
+"""The index as a file that the service rewrites in place at any moment: read one version of it."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from narration_cleanup.core.errors import IndexChangedError, TargetError
+from narration_cleanup.core.text import printable
+from narration_cleanup.stores.cache.local.directory import Directory, open_to_read, what_it_is
+from narration_cleanup.stores.cache.local.staging_dir import INDEX_FILE_NAME
+
+Status = tuple[int, int, int, int]
+"""(inode, size, mtime in ns, ctime in ns). Two versions may have the same one: file systems with
+times of one or two seconds are common."""
+
+HELD_WHOLE = 1 << 23
+"""An index of up to 8 MiB is read at once; a larger one in passes that compare digests."""
+_BLOCK = 1 << 18
+
+
+class Version(NamedTuple):
+    """One version of the index. The digest of its bytes decides; the status is compared first,
+    because that costs nothing."""
+
+    status: Status
+    digest: bytes
+
+
+NO_VERSION = Version((0, 0, 0, 0), b"")
+
+
+def status_of(found: os.stat_result) -> Status:
+    """What can be compared of a version without reading it."""
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+_REMEDY = "nothing is removed: give back the file that the service writes, and the right to read it"
+
+
+class IndexFile:
+    """One version of the index, open for reading. ``read`` is what the codec reads with.
+
+    ``digest`` is that of the bytes that were read: known from the first whole reading on, and
+    what each later one has to match.
+    """
+
+    def __init__(self, directory: Directory, name: str, *, made_in: int | None = None) -> None:
+        """``made_in``: the folder in which a new index waits that is to get ``name``.
+
+        Raises ``TargetError`` where it cannot be read, ``IndexChangedError`` where it is gone: it
+        was there when the command began.
+        """
+        self._directory = directory
+        self.name = name
+        try:
+            if made_in is None:
+                self.fd = open_to_read(name, directory.fd)
+            else:
+                self.fd = open_to_read(INDEX_FILE_NAME, made_in)
+        except FileNotFoundError:
+            raise IndexChangedError("it is gone") from None
+        except OSError as error:
+            is_link = error.errno == errno.ELOOP
+            why = "is a symbolic link" if is_link else f"cannot be opened: {error.strerror}"
+            what = f"{printable(directory.path / name)} {why}"
+            raise TargetError("index_unreadable", f"{what}; {_REMEDY}") from None
+        self.note_status()
+        if not stat.S_ISREG(self.status.st_mode):
+            os.close(self.fd)
+            kind = what_it_is(self.status.st_mode)
+            what = f"{printable(directory.path / name)} is {kind}"
+            raise TargetError("index_unreadable", f"{what}; {_REMEDY}")
+        self.read_at_ns = time.clock_gettime_ns(time.CLOCK_REALTIME)
+        self.digest: bytes | None = None
+        self._whole: bytes | None = None
+        self._pass, self._passed = hashlib.sha256(), 0
+
+    def note_status(self) -> None:
+        """Take its status as it is now for that of this version: a rename changes the ctime."""
+        self.status = os.fstat(self.fd)
+        self.size = self.status.st_size
+
+    @property
+    def version(self) -> Version:
+        """The version, once it was read whole."""
+        return Version(status_of(self.status), self.digest or b"")
+
+    def hold(self) -> None:
+        """Begin with what is in the file by now, whoever has its name; a small one is read at once.
+
+        Raises ``IndexChangedError`` where it changed meanwhile.
+        """
+        self.note_status()
+        self.digest = self._whole = None
+        if self.size <= HELD_WHOLE:
+            whole = b""
+            while block := os.pread(self.fd, HELD_WHOLE + 1, len(whole)):
+                whole += block
+            self.digest = hashlib.sha256(whole).digest()
+            if not self.bytes_unchanged():
+                raise IndexChangedError("it was rewritten while it was read", self.size)
+            self._whole = whole
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Up to ``size`` bytes from ``offset``. A pass reads from 0 to the end in order; a read
+        elsewhere is no part of it."""
+        if self._whole is not None:
+            return self._whole[offset : offset + size]
+        block = os.pread(self.fd, size, offset)
+        if offset == 0:
+            self._pass, self._passed = hashlib.sha256(), 0
+        if offset == self._passed:
+            self._pass.update(block)
+            self._passed += len(block)
+        return block
+
+    def check_unchanged(self) -> None:
+        """Raise ``IndexChangedError`` where the last pass did not read the very bytes of the one
+        before it, or may have read those of two versions."""
+        if self._whole is not None:
+            return
+        digest = self._pass.digest()
+        is_whole = self._passed == self.size and self._not_written()
+        if not is_whole or self.digest not in (None, digest):
+            raise IndexChangedError("it was rewritten while it was read", self.size)
+        self.digest = digest
+
+    def is_version(self, version: Version) -> bool:
+        """Whether it is ``version``. Of an index that is not held the next pass decides: it must
+        read the bytes of ``version``."""
+        if status_of(self.status) != version.status:
+            return False
+        if self.digest is None:
+            self.digest = version.digest
+        return self.digest == version.digest
+
+    def unchanged(self) -> bool:
+        """Whether the file has its name, and the bytes that were read."""
+        return self.bytes_unchanged() and self._has_name()
+
+    def bytes_unchanged(self) -> bool:
+        """Whether nothing was written into the file, whoever has its name."""
+        return self._not_written() and self._digest_now() == self.digest and self._not_written()
+
+    def _has_name(self) -> bool:
+        named = self._directory.status(self.name)
+        status = status_of(self.status)
+        return named is not None and status_of(named) == status == status_of(os.fstat(self.fd))
+
+    def _not_written(self) -> bool:
+        now = os.fstat(self.fd)
+        return (now.st_size, now.st_mtime_ns) == (self.size, self.status.st_mtime_ns)
+
+    def _digest_now(self) -> bytes:
+        digest, at = hashlib.sha256(), 0
+        while block := os.pread(self.fd, _BLOCK, at):
+            digest.update(block)
+            at += len(block)
+        return digest.digest()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self.fd)
+
+
+def may_be_replaced(index: os.stat_result, folder: os.stat_result) -> bool:
+    """Whether a new index made by this user could have the owner and group of the one in
+    ``folder``, as far as can be told by looking: a run tries it before it removes anything."""
+    inherited = bool(folder.st_mode & stat.S_ISGID) and folder.st_gid == index.st_gid
+    in_group = index.st_gid in (os.getegid(), *os.getgroups())
+    is_owner = os.geteuid() == index.st_uid
+    return (is_owner and (in_group or inherited)) or _may_give_files_away()
+
+
+def _may_give_files_away() -> bool:
+    """Whether this process has ``CAP_CHOWN``: root may lack it, others may have it."""
+    try:
+        lines = Path("/proc/self/status").read_bytes().splitlines()
+    except OSError:
+        return os.geteuid() == 0
+    found = [line.split()[1] for line in lines if line.startswith(b"CapEff:")]
+    return bool(int(found[0], 16) & 1) if found else os.geteuid() == 0
+
+
+def foreign_index(place: Path, index: os.stat_result) -> str:
+    """What to tell where the index may not be replaced."""
+    return (
+        f"{printable(place)} belongs to uid {index.st_uid}, gid {index.st_gid}: run as that user, "
+        "in "
+        "that group, or the service could not write it any more"
+    )
+
+
+def missing_index(directory: Directory, name: str) -> str:
+    """What to tell where there is no index."""
+    return (
+        f"{printable(directory.path)} has no {printable(name)}: if it is the right folder, start "
+        "the "
+        'service once, or say cache.index = "none" for a cache that has none'
+    )

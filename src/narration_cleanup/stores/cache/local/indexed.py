@@ -1,0 +1,158 @@
+"""A cache directory with an index, as the narration service keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+
+from narration_cleanup.core.errors import ConfigError, IndexChangedError, TargetError
+from narration_cleanup.core.model import Ref
+from narration_cleanup.core.text import printable
+from narration_cleanup.core.zones import IndexTimes
+from narration_cleanup.stores.cache import CommitReport, FileTarget, Removal
+from narration_cleanup.stores.cache.local.base import LocalCache
+from narration_cleanup.stores.cache.local.index_commit import IndexCommit
+from narration_cleanup.stores.cache.local.index_file import (
+    HELD_WHOLE,
+    NO_VERSION,
+    IndexFile,
+    foreign_index,
+    missing_index,
+)
+from narration_cleanup.stores.cache.local.scan import IN_FLIGHT_NS, DirectoryScan
+from narration_cleanup.stores.cache.local.service_lock import check_index_lock, index_lock
+from narration_cleanup.stores.cache.local.staging import Staging
+from narration_cleanup.stores.cache.paths import PathResolver
+from narration_cleanup.stores.cache.survey import IndexSurvey
+
+LOCKED = 1.0
+"""Seconds for which a look waits for the service to give back its lock; then it does without."""
+
+
+class IndexedDirectory(LocalCache):
+    """A ``CacheStore``: one directory, one index."""
+
+    has_index = True
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        index_name: str,
+        audio_suffixes: tuple[str, ...],
+        times: IndexTimes,
+        dir_in_index: Sequence[str] = (),
+    ) -> None:
+        """Raises ``ConfigError`` where ``path`` is no narration cache."""
+        super().__init__(path)
+        self._index_name = index_name
+        self._suffixes = audio_suffixes
+        self._times = times
+        self._staging = Staging(self._directory, self._own)
+        self._places = PathResolver(self._directory, audio_suffixes, dir_in_index)
+        self._version = NO_VERSION
+        self._members_end = 0
+        self._index_read_ns = 0
+        self._may_be_replaced = False
+        try:
+            self._refuse_missing_index()
+        except ConfigError:
+            self._directory.close()
+            raise
+
+    def _refuse_missing_index(self) -> None:
+        try:
+            status = self._directory.status(self._index_name)
+        except OSError as error:
+            where = printable(self._directory.path / self._index_name)
+            raise ConfigError(f"{where} cannot be looked at: {error.strerror}") from None
+        if status is None:
+            raise ConfigError(missing_index(self._directory, self._index_name))
+
+    @contextmanager
+    def survey(self) -> Iterator[IndexSurvey]:
+        """Look at the cache; see ``CacheStore``."""
+        index_file = self._index_held()
+        try:
+            set_aside, told = self._set_aside()
+            looking = IndexSurvey(
+                index_file,
+                DirectoryScan(
+                    self._directory,
+                    self._suffixes,
+                    self._index_name,
+                    set_aside,
+                    settled_before=(index_file.read_at_ns - IN_FLIGHT_NS) / 1e9,
+                ),
+                self._places,
+                self._suffixes,
+                self._times,
+                fork=index_file.size > HELD_WHOLE,
+            )
+            looking.problems.extend(told)
+            with closing(looking) as survey:
+                yield survey
+            self._version = index_file.version
+            self._members_end = survey.members_end
+            self._index_read_ns = index_file.read_at_ns
+        finally:
+            index_file.close()
+
+    def remove(self, files: Sequence[FileTarget]) -> Sequence[Removal]:
+        """Remove files through staging.
+
+        The service writes audio before its entry: audio written shortly before the survey may
+        belong to an entry that was not in the index yet, and is left to the next run. Raises
+        ``TargetError`` where the index could not follow, before anything is removed.
+        """
+        if any(target.entry is not None for target in files) and not self._may_be_replaced:
+            self._refuse_index_that_cannot_follow()
+        return self._staging.remove(files, self._index_read_ns - IN_FLIGHT_NS)
+
+    def _refuse_index_that_cannot_follow(self) -> None:
+        """A new one must have the owner and group of this one, and be put in place under its lock:
+        both are tried."""
+        index = self._directory.status(self._index_name)
+        if index is None:
+            return
+        try:
+            check_index_lock(self._directory, self._index_name)
+        except TargetError as error:
+            raise TargetError(error.code, f"{error}. Nothing was removed") from None
+        with suppress(OSError):  # on a full disk what goes makes the room for the new index
+            if not self._own.can_make_for(index.st_uid, index.st_gid):
+                why = foreign_index(self._directory.path / self._index_name, index)
+                raise TargetError("index_owner", f"{why}. Nothing was removed")
+        self._may_be_replaced = True
+
+    def remove_entries(self, entries: Iterable[tuple[Ref, str]]) -> CommitReport:
+        """Take entries whose file is gone out of the index."""
+        replacement = IndexCommit(self._directory, self._own, self._places, self._index_name)
+        report = replacement.drop(entries, self._version, self._members_end)
+        self._version = replacement.version or self._version
+        return report
+
+    def unchanged_since(self, files: Iterable[str]) -> bool:
+        """Whether the index is as it was surveyed or replaced, and none of ``files`` is there."""
+        try:
+            index_file = IndexFile(self._directory, self._index_name)
+        except (TargetError, IndexChangedError):
+            return False
+        with closing(index_file):
+            is_same = index_file.is_version(self._version) and index_file.bytes_unchanged()
+        return is_same and all(self._directory.status(file) is None for file in files)
+
+    def _index_held(self) -> IndexFile:
+        """One version of the index to read; taken while a service that locks is not writing."""
+        with ExitStack() as stack:
+            with suppress(TargetError):  # a look can do without
+                lock = index_lock(self._directory, self._index_name, seconds=LOCKED, shared=True)
+                stack.enter_context(lock)
+            index_file = IndexFile(self._directory, self._index_name)
+            try:
+                index_file.hold()
+            except BaseException:
+                index_file.close()
+                raise
+        return index_file

@@ -1,0 +1,73 @@
+"""Finds where an index and a directory disagree, without holding the names of either.
+
+Every name that an entry has adds its hash to one of 8,192 cells, and every file found to one of
+as many others. What both sides agree on leaves equal cells, so only the names that fall into the
+unequal ones have to be looked at again, a bounded number of them at a time. Hashes are 64 bits:
+a disagreement hidden by chance has odds of 2**-64, and the next run hashes differently.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+CELLS = 1 << 13
+"""Few enough for a processor's cache: with 65,536 counting a name takes twice as long."""
+_MASK = CELLS - 1
+NAMES_AT_A_TIME = 50_000
+"""Names of each side held at once in the second look."""
+
+
+class NameSums:
+    """The sums of the hashes of some names, by cell."""
+
+    def __init__(self) -> None:
+        self.sums = [0] * CELLS
+        self.names = 0
+
+    def add(self, names: Sequence[str]) -> None:
+        """Count names (one twice where two entries have it)."""
+        sums = self.sums
+        for digest in map(hash, names):
+            sums[digest & _MASK] += digest
+        self.names += len(names)
+
+
+class ScannedNames(NamedTuple):
+    """What lies beside an index: audio by cells, partials, zero-byte audio with its mtime.
+
+    ``fresh`` is audio that was written so shortly before that its entry may be yet to come.
+    """
+
+    audio: NameSums
+    partials: list[str]
+    empty_files: dict[str, float]
+    fresh: set[str]
+
+
+def rounds(entries: NameSums, files: NameSums) -> Iterator[Callable[[str], bool]]:
+    """Tests for the names to look at again, each test picking about ``NAMES_AT_A_TIME``.
+
+    None where both sides agree.
+    """
+    pairs = enumerate(zip(entries.sums, files.sums, strict=True))
+    unequal = [cell for cell, (one, other) in pairs if one != other]
+    if not unequal:
+        return
+    in_each = max(1, entries.names // CELLS)
+    step = max(1, NAMES_AT_A_TIME // in_each)
+    for first in range(0, len(unequal), step):
+        chosen = frozenset(unequal[first : first + step])
+        yield lambda name, chosen=chosen: hash(name) & _MASK in chosen  # type: ignore[misc]
+
+
+class Mismatches:
+    """What one round of the second look found: exact, by name."""
+
+    def __init__(self, entry_names: Iterable[str], file_names: Iterable[str]) -> None:
+        named = Counter(entry_names)
+        found = set(file_names)
+        self.without_entry = found - named.keys()
+        self.without_file = named.keys() - found
+        self.shared = {name for name, count in named.items() if count > 1}

@@ -1,0 +1,221 @@
+"""The tool's own folder inside the cache directory, where files wait before they are gone."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from narration_cleanup.core.errors import TargetError
+from narration_cleanup.core.text import printable
+from narration_cleanup.stores.cache.local.directory import OWN_FOLDER, Directory
+from narration_cleanup.stores.cache.local.subfolders import Folders
+
+INDEX_FILE_NAME = "index.new"
+LOCK_NAME = "run.lock"
+SECOND = "second"
+"""The folder in it for the files that a second process removes. Two that remove side by side need
+one each: the kernel lets nobody rename into a folder while another unlinks in it."""
+_NOT_STAGED = frozenset({INDEX_FILE_NAME, LOCK_NAME, SECOND})
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class StagingDir:
+    """Made when first needed. A file waits in it under a name that says where it came from."""
+
+    def __init__(self, directory: Directory, *, above: StagingDir | None = None) -> None:
+        """``above``: the folder itself, for the second one in it."""
+        self._directory = directory
+        self._above = above
+        self._name = OWN_FOLDER if above is None else SECOND
+        self._fd: int | None = None
+
+    def descriptor(self) -> int:
+        """Of the folder; it is made if need be. Raises ``OSError`` where that cannot be."""
+        if self._fd is None:
+            place = self._place()
+            try:
+                self._fd = os.open(self._name, _FLAGS, dir_fd=place)
+            except FileNotFoundError:
+                os.mkdir(self._name, 0o700, dir_fd=place)
+                self._fd = os.open(self._name, _FLAGS, dir_fd=place)
+        return self._fd
+
+    def private(self) -> int:
+        """As ``descriptor``, where nobody but this user can enter the folder.
+
+        Raises ``OSError`` where it is another user's, or that cannot be brought about.
+        """
+        fd = self.descriptor()
+        if os.fstat(fd).st_uid != os.geteuid():
+            raise OSError(errno.EPERM, f"{OWN_FOLDER} in it belongs to another user")
+        if os.fstat(fd).st_mode & 0o077:
+            os.fchmod(fd, 0o700)
+            if os.fstat(fd).st_mode & 0o077:  # a file system without modes
+                raise OSError(errno.EPERM, f"{OWN_FOLDER} in it cannot be made private")
+        return fd
+
+    @contextmanager
+    def entered(self) -> Iterator[int | None]:
+        """The folder's descriptor for a look; ``None`` where it cannot be entered."""
+        try:
+            fd = os.open(OWN_FOLDER, _FLAGS, dir_fd=self._directory.fd)
+        except OSError:
+            yield None
+            return
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def recover(self) -> int:
+        """Put back what a killed run left, except where there is a newer file by now.
+
+        How many files were put back. A file that cannot be put back stays where it is. Raises
+        ``TargetError`` where the folder cannot be looked into.
+        """
+        place = self._place()
+        try:
+            if self._fd is None:
+                self._fd = os.open(self._name, _FLAGS, dir_fd=place)
+            waiting = os.listdir(self._fd)
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            raise self._out_of_reach(error) from None
+        if INDEX_FILE_NAME in waiting:
+            self.discard_index()
+        folders = Folders(self._directory)
+        restore = [
+            self.restore(waiting_as, folders)
+            for waiting_as in waiting
+            if waiting_as not in _NOT_STAGED
+        ]
+        folders.forget()
+        has_second = SECOND in waiting and self._above is None
+        return sum(restore) + (self._recover_second() if has_second else 0)
+
+    def _recover_second(self) -> int:
+        second = StagingDir(self._directory, above=self)
+        try:
+            return second.recover()
+        finally:
+            second.remove()
+
+    def _out_of_reach(self, error: OSError) -> TargetError:
+        above = self._directory.path if self._above is None else self._directory.path / OWN_FOLDER
+        return TargetError(
+            "own_folder",
+            f"{printable(above / self._name)} cannot be looked into ({error.strerror}), where an "
+            "earlier run may have left audio: let this user in, or empty it and take it away",
+        )
+
+    def waiting(self) -> list[str]:
+        """The names in the cache of the files that wait here. Only looks: ``recover`` says what
+        keeps it from that."""
+        found: list[str] = []
+        for place in (OWN_FOLDER, f"{OWN_FOLDER}/{SECOND}"):
+            with suppress(OSError):
+                fd = os.open(place, _FLAGS, dir_fd=self._directory.fd)
+                try:
+                    found += os.listdir(fd)
+                finally:
+                    os.close(fd)
+        return [_name_of(each) for each in found if each not in _NOT_STAGED]
+
+    def take(self, name: str, folders: Folders) -> str:
+        """Move one file of the cache into the folder; the name that it waits under there."""
+        waiting_as = name
+        if "/" in name or "%" in name:
+            waiting_as = name.replace("%", "%25").replace("/", "%2F")
+        above, base = folders.locate(name)
+        os.rename(base, waiting_as, src_dir_fd=above, dst_dir_fd=self.descriptor())
+        return waiting_as
+
+    def restore(self, waiting_as: str, folders: Folders) -> bool:
+        """Give a waiting file its name again, whether it has it. Where a newer file has that name
+        the waiting one goes; where something else has, it waits on."""
+        name = _name_of(waiting_as)
+        folder = self.descriptor()
+        try:
+            above, base = folders.locate(name)
+            os.link(waiting_as, base, src_dir_fd=folder, dst_dir_fd=above, follow_symlinks=False)
+            restore = True
+        except FileExistsError:
+            if not _is_regular(base, above):
+                return False
+            restore = False
+        except OSError:
+            return self._rename_back(waiting_as, name, folders)
+        try:
+            os.unlink(waiting_as, dir_fd=folder)
+        except OSError:
+            return False
+        return restore
+
+    def _rename_back(self, waiting_as: str, name: str, folders: Folders) -> bool:
+        """The same where hard links do not exist, or its subfolder has to be made again."""
+        try:
+            folders.make(name)
+            above, base = folders.locate(name)
+            try:
+                os.stat(base, dir_fd=above, follow_symlinks=False)
+            except FileNotFoundError:
+                os.rename(waiting_as, base, src_dir_fd=self.descriptor(), dst_dir_fd=above)
+                return True
+        except OSError:
+            pass
+        return False
+
+    def can_make_for(self, uid: int, gid: int) -> bool:
+        """Whether a file that is made here can belong to that user and group; raises ``OSError``
+        where none can be made."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(INDEX_FILE_NAME, flags, 0o600, dir_fd=self.descriptor())
+        try:
+            made = os.fstat(fd)
+            if (made.st_uid, made.st_gid) != (uid, gid):
+                os.fchown(fd, uid, gid)
+        except PermissionError:
+            return False
+        finally:
+            os.close(fd)
+            self.discard_index()
+        return True
+
+    def discard_index(self) -> None:
+        """Remove a new index that was not put in place."""
+        if self._fd is not None:
+            with suppress(OSError):
+                os.unlink(INDEX_FILE_NAME, dir_fd=self._fd)
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def remove(self) -> None:
+        """Let go of the folder, and take it away if nothing waits in it."""
+        self.close()
+        place = self._place()
+        with suppress(OSError):
+            os.rmdir(self._name, dir_fd=place)
+
+    def _place(self) -> int:
+        """The descriptor of what the folder lies in."""
+        return self._directory.fd if self._above is None else self._above.descriptor()
+
+
+def _is_regular(base: str, folder: int) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(base, dir_fd=folder, follow_symlinks=False).st_mode)
+    except OSError:
+        return False
+
+
+def _name_of(waiting_as: str) -> str:
+    """The name in the cache of a file that waits under that name."""
+    return waiting_as.replace("%2F", "/").replace("%25", "%") if "%" in waiting_as else waiting_as

@@ -1,0 +1,118 @@
+"""What an index calls a file, reduced to a name inside the cache directory, or to none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+MOST_ASKED = 8
+"""Absolute folders that the file system is asked about: an index may name any number of them."""
+_MOST_REMEMBERED = 10_000
+
+
+class Named(Protocol):
+    """Where a cache is: its path as given, and its real one; and whether a file is in it.
+
+    ``is_also``: whether another absolute path leads to it.
+    """
+
+    def names(self) -> tuple[str, str]: ...
+
+    def holds(self, name: str) -> bool: ...
+
+    def is_also(self, folder: str) -> bool: ...
+
+
+def with_slashes(path: str) -> str:
+    """A path with each backslash as a separator."""
+    return path.replace("\\", "/")
+
+
+def folder_of(path: str) -> str:
+    """The folder of a path, written with slashes; empty where it has none."""
+    return with_slashes(path).rpartition("/")[0]
+
+
+class PathResolver:
+    """Knows the ways in which an index may name the cache directory.
+
+    The service writes paths that are absolute, or relative to its own working directory, which
+    nobody else knows: a relative folder is accepted when the directory's own path ends with it.
+    On Windows it separates folders by backslashes, which here may also be part of a file's name.
+    """
+
+    def __init__(
+        self,
+        directory: Named,
+        audio_suffixes: tuple[str, ...],
+        dir_in_index: Sequence[str] = (),
+    ) -> None:
+        """``dir_in_index`` are other names of the directory, as a container or a share has it."""
+        self._directory = directory
+        self._asked = 0
+        own = {_plain(path) for path in directory.names()}
+        self._known_names = own.union(map(_plain, dir_in_index))
+        self._parts = [path.split("/") for path in own]
+        self._suffixes = audio_suffixes
+        self._known: dict[str, bool] = {"": True}
+
+    def name_of(self, file_path: str) -> str | None:
+        """The name inside the directory; ``None`` where the path leaves it or names no audio.
+
+        A backslash is a separator, unless a file of that literal name is there.
+        """
+        if "\\" in file_path:
+            literal = self._name_of(file_path)
+            if literal and ("\\" not in literal or self._directory.holds(literal)):
+                return literal
+            file_path = with_slashes(file_path)
+        return self._name_of(file_path)
+
+    def _name_of(self, file_path: str) -> str | None:
+        folder, slash, name = file_path.rpartition("/")
+        if slash and not folder:
+            return None
+        here = self._known.get(folder)
+        if here is None:
+            here = self._is_this(folder)
+            if len(self._known) < _MOST_REMEMBERED:
+                self._known[folder] = here
+        if not here or not name.endswith(self._suffixes) or "\0" in name:
+            return None
+        return name
+
+    def names_of(self, file_paths: Sequence[str]) -> list[str | None]:
+        """``name_of`` of each; quick where they lie in the same folder, as they mostly do."""
+        name_of, suffixes = self.name_of, self._suffixes
+        if not file_paths or name_of(file_paths[0]) is None:
+            return [name_of(path) for path in file_paths]
+        prefix = file_paths[0][: file_paths[0].rfind("/") + 1]
+        cut = len(prefix)
+        return [
+            name
+            if path.startswith(prefix)
+            and "/" not in (name := path[cut:])
+            and "\\" not in name
+            and name.endswith(suffixes)
+            and "\0" not in name
+            else name_of(path)
+            for path in file_paths
+        ]
+
+    def _is_this(self, folder: str) -> bool:
+        plain = _plain(folder)
+        if plain in self._known_names:
+            return True
+        if not plain.startswith("/"):
+            parts = plain.split("/") if plain else []
+            return any(own[-len(parts) :] == parts for own in self._parts) if parts else True
+        if self._asked == MOST_ASKED:
+            return False
+        self._asked += 1
+        return self._directory.is_also(folder)
+
+
+def _plain(folder: str) -> str:
+    """A folder's path without what means nothing; ``..`` is kept, since links decide what it is."""
+    plain = "/".join(part for part in with_slashes(folder).split("/") if part not in ("", "."))
+    return f"/{plain}" if folder.startswith(("/", "\\")) else plain

@@ -1,0 +1,154 @@
+"""A place in a bucket: how it is named, reached, and what its server's errors mean."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import obstore
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.store import S3Store
+
+from narration_cleanup.core.deadline import Deadline
+from narration_cleanup.core.errors import ConfigError, TargetError
+from narration_cleanup.core.text import printable
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
+
+OWN_FOLDER = ".narration-cleanup/"
+"""Where the tool keeps what is its own: the lease, and a mark to read the server's clock by."""
+PAGE = 1_000
+"""Objects in one page of a listing, and names in one request to delete: the most S3 allows."""
+_LONGEST = 160
+_RETRIES = 8
+_RETRY_FOR = timedelta(seconds=10)
+_LEFT_ALONE = 20.0
+_ADDRESS = re.compile(r"\bhttps?://\S+")
+_FAULT = re.compile(r"<Code>(\w+)</Code>")
+
+
+class S3Location:
+    """A prefix in a bucket. ``location`` is how it is shown; keys never come into it.
+
+    Throttled and dropped requests are tried again with growing pauses, for ten seconds.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Raises ``ConfigError`` where ``url`` is not ``s3://bucket/prefix``."""
+        bucket, _, prefix = url.removeprefix("s3://").partition("/")
+        parts = prefix.removesuffix("/").split("/") if prefix else []
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", bucket):
+            raise ConfigError(
+                "cache.dir: s3:// is followed by the name of a bucket, as in s3://bucket/prefix; "
+                "keys and the server's address come from AWS_ACCESS_KEY_ID, "
+                "AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL"
+            )
+        if any(part in ("", ".", "..") or not part.isprintable() for part in parts):
+            raise ConfigError("cache.dir: a prefix has no empty parts, no . and no ..")
+        self._bucket = bucket
+        self._prefix = "/".join(parts)
+        self.location = printable("/".join(["s3:/", bucket, *parts]))
+        self.store = self._open()
+        self._with_backslash: frozenset[str] | None = None
+        self._gone: tuple[TargetError, Deadline] | None = None
+
+    def names(self) -> tuple[str, str]:
+        """The paths by which an index may name this place, as if they were a directory's."""
+        path = "/".join([self._bucket, self._prefix]).rstrip("/")
+        return f"/{path}", f"s3://{path}"
+
+    def is_also(self, folder: str) -> bool:
+        """Never: a bucket has no other path than its own."""
+        return False
+
+    def holds(self, name: str) -> bool:
+        """Whether there is an object of that name, which has a backslash in it.
+
+        All such are listed once: a question for each entry would take hours.
+        """
+        if self._with_backslash is None:
+            with self.told():
+                pages = obstore.list(self.store, chunk_size=PAGE)
+                found = (meta["path"] for page in pages for meta in page)
+                self._with_backslash = frozenset(name for name in found if "\\" in name)
+        return name in self._with_backslash
+
+    def _open(self) -> S3Store:
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        try:
+            return S3Store(
+                self._bucket,
+                prefix=self._prefix or None,
+                client_options={
+                    "allow_http": (endpoint or "").startswith("http://"),
+                    "connect_timeout": timedelta(seconds=5),
+                    "read_timeout": timedelta(seconds=60),
+                    "timeout": timedelta(minutes=10),
+                },
+                retry_config={
+                    "max_retries": _RETRIES,
+                    "retry_timeout": _RETRY_FOR,
+                    "backoff": {
+                        "init_backoff": timedelta(milliseconds=100),
+                        "max_backoff": timedelta(seconds=2),
+                        "base": 2,
+                    },
+                },
+            )
+        except (BaseError, ValueError):
+            # Its message may repeat a variable: it is not shown.
+            raise ConfigError(
+                "cache.dir: the AWS_* variables do not describe an S3 server (AWS_ENDPOINT_URL, "
+                "AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
+            ) from None
+
+    @contextmanager
+    def told(self, *but: type[Exception]) -> Iterator[None]:
+        """Turn what the server or the network says into a ``TargetError``; all ``but`` these.
+
+        A server that was just waited for in vain is not asked again for a while.
+        """
+        if self._gone is not None and not self._gone[1].passed:
+            raise self._gone[0]
+        try:
+            yield
+        except but:
+            raise
+        except FileNotFoundError as error:
+            message = f"{self.location}: there is no such bucket or object ({_reason(error)})"
+            raise TargetError("bucket_missing", message) from None
+        except (PermissionDeniedError, UnauthenticatedError) as error:
+            raise TargetError(
+                "no_rights",
+                f"{self.location}: the server does not allow it ({_reason(error)}): are the keys "
+                "right? docs/remote.md lists the rights that they need",
+            ) from None
+        except (BaseError, ValueError) as error:
+            trouble = TargetError(
+                "bucket_unreachable", f"{self.location}: {_reason(error)}; the next run tries again"
+            )
+            self._gone = trouble, Deadline(_LEFT_ALONE)
+            raise trouble from None
+
+
+def etag_of(meta: ObjectMeta) -> str:
+    """The object's version; an object without one gets a new version with each change of time."""
+    return meta["e_tag"] or f"{meta['size']}-{meta['last_modified'].isoformat()}"
+
+
+def _reason(error: Exception) -> str:
+    """The heart of a message of several lines, without addresses."""
+    text = str(error)
+    fault = _FAULT.search(text)
+    if fault:
+        return fault.group(1)
+    first = _ADDRESS.sub("the server", text.partition("\n")[0])
+    first = printable(first.rpartition(" - ")[2] or first)
+    if "error sending request" in first:
+        return "the server cannot be reached, or dropped the connection"
+    return first if len(first) <= _LONGEST else first[: _LONGEST - 1] + "…"

@@ -1,0 +1,118 @@
+"""The objects below a place: listed as a stream of pages, or asked about one by one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import obstore
+
+from narration_cleanup.core.model import Ref, StoredFile
+from narration_cleanup.stores.cache.local.mismatches import NameSums, ScannedNames
+from narration_cleanup.stores.cache.local.scan import PARTIAL_SUFFIXES, is_index_temporary
+from narration_cleanup.stores.cache.s3.location import OWN_FOLDER, PAGE, S3Location, etag_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from obstore import ObjectMeta
+
+AT_ONCE = 16
+"""Questions about single objects that are under way together."""
+_WORTH_A_PAGE = 8
+"""Single questions that take about as long as one page of a listing."""
+
+
+def ref_of(metas: Iterable[ObjectMeta]) -> Ref:
+    """The handle of an object, or of several together: versions, size, and time in microseconds."""
+    known = [(etag_of(m), m["size"], int(m["last_modified"].timestamp() * 1e6)) for m in metas]
+    return hash(tuple(known)), sum(each[1] for each in known), max(each[2] for each in known)
+
+
+class Objects:
+    """What lies directly below a place, beside an index (the ``Files`` of a survey)."""
+
+    def __init__(
+        self, place: S3Location, audio_suffixes: tuple[str, ...], index_name: str = ""
+    ) -> None:
+        self._place = place
+        self._suffixes = audio_suffixes
+        self._index_name = index_name
+        self._pages = 1
+
+    def pages(self) -> Iterator[Sequence[ObjectMeta]]:
+        """Every object below the place, subfolders included, a page at a time."""
+        pages = 0
+        with self._place.told():
+            for page in obstore.list(self._place.store, chunk_size=PAGE):
+                pages += 1
+                yield [meta for meta in page if not meta["path"].startswith(OWN_FOLDER)]
+        self._pages = max(pages, 1)
+
+    def find(self, names: Sequence[str]) -> dict[str, ObjectMeta]:
+        """Those of ``names`` that are there at this moment."""
+        if len(names) > _WORTH_A_PAGE * self._pages:
+            wanted = set(names)
+            return {m["path"]: m for page in self.pages() for m in page if m["path"] in wanted}
+        return asyncio.run(self._ask(names))
+
+    def look(self) -> ScannedNames:
+        """Look at everything once."""
+        seen = ScannedNames(NameSums(), [], {}, set())
+        for page in self._flat():
+            audio = [meta for meta in page if meta["path"].endswith(self._suffixes)]
+            seen.audio.add([meta["path"] for meta in audio])
+            for meta in audio:
+                if not meta["size"]:
+                    seen.empty_files[meta["path"]] = meta["last_modified"].timestamp()
+            seen.partials.extend(m["path"] for m in page if self._is_partial(m["path"]))
+        return seen
+
+    def names(self, wanted: Callable[[str], bool]) -> Iterator[str]:
+        """The audio that ``wanted`` picks, as it is now."""
+        for page in self._flat():
+            for meta in page:
+                if meta["path"].endswith(self._suffixes) and wanted(meta["path"]):
+                    yield meta["path"]
+
+    def stored(self, names: Iterable[str]) -> Iterator[StoredFile]:
+        """Those of ``names`` that are there."""
+        for name, meta in sorted(self.find(list(names)).items()):
+            moment = meta["last_modified"].timestamp()
+            yield StoredFile(name, meta["size"], moment, ref_of([meta]))
+
+    def missing(self, names: set[str]) -> set[str]:
+        """Those of ``names`` that are not there."""
+        return names - self.find(list(names)).keys()
+
+    def free_bytes(self) -> int | None:
+        """A bucket has no end that is known."""
+        return None
+
+    def is_linked(self, name: str) -> bool:
+        """Objects have one name."""
+        return False
+
+    def _flat(self) -> Iterator[list[ObjectMeta]]:
+        for page in self.pages():
+            yield [meta for meta in page if "/" not in meta["path"]]
+
+    def _is_partial(self, name: str) -> bool:
+        if name.endswith(self._suffixes):
+            return False
+        return name.endswith(PARTIAL_SUFFIXES) or is_index_temporary(name, self._index_name)
+
+    async def _ask(self, names: Sequence[str]) -> dict[str, ObjectMeta]:
+        found: dict[str, ObjectMeta] = {}
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def ask(name: str) -> None:
+            async with gate:
+                with contextlib.suppress(FileNotFoundError):
+                    found[name] = await obstore.head_async(self._place.store, name)
+
+        with self._place.told():
+            await asyncio.gather(*map(ask, names))
+        return found

@@ -1,0 +1,399 @@
+"""One look at a cache with an index: entries judged by the planner, and what does not match."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import nlargest
+from itertools import compress
+from typing import Protocol
+
+from narration_cleanup.core.errors import IndexChangedError, TargetError
+from narration_cleanup.core.model import (
+    CacheEntry,
+    Figures,
+    Problem,
+    Ref,
+    StoredFile,
+    Target,
+    TimeSpan,
+    Unmatched,
+    is_most,
+)
+from narration_cleanup.core.problems import Problems
+from narration_cleanup.core.second_process import InSecondProcess
+from narration_cleanup.core.text import printable
+from narration_cleanup.core.zones import NEWEST, IndexTimes, Sample
+from narration_cleanup.stores.cache import index
+from narration_cleanup.stores.cache.index import Members, UnreadableIndexError
+from narration_cleanup.stores.cache.local.mismatches import (
+    Mismatches,
+    NameSums,
+    ScannedNames,
+    rounds,
+)
+from narration_cleanup.stores.cache.local.spellings import other_spellings
+from narration_cleanup.stores.cache.members import (
+    IndexMember,
+    MalformedEntry,
+    unjudged,
+    unreadable_time,
+)
+from narration_cleanup.stores.cache.paths import PathResolver, folder_of, with_slashes
+
+NEARLY_ALL = 0.95
+"""Of the newest entries."""
+
+
+class Batch:
+    """Entries of some members, and all the names that the members lay claim to.
+
+    ``needed`` are those of them that members name which cannot be judged, and so stay.
+    """
+
+    __slots__ = ("_members", "_positions", "counted", "entries", "names", "needed")
+
+    def __init__(
+        self,
+        members: Members,
+        positions: Sequence[int],
+        entries: list[CacheEntry],
+        names: list[str],
+        needed: Sequence[str] = (),
+        counted: Figures = Figures(),  # noqa: B008 (it is immutable)
+    ) -> None:
+        """``positions`` are the members' that ``entries`` were made of."""
+        self.counted = counted
+        self._members = members
+        self._positions = positions
+        self.entries = entries
+        self.names = names
+        self.needed = needed
+
+    def ref(self, position: int) -> Ref:
+        """The handle of the entry at ``position``."""
+        return self._members.ref(self._positions[position])
+
+
+class Index(Protocol):
+    """One version of an index; ``check_unchanged`` raises where it may not have been one."""
+
+    @property
+    def size(self) -> int: ...
+
+    def read(self, offset: int, size: int) -> bytes: ...
+
+    def check_unchanged(self) -> None: ...
+
+
+class Files(Protocol):
+    """The files next to the index. ``names``: the audio that ``wanted`` picks, as it is now."""
+
+    def look(self) -> ScannedNames: ...
+    def names(self, wanted: Callable[[str], bool]) -> Iterator[str]: ...
+    def stored(self, names: Iterable[str]) -> Iterator[StoredFile]: ...
+    def missing(self, names: set[str]) -> set[str]: ...
+    def free_bytes(self) -> int | None: ...
+    def is_linked(self, name: str) -> bool: ...
+
+
+class IndexSurvey:
+    """A ``CacheSurvey`` of a cache whose index is one held version."""
+
+    def __init__(
+        self,
+        index_file: Index,
+        files: Files,
+        places: PathResolver,
+        audio_suffixes: tuple[str, ...],
+        times: IndexTimes,
+        *,
+        fork: bool = False,
+    ) -> None:
+        """``fork``: look at the files in a process beside this one."""
+        self.problems = Problems()
+        self.members_end = 0
+        self._index = index_file
+        self._files = files
+        self._suffixes = audio_suffixes
+        self._times = times
+        self._newest: list[tuple[float, str, str]] = []
+        self._places = places
+        self._claimed = NameSums()
+        self._undetermined = False
+        self._not_understood = 0
+        self._outside = Problems()
+        self._spellings: dict[str, str] = {}
+        self._example = ""
+        self._passes = 0
+        self._seen: ScannedNames | None = None
+        self._look = InSecondProcess(files.look, fork=fork)
+
+    @property
+    def seen(self) -> ScannedNames:
+        """What lies there; of a large directory this was found out beside the first pass."""
+        if self._seen is None:
+            self._seen = self._look.result()
+        return self._seen
+
+    @property
+    def empty_files(self) -> dict[str, float]:
+        """Zero-byte audio and its mtime."""
+        return self.seen.empty_files
+
+    def free_bytes(self) -> int | None:
+        """Bytes free on the file system, where there is one."""
+        return self._files.free_bytes()
+
+    def is_linked(self, file: str) -> bool:
+        """See ``CacheSurvey``."""
+        return self._files.is_linked(file)
+
+    def batches(
+        self, *, last_used: bool = False, staying: TimeSpan | None = None
+    ) -> Iterator[Batch]:
+        """Every entry that can be understood; the others become problems, in the first pass."""
+        first_pass, self._newest = not self._passes, []
+        self._passes += 1
+        problems = self.problems if first_pass else Problems()
+        total = 0
+        try:
+            for members in index.members(self._index.read, self._index.size):
+                batch = self._batch(members, problems, last_used, staying)
+                if first_pass:
+                    self._claimed.add(batch.names)
+                    self.members_end = members.starts[-1]
+                    total += len(members.keys)
+                yield batch
+        except UnreadableIndexError as error:
+            raise IndexChangedError(str(error), self._index.size) from None
+        self._index.check_unchanged()
+        if first_pass:
+            self._refuse_other_format(total)
+            self.problems.extend(self._outside_problems(total))
+
+    def times_changed(self) -> bool:
+        """See ``CacheSurvey``."""
+        if self._times.is_judged:
+            return False
+        stored = self._files.stored({name for _, _, name in self._newest})
+        modified = {file.name: file.modified_at for file in stored}
+        samples = [
+            Sample(text, modified[name]) for _, text, name in self._newest if name in modified
+        ]
+        changed = self._times.judge(samples[:NEWEST])
+        self.problems.extend(self._times.problems)
+        return changed
+
+    def unmatched(self) -> Unmatched:
+        """Files without an entry, entries without a file, files of several entries; all exact.
+
+        While the file of one member is not known, it may be any: then no file counts as one
+        without an entry, and no partial one as left.
+        """
+        files: list[StoredFile] = []
+        dangling: list[tuple[CacheEntry, Ref]] = []
+        shared: set[str] = set()
+        needed: set[str] = set()
+        unlisted: set[str] = set()
+        for wanted in rounds(self._claimed, self.seen.audio):
+            differences = Mismatches(self._names(wanted, needed), self._files.names(wanted))
+            shared |= differences.shared
+            if not self._undetermined:
+                files.extend(self._files.stored(differences.without_entry))
+            missing = self._files.missing(differences.without_file)
+            dangling.extend(self._dangling(missing))
+            unlisted |= differences.without_file - missing
+        if unlisted:
+            self._spellings = other_spellings(unlisted, self._files.names)
+            spelled = set(self._spellings.values())
+            files = [file for file in files if file.name not in spelled]
+            named = Counter(self._names(spelled.__contains__, needed))
+            shared.update(name for name, count in named.items() if count > 1)
+        partials = self._files.stored([] if self._undetermined else self.seen.partials)
+        return Unmatched(
+            files,
+            dangling,
+            frozenset(shared),
+            list(partials),
+            frozenset(needed & shared),
+            frozenset(self.seen.fresh),
+        )
+
+    def close(self) -> None:
+        """Stop looking."""
+        self._look.close()
+
+    def _names(self, wanted: Callable[[str], bool], needed: set[str]) -> Iterator[str]:
+        """The claimed names that ``wanted`` picks; fills ``needed`` on the way."""
+        for batch in self.batches():
+            needed.update(batch.needed)
+            for name in batch.names:
+                if wanted(name):
+                    yield name
+
+    def _dangling(self, missing: set[str]) -> Iterator[tuple[CacheEntry, Ref]]:
+        if not missing:
+            return
+        for batch in self.batches():
+            for position, entry in enumerate(batch.entries):
+                if entry.file in missing:
+                    yield entry, batch.ref(position)
+
+    def _batch(
+        self, members: Members, problems: Problems, last_used: bool, staying: TimeSpan | None
+    ) -> Batch:
+        batch = self._plain_batch(members, last_used, staying)
+        return batch or self._mixed_batch(members, problems, last_used)
+
+    def _plain_batch(
+        self, members: Members, last_used: bool, staying: TimeSpan | None
+    ) -> Batch | None:
+        """The batch where every member is as the service writes it: by columns, which is quick."""
+        values = [value for value in members.values if isinstance(value, IndexMember)]
+        found = self._places.names_of([value.file_path for value in values])
+        names = [self._spellings.get(name, name) for name in found if name is not None]
+        read_time = self._times.read
+        read = [read_time(value.created_at) for value in values]
+        created = [instant for instant in read if instant is not None]
+        if len(names) != len(members.values) or len(created) != len(members.values):
+            return None
+        self._note_newest(created, values, names)
+        positions: Sequence[int] = range(len(values))
+        counted = Figures()
+        if staying is not None:
+            first, last = staying
+            stays = [first <= instant <= last for instant in created]
+            positions = [position for position, it_stays in enumerate(stays) if not it_stays]
+            counted = _figures(list(compress(values, stays)), list(compress(created, stays)))
+        entries = []
+        for position in positions:
+            value = values[position]
+            used_at = read_time(value.last_accessed) if last_used else None
+            entries.append(
+                _entry(members.keys[position], names[position], value, created[position], used_at)
+            )
+        return Batch(members, positions, entries, names, counted=counted)
+
+    def _mixed_batch(self, members: Members, problems: Problems, last_used: bool) -> Batch:
+        """The batch where some members cannot be judged: those are kept, and reported."""
+        positions: list[int] = []
+        entries: list[CacheEntry] = []
+        names: list[str] = []
+        needed: list[str] = []
+        read_time, name_of = self._times.read, self._places.name_of
+        first_pass = problems is self.problems
+        for position, (key, value) in enumerate(zip(members.keys, members.values, strict=True)):
+            name = None if value.file_path is None else name_of(value.file_path)
+            name = name and self._spellings.get(name, name)
+            if isinstance(value, MalformedEntry) or name is None:
+                claims = self._claims(value.file_path) if name is None else [name]
+                self._undetermined |= not claims
+                names.extend(claims)
+                needed.extend(claims)
+                problem = unjudged(key, value, is_determined=bool(claims))
+                if first_pass and not isinstance(value, MalformedEntry):
+                    self._outside.add(problem)
+                    continue
+            else:
+                created_at = read_time(value.created_at)
+                self._note_newest([created_at], [value], [name])
+                used_at = read_time(value.last_accessed) if last_used else None
+                entries.append(_entry(key, name, value, created_at, used_at))
+                positions.append(position)
+                names.append(name)
+                if created_at is not None:
+                    continue
+                problem = unreadable_time(key, value)
+            problems.add(problem)
+            if first_pass:
+                self._not_understood += 1
+                if not self._example:
+                    why = value.why if isinstance(value, MalformedEntry) else "it has no time"
+                    self._example = f"'{printable(key, most=80)}': {printable(why)}"
+        # They stay, and count as entries; what they say of their size is not believed.
+        uncounted = Figures([0] * (len(members.values) - len(entries)))
+        return Batch(members, positions, entries, names, needed, uncounted)
+
+    def _claims(self, file_path: str | None) -> list[str]:
+        """Names here that a path elsewhere may mean; none where that cannot be determined."""
+        if file_path is None:
+            return []
+        names = {path.rpartition("/")[2] for path in (file_path, with_slashes(file_path))}
+        return [name for name in names if name.endswith(self._suffixes) and "\0" not in name]
+
+    def _outside_problems(self, total: int) -> Problems:
+        """Those of entries elsewhere; a single one where that is this folder by another name."""
+        if not total or len(self._outside) < NEARLY_ALL * min(NEWEST, total):
+            return self._outside
+        named = [(folder_of(path), name) for path, name in self._newest_paths()]
+        (folder, count), *_ = Counter(folder for folder, _ in named).most_common(1)
+        files = {name for other, name in named if other == folder}
+        here = len(files) - len(self._files.missing(files))
+        if not folder or count < NEARLY_ALL * len(named) or 2 * here <= len(files):
+            return self._outside
+        return Problems([_other_name(folder, len(self._outside))])
+
+    def _newest_paths(self) -> list[tuple[str, str]]:
+        """The paths of the newest entries, and the last parts of them as names."""
+        read_time = self._times.read
+        dated = (
+            (read_time(value.created_at) or 0.0, value.file_path)
+            for members in index.members(self._index.read, self._index.size)
+            for value in members.values
+            if isinstance(value, IndexMember)
+        )
+        paths = [path for _, path in nlargest(NEWEST, dated)]
+        return [(path, (self._claims(path) or [""])[0]) for path in paths]
+
+    def _refuse_other_format(self, total: int) -> None:
+        """Raise ``TargetError`` where most members are not understood, or all of them."""
+        count = self._not_understood
+        if count and (count == total or is_most(count, total)):
+            raise TargetError(
+                "index_format",
+                f"{count} of {total} members of the index are not understood ({self._example}): "
+                "the service may have changed its format. Nothing is removed; look for a newer "
+                "version of narration-cleanup",
+            )
+
+    def _note_newest(
+        self, created: Sequence[float | None], values: Iterable[IndexMember], names: Sequence[str]
+    ) -> None:
+        """Keep the newest entries, twice as many as a proof needs: some may have no file."""
+        if self._times.is_judged:
+            return
+        most = 2 * NEWEST
+        oldest = self._newest[-1][0] if len(self._newest) == most else 0.0
+        found = [
+            (at, value.created_at, name)
+            for at, value, name in zip(created, values, names, strict=True)
+            if at is not None and at > oldest
+        ]
+        if found:
+            self._newest = nlargest(most, self._newest + found)
+
+
+def _entry(
+    key: str, name: str, value: IndexMember, created_at: float | None, used_at: float | None
+) -> CacheEntry:
+    size = max(value.file_size, 0)
+    return CacheEntry(key, name, size, created_at, used_at, value.voice_style, value.variant_id)
+
+
+def _figures(values: Sequence[IndexMember], created: Sequence[float]) -> Figures:
+    sizes = [size if (size := value.file_size) > 0 else 0 for value in values]
+    return Figures(sizes, created, [value.voice_style for value in values])
+
+
+def _other_name(folder: str, count: int) -> Problem:
+    value = json.dumps(folder, ensure_ascii=False)
+    return Problem(
+        Target.CACHE,
+        "dir_in_index",
+        f"nearly all of the newest entries name the folder '{printable(folder)}', and their files "
+        "are "
+        f"in cache.dir: if it is the same folder, set cache.dir_in_index = [{printable(value)}] "
+        f"(NARRATION_CACHE_DIR_IN_INDEX={printable(folder)}); until then {count} entries are kept",
+    )

@@ -1,0 +1,95 @@
+"""How a request table is laid out: its names and its status values, in the service's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from typing import Literal
+
+from narration_cleanup.core.model import RequestStatus
+from narration_cleanup.core.timestamps import AUTO
+
+TimeFormat = Literal["auto", "iso", "unix", "unix_ms"]
+StatusValue = str | int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Names of columns; ``None`` where the table has no such column."""
+
+    id: str = "request_id"
+    status: str = "status"
+    created_at: str = "created_at"
+    started_at: str | None = "started_at"
+    completed_at: str | None = "completed_at"
+    heartbeat_at: str | None = None
+    error: str | None = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statuses:
+    """The values that mean each state; the first of ``cancelled`` is what is written."""
+
+    queued: tuple[StatusValue, ...] = ("queued",)
+    generating: tuple[StatusValue, ...] = ("generating",)
+    completed: tuple[StatusValue, ...] = ("completed",)
+    failed: tuple[StatusValue, ...] = ("failed",)
+    cancelled: tuple[StatusValue, ...] = ("cancelled",)
+
+    def of(self, status: RequestStatus) -> tuple[StatusValue, ...]:
+        """The values that mean ``status``."""
+        found: tuple[StatusValue, ...] = getattr(self, status.value)
+        return found
+
+    def values(self, statuses: Iterable[RequestStatus]) -> list[StatusValue]:
+        """Every value that means one of ``statuses``, as number and as text.
+
+        A column of text gives back as ``'0'`` what was written as 0, one of numbers the reverse.
+        """
+        found: dict[tuple[type, StatusValue], StatusValue] = {}
+        for status in statuses:
+            for value in self.of(status):
+                for form in _forms(value):
+                    found[type(form), form] = form
+        return list(found.values())
+
+    def words(self) -> dict[str | float, RequestStatus]:
+        """The state that each value means; an exact form goes before a converted one."""
+        found: dict[str | float, RequestStatus] = {}
+        for kind in (slice(1), slice(1, None)):
+            for status in RequestStatus:
+                for value in self.of(status):
+                    for form in _forms(value)[kind]:
+                        found.setdefault(form, status)
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestMapping:
+    """Everything about a request table that differs between services.
+
+    ``timezone`` (``auto`` or a zone, see ``zones``) is that of naive times. ``error_text`` is
+    written into the error column of a cancelled request, where there are both.
+    """
+
+    table: str = "requests"
+    columns: Columns = field(default_factory=Columns)
+    statuses: Statuses = field(default_factory=Statuses)
+    time_format: TimeFormat = "auto"
+    timezone: str = AUTO
+    error_text: str | None = None
+
+
+DEFAULT_COLUMNS = Columns()
+REQUIRED = ("id", "status", "created_at")
+ROLES = tuple(each.name for each in fields(Columns))
+
+
+def _forms(value: StatusValue) -> list[StatusValue]:
+    """``value`` itself, and the same as text or number where there is one."""
+    if isinstance(value, int):
+        return [value, str(value)]
+    digits = value.removeprefix("-")
+    if digits.isascii() and digits.isdigit() and len(digits) < 19 and str(int(value)) == value:
+        return [value, int(value)]
+    return [value]

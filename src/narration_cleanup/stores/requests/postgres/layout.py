@@ -1,0 +1,191 @@
+"""The request table as the catalogue has it: its columns and their types, ready for SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from enum import Enum, auto
+from types import MappingProxyType
+
+from narration_cleanup.core.errors import TargetError
+from narration_cleanup.core.text import printable
+from narration_cleanup.stores.requests.mapping import (
+    DEFAULT_COLUMNS,
+    REQUIRED,
+    ROLES,
+    RequestMapping,
+)
+from narration_cleanup.stores.requests.postgres.session import Connection
+
+_TABLES = """\
+SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, pg_table_is_visible(c.oid)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^(pg_|information_schema$)'
+ORDER BY n.nspname, c.relname"""
+_COLUMNS = """\
+SELECT a.attname, b.typname, format_type(b.oid, -1)
+FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+JOIN pg_catalog.pg_type b ON b.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
+WHERE a.attrelid = %s::oid AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attnum"""
+_OTHER_KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
+
+
+class Form(Enum):
+    """How a column's values are exchanged."""
+
+    NUMBER = auto()
+    TEXT = auto()
+    INSTANT = auto()
+    NAIVE = auto()
+
+
+_FORMS = {
+    "int2": Form.NUMBER,
+    "int4": Form.NUMBER,
+    "int8": Form.NUMBER,
+    "timestamptz": Form.INSTANT,
+    "timestamp": Form.NAIVE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: ``quoted`` and ``type`` are ready for SQL."""
+
+    name: str
+    quoted: str
+    type: str
+    form: Form
+
+    @property
+    def is_time(self) -> bool:
+        """Whether its type says that it holds times."""
+        return self.form in (Form.INSTANT, Form.NAIVE)
+
+    @property
+    def cast(self) -> str:
+        """The type in which its values are exchanged."""
+        return "int8" if self.form is Form.NUMBER else "text"
+
+    @property
+    def exchanged(self) -> str:
+        """The expression for its value as it is read, and compared with later: exact.
+
+        Times become text with all their digits (the session's zone is UTC), with a ``T``, so
+        that nobody takes a ``timestamp`` for SQLite's form of UTC.
+        """
+        text = f"t.{self.quoted}::{self.cast}"
+        return f"replace({text}, ' ', 'T')" if self.is_time else text
+
+
+@dataclass(frozen=True, slots=True)
+class PgLayout:
+    """``table`` is ready for SQL; ``columns`` has each role that exists."""
+
+    oid: int
+    printable: str
+    table: str
+    columns: Mapping[str, Column] = field(default_factory=dict)
+
+    @property
+    def times(self) -> frozenset[str]:
+        """The roles whose column's type says that it holds times."""
+        return frozenset(role for role, column in self.columns.items() if column.is_time)
+
+
+def quoted(name: str) -> str:
+    """``name`` as an SQL identifier, in a statement that takes parameters."""
+    return '"' + name.replace('"', '""').replace("%", "%%") + '"'
+
+
+def read_layout(connection: Connection, mapping: RequestMapping, where: str) -> PgLayout:
+    """Find the mapped table and columns; raises ``TargetError`` that lists the known ones."""
+    found = [
+        (number, str(schema), str(name), str(kind), visible is True)
+        for number, schema, name, kind, visible in connection.execute(_TABLES)
+        if isinstance(number, int)
+    ]
+    table = _find_table(mapping.table, found)
+    if table is None:
+        tables = [
+            name if visible else f"{schema}.{name}"
+            for _, schema, name, kind, visible in found
+            if kind in "rp"
+        ]
+        raise TargetError(
+            "no_such_table",
+            f"{where}: there is no table "
+            f"{printable(mapping.table)}{_known(mapping.table, tables)}; "
+            "set requests.table",
+        )
+    oid, schema, name, kind, _ = table
+    if kind in _OTHER_KINDS:
+        raise TargetError(
+            "not_a_table",
+            f"{where}: {printable(name)} is {_OTHER_KINDS[kind]}; "
+            "set requests.table to the table itself",
+        )
+    columns = [
+        Column(str(each), quoted(str(each)), str(of_type), _FORMS.get(str(base), Form.TEXT))
+        for each, base, of_type in connection.execute(_COLUMNS, (oid,))
+    ]
+    return PgLayout(
+        oid,
+        printable(f"{schema}.{name}"),
+        f"{quoted(schema)}.{quoted(name)}",
+        MappingProxyType(_columns(mapping, name, columns, where)),
+    )
+
+
+_Table = tuple[int, str, str, str, bool]
+
+
+def _find_table(wanted: str, found: Sequence[_Table]) -> _Table | None:
+    """The table of that name in the search path, or of ``schema.name`` anywhere."""
+    for same in (str, str.lower):
+        for each in found:
+            if each[4] and same(each[2]) == same(wanted):
+                return each
+        for each in found:
+            if same(f"{each[1]}.{each[2]}") == same(wanted):
+                return each
+    return None
+
+
+def _columns(
+    mapping: RequestMapping, table: str, columns: Sequence[Column], where: str
+) -> dict[str, Column]:
+    """The role of each column that is there.
+
+    An optional column that only the defaults name may be missing; one that was set may not.
+    """
+    by_name = {column.name.lower(): column for column in columns}
+    by_name |= {column.name: column for column in columns}
+    found: dict[str, Column] = {}
+    for role in ROLES:
+        wanted: str | None = getattr(mapping.columns, role)
+        if wanted is None:
+            continue
+        column = by_name.get(wanted) or by_name.get(wanted.lower())
+        if column is not None:
+            found[role] = column
+        elif role in REQUIRED or wanted != getattr(DEFAULT_COLUMNS, role):
+            names = [each.name for each in columns]
+            raise TargetError(
+                "no_such_column",
+                f"{where}: table {printable(table)} has no column {printable(wanted)}"
+                f"{_known(wanted, names)}; set requests.columns.{role}",
+            )
+    return found
+
+
+def _known(wanted: str, names: Sequence[str]) -> str:
+    """The nearest known name, and all of them."""
+    if not names:
+        return " (there is none at all)"
+    near = get_close_matches(wanted, names, n=1, cutoff=0.6)
+    guess = f", did you mean {printable(near[0])}?" if near else ""
+    return f"{guess} (it has: {printable(', '.join(names))})"

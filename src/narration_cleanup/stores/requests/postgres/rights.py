@@ -1,0 +1,64 @@
+"""What the role may do, asked before a run starts instead of found out in its middle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from narration_cleanup.core.errors import TargetError
+from narration_cleanup.core.text import printable
+from narration_cleanup.stores.requests.postgres.layout import Column, PgLayout
+from narration_cleanup.stores.requests.postgres.session import Connection
+
+
+def check_reading(connection: Connection, layout: PgLayout, where: str) -> None:
+    """Raise ``TargetError`` where the role may not read the columns that are mapped."""
+    columns = list({column.name: column for column in layout.columns.values()}.values())
+    _check(connection, layout, "SELECT", columns, where)
+
+
+def check_changing(
+    connection: Connection, layout: PgLayout, written: Sequence[Column], deletes: bool, where: str
+) -> None:
+    """Raise ``TargetError`` where the server or the role does not allow what a run does."""
+    row = connection.execute(
+        "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool"
+    ).fetchone()
+    if row is not None and row[0] is True:
+        raise TargetError(
+            "database_read_only",
+            f"{where}: this server only reads (a standby?); give the primary's address",
+        )
+    check_reading(connection, layout, where)
+    _check(connection, layout, "UPDATE", written, where)
+    if deletes:
+        asked = "SELECT has_table_privilege(%s::oid, 'DELETE'), current_user::text"
+        answer = connection.execute(asked, (layout.oid,)).fetchone()
+        if answer is not None and answer[0] is not True:
+            raise _refusal(layout, "DELETE", "DELETE", str(answer[1]), where)
+
+
+def _check(
+    connection: Connection, layout: PgLayout, right: str, columns: Sequence[Column], where: str
+) -> None:
+    missing = []
+    role = ""
+    for column in columns:
+        answer = connection.execute(
+            "SELECT has_column_privilege(%s::oid, %s, %s), current_user::text",
+            (layout.oid, column.name, right),
+        ).fetchone()
+        if answer is not None:
+            role = str(answer[1])
+            if answer[0] is not True:
+                missing.append(column.quoted.replace("%%", "%"))
+    if missing:
+        raise _refusal(layout, right, f"{right} ({', '.join(missing)})", role, where)
+
+
+def _refusal(layout: PgLayout, right: str, wanted: str, role: str, where: str) -> TargetError:
+    return TargetError(
+        "no_rights",
+        f"{where}: the role {printable(role)} has no right to {right} what it must in "
+        f"{layout.printable}: "
+        f"GRANT {printable(wanted)} ON {layout.printable} TO {printable(role)}",
+    )

@@ -1,0 +1,208 @@
+"""A connection that is made anew when it drops, and the lock that keeps runs apart.
+
+The lock is PostgreSQL's own advisory lock, held by the session: a run that dies, on whatever
+machine, lets go of it with its connection. Whoever connects anew takes it anew, or stops.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import unquote
+
+import psycopg
+from psycopg import conninfo, errors
+
+from narration_cleanup.core.deadline import Deadline
+from narration_cleanup.core.errors import BusyError, ConfigError, TargetError
+from narration_cleanup.core.locks import RUN_LOCK_WAIT
+from narration_cleanup.core.text import printable
+from narration_cleanup.stores.requests.postgres.errors import may_pass, to_target_error
+
+T = TypeVar("T")
+Connection = psycopg.Connection[tuple[object, ...]]
+
+RETRY_FOR = 10.0
+"""Seconds for which a dropped connection is made anew, with growing pauses."""
+LOCK_SECONDS = 10.0
+"""How long a lock on the table (an ALTER TABLE, say) is waited for."""
+STATEMENT_SECONDS = 120.0
+"""The longest that a statement of a look may take: it counts the whole table."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+LOCK_CLASS = 0x6E61_7272
+"""The first half of the advisory lock's key ("narr"); the second is the table's oid."""
+
+_SETTINGS = {
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "lock_timeout": f"{LOCK_SECONDS:.0f}s",
+    "statement_timeout": f"{STATEMENT_SECONDS:.0f}s",
+    "idle_in_transaction_session_timeout": f"{STATEMENT_SECONDS:.0f}s",
+}
+_DEFAULTS: dict[str, str | int] = {
+    "application_name": "narration-cleanup",
+    "client_encoding": "utf8",
+    "connect_timeout": 5,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
+
+class Session:
+    """One database session at a time. ``location`` is how it is shown, without any password.
+
+    ``now`` is the server's clock as it stood at the first connection: one reading for a whole
+    run. ``connected`` counts the connections that were made.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Raises ``ConfigError`` where ``url`` is none that PostgreSQL's library understands."""
+        self._parameters = _parameters(url)
+        self.location = _location(self._parameters)
+        passwords = (self._parameters.get("password"), os.environ.get("PGPASSWORD"))
+        self.secrets = tuple(text for word in passwords if (text := str(word or "")))
+        self._connection: Connection | None = None
+        self._lock: int | None = None
+        self.now: float | None = None
+        self.connected = 0
+        self._given_up = False
+
+    def do(self, work: Callable[[Connection], T]) -> T:
+        """What ``work`` returns; done again when the connection drops. Raises ``TargetError``.
+
+        ``work`` is one transaction, or only reads. A server that was waited for in vain is not
+        waited for again.
+        """
+        deadline = Deadline(0.0 if self._given_up else RETRY_FOR)
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                answer = work(self._connected())
+            except psycopg.Error as fault:
+                if deadline.passed or not self._worth_another_try(fault):
+                    self._given_up = self._connection is None
+                    raise self.to_target_error(fault) from None
+            else:
+                self._given_up = False
+                return answer
+            deadline.pause(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def to_target_error(self, fault: psycopg.Error) -> TargetError:
+        """``fault`` in one line."""
+        return to_target_error(fault, self.location, limit=LOCK_SECONDS, secrets=self.secrets)
+
+    @contextmanager
+    def locked(self, relation: int) -> Iterator[None]:
+        """Hold the run lock of the table with that oid; raises ``BusyError``."""
+        deadline = Deadline(RUN_LOCK_WAIT)
+        while not self.do(lambda it: _try_lock(it, relation)):
+            if deadline.passed:
+                raise BusyError(
+                    f"another run, perhaps on another machine, holds the lock of {self.location}: "
+                    "nothing was touched"
+                )
+            deadline.pause(_FIRST_PAUSE)
+        self._lock = relation
+        try:
+            yield
+        finally:
+            self._lock = None
+            if self._connection is not None:
+                with suppress(psycopg.Error):
+                    self._connection.execute(
+                        "SELECT pg_advisory_unlock(%s, %s)", (LOCK_CLASS, _signed(relation))
+                    )
+
+    def close(self) -> None:
+        """Let go of the server; a second call does nothing."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(psycopg.Error):
+                connection.close()
+
+    def _worth_another_try(self, fault: psycopg.Error) -> bool:
+        if isinstance(fault, (errors.SerializationFailure, errors.DeadlockDetected)):
+            return True
+        if not isinstance(fault, psycopg.OperationalError):
+            return False
+        if self._connection is None:
+            return may_pass(fault)
+        if not self._connection.closed:
+            return False
+        self.close()
+        return True
+
+    def _connected(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = None
+            connection = psycopg.connect(
+                conninfo.make_conninfo("", **self._parameters),
+                autocommit=True,
+                prepare_threshold=None,
+            )
+            self._connection = connection
+            self.connected += 1
+            for name, value in _SETTINGS.items():
+                connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+            if self.now is None:
+                self.now = _clock(connection)
+            if self._lock is not None and not _try_lock(connection, self._lock):
+                raise TargetError(
+                    "lock_lost",
+                    f"{self.location}: the connection dropped, and the lock could not be taken "
+                    "again (another run has it, or the server has not noticed yet): stopped",
+                )
+        return self._connection
+
+
+def _try_lock(connection: Connection, relation: int) -> bool:
+    key = (LOCK_CLASS, _signed(relation))
+    row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", key).fetchone()
+    return row is not None and row[0] is True
+
+
+def _clock(connection: Connection) -> float | None:
+    row = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+    return row[0] if row is not None and isinstance(row[0], float) else None
+
+
+def _signed(oid: int) -> int:
+    """An oid as the signed number that a lock's key is."""
+    return oid - (1 << 32) if oid >= 1 << 31 else oid
+
+
+def _parameters(url: str) -> dict[str, str | int | None]:
+    """The connection's parameters; the password may also come from a file or the environment."""
+    authority, _, path = url.partition("://")[2].partition("?")[0].partition("/")
+    try:
+        given = conninfo.conninfo_to_dict(url)
+    except (psycopg.Error, UnicodeDecodeError):
+        given = {"port": "?"}
+    ports = str(given.get("port") or "").split(",")
+    if authority.count("@") > 1 or "@" in path or not all(p == "" or p.isdigit() for p in ports):
+        # A part of the password may be taken for something else: nothing of it is shown.
+        raise ConfigError(
+            "requests.db: this is no connection URL that PostgreSQL understands. It has the form "
+            "postgresql://user@host:5432/name; in a password, each of @ / ? # : % is "
+            "percent-encoded (or leave it out, and use PGPASSFILE)"
+        )
+    parameters: dict[str, str | int | None] = {**_DEFAULTS, **given}
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if folder and "passfile" not in given and "PGPASSFILE" not in os.environ:
+        passfile = Path(folder, "pgpass")
+        if passfile.exists():
+            parameters["passfile"] = str(passfile)
+    return parameters
+
+
+def _location(parameters: dict[str, str | int | None]) -> str:
+    host = parameters.get("host") or parameters.get("hostaddr") or ""
+    port = f":{parameters['port']}" if parameters.get("port") else ""
+    name = parameters.get("dbname") or parameters.get("user") or ""
+    return printable(unquote(f"postgresql://{host}{port}/{name}"))

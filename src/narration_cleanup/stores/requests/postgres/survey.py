@@ -1,0 +1,155 @@
+"""One look at a request table in PostgreSQL: counted by status, and streamed from a cursor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+
+import psycopg
+
+from narration_cleanup.core.model import ACTIVE, FINISHED, GenerationRequest, Problem, RequestStatus
+from narration_cleanup.core.problems import Problems
+from narration_cleanup.core.zones import TableTimes
+from narration_cleanup.stores.requests.mapping import RequestMapping, Statuses
+from narration_cleanup.stores.requests.postgres.layout import Form, PgLayout
+from narration_cleanup.stores.requests.postgres.session import Connection, Session
+from narration_cleanup.stores.requests.rows import (
+    SELECTED,
+    RowReader,
+    no_time_of_ending,
+    status_totals,
+)
+
+Row = tuple[object, ...]
+Read = Callable[[Row, Problems], GenerationRequest | None]
+PAGE = 2_000
+"""Rows fetched, and handed on, at a time."""
+
+
+class PostgresSurvey:
+    """See ``RequestSurvey``. Each stream is a server-side cursor: one pass, nothing held here."""
+
+    def __init__(
+        self, session: Session, layout: PgLayout, mapping: RequestMapping, times: TableTimes
+    ) -> None:
+        self._session = session
+        self._layout = layout
+        self._mapping = mapping
+        names = {role: column.name for role, column in layout.columns.items()}
+        self._rows = RowReader(names, mapping, session.location, times, layout.times)
+        self._times = times
+        self._found: dict[str, Problems] = {}
+
+    @property
+    def problems(self) -> Iterable[Problem]:
+        """What was met by the latest pass of each stream, the counting one included."""
+        return chain(self._times.problems, *self._found.values())
+
+    def by_status(self) -> dict[str, int]:
+        """Every row counted, by the service's words; unknown ones as they stand."""
+        status = self._layout.columns["status"].exchanged
+        statement = f"SELECT {status}, count(*) FROM {self._layout.table} AS t GROUP BY 1"
+        rows = self._session.do(lambda it: it.execute(statement.encode(), ()).fetchall())
+        counts = {raw: count for raw, count in rows if isinstance(count, int)}
+        problems = self._found["status"] = Problems()
+        return status_totals(counts, self._mapping.statuses, problems)
+
+    def active(self) -> Iterator[Sequence[GenerationRequest]]:
+        """The rows that wait or are being generated."""
+        problems = self._found["active"] = Problems()
+        return self._stream(ACTIVE, self._rows.active_row, problems)
+
+    def finished(self, before: float) -> Iterator[Sequence[GenerationRequest]]:
+        """The rows that ended before the instant ``before``."""
+        problems = self._found["finished"] = Problems()
+        completed_at = self._layout.columns.get("completed_at")
+        if completed_at is None:
+            problems.add(no_time_of_ending())
+            return
+        condition, values = "", []
+        if completed_at.form is Form.INSTANT:  # else only we know how it is to be read
+            condition = f" AND t.{completed_at.quoted} < to_timestamp(%s)"
+            values = [before]
+        rows = self._stream(FINISHED, self._rows.finished_row, problems, condition, values)
+        for page in rows:
+            ended = [row for row in page if row.finished_at and row.finished_at < before]
+            if ended:
+                yield ended
+
+    def _stream(
+        self,
+        statuses: Sequence[RequestStatus],
+        read: Read,
+        problems: Problems,
+        condition: str = "",
+        values: Sequence[float] = (),
+    ) -> Iterator[Sequence[GenerationRequest]]:
+        columns = self._layout.columns
+        status = columns["status"]
+        words = self._mapping.statuses.values(statuses)
+        if status.form is Form.NUMBER:
+            words = [word for word in words if isinstance(word, int)]
+        else:
+            words = [str(word) for word in words]
+        if not words:
+            return
+        left = (
+            status.exchanged if status.type not in _COMPARED_AS_THEY_ARE else f"t.{status.quoted}"
+        )
+        selected = (columns[role].exchanged if role in columns else "NULL" for role in SELECTED)
+        statement = (
+            f"SELECT {', '.join(selected)} FROM {self._layout.table} AS t "
+            f"WHERE {left} IN ({', '.join(['%s'] * len(words))}){condition}"
+        )
+        for rows in self._pages(statement, [*words, *values]):
+            found = [request for row in rows if (request := read(row, problems)) is not None]
+            if found:
+                yield found
+
+    def _pages(self, statement: str, values: Sequence[object]) -> Iterator[list[Row]]:
+        """The rows in pages; a connection that drops before the first of them is made anew."""
+
+        def begin(connection: Connection) -> tuple[psycopg.ServerCursor[Row], list[Row]]:
+            if connection.info.transaction_status:
+                connection.rollback()
+            connection.execute("BEGIN READ ONLY")
+            cursor = connection.cursor("narration_cleanup")
+            cursor.execute(statement.encode(), values)
+            return cursor, cursor.fetchmany(PAGE)
+
+        cursor, rows = self._session.do(begin)
+        try:
+            while rows:
+                yield rows
+                rows = cursor.fetchmany(PAGE) if len(rows) == PAGE else []
+        except psycopg.Error as fault:
+            raise self._session.to_target_error(fault) from None
+        finally:
+            if not cursor.connection.closed:
+                cursor.close()
+                cursor.connection.rollback()
+
+
+_COMPARED_AS_THEY_ARE = ("text", "character varying", "smallint", "integer", "bigint")
+"""Types whose index on the status can serve; an enum would refuse a word that it lacks."""
+
+
+def newest_times(connection: Connection, layout: PgLayout, statuses: Statuses) -> list[str]:
+    """The newest time of each written form in each column, cancelled rows aside."""
+    newest = [
+        f'max({column.exchanged} COLLATE "C") '
+        f"FILTER (WHERE {column.exchanged} ~ '^.{{10}}{separator}.{{8}}{fraction}$')"
+        for role, column in layout.columns.items()
+        if role.endswith("_at") and column.form in (Form.TEXT, Form.NAIVE)
+        for separator in ("T", " ")
+        for fraction in ("", r"\.[0-9]+")
+    ]
+    if not newest:
+        return []
+    cancelled = [str(word) for word in statuses.values([RequestStatus.CANCELLED])]
+    statement = (
+        f"SELECT {', '.join(newest)} FROM {layout.table} AS t "
+        f"WHERE t.{layout.columns['status'].quoted}::text <> ALL(%s)"
+    )
+    found = connection.execute(statement.encode(), (cancelled,)).fetchone()
+    return [value for value in found or () if isinstance(value, str)]

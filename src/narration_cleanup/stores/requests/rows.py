@@ -1,0 +1,232 @@
+"""A row of the request table, read into what a policy can judge; what cannot be read is told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeGuard
+
+from narration_cleanup.core.model import (
+    OTHER_STATUS,
+    GenerationRequest,
+    Problem,
+    RequestStatus,
+    Scalar,
+    Severity,
+    Target,
+)
+from narration_cleanup.core.problems import Problems
+from narration_cleanup.core.text import printable
+from narration_cleanup.core.zones import TableTimes
+from narration_cleanup.stores.requests.mapping import RequestMapping, Statuses
+from narration_cleanup.stores.requests.times import ColumnTimes
+
+SELECTED = ("id", "status", "created_at", "started_at", "heartbeat_at", "completed_at")
+Guard = tuple[Scalar, Scalar, Scalar, Scalar]
+
+
+class RowReader:
+    """Reads rows of the columns ``SELECTED``, in that order; those that do not exist are ``None``.
+    After them a row may have its rowid.
+
+    ``names`` are the columns' own names, for messages. The values of ``typed`` are ISO texts
+    whatever the settings say: those columns have a type of time.
+    """
+
+    def __init__(
+        self,
+        names: Mapping[str, str],
+        mapping: RequestMapping,
+        where: str,
+        times: TableTimes,
+        typed: frozenset[str] = frozenset(),
+    ) -> None:
+        self._words = mapping.statuses.words()
+        iso = replace(mapping, time_format="iso")
+        self._created_at, self._started_at, self._heartbeat_at, self._completed_at = (
+            ColumnTimes(names.get(role, role), iso if role in typed else mapping, where, times)
+            for role in SELECTED[2:]
+        )
+
+    def active_row(self, row: Sequence[object], problems: Problems) -> GenerationRequest | None:
+        """A waiting or running request; ``None``, and a problem, where it cannot be judged."""
+        identity, raw_status, created, started, heartbeat, _, *place = row
+        status = self._status(raw_status)
+        if status is None or not _is_usable(identity, problems):
+            return None
+        guard = _guard(identity, (raw_status, created, started, heartbeat), problems)
+        if guard is None:
+            return None
+        created_at = self._created_at(created)
+        if created_at is None:
+            problems.add(_unreadable(identity, "created_at", created))
+            return None
+        heartbeat_at = self._heartbeat_at(heartbeat)
+        if heartbeat is not None and heartbeat_at is None:
+            problems.add(_unreadable(identity, "heartbeat_at", heartbeat))
+            return None
+        started_at = self._started_at(started)
+        return GenerationRequest(
+            identity,
+            status,
+            created_at,
+            started_at,
+            heartbeat_at,
+            None,
+            guard,
+            _place(place),
+        )
+
+    def finished_row(self, row: Sequence[object], problems: Problems) -> GenerationRequest | None:
+        """An ended request; ``None`` where it does not say when it ended."""
+        identity, raw_status, created, started, _, completed, *place = row
+        status = self._status(raw_status)
+        if status is None or completed is None or not _is_usable(identity, problems):
+            return None
+        guard = _guard(identity, (raw_status, created, started, completed), problems)
+        if guard is None:
+            return None
+        finished_at = self._completed_at(completed)
+        if finished_at is None:
+            problems.add(_unreadable(identity, "completed_at", completed))
+            return None
+        created_at = self._created_at(created)
+        return GenerationRequest(
+            identity,
+            status,
+            finished_at if created_at is None else created_at,
+            self._started_at(started),
+            None,
+            finished_at,
+            guard,
+            _place(place),
+        )
+
+    def _status(self, raw: object) -> RequestStatus | None:
+        return self._words.get(raw) if isinstance(raw, (str, int, float)) else None
+
+
+def status_totals(
+    counts: Mapping[object, int], statuses: Statuses, problems: Problems
+) -> dict[str, int]:
+    """Rows by raw status -> rows by the service's words; unknown ones as they stand, and told.
+
+    Of unknown ones the 20 with most rows have their own number: a service may write free text.
+    """
+    words = statuses.words()
+    totals: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
+    for raw, count in sorted(counts.items(), key=lambda each: str(each[0])):
+        known = words.get(raw) if isinstance(raw, (str, int, float)) else None
+        if known is not None:
+            totals[known.value] += count
+        else:
+            unknown[_unknown_status(raw)] += count
+    apart = dict(unknown.most_common(MOST_UNKNOWN))
+    for name in sorted(apart):
+        totals[name] += apart[name]
+        problems.add(_unknown(apart[name], "a status", name))
+    if left := unknown.total() - sum(apart.values()):
+        totals[OTHER_STATUS] += left
+        rest = f"one of {len(unknown) - len(apart)} more statuses"
+        problems.add(_unknown(left, rest, OTHER_STATUS))
+    return dict(totals)
+
+
+def _unknown(count: int, what: str, name: str) -> Problem:
+    message = (
+        f"{count} {'row has' if count == 1 else 'rows have'} {what} that no setting names: left "
+        "alone; requests.statuses maps other services' words"
+    )
+    return Problem(Target.REQUESTS, "unknown_status", message, name, Severity.WARNING)
+
+
+def are_cancelled(raws: Iterable[object], statuses: Statuses) -> bool:
+    """Whether each of these raw statuses is one of a cancelled row."""
+    words = statuses.words()
+    return all(
+        isinstance(raw, (str, int, float)) and words.get(raw) is RequestStatus.CANCELLED
+        for raw in raws
+    )
+
+
+def no_time_of_ending() -> Problem:
+    """Finished rows are to be deleted, and nothing says when they ended."""
+    return Problem(
+        Target.REQUESTS,
+        "no_such_column",
+        "finished rows cannot be deleted without the column that says when they ended: set "
+        "requests.columns.completed_at, or delete_finished_after_days = 0",
+    )
+
+
+def _unknown_status(raw: object) -> str:
+    """The name that an unmapped status is counted under; never one of the service's words."""
+    if raw is None:
+        return "NULL"
+    return printable(raw if isinstance(raw, str) and raw not in _WORDS else repr(raw))
+
+
+MOST_UNKNOWN = 20
+_WORDS = frozenset(status.value for status in RequestStatus)
+
+
+def _is_usable(identity: object, problems: Problems) -> TypeGuard[str | int]:
+    """Whether a statement can name this row."""
+    if isinstance(identity, (str, int)) and _is_scalar(identity):
+        return True
+    problems.add(
+        Problem(
+            Target.REQUESTS,
+            "unreadable_id",
+            f"an id that is neither text nor a whole number ({_kind(identity)}): left alone",
+            printable(identity),
+        )
+    )
+    return False
+
+
+def _guard(identity: str | int, values: Sequence[object], problems: Problems) -> Guard | None:
+    """What the row was, as a statement can ask for it; ``None``, and a problem, where it cannot."""
+    scalars = [value for value in values if _is_scalar(value)]
+    if len(scalars) == len(values):
+        first, second, third, fourth = scalars
+        return first, second, third, fourth
+    odd = next(value for value in values if not _is_scalar(value))
+    problems.add(
+        Problem(
+            Target.REQUESTS,
+            "unreadable_value",
+            f"status or a time is {_kind(odd)}: left alone",
+            str(identity),
+        )
+    )
+    return None
+
+
+def _unreadable(identity: str | int, role: str, value: object) -> Problem:
+    what = "is missing" if value is None else f"cannot be read as a time ({printable(value)})"
+    return Problem(
+        Target.REQUESTS,
+        "unreadable_time",
+        f"{role} {what}: left alone; are requests.time_format and requests.columns right?",
+        str(identity),
+    )
+
+
+def _is_scalar(value: object) -> TypeGuard[Scalar]:
+    """Whether a value can be given back to the database as it was."""
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
+    return value is None or isinstance(value, (int, float))
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, str):
+        return "text that is not UTF-8"
+    return {bytes: "a blob", float: "a fraction", type(None): "NULL"}.get(type(value), "odd")
+
+
+def _place(rest: Sequence[object]) -> int | None:
+    return rest[0] if rest and isinstance(rest[0], int) else None

@@ -1,0 +1,1 @@
+"""A request table in SQLite, used beside the service that owns it."""

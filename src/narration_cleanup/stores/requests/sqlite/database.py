@@ -1,0 +1,291 @@
+"""How an SQLite database is opened beside a service that uses it: to look, and to write.
+
+Looking changes nothing: no row, no file, no file's mode, no ``-wal`` or ``-shm`` made or left
+behind, or taken away. No database is created or vacuumed, and its journal mode is kept. What a
+killed process left in a journal is finished by SQLite when a run opens the database to write.
+A busy database is waited for.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from narration_cleanup.core.errors import TargetError
+from narration_cleanup.core.shutdown import end_if_asked, is_overdue
+from narration_cleanup.core.text import printable
+from narration_cleanup.stores.requests.sqlite.errors import (
+    UNCLEAN,
+    is_busy,
+    is_costly,
+    is_unclean,
+    to_target_error,
+)
+from narration_cleanup.stores.requests.sqlite.limits import QueryLimit
+from narration_cleanup.stores.requests.sqlite.wal import has_commit
+
+T = TypeVar("T")
+
+WAITS = (0.001,) * 200 + (0.005,) * 160 + (0.05,) * 180
+"""The waits for a busy database, 10 s in all. Short ones first: a service that writes all the time
+leaves gaps of a few milliseconds, which SQLite's own longer and longer waits keep missing. Between
+two of them a signal is heard."""
+_TRIES = 20
+"""How often a look is repeated because the service opened, closed or wrote the database."""
+
+_LIVE = "mode=ro&readonly_shm=1"
+"""WAL with ``-wal`` and ``-shm``: the latter is read as it is, never written or made."""
+_LEFT = "mode=ro&vfs=unix-none"
+"""WAL whose ``-shm`` is gone: nobody has it open; its index is built in memory. Closing such a
+connection would remove a ``-wal`` that holds no commit, so it is for one that does."""
+_CLOSED = "immutable=1"
+"""WAL of which all is in the main file: an ordinary look would make two more, or, where there is a
+``-wal`` without a commit, give it the main file's mode, remove it, or try for 10 s to find its
+header in the ``-shm``. It takes no lock: an answer counts only if no file was changed meanwhile (a
+service writes to the ``-wal`` before the main file)."""
+_ORDINARY = "mode=ro"
+"""A rollback journal: reading takes a shared lock and makes no file."""
+
+
+_ENDINGS = ("-wal", "-shm", "-journal")
+"""Of the names of the files that SQLite keeps for a database."""
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFDIR: "a directory",
+}
+
+
+class _Stamp(NamedTuple):
+    inode: int
+    size: int
+    mtime_ns: int
+    permissions: int
+
+
+_State = tuple[_Stamp | None, _Stamp | None, bool]
+"""Of the database, of its ``-wal``, and whether its ``-shm`` holds anything."""
+
+
+def look(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
+    """What ``query`` returns for a connection that only reads; it is closed afterwards.
+
+    ``query`` may be called again, where the database changed meanwhile, and must be short: on a
+    rollback journal the service cannot commit while it reads. Raises ``TargetError``.
+    """
+    real = _checked(path)
+    limit = QueryLimit()
+    error: sqlite3.Error | None = None
+    without = ""
+    for _ in range(_TRIES):
+        before = _state(real)
+        try:
+            route = _route(real, before, limit)
+            answer = _query(real, _ORDINARY if route == without else route, query, limit)
+        except sqlite3.Error as fault:
+            error = fault
+            if is_unclean(fault) and before[2]:
+                without = _LIVE  # its -shm must be written before it can be read, and is there
+            elif is_busy(fault) or is_costly(fault) or _state(real) == before:
+                break
+            continue
+        if route not in (_CLOSED, _LEFT) or _state(real) == before:
+            return answer
+    raise to_target_error(error, path) if error else _changed_while_reading(path)
+
+
+def journal_mode(path: Path) -> str:
+    """How the database keeps its journal: ``wal``, ``delete``, …; raises ``TargetError``."""
+    return look(path, lambda it: str(it.execute("PRAGMA journal_mode").fetchone()[0]))
+
+
+def recover(path: Path) -> bool:
+    """Let SQLite roll back the change that a killed process left in a journal, if there is one.
+
+    Whether there was one. What else is wrong with the database is for the survey to report; raises
+    ``TargetError`` where the change cannot be rolled back.
+    """
+    try:
+        look(path, lambda _: None)
+    except TargetError as fault:
+        if fault.code != UNCLEAN:
+            return False
+    else:
+        return False
+    with closing(open_to_write(path, QueryLimit())) as connection:
+        try:
+            execute_with_retry(connection, "SELECT 1 FROM main.sqlite_master LIMIT 1")
+        except sqlite3.Error as fault:
+            raise to_target_error(fault, path) from fault
+    return True
+
+
+def open_to_write(path: Path, limit: QueryLimit) -> sqlite3.Connection:
+    """A connection that may change rows, in autocommit mode, within ``limit``.
+
+    Raises ``TargetError``.
+    """
+    real = _checked(path)
+    try:
+        connection = _connect(real, "mode=rw", limit, writes=True)
+    except sqlite3.Error as fault:
+        raise to_target_error(fault, path) from fault
+    connection.execute("PRAGMA foreign_keys=ON")
+    return connection
+
+
+def execute_with_retry(connection: sqlite3.Connection, statement: str) -> None:
+    """Execute ``statement``, waiting while the database is busy; raises ``sqlite3.Error``."""
+    for pause in WAITS:
+        try:
+            connection.execute(statement).fetchall()
+        except sqlite3.OperationalError as fault:
+            if not is_busy(fault):
+                raise
+            if is_overdue():
+                break
+            time.sleep(pause)
+        else:
+            return
+    connection.execute(statement)
+
+
+def _checked(path: Path) -> Path:
+    """The database's real path, beside which SQLite keeps its other files."""
+    try:
+        real = path.resolve(strict=True)
+        found = real.stat()
+    except FileNotFoundError as fault:
+        raise TargetError(
+            "database_missing",
+            f"{printable(path)}: there is no such file; is requests.db right?",
+        ) from fault
+    except (OSError, RuntimeError) as fault:
+        raise TargetError(
+            "database_unreadable",
+            f"{printable(path)}: {printable(getattr(fault, 'strerror', fault))}",
+        ) from fault
+    if not stat.S_ISREG(found.st_mode):
+        raise TargetError(
+            "not_a_database",
+            f"{printable(path)}: this is not a regular file; is requests.db right?",
+        )
+    for ending in _ENDINGS:
+        _refuse_irregular(Path(f"{real}{ending}"))
+    if not os.access(real, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise TargetError(
+            "database_unreadable",
+            f"{printable(path)}: this user may not read it (mode "
+            f"{stat.S_IMODE(found.st_mode):04o}); "
+            + (
+                "its owner needs the right to"
+                if found.st_uid == os.geteuid()
+                else f"run as {_user_name(found.st_uid)}"
+            ),
+        )
+    if not found.st_size:
+        message = "the database is empty, without a table; is requests.db right?"
+        raise TargetError("no_such_table", f"{printable(path)}: {message}")
+    return real
+
+
+def _refuse_irregular(file: Path) -> None:
+    """SQLite would follow a link there, and wait for ever for the other end of a pipe."""
+    try:
+        mode = file.lstat().st_mode
+    except OSError:
+        return
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "a device")
+        raise TargetError(
+            "irregular_file",
+            f"{printable(file)}: this is {kind}, where SQLite keeps a file of its own; "
+            "nothing is opened: remove it, and find out who made it",
+        )
+
+
+def _route(real: Path, state: _State, limit: QueryLimit) -> str:
+    _, wal, shm = state
+    if wal is not None:
+        if not has_commit(Path(f"{real}-wal")):
+            return _CLOSED
+        return _LIVE if shm else _LEFT
+    try:
+        # A database in WAL mode cannot be opened without locks: asked so, SQLite tells the mode
+        # without making a file. Reading the header ourselves would drop this process's own locks.
+        version = "PRAGMA schema_version"
+        _query(real, "mode=ro&nolock=1", lambda it: it.execute(version).fetchone(), limit)
+    except sqlite3.OperationalError as fault:
+        code = fault.sqlite_errorcode & 0xFF
+        if code == sqlite3.SQLITE_CANTOPEN:
+            return _CLOSED
+    return _ORDINARY
+
+
+def _query(
+    real: Path, route: str, query: Callable[[sqlite3.Connection], T], limit: QueryLimit
+) -> T:
+    with closing(_connect(real, route, limit)) as connection:
+        if route == _LEFT:
+            connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+        try:
+            connection.execute("BEGIN")  # one lock, and one state of the database, for all of it
+            execute_with_retry(connection, "SELECT 1 FROM main.sqlite_master LIMIT 1")
+            limit.restart()
+            return query(connection)
+        except sqlite3.Error:
+            end_if_asked()
+            raise
+
+
+def _connect(
+    real: Path, route: str, limit: QueryLimit, *, writes: bool = False
+) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{real.as_uri()}?{route}", uri=True, timeout=0, isolation_level=None
+    )
+    connection.text_factory = _text
+    limit.guard(connection, writes=writes)
+    return connection
+
+
+def _text(raw: bytes) -> str:
+    """Text that is not UTF-8 is kept apart from all that is, instead of stopping the look."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _state(real: Path) -> _State:
+    """What changes when somebody opens the database or writes to it."""
+    shm = _stamp(f"{real}-shm")
+    return _stamp(real), _stamp(f"{real}-wal"), shm is not None and shm.size > 0
+
+
+def _stamp(path: Path | str) -> _Stamp | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return _Stamp(found.st_ino, found.st_size, found.st_mtime_ns, found.st_mode & 0o777)
+
+
+def _changed_while_reading(path: Path) -> TargetError:
+    return TargetError(
+        "database_locked",
+        f"{printable(path)}: the database changed each time while it was being read; run again",
+    )
+
+
+def _user_name(uid: int) -> str:
+    import pwd
+
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"the user with id {uid}"

@@ -1,0 +1,150 @@
+"""A request table as the database has it: its quoted names, and the key that it is paged by."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import MappingProxyType
+
+from narration_cleanup.core.errors import TargetError
+from narration_cleanup.core.text import printable
+from narration_cleanup.stores.requests.mapping import (
+    DEFAULT_COLUMNS,
+    REQUIRED,
+    ROLES,
+    RequestMapping,
+)
+
+_ROWID_NAMES = ("rowid", "_rowid_", "oid")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """``table`` and ``keys`` are ready for SQL; ``columns`` maps each role that exists likewise.
+
+    ``keys`` order the rows uniquely: the rowid, or the primary key of a table that has none.
+    """
+
+    table: str
+    keys: tuple[str, ...]
+    columns: Mapping[str, str]
+
+    @property
+    def by_rowid(self) -> bool:
+        """Whether the key is the rowid: one whole number."""
+        return self.keys[0] in _ROWID_NAMES
+
+    def column(self, role: str) -> str:
+        """The quoted column of a role; ``NULL`` where the table has none."""
+        return self.columns.get(role, "NULL")
+
+
+def quoted(name: str) -> str:
+    """``name`` as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def read_layout(connection: sqlite3.Connection, mapping: RequestMapping, where: str) -> Layout:
+    """Find the mapped table and columns; raises ``TargetError`` that lists the known ones."""
+    table = _find_table(connection, mapping.table, where)
+    described = connection.execute(f"PRAGMA table_xinfo({quoted(table)})").fetchall()
+    names = [str(row[1]) for row in described]
+    by_key = sorted((row for row in described if row[5]), key=lambda row: row[5])
+    return Layout(
+        # With the schema's name, since a temporary table would go before.
+        table=f"main.{quoted(table)}",
+        keys=_keys(connection, table, names, [str(row[1]) for row in by_key], where),
+        columns=MappingProxyType(_columns(mapping, table, names, where)),
+    )
+
+
+def _find_table(connection: sqlite3.Connection, wanted: str, where: str) -> str:
+    rows = connection.execute(
+        "SELECT name, type, sql FROM main.sqlite_master WHERE type IN ('table', 'view')"
+    ).fetchall()
+    found = {str(name): (str(kind), str(sql)) for name, kind, sql in rows}
+    name = _matching(wanted, list(found))
+    if name is None:
+        tables = [
+            each
+            for each, (kind, _) in found.items()
+            if kind == "table" and not each.startswith("sqlite_")
+        ]
+        raise TargetError(
+            "no_such_table",
+            f"{where}: there is no table {printable(wanted)}{_known(wanted, tables)}; "
+            "set requests.table",
+        )
+    kind, sql = found[name]
+    if kind == "view" or sql.upper().startswith("CREATE VIRTUAL"):
+        word = "a view" if kind == "view" else "a virtual table"
+        raise TargetError(
+            "not_a_table",
+            f"{where}: {printable(name)} is {word}; set requests.table to the table itself",
+        )
+    return name
+
+
+def _columns(mapping: RequestMapping, table: str, names: list[str], where: str) -> dict[str, str]:
+    """The role of each column that is there.
+
+    An optional column that only the defaults name may be missing; one that was set may not.
+    """
+    found: dict[str, str] = {}
+    for role in ROLES:
+        wanted: str | None = getattr(mapping.columns, role)
+        if wanted is None:
+            continue
+        name = _matching(wanted, names)
+        if name is not None:
+            found[role] = quoted(name)
+        elif role in REQUIRED or wanted != getattr(DEFAULT_COLUMNS, role):
+            raise TargetError(
+                "no_such_column",
+                f"{where}: table {printable(table)} has no column {printable(wanted)}"
+                f"{_known(wanted, names)}; set requests.columns.{role}",
+            )
+    return found
+
+
+def _keys(
+    connection: sqlite3.Connection, table: str, names: list[str], by_key: list[str], where: str
+) -> tuple[str, ...]:
+    taken = {name.lower() for name in names}
+    rowid = next((name for name in _ROWID_NAMES if name not in taken), None)
+    if rowid is not None:
+        try:
+            connection.execute(f"SELECT {rowid} FROM main.{quoted(table)} LIMIT 0").close()
+        except sqlite3.OperationalError as fault:
+            if fault.sqlite_errorcode != sqlite3.SQLITE_ERROR:  # no such column: WITHOUT ROWID
+                raise
+        else:
+            return (rowid,)
+    if not by_key:
+        raise TargetError(
+            "no_such_column",
+            f"{where}: table {printable(table)} has neither a rowid nor a primary key",
+        )
+    return tuple(map(quoted, by_key))
+
+
+def _matching(wanted: str, names: Sequence[str]) -> str | None:
+    """The name that SQLite would take: letters of ASCII are equal in either case."""
+    if wanted in names:
+        return wanted
+    return next((name for name in names if _folded(name) == _folded(wanted)), None)
+
+
+def _folded(name: str) -> bytes:
+    return name.encode("utf-8", "surrogatepass").lower()
+
+
+def _known(wanted: str, names: Sequence[str]) -> str:
+    """The nearest known name, and all of them."""
+    if not names:
+        return " (there is none at all)"
+    near = get_close_matches(wanted, names, n=1, cutoff=0.6)
+    guess = f", did you mean {printable(near[0])}?" if near else ""
+    return f"{guess} (it has: {printable(', '.join(names))})"

@@ -1,0 +1,278 @@
+"""The facts of this installation that its units are made from: settings, program, user, places."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import re
+import stat
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from narration_cleanup.core.errors import ConfigError
+from narration_cleanup.core.own_files import way_to
+from narration_cleanup.core.text import printable
+from narration_cleanup.core.users import user_name
+from narration_cleanup.settings import SETTINGS, Setting, Settings
+from narration_cleanup.settings.mask import without_password
+from narration_cleanup.systemd.installation import CONFIG_DIR, NAME, STATE_ROOT, Installation
+from narration_cleanup.systemd.sandbox_mounts import top_level
+
+HEADER = """\
+Written by `narration-cleanup systemd install`, and overwritten by the next one.
+Changes of your own belong in a drop-in: systemctl {user}edit {unit}"""
+CREDENTIALS = CONFIG_DIR / "credentials"
+"""Root's own files, one for each secret setting, named as the setting; `NAME/` in it for the
+instance NAME. Each is given to the unit that needs it, and to no other process."""
+
+_REMOTE = re.compile(r"(s3|postgres|postgresql)://")
+_INSTANCE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_CARRIED = {"variable", "flag"}
+
+
+def find_facts(
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    for_user: bool = False,
+    instance: str | None = None,
+    run_as: str | None = None,
+) -> Installation:
+    """What the units of this installation are made from.
+
+    `for_user` is for the user's own manager. Raises `ConfigError` for settings that no unit can
+    be made from; whether the folders exist is looked at by `missing_folders`.
+    """
+    if instance is not None:
+        check_instance(instance)
+    _refuse_relative_paths(settings, for_user=for_user)
+    state, state_folder = _state(settings, instance, for_user=for_user)
+    data = [*_data_folders(settings), *state_folder]
+    secrets = [] if for_user else _credentials(credentials_folder(instance))
+    alerts = settings.alerts
+    user = None if for_user else _user(settings, run_as)
+    return Installation(
+        program=_program(),
+        user=user,
+        group=None if user is None else _group(settings, user),
+        data=tuple(dict.fromkeys(data)),
+        code=_code(),
+        config=settings.config_file,
+        state=state,
+        environment=_carried(settings, environ, {name for name, _ in secrets}),
+        credentials=tuple(pair for pair in secrets if not pair[0].startswith("alerts.")),
+        notify_credentials=tuple(pair for pair in secrets if pair[0].startswith("alerts.")),
+        interval_hours=settings.cleanup.interval_hours,
+        network=any(_is_remote(place) for place in (settings.cache.dir, settings.requests.db)),
+        tell_start=alerts.ping_url is not None,
+        tell_success=alerts.ping_url is not None or (bool(alerts.urls) and alerts.on != "failure"),
+        instance=instance,
+        header=HEADER.format(
+            user="--user " if for_user else "",
+            unit=NAME if instance is None else f"{NAME}@{instance}",
+        ),
+    )
+
+
+def check_instance(instance: str) -> None:
+    """Raise ``ConfigError`` for a name that could be a path, an option or a hidden file."""
+    if not _INSTANCE.fullmatch(instance):
+        raise ConfigError(
+            f"--instance {printable(instance)}: expected letters, digits, dots, dashes or "
+            "underscores, the first a letter or a digit"
+        )
+
+
+def credentials_folder(instance: str | None) -> Path:
+    """Where the credentials of one installation are. Settings are read with them, since a
+    database's address, with its password, may stand there alone."""
+    return CREDENTIALS if instance is None else CREDENTIALS / instance
+
+
+def missing_folders(settings: Settings) -> list[str]:
+    """The configured places that are not there, as a line each; a unit would fail to start."""
+    cache, database = _local_paths(settings)
+    faults = []
+    if cache is not None and not cache.is_dir():
+        faults.append(f"cache.dir {printable(cache)} is not a directory: create it, or correct it")
+    if database is not None and not database.is_dir():
+        faults.append(f"requests.db: {printable(database)} is not a directory: correct it")
+    return faults
+
+
+def _refuse_relative_paths(settings: Settings, *, for_user: bool) -> None:
+    """The file is read anew by each run: elsewhere, and in the system's units by another user."""
+    faults = []
+    for entry in SETTINGS:
+        origin = settings.origin(entry.name)
+        if origin.written is None or (for_user and origin.written.startswith("~")):
+            continue
+        faults.append(
+            f"{printable(origin)}: {entry.name} is {printable(origin.written)}, which depends on "
+            "where and "
+            f"by whom a run is started: write {printable(settings.value(entry.name))} if that is "
+            "meant"
+        )
+    if faults:
+        raise ConfigError(*faults)
+
+
+def _local_paths(settings: Settings) -> tuple[Path | None, Path | None]:
+    """The cache's folder, and the folder of the database with its -wal and -shm files."""
+    cache, database = settings.cache.dir, settings.requests.db
+    return (
+        None if cache is None or _is_remote(cache) else Path(cache),
+        None if database is None or _is_remote(database) else Path(database).parent,
+    )
+
+
+def _data_folders(settings: Settings) -> list[Path]:
+    """The folders a run writes to, and where links lead from them: a link is no use without."""
+    cache, database = _local_paths(settings)
+    found = [cache, database]
+    if database is not None:
+        # SQLite puts its -wal and -shm beside the file that a link leads to.
+        found.append(Path(settings.requests.db or "").resolve().parent)
+    if settings.metrics.textfile is not None:
+        found.append(settings.metrics.textfile.parent)
+    folders: list[Path] = []
+    for folder in found:
+        if folder is not None:
+            folders += (
+                [folder, folder.resolve()] if ".." not in folder.parts else [folder.resolve()]
+            )
+    return folders
+
+
+def _is_remote(place: str | None) -> bool:
+    return place is not None and _REMOTE.match(place) is not None
+
+
+def _state(
+    settings: Settings, instance: str | None, *, for_user: bool
+) -> tuple[str | None, list[Path]]:
+    """`StateDirectory=`, and the folder to open for writing where that cannot say it."""
+    folder = settings.cleanup.state_dir
+    if for_user:
+        return None, [folder]
+    if settings.origin("cleanup.state_dir").source == "default":
+        return (NAME if instance is None else f"{NAME}/{instance}"), []
+    if folder.is_relative_to(STATE_ROOT) and folder != STATE_ROOT:
+        return str(folder.relative_to(STATE_ROOT)), []
+    return None, [folder]
+
+
+def _user(settings: Settings, run_as: str | None) -> str:
+    """The unit's user: the one that is named, else the owner of the database or of the cache."""
+    named = settings.cleanup.user
+    if run_as is not None and named is not None and run_as != named:
+        raise ConfigError(
+            f"--run-as {printable(run_as)}, but cleanup.user is {printable(named)}: name one of "
+            "them"
+        )
+    return run_as or named or _owner(settings)
+
+
+def _owner(settings: Settings) -> str:
+    """The user that owns the database, or else the cache.
+
+    Not asked where a link of another user leads there, who would choose the unit's user.
+    """
+    cache, _ = _local_paths(settings)
+    database = settings.requests.db
+    for place in (None if _is_remote(database) else database, cache):
+        if place is None:
+            continue
+        try:
+            way = [status for _, status in way_to(Path(place))]
+        except OSError:
+            continue
+        owner = way[-1].st_uid
+        links = {status.st_uid for status in way if stat.S_ISLNK(status.st_mode)}
+        if links - {0}:
+            raise ConfigError(
+                f"a link that is not root's leads to {printable(place)}: add --run-as USER"
+            )
+        return user_name(owner, "{}")
+    raise ConfigError("no local database or cache tells whose files these are: add --run-as USER")
+
+
+def _group(settings: Settings, user: str) -> str | None:
+    """The group of the index (or of the cache), where it is not `user`'s own. The sandbox cannot
+    give a file to a group that the run is not in."""
+    cache, _ = _local_paths(settings)
+    if cache is None:
+        return None
+    try:
+        own = pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
+        index = cache / (settings.cache.index or ".")
+        gid = os.stat(index if index.exists() else cache).st_gid
+        return None if gid == own.pw_gid else grp.getgrgid(gid).gr_name
+    except (KeyError, OSError):  # neither user nor place need be there to print units
+        return None
+
+
+def _program() -> tuple[str, ...]:
+    """How this very program is started: by its own script, else as a module of its Python.
+
+    Where a link leads, and not the link: pipx keeps links in homes, which the units do not see.
+    """
+    script = Path(sys.argv[0]).resolve()
+    if script.name == NAME and os.access(script, os.X_OK):
+        return (str(script),)
+    return (sys.executable, "-m", "narration_cleanup")
+
+
+def _code() -> tuple[Path, ...]:
+    """Every folder that holds a part of the program: environment, Python, this package."""
+    package = Path(__file__).resolve().parent.parent.parent
+    bases = [Path(sys.prefix), Path(sys.base_prefix)]
+    places = [*bases, *(base.resolve() for base in bases), package, Path(_program()[0]).parent]
+    outer = [path for path in dict.fromkeys(places) if not path.is_relative_to("/usr")]
+    return tuple(top_level(outer))
+
+
+def _credentials(folder: Path) -> list[tuple[str, Path]]:
+    try:
+        found = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ConfigError(f"{printable(folder)}: {error.strerror}") from error
+    names = {spelling: entry.name for entry in SETTINGS for spelling in (entry.name, entry.env)}
+    return [(names[each], folder / each) for each in found if each in names]
+
+
+def _carried(
+    settings: Settings, environ: Mapping[str, str], credentials: set[str]
+) -> tuple[tuple[str, str], ...]:
+    """Settings that came from variables or flags, which the unit would not see otherwise.
+
+    A secret is not written into a unit, which everybody can read.
+    """
+    carried, faults = [], []
+    for entry in SETTINGS:
+        if settings.origin(entry.name).source not in _CARRIED or entry.name in credentials:
+            continue
+        text = _as_text(entry, settings, environ)
+        if entry.secret or without_password(text) != text:
+            faults.append(
+                f"{settings.origin(entry.name)}: a secret cannot be written into a unit: put it "
+                f"into the file {CREDENTIALS}/{entry.name} (mode 0600), and install again"
+            )
+        else:
+            carried.append((entry.env, text))
+    if faults:
+        raise ConfigError(*faults)
+    return tuple(carried)
+
+
+def _as_text(entry: Setting, settings: Settings, environ: Mapping[str, str]) -> str:
+    value = settings.value(entry.name)
+    if entry.kind.is_path and value is not None:
+        return str(value)  # absolute now; systemd starts programs elsewhere
+    if settings.origin(entry.name).source == "variable":
+        return environ[entry.env].strip()
+    return f"{value:.15g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,109 @@
+"""What the units see of the file system, and what of that they may write. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from narration_cleanup.systemd.installation import STATE_ROOT, Installation
+from narration_cleanup.systemd.quote import bound, word
+
+_TMPFS = (Path("/var"), Path("/tmp"), Path("/home"), Path("/root"), Path("/run/user"))
+
+
+def places(installation: Installation) -> list[str]:
+    """What the run sees and may write of the file system."""
+    if installation.user is None:
+        return _user_places(installation)
+    lines = [
+        "# Everything is read-only; of /var, only what is bound back is there at all.",
+        "ProtectSystem=strict",
+        "# Said once more: with ProtectProc=, systemd 252 leaves this one out.",
+        "ReadOnlyPaths=/run",
+        "TemporaryFileSystem=/var:ro",
+    ]
+    lines += [
+        f"BindPaths={written(installation, path, bound)}" for path in top_level(installation.data)
+    ]
+    lines += [
+        f"BindReadOnlyPaths={bound(path)}" for path in bound_back(installation, installation.data)
+    ]
+    lines += hidden_homes((*installation.data, *bound_back(installation, installation.data)))
+    lines += [
+        "# What can be written to holds no program. (ExecPaths= is no help here: in systemd 252 it",
+        "# makes its paths writable again.)",
+        f"NoExecPaths={' '.join(_not_executable(installation))}",
+    ]
+    return lines
+
+
+def _user_places(installation: Installation) -> list[str]:
+    writable = " ".join(word(path) for path in top_level(installation.data))
+    return [
+        "# Everything is read-only but what is named; the user's own manager does this in a user",
+        "# namespace (PrivateUsers=).",
+        "ProtectSystem=strict",
+        "ProtectHome=read-only",
+        f"ReadWritePaths={writable}",
+        "# No file of the cache is ever a program.",
+        f"NoExecPaths={writable} -/tmp -/var/tmp",
+    ]
+
+
+def hidden_homes(seen: Iterable[Path]) -> list[str]:
+    """`ProtectHome=`, which leaves what is bound to be seen there."""
+    homes = (Path("/home"), Path("/root"), Path("/run/user"))
+    if any(path.is_relative_to(home) for path in seen for home in homes):
+        return [
+            "# A part of it is in somebody's home; the rest of that stays hidden.",
+            "ProtectHome=tmpfs",
+        ]
+    return ["ProtectHome=yes"]
+
+
+def written(installation: Installation, path: Path, write: Callable[[Path], str] = word) -> str:
+    """A path as a unit has it; in a template, `%i` in it is the instance."""
+    return str(path) if installation.is_template else write(path)
+
+
+def _not_executable(installation: Installation) -> list[str]:
+    places = [written(installation, path) for path in top_level(installation.data)]
+    if installation.state is not None:
+        places.append(f"-{STATE_ROOT}/{installation.state}")
+    return [*places, *(f"-{place}" for place in ("/tmp", "/var/tmp", "/dev/shm", "/run"))]
+
+
+def bound_back(installation: Installation, bound_already: Iterable[Path] = ()) -> list[Path]:
+    """What the program needs of the places that the sandbox hides."""
+    inside = list(bound_already)
+    needed = [
+        *installation.code,
+        *([installation.config] if installation.config is not None else []),
+    ]
+    hidden = [path for path in needed if any(path.is_relative_to(root) for root in _TMPFS)]
+    return top_level(p for p in hidden if not any(p.is_relative_to(each) for each in inside))
+
+
+def top_level(paths: Iterable[Path]) -> list[Path]:
+    """Each path once, and none that lies inside another of them; in the order given."""
+    given = list(dict.fromkeys(paths))
+    return [
+        path
+        for path in given
+        if not any(path != other and path.is_relative_to(other) for other in given)
+    ]
+
+
+def hidden_paths(installation: Installation) -> list[Path]:
+    """The data that the notify unit is not to see, beyond what it does not see in any case. A
+    folder that holds the program, too, cannot be hidden from it."""
+    needed = [
+        *installation.code,
+        *([installation.config] if installation.config is not None else []),
+    ]
+    return [
+        path
+        for path in top_level(installation.data)
+        if not any(path.is_relative_to(root) for root in _TMPFS)
+        and not any(each.is_relative_to(path) for each in needed)
+    ]

@@ -1,0 +1,186 @@
+"""What a run says of its work where a store fails in the middle of it."""
+
+import errno
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from narration_cleanup.apply import apply
+from narration_cleanup.apply.apply import apply_cache, apply_requests
+from narration_cleanup.apply.result import CacheResult
+from narration_cleanup.apply.signals import Stop
+from narration_cleanup.core.errors import TargetError
+from narration_cleanup.core.model import Ref, RequestStatus
+from narration_cleanup.core.problems import Problems
+from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.plan import CachePlan, CachePolicy, RequestPlan, plan_cache
+from narration_cleanup.plan.actions import (
+    Actions,
+    CacheAction,
+    DeleteRequest,
+    Outcome,
+    Reason,
+    RemoveFile,
+    RequestAction,
+)
+from narration_cleanup.plan.totals import CacheTotals, RequestTotals
+from narration_cleanup.stores.cache import CommitReport, FileTarget, Removal
+from narration_cleanup.stores.cache.local.indexed import IndexedDirectory
+from narration_cleanup.stores.cache.local.staging_dir import StagingDir
+from narration_cleanup.stores.cache.local.subfolders import Folders
+from narration_cleanup.stores.cache.local.unindexed import AudioTree
+from narration_cleanup.stores.requests.mapping import RequestMapping
+from narration_cleanup.stores.requests.sqlite.table import SqliteRequests
+from tests.opened import closed_later, open_sample
+from tests.samples import (
+    SAMPLE_NOW,
+    CacheSample,
+    EntrySpec,
+    RequestSpec,
+    make_cache,
+    make_requests,
+    read_index,
+    read_requests,
+)
+
+NOW = SAMPLE_NOW.timestamp()
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> CacheSample:
+    entries = [EntrySpec(age=timedelta(days=days), size=100 + days) for days in (20, 9, 8, 6, 1)]
+    return make_cache(tmp_path / "cache" / "narration", entries=entries)
+
+
+@pytest.fixture
+def store(sample: CacheSample) -> Iterator[IndexedDirectory]:
+    opened = open_sample(sample)
+    yield opened
+    opened.close()
+
+
+def plan(store: IndexedDirectory) -> CachePlan:
+    with store.survey() as survey:
+        return plan_cache(survey, CachePolicy(), NOW)
+
+
+def outcomes(result: CacheResult) -> list[str]:
+    return [outcome.value for _, outcome, _ in result.outcomes]
+
+
+@pytest.mark.parametrize(
+    "fault", [OSError(errno.EIO, os.strerror(errno.EIO), "x"), TargetError("lost", "it is lost")]
+)
+def test_what_went_before_a_store_failed_leaves_the_index(
+    sample: CacheSample,
+    store: IndexedDirectory,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Exception,
+) -> None:
+    monkeypatch.setattr(apply, "FILES_AT_A_TIME", 1)
+    remove = IndexedDirectory.remove
+
+    def failing(store: IndexedDirectory, files: Sequence[FileTarget]) -> Sequence[Removal]:
+        if files[0].name == sample.entries[1].name:
+            raise fault
+        return remove(store, files)
+
+    monkeypatch.setattr(IndexedDirectory, "remove", failing)
+    result = apply_cache(plan(store), store, Stop(), NoProgress())
+    assert outcomes(result) == ["done", "failed", "failed"]
+    assert len(result.problems) == 1
+    left = [entry.key for entry in sample.entries[1:]]
+    assert list(read_index(sample.index)) == left
+
+
+class Remote(AudioTree):
+    """Where each file takes ``each`` seconds, by a clock that nothing else moves."""
+
+    each = 0.0
+    clock = 0.0
+
+    def remove(self, files: Sequence[FileTarget]) -> Sequence[Removal]:
+        self.clock += self.each * len(files)
+        return [Removal(Outcome.DONE)] * len(files)
+
+
+@pytest.mark.parametrize(("each", "most"), [(0.008, 1_024), (0.000_5, 2_000), (0.000_05, 8_192)])
+def test_a_stop_is_heard_soon_wherever_the_files_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, each: float, most: int
+) -> None:
+    actions: Actions[CacheAction] = Actions(CacheAction)
+    for number in range(30_000):
+        actions.append(RemoveFile(f"{number}.mp3", 1, Reason.PARTIAL, "", (0, 0, 0)))
+    store = Remote(tmp_path, audio_suffixes=(".mp3",))
+    store.each = each
+    monkeypatch.setattr("narration_cleanup.core.deadline._monotonic", lambda: store.clock)
+    batches: list[int] = []
+
+    class Counting(NoProgress):
+        def advance(self, count: int = 1) -> None:
+            batches.append(count)
+
+    planned = CachePlan(actions, CacheTotals(ttl=0.0), Problems())
+    result = apply_cache(planned, store, Stop(), Counting())
+    store.close()
+    assert result.outcomes.count(Outcome.DONE) == sum(batches) == 30_000
+    assert max(batches) == most
+    assert max(batches) * each < 10
+
+
+def test_an_index_that_cannot_be_followed_up_is_told_of_every_entry(
+    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_: IndexedDirectory, entries: Iterable[tuple[Ref, str]]) -> CommitReport:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), "x")
+
+    planned = plan(store)
+    monkeypatch.setattr(IndexedDirectory, "remove_entries", failing)
+    result = apply_cache(planned, store, Stop(), NoProgress())
+    assert outcomes(result) == ["failed"] * 3
+    assert [problem.code for problem in result.problems] == ["index_not_replaced"]
+    assert result.freed_bytes == 120 + 109 + 108
+
+
+def test_files_that_fail_for_one_reason_have_one_message_and_are_its_subjects(
+    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_: StagingDir, name: str, folders: Folders) -> str:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), name)
+
+    monkeypatch.setattr(StagingDir, "take", failing)
+    result = apply_cache(plan(store), store, Stop(), NoProgress())
+    (message,) = {problem.message for problem in result.problems}
+    assert message.startswith("not removed: Read-only file system; ")
+    expired = sample.entries[:3]
+    assert [problem.subject for problem in result.problems] == [each.key for each in expired]
+    notes = [note for _, _, note in result.outcomes]
+    assert notes == [f"{each.name}: Read-only file system" for each in expired]
+    assert set(read_index(sample.index)) == {each.key for each in sample.entries}
+
+
+def test_deleted_rows_are_told_of_although_the_figures_after_them_cannot_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = tmp_path / "requests.db"
+    rows = make_requests(database, rows=[RequestSpec("completed", age=timedelta(days=40))])
+    requests = SqliteRequests(database, RequestMapping())
+    closed_later(requests)
+    (page,) = requests.survey().finished(NOW)
+    actions: Actions[RequestAction] = Actions(RequestAction)
+    actions.append(
+        DeleteRequest(page[0].id, RequestStatus.COMPLETED, 1.0, Reason.FINISHED, "", page[0].guard)
+    )
+
+    def busy(_: SqliteRequests) -> int | None:
+        raise TargetError("database_locked", "another process kept the database locked")
+
+    monkeypatch.setattr(SqliteRequests, "free_pages", busy)
+    planned = RequestPlan(actions, RequestTotals(), Problems())
+    result = apply_requests(planned, requests, NOW, Stop(), NoProgress())
+    requests.close()
+    assert result.deleted_count == len(rows) == 1
+    assert read_requests(database) == {}

@@ -1,0 +1,230 @@
+"""`history` from outside, and `notify` as a unit would call it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from narration_cleanup.cli.app import app
+from narration_cleanup.cli.history import parse_since
+from narration_cleanup.cli.notify import config_of
+from narration_cleanup.core.errors import CleanupError, ConfigError
+from narration_cleanup.report.history import open_history
+from narration_cleanup.report.record import record_of
+from tests.receiver import Receiver, receiver
+from tests.results import NOW, make_result
+
+DAY = 86_400.0
+UNIT = "narration-cleanup.service"
+SECRET = "canary-7cef8a73"
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NARRATION_CLEANUP_STATE_DIR", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+def ran(state: Path, number: int) -> None:
+    """One run a day, the last one at NOW."""
+    history = open_history(state, warn=pytest.fail, at=NOW)
+    assert history is not None
+    for days_ago in reversed(range(number)):
+        at = NOW - days_ago * DAY
+        run_id = history.begin(at, trigger="cron", version="1")
+        history.finish(run_id, record_of(make_result(started_at=at)))
+    history.close()
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_the_last_twenty_runs_newest_first(state: Path) -> None:
+    ran(state, 25)
+    lines = call("history").stdout.splitlines()
+    assert [int(line.split()[0]) for line in lines[1:]] == list(range(25, 5, -1))
+    assert len(call("history", "-n", "3").stdout.splitlines()) == 4
+    document = json.loads(call("history", "-n", "0", "--json").stdout)
+    assert [run["id"] for run in document["runs"]] == list(range(25, 0, -1))
+
+
+def test_only_the_runs_since_then(state: Path) -> None:
+    ran(state, 5)
+    runs = json.loads(call("history", "--since", "2026-11-22", "--json").stdout)["runs"]
+    assert [run["id"] for run in runs] == [5, 4]
+    assert call("history", "--since", "2030-01-01").stdout == "No run is recorded since then.\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("2026-11-22", datetime(2026, 11, 22, tzinfo=UTC).timestamp()),
+        ("2026-11-22T06:30", datetime(2026, 11, 22, 6, 30, tzinfo=UTC).timestamp()),
+        ("2026-11-22T06:30+02:00", datetime(2026, 11, 22, 4, 30, tzinfo=UTC).timestamp()),
+        ("90m", NOW - 5_400),
+        ("12h", NOW - 43_200),
+        ("1.5d", NOW - 1.5 * DAY),
+        (" 2w ", NOW - 14 * DAY),
+    ],
+)
+def test_since_when(text: str, instant: float) -> None:
+    assert parse_since(text, NOW) == instant
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "7", "-1d", "2026-13-01", "7d\n8d"])
+def test_since_when_is_not_said(text: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        parse_since(text, NOW)
+
+
+def test_no_history_yet_is_said_and_none_is_made(state: Path) -> None:
+    done = call("history")
+    assert (done.exit_code, done.stdout) == (0, "No run is recorded.\n")
+    assert json.loads(call("history", "--json").stdout)["runs"] == []
+    assert not state.exists()
+
+
+def test_one_run_whole(state: Path) -> None:
+    ran(state, 2)
+    assert "removed            3, 2.9 KB freed\n" in call("history", "show", "2").stdout
+    (run,) = json.loads(call("history", "show", "1", "--json").stdout)["runs"]
+    assert (run["id"], run["trigger"]) == (1, "cron")
+    missing = call("history", "show", "3")
+    assert isinstance(missing.exception, CleanupError)
+    assert "there is no run 3" in str(missing.exception)
+
+
+def test_a_damaged_history_is_an_error_here(state: Path) -> None:
+    state.mkdir()
+    (state / "history.db").write_bytes(b"damaged" * 1000)
+    done = call("history")
+    assert isinstance(done.exception, CleanupError)
+    assert "history.db cannot be read" in str(done.exception)
+
+
+@pytest.fixture
+def hears(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    with receiver() as made:
+        monkeypatch.setenv("NARRATION_ALERTS_URLS", made.url(SECRET, "json"))
+        monkeypatch.setenv("NARRATION_ALERTS_PING_URL", made.url("ping"))
+        yield made
+
+
+@pytest.fixture
+def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A journal that says what it was asked, and systemd as it is after a failed run."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, said in {
+        "journalctl": "echo 'INFO - Starting cleanup tasks'; echo \"asked: $*\"",
+        "systemctl": "printf 'Result=oom-kill\\nExecMainCode=2\\nExecMainStatus=9\\n'",
+    }.items():
+        (folder / name).write_text(f"#!/bin/sh\n{said}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    return folder
+
+
+def ended(monkeypatch: pytest.MonkeyPatch, result: str, status: str) -> None:
+    """systemd tells the unit that it starts how the other one ended, see systemd.exec(5)."""
+    monkeypatch.setenv("MONITOR_UNIT", UNIT)
+    monkeypatch.setenv("MONITOR_SERVICE_RESULT", result)
+    monkeypatch.setenv("MONITOR_EXIT_CODE", "exited")
+    monkeypatch.setenv("MONITOR_EXIT_STATUS", status)
+    monkeypatch.setenv("MONITOR_INVOCATION_ID", "abcdef")
+
+
+@pytest.mark.usefixtures("journal")
+def test_a_unit_that_failed_is_told_of(hears: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended(monkeypatch, "exit-code", "1")
+    done = call("notify", "--unit", UNIT)
+    assert (done.exit_code, done.stdout) == (0, f"{UNIT}: failed\n")
+    assert hears.paths == ["/ping/fail", f"/{SECRET}"]
+    message = json.loads(hears.got[1][1])
+    assert message["title"].startswith(f"{UNIT} on ")
+    assert "(exit code 1)" in message["message"]
+    assert "INFO - Starting cleanup tasks" in message["message"]
+    assert "_SYSTEMD_INVOCATION_ID=abcdef" in message["message"]
+
+
+@pytest.mark.usefixtures("journal")
+def test_a_unit_that_succeeded_pings_and_no_more(
+    hears: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended(monkeypatch, "success", "0")
+    assert call("notify", "--unit", UNIT).exit_code == 0
+    assert hears.paths == ["/ping"]
+
+
+@pytest.mark.usefixtures("journal")
+def test_an_older_systemd_is_asked(hears: Receiver) -> None:
+    assert call("notify", "--unit", UNIT).stdout == f"{UNIT}: killed\n"
+    message = json.loads(hears.got[1][1])["message"]
+    assert "systemd says: oom-kill (killed, 9)" in message
+    assert f"--unit={UNIT}" in message
+
+
+@pytest.mark.usefixtures("journal")
+def test_only_the_start_is_pinged(hears: Receiver) -> None:
+    assert call("notify", "--start", "--unit", UNIT).exit_code == 0
+    assert hears.paths == ["/ping/start"]
+
+
+@pytest.mark.usefixtures("journal")
+def test_wrong_settings_do_not_keep_it_from_telling(
+    hears: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NARRATION_CACHE_TTL_DAYS", "soon")
+    ended(monkeypatch, "exit-code", "78")
+    assert call("notify", "--unit", UNIT).stdout == f"{UNIT}: refused\n"
+    assert len(hears.got) == 2
+
+
+def test_what_could_not_be_sent_is_exit_1(hears: Receiver) -> None:
+    hears.answers[:] = [404]
+    done = call("notify", "--test")
+    assert done.exit_code == 1
+    assert "Sent a trial message to 0 of 1" in done.stdout
+    assert "alerts.urls number 1 was not sent" in done.stderr
+    assert SECRET not in done.output
+    assert hears.paths == [f"/{SECRET}"]
+
+
+def test_a_trial_without_anybody_to_send_to_says_what_to_set() -> None:
+    done = call("notify", "--test")
+    assert isinstance(done.exception, ConfigError)
+    assert "alerts.urls" in str(done.exception)
+
+
+@pytest.mark.usefixtures("journal")
+def test_a_unit_with_nobody_to_tell_is_no_failure() -> None:
+    done = call("notify", "--unit", UNIT)
+    assert done.exit_code == 0
+    assert "Nobody is told" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [(), ("--test", "--unit", UNIT)])
+def test_one_thing_at_a_time(arguments: tuple[str, ...]) -> None:
+    assert call("notify", *arguments).exit_code == 2
+
+
+def test_an_instance_is_configured_by_its_own_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "voices.toml"
+    own.write_text("")
+    assert config_of("narration-cleanup@voices.service", None, folder=tmp_path) == own
+    assert config_of("narration-cleanup@other.service", None, folder=tmp_path) is None
+    assert config_of(UNIT, None, folder=tmp_path) is None
+    named = tmp_path / "named.toml"
+    assert config_of("narration-cleanup@voices.service", named, folder=tmp_path) == named
+    monkeypatch.setenv("NARRATION_CLEANUP_CONFIG", str(named))
+    assert config_of("narration-cleanup@voices.service", None, folder=tmp_path) is None

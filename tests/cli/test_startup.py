@@ -1,0 +1,59 @@
+"""What a start pays for: the modules that a command imports."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.samples import make_sample
+
+CODE = """
+import sys
+sys.argv = ["narration-cleanup", *sys.argv[1:]]
+from narration_cleanup.cli.app import main
+try:
+    main()
+finally:
+    print(*sys.modules, file=sys.stderr)
+"""
+
+
+def imported_by(*arguments: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, *arguments], capture_output=True, text=True, check=False
+    )
+    return set(done.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("command", ["stats", "dry-run", "run"])
+def test_a_command_imports_only_what_it_needs(command: str, tmp_path: Path) -> None:
+    sample = make_sample(tmp_path)
+    places = ["--cache-dir", str(sample.cache.directory)]
+    imported = imported_by(command, "--json", *places)
+
+    assert f"narration_cleanup.cli.{'stats' if command == 'stats' else 'run'}" in imported
+    unneeded = {"rich", "prometheus_client", "apprise", "psycopg", "obstore", "asyncio"}
+    others = {"demo", "systemd", "config", "history", "schema", "notify", "check"}
+    assert not imported & unneeded
+    assert not imported & {f"narration_cleanup.cli.{name}" for name in others}
+
+
+def test_options_that_nobody_gives_are_not_converted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = make_sample(tmp_path)
+    monkeypatch.setenv("NARRATION_CACHE_DIR", str(sample.cache.directory))
+    for command in ("stats", "run"):
+        assert "pydantic" not in imported_by(command, "--json")
+
+
+def test_an_unknown_command_is_told_which_was_meant() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "narration_cleanup", "stat"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "Did you mean 'stats'?" in done.stderr

@@ -1,0 +1,32 @@
+"""Problems by the thousand are counted whole, however often they are handed on."""
+
+from narration_cleanup.core.model import Problem, Severity, Target
+from narration_cleanup.core.problems import MOST_OF_A_KIND, Problems
+
+
+def odd(number: int) -> Problem:
+    return Problem(Target.CACHE, "malformed_entry", "kept as it is", f"key-{number}")
+
+
+def test_handed_on_they_are_still_as_many() -> None:
+    met = Problems(map(odd, range(1_000)))
+    told = Problems([Problem(Target.CACHE, "index_busy", "rewritten all the time")])
+    told.extend(met)
+    told.extend(Problems(map(odd, range(5))))
+    assert len(met) == 1_000
+    assert len(told) == 1_006
+    lines = list(told)
+    assert len(lines) == 1 + MOST_OF_A_KIND + 1
+    rest = Problem(Target.CACHE, "malformed_entry", "and 905 more for the same reason", repeats=905)
+    assert lines[-1] == rest
+    assert all(line.severity is Severity.PROBLEM for line in lines)
+
+
+def test_those_that_are_only_counted_may_have_another_reason() -> None:
+    met = Problems(map(odd, range(MOST_OF_A_KIND)))
+    met.add(Problem(Target.CACHE, "malformed_entry", "no audio"))
+    rest = Problem(Target.CACHE, "malformed_entry", "and 1 more of the same kind")
+    assert list(met)[MOST_OF_A_KIND:] == [rest]
+    told = Problems([odd(0)])
+    told.extend(met)
+    assert list(told)[MOST_OF_A_KIND].message == "and 2 more of the same kind"

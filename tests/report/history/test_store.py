@@ -1,0 +1,395 @@
+"""The run history: what is kept, what is forgotten, and that nothing in it stops a clean-up."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from narration_cleanup.core.errors import ExitCode
+from narration_cleanup.core.model import Problem, Target
+from narration_cleanup.report.history import (
+    FILE_NAME,
+    ClockMark,
+    History,
+    ProcessMark,
+    open_history,
+    read_history,
+)
+from narration_cleanup.report.record import Counters, record_of
+from tests.results import A_PROBLEM, NOW, make_result
+from tests.samples import tree_digest
+
+HOUR = 3_600.0
+GONE = ProcessMark(2**22 + 1, 1, "another boot")
+
+
+class Told(list[str]):
+    """What the history warned about."""
+
+    def __call__(self, text: str) -> None:
+        self.append(text)
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def history(tmp_path: Path, told: Told) -> Iterator[History]:
+    opened = open_history(tmp_path / "state", warn=told, at=NOW)
+    assert opened is not None
+    yield opened
+    opened.close()
+
+
+def run_once(history: History, at: float, *, cancelled: int = 0, failed: bool = False) -> int:
+    run_id = history.begin(at, trigger="timer", version="1.2.3")
+    assert run_id is not None
+    stopped = ExitCode.FAILED if failed else None
+    result = make_result(started_at=at, removed=1, cancelled=cancelled, stopped=stopped)
+    history.finish(run_id, record_of(result))
+    return run_id
+
+
+def counters_of(history: History) -> Counters:
+    counters = history.counters()
+    assert counters is not None
+    return counters
+
+
+def test_a_run_is_kept_whole(history: History, told: Told) -> None:
+    run_id = history.begin(NOW, trigger="timer", version="1.2.3")
+    record = record_of(make_result(removed=3, cancelled=2, problems=(A_PROBLEM,)), limit_bytes=99)
+    kept = history.finish(run_id, record)
+    assert (kept.id, kept.trigger, kept.version) == (run_id, "timer", "1.2.3")
+    assert history.run(kept.id) == kept
+    assert history.runs() == [kept]
+    assert history.last_run() == kept
+    assert kept.problems == [A_PROBLEM]
+    assert kept.cache_state == record.cache_state
+    assert told == []
+
+
+def test_a_run_is_seen_from_its_start(history: History) -> None:
+    run_id = history.begin(NOW, trigger="hand", version="1")
+    running = history.running()
+    assert running is not None
+    assert (running.id, running.outcome, running.finished_at) == (run_id, "running", None)
+    assert history.last_run() is None
+
+
+def test_a_killed_run_is_seen_at_once_and_settled_by_the_next(history: History) -> None:
+    killed = history.begin(NOW, trigger="timer", version="1", process=GONE)
+    assert killed is not None
+    assert history.running() is None
+    seen = history.run(killed)
+    assert seen is not None
+    assert seen.outcome == "killed"
+    assert "killed" in seen.message
+    assert counters_of(history).runs == {"killed": 1}
+    run_once(history, NOW + HOUR)
+    assert [run.outcome for run in history.runs()] == ["success", "killed"]
+    assert counters_of(history).runs == {"killed": 1, "success": 1}
+
+
+def test_a_really_killed_process_is_seen(tmp_path: Path, told: Told) -> None:
+    """A process begins a run and is killed: no later process with its pid can pass for it."""
+    program = (
+        "import sys; from pathlib import Path; from narration_cleanup.report.history import "
+        "open_history\n"
+        "history = open_history(Path(sys.argv[1]), warn=print, at=0)\n"
+        "history.begin(0, trigger='hand', version='1'); print('begun', flush=True); input()"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    assert child.stdin is not None
+    with child:
+        assert child.stdout.readline() == "begun\n"
+        history = read_history(tmp_path, warn=told)
+        assert history is not None
+        running = history.running()
+        assert running is not None
+        child.kill()
+        child.wait()
+        assert history.running() is None
+        assert [run.outcome for run in history.runs()] == ["killed"]
+
+
+def test_twenty_runs_of_which_three_fail_and_one_is_killed(history: History) -> None:
+    for number in range(20):
+        at = NOW + number * 6 * HOUR
+        if number == 11:
+            history.begin(at, trigger="timer", version="1", process=GONE)
+        else:
+            run_once(history, at, failed=number in (3, 7, 18))
+    outcomes = [run.outcome for run in history.runs()]
+    expected = ["success"] * 20
+    expected[11] = "killed"
+    for number in (3, 7, 18):
+        expected[number] = "failed"
+    assert outcomes == expected[::-1]
+    counters = counters_of(history)
+    assert counters.runs == {"success": 16, "failed": 3, "killed": 1}
+    assert counters.removed_bytes == 16_000
+    assert counters.last_success_at == NOW + 19 * 6 * HOUR + 1.5
+
+
+def test_a_failure_keeps_the_time_of_the_last_success(history: History) -> None:
+    run_once(history, NOW)
+    run_once(history, NOW + HOUR, failed=True)
+    counters = counters_of(history)
+    assert counters.last_success_at == NOW + 1.5
+
+
+def test_a_busy_run_is_kept_but_is_nobodys_last_run(history: History) -> None:
+    first = run_once(history, NOW)
+    busy = history.begin(NOW + 1, trigger="hand", version="1")
+    history.finish(busy, record_of(make_result(started_at=NOW + 1, stopped=ExitCode.BUSY)))
+    last = history.last_run()
+    assert last is not None
+    assert last.id == first
+    assert [run.outcome for run in history.runs()] == ["busy", "success"]
+
+
+def test_runs_are_chosen_by_number_and_time(history: History) -> None:
+    ids = [run_once(history, NOW + number * HOUR) for number in range(5)]
+    assert [run.id for run in history.runs(limit=2)] == [ids[4], ids[3]]
+    assert [run.id for run in history.runs(since=NOW + 3 * HOUR)] == [ids[4], ids[3]]
+    assert history.run(999) is None
+
+
+def test_pruning_forgets_by_age_and_number_and_counters_stay(history: History) -> None:
+    ids = [run_once(history, NOW + number * 24 * HOUR) for number in range(10)]
+    now = NOW + 9 * 24 * HOUR
+    before = history.counters()
+    assert history.prune(keep_days=5, keep_runs=100, now=now) == 4
+    assert [run.id for run in history.runs()] == ids[:3:-1]
+    assert history.prune(keep_days=5, keep_runs=2, now=now) == 4
+    assert [run.id for run in history.runs()] == ids[:7:-1]
+    assert history.counters() == before
+
+
+def test_pruning_never_forgets_a_run_at_work(history: History) -> None:
+    history.begin(NOW, trigger="hand", version="1")
+    assert history.prune(keep_days=1, keep_runs=1, now=NOW + 100 * 24 * HOUR) == 0
+    assert history.running() is not None
+
+
+def test_cancelled_requests_are_remembered_until_counted(history: History) -> None:
+    history.remember_cancelled("requests.db", ["a", 7, "7"], NOW)
+    assert set(map(repr, history.recently_cancelled("requests.db"))) == {"'a'", "7", "'7'"}
+    assert history.recently_cancelled("elsewhere.db") == []
+    history.forget_cancelled("requests.db", [7])
+    assert set(history.recently_cancelled("requests.db")) == {"a", "7"}
+
+
+def test_the_memory_of_cancelled_requests_is_bounded(history: History) -> None:
+    history.remember_cancelled("db", ["old"], NOW)
+    history.remember_cancelled("db", [f"id-{number}" for number in range(10_500)], NOW + 1)
+    kept = history.recently_cancelled("db")
+    assert len(kept) == 10_000
+    assert "old" not in kept
+    history.remember_cancelled("db", ["new"], NOW + 8 * 24 * HOUR)
+    assert history.recently_cancelled("db") == ["new"]
+
+
+def test_clock_marks_are_kept_newest_first(history: History) -> None:
+    marks = [ClockMark("boot", 100.0 + n, NOW + n, refused=n == 1) for n in range(3)]
+    for mark in marks:
+        history.mark_clock(mark)
+    assert history.clock_marks() == marks[::-1]
+    for number in range(300):
+        history.mark_clock(ClockMark(None, float(number), NOW))
+    assert len(history.clock_marks()) == 200
+
+
+def test_a_damaged_history_is_moved_aside_and_said(tmp_path: Path, told: Told) -> None:
+    file = tmp_path / FILE_NAME
+    file.write_bytes(b"this is no database, and long enough to be taken for one" * 100)
+    history = open_history(tmp_path, warn=told, at=NOW)
+    assert history is not None
+    run_once(history, NOW)
+    assert len(history.runs()) == 1
+    (aside,) = tmp_path.glob("history.db.damaged-*")
+    assert aside.name == "history.db.damaged-20261123T120000Z"
+    assert aside.read_bytes().startswith(b"this is no database")
+    assert len(told) == 1
+    assert str(aside) in told[0]
+
+
+def test_damage_met_in_the_middle_is_moved_aside_too(history: History, told: Told) -> None:
+    """Pages overwritten after the opening: the run that ends then is still recorded."""
+    for number in range(200):
+        run_once(history, NOW + number)
+    run_id = history.begin(NOW + 300, trigger="timer", version="9")
+    history.close()
+    data = bytearray(history.file.read_bytes())
+    data[4096 : len(data) - 100] = os.urandom(len(data) - 4196)
+    history.file.write_bytes(data)
+    again = open_history(history.file.parent, warn=told, at=NOW + 301)
+    assert again is not None
+    kept = again.finish(run_id, record_of(make_result(started_at=NOW + 300)))
+    assert again.run(kept.id) == kept
+    again.close()
+    assert len(told) == 1
+    assert "damaged" in told[0]
+
+
+@pytest.mark.parametrize("statement", ["DROP TABLE runs", "ALTER TABLE runs RENAME story TO tale"])
+def test_a_history_without_its_tables_is_damaged(
+    history: History, told: Told, statement: str
+) -> None:
+    history.close()
+    with closing(sqlite3.connect(history.file)) as connection:
+        connection.execute(statement)
+    again = open_history(history.file.parent, warn=told, at=NOW)
+    assert again is not None
+    run_once(again, NOW)
+    assert len(again.runs()) == 1
+    again.close()
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE cancelled SET id = substr(id, 1, length(id) - 1)",
+        "UPDATE cancelled SET id = 7 WHERE id = '\"one\"'",
+        "UPDATE OR IGNORE counters SET name = x'00ff'",
+        "UPDATE counters SET value = 'many'",
+        "UPDATE runs SET pid = 'x', outcome = NULL",
+        "UPDATE clock SET wall = 'x'",
+    ],
+)
+def test_one_odd_value_stops_no_run(history: History, told: Told, statement: str) -> None:
+    """A bit may flip in a file that can be read as a whole."""
+    run_once(history, NOW)
+    history.remember_cancelled("db", ["one", "two"], NOW)
+    history.mark_clock(ClockMark("boot", 1.0, NOW))
+    with closing(sqlite3.connect(history.file)) as connection:
+        assert connection.execute(statement).rowcount
+        connection.commit()
+    run_id = history.begin(NOW + 1, trigger="timer", version="1")
+    history.recently_cancelled("db")
+    history.clock_marks()
+    history.counters()
+    kept = history.finish(run_id, record_of(make_result(started_at=NOW + 1)))
+    assert kept.outcome == "success"
+    assert len(told) <= 1
+    run_once(history, NOW + 2)
+    assert history.runs()[0].started_at == NOW + 2
+
+
+def test_names_that_are_no_utf_8_are_kept_as_escapes(history: History, told: Told) -> None:
+    name = os.fsdecode(b"\xff.mp3")
+    problem = Problem(Target.CACHE, "not_removed", f"not removed: {name}", name)
+    run_id = history.begin(NOW, trigger="timer", version="1")
+    kept = history.finish(run_id, record_of(make_result(problems=(problem,))))
+    assert [found.subject for found in kept.problems] == ["\\udcff.mp3"]
+    history.remember_cancelled(name, [name, "plain"], NOW)
+    assert history.recently_cancelled(name) == ["plain"]
+    assert history.run(kept.id) == kept
+    assert told == []
+
+
+def test_a_story_that_cannot_be_read_is_told_from_the_columns(history: History) -> None:
+    run_id = run_once(history, NOW)
+    with closing(sqlite3.connect(history.file)) as connection:
+        connection.execute("UPDATE runs SET story = '{'")
+        connection.commit()
+    found = history.run(run_id)
+    assert found is not None
+    assert (found.outcome, found.trigger) == ("success", "timer")
+
+
+def test_a_newer_history_is_left_alone(history: History, told: Told) -> None:
+    history.close()
+    with closing(sqlite3.connect(history.file)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    before = tree_digest(history.file.parent)
+    assert open_history(history.file.parent, warn=told, at=NOW) is None
+    assert "newer version" in told[0]
+    assert tree_digest(history.file.parent) == before
+
+
+def test_a_state_directory_that_cannot_be_made_is_a_warning(tmp_path: Path, told: Told) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    assert open_history(tmp_path / "file" / "state", warn=told, at=NOW) is None
+    assert len(told) == 1
+    assert "\n" not in told[0]
+
+
+def test_a_full_history_is_a_warning_and_the_run_goes_on(history: History, told: Told) -> None:
+    assert history._connection is not None
+    (pages,) = history._connection.execute("PRAGMA page_count").fetchone()
+    history._connection.execute(f"PRAGMA max_page_count = {pages}")
+    record = record_of(make_result(problems=(A_PROBLEM,) * 20))
+    for number in range(100):
+        run_id = history.begin(NOW + number, trigger="timer", version="1")
+        assert history.finish(run_id, record).outcome == record.outcome
+    assert len(told) == 1
+    assert "full" in told[0]
+
+
+def test_a_history_locked_by_another_is_waited_for(history: History, told: Told) -> None:
+    other = sqlite3.connect(history.file, isolation_level=None, check_same_thread=False)
+    with closing(other):
+        other.execute("BEGIN EXCLUSIVE")
+        timer = threading.Timer(0.2, other.execute, ["COMMIT"])
+        timer.start()
+        assert history.begin(NOW, trigger="hand", version="1") is not None
+        timer.join()
+    assert told == []
+
+
+def test_looking_leaves_no_trace(history: History, told: Told) -> None:
+    run_once(history, NOW)
+    history.begin(NOW + 1, trigger="timer", version="1", process=GONE)
+    history.close()
+    before = tree_digest(history.file.parent)
+    looked = read_history(history.file.parent, warn=told)
+    assert looked is not None
+    assert [run.outcome for run in looked.runs()] == ["killed", "success"]
+    assert counters_of(looked).runs == {"killed": 1, "success": 1}
+    looked.close()
+    assert tree_digest(history.file.parent) == before
+
+
+def test_looking_where_there_is_no_history_makes_none(tmp_path: Path, told: Told) -> None:
+    assert read_history(tmp_path / "nowhere", warn=told) is None
+    assert told == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_file_is_a_history_of_nothing(tmp_path: Path, told: Told) -> None:
+    """What a full disk leaves of the first try to make one; with room, the next run fills it."""
+    (tmp_path / FILE_NAME).touch()
+    assert read_history(tmp_path, warn=told) is None
+    history = open_history(tmp_path, warn=told, at=NOW)
+    assert history is not None
+    run_once(history, NOW)
+    assert len(history.runs()) == 1
+    history.close()
+    assert told == []
+
+
+def test_looking_at_a_damaged_history_only_says_so(tmp_path: Path, told: Told) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"x" * 5000)
+    before = tree_digest(tmp_path)
+    assert read_history(tmp_path, warn=told) is None
+    assert len(told) == 1
+    assert tree_digest(tmp_path) == before

@@ -1,0 +1,298 @@
+"""What a person reads: on terminals of every width, and in a pipe."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+from rich.cells import cell_len
+
+from narration_cleanup.apply.result import Result
+from narration_cleanup.core.errors import ExitCode
+from narration_cleanup.core.model import Problem, Target
+from narration_cleanup.plan.actions import Outcome, Reason
+from narration_cleanup.plan.totals import VoiceTotals
+from narration_cleanup.report.stats import Stats
+from narration_cleanup.report.text import show_run, show_stats
+from tests.report.results import (
+    HOSTILE,
+    NOW,
+    add_every_kind,
+    cache_plan,
+    collect_stats,
+    key_of,
+    request_plan,
+    result_of,
+)
+
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+WIDTHS = (40, 59, 80, 110, 120, 200)
+
+
+def everything(*, dry_run: bool) -> Result:
+    """A result with every kind of action, and, where it ran, one failed and one skipped."""
+    cache, requests = cache_plan(), request_plan()
+    add_every_kind(cache, requests)
+    cache.problems.add(Problem(Target.CACHE, "odd_key", "left alone", HOSTILE))
+    cache.totals.by_voice_style[HOSTILE] = VoiceTotals(1, 10)
+    requests.totals.by_status[HOSTILE] = 1
+    result = result_of(cache, requests, dry_run=dry_run)
+    if not dry_run and result.cache is not None:
+        result.cache.outcomes.set(20, Outcome.FAILED, "Permission denied")
+        result.cache.outcomes.set(30, Outcome.SKIPPED, HOSTILE)
+        result.cache.removed_by_reason[Reason.EXPIRED] -= 2
+    return result
+
+
+def run_shown(
+    result: Result,
+    *,
+    terminal: bool = True,
+    width: int = 80,
+    verbose: bool = False,
+    quiet: bool = False,
+) -> str:
+    stream = io.StringIO()
+    stats = collect_stats(result)
+    show_run(result, stats, stream, terminal=terminal, width=width, verbose=verbose, quiet=quiet)
+    return stream.getvalue()
+
+
+def stats_shown(
+    stats: Stats,
+    *,
+    terminal: bool = True,
+    width: int = 80,
+    verbose: bool = False,
+    quiet: bool = False,
+) -> str:
+    stream = io.StringIO()
+    show_stats(stats, stream, terminal=terminal, width=width, verbose=verbose, quiet=quiet)
+    return stream.getvalue()
+
+
+def bare(text: str) -> str:
+    """``text`` without its styles; nothing that could move a cursor is in it."""
+    found = ANSI.sub("", text)
+    assert all(line.isprintable() for line in found.split("\n"))
+    return found
+
+
+def in_one_line(text: str) -> str:
+    """``text`` without line ends and edges, so that what was folded can be found."""
+    return " ".join(bare(text).replace("│", " ").split())
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("verbose", [False, True])
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_no_line_is_wider_than_the_terminal(width: int, verbose: bool, dry_run: bool) -> None:
+    result = everything(dry_run=dry_run)
+    for text in (
+        run_shown(result, width=width, verbose=verbose),
+        stats_shown(collect_stats(result), width=width, verbose=verbose),
+        run_shown(result_of(None, request_plan(), dry_run=dry_run), width=width),
+        stats_shown(Stats(NOW, 6, 1), width=width),
+    ):
+        assert max(cell_len(line) for line in bare(text).split("\n")) <= width
+
+
+def test_a_dry_run_shows_what_would_go_why_and_what_stays() -> None:
+    text = in_one_line(run_shown(result_of(cache_plan(), request_plan())))
+    for part in (
+        "Narration cleanup dry run 2026-11-23 12:00 UTC",
+        "Cache Would remove 33 of 60 entries, 32.2 KB",
+        "expired 33 entries, 32.2 KB",
+        "1000 B 8.4 days old, limit 7",
+        "and 25 more (-v shows all)",
+        "Requests Would cancel 7 of 158 requests",
+        "request-3 queued for 4.2 h, limit 1 h",
+        "What stays 27 entries in the cache; 151 requests as they are",
+        "Nothing was changed: this is what a run would do",
+    ):
+        assert part in text
+    assert "problem" not in text
+
+
+def test_no_two_blank_lines_follow_each_other() -> None:
+    for width in (40, 80):
+        assert "\n\n\n" not in bare(run_shown(everything(dry_run=False), width=width))
+
+
+def test_verbose_shows_every_item_and_what_a_rule_kept() -> None:
+    text = bare(run_shown(everything(dry_run=True), width=140, verbose=True))
+    assert "-v" not in text
+    for number in range(33):
+        assert f"{key_of(number)}.mp3" in text
+    assert f"{key_of(40)[:30]}" in text
+    assert "kept by eerie*" in text
+
+
+def test_a_run_shows_first_what_did_not_go() -> None:
+    text = in_one_line(run_shown(everything(dry_run=False), width=140))
+    assert "Removed 34 of 60 entries and 2 files without an entry" in text
+    assert "expired 33 entries, 32.2 KB 31 done, 1 failed, 1 skipped" in text
+    failed = text.index("failed (Permission denied): ")
+    assert failed < text.index(key_of(0)[:20])
+    assert "2 problems, 1 warning" in text
+    assert "Cleanup tasks completed in part: see the problems" in text
+
+
+def test_a_half_that_is_absent_is_said() -> None:
+    text = in_one_line(run_shown(result_of(None, request_plan())))
+    assert "Cache not configured: left out" in text
+    result = Result(NOW, True, True, True, NOW)
+    result.problems.add(Problem(Target.CACHE, "index_torn", "cannot be read"))
+    text = in_one_line(run_shown(result))
+    assert "Cache could not be worked on: see the problems" in text
+    text = in_one_line(stats_shown(Stats(NOW, 6, 1, problems=result.all_problems())))
+    assert "could not be read: see the problems" in text
+    assert "not configured: left out" in text
+
+
+def test_a_refusal_is_said_and_nothing_else() -> None:
+    result = Result(NOW, False, True, True, NOW)
+    result.stop(ExitCode.BAD_CONFIGURATION, "one fault\nanother \x1b[31m")
+    text = bare(run_shown(result))
+    assert text.split("\n")[2:] == ["one fault", "another \\x1b[31m", ""]
+    assert "Cache" not in text
+    result.dry_run = True
+    assert run_shown(result, terminal=False) == ""
+
+
+def test_what_a_signal_left_out_is_said() -> None:
+    result = result_of(cache_plan(), None, dry_run=False)
+    result.requests_configured = True
+    result.stop(ExitCode.TERMINATED, "Stopped by a signal")
+    text = in_one_line(run_shown(result))
+    assert "Removed 33 of 60 entries" in text
+    assert "Requests not reached" in text
+
+
+def test_stats_show_ages_sizes_voices_and_the_abandoned() -> None:
+    text = in_one_line(stats_shown(collect_stats(result_of(cache_plan(), request_plan()))))
+    for part in (
+        "entries 60",
+        "size 58.6 KB of 500 MB",
+        "expired 33, 32.2 KB",
+        "Ages against the TTL of 7 days",
+        "By voice style",
+        "11.7 KB, 12 entries",
+        "8, 4 abandoned",
+        "5, 3 abandoned",
+        "158 requests, 7 abandoned (limit 1 h)",
+        "automatic alive (every 6 h)",
+        "last run 2026-11-23 09:00 UTC, 3.0 h ago: success, 5 removed, 12.1 KB freed",
+        "next run 2026-11-23 15:00 UTC, in 3.0 h",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_quiet_says_nothing_unless_something_is_wrong(terminal: bool) -> None:
+    good = result_of(cache_plan(), request_plan())
+    assert run_shown(good, terminal=terminal, quiet=True) == ""
+    assert stats_shown(collect_stats(good), terminal=terminal, quiet=True) == ""
+    bad = everything(dry_run=True)
+    for text in (
+        run_shown(bad, terminal=terminal, quiet=True),
+        stats_shown(collect_stats(bad), terminal=terminal, quiet=True),
+    ):
+        assert "leads out of the cache (../../victim)" in in_one_line(text)
+        assert "expired" not in text
+
+
+def test_a_pipe_gets_plain_lines_with_whole_names() -> None:
+    text = run_shown(everything(dry_run=True), terminal=False)
+    assert not re.search("[\x1b─│╭━]", text)
+    lines = text.splitlines()
+    assert f"remove  {key_of(32)}.mp3  1000 bytes  expired: 7.0 days old, limit 7" in lines
+    assert "cancel  request-0  abandoned: queued for 1.2 h, limit 1 h" in lines
+    assert "drop    k3.mp3  dangling: its file is gone" in lines
+    assert "delete  17  finished: completed 40.0 days ago" in lines
+    assert len([line for line in lines if line.startswith("remove")]) == 37
+    assert lines[-1] == "Nothing was changed: a run would do this in part, see the problems"
+    assert all(line.isprintable() for line in lines)
+    verbose = run_shown(everything(dry_run=True), terminal=False, verbose=True)
+    assert f"keep    {key_of(40)}  kept by eerie*" in verbose
+
+
+def test_a_run_in_a_pipe_is_told_by_its_log_alone() -> None:
+    assert run_shown(everything(dry_run=False), terminal=False) == ""
+
+
+def test_stats_in_a_pipe_are_a_plain_table() -> None:
+    text = stats_shown(collect_stats(everything(dry_run=True)), terminal=False)
+    assert not re.search("[\x1b─│╭━]", text)
+    assert all(line.isprintable() for line in text.splitlines())
+    for line in (
+        "  entries            60",
+        "  size               58.6 KB of 500 MB, 0.0 %",
+        "  expired            33, 32.2 KB (older than 7 days)",
+        "  queued             8, 4 abandoned",
+        "  abandoned          7 (limit 1 h)",
+        "  problem: cache: leads out of the cache (../../victim)",
+    ):
+        assert line in text.splitlines()
+
+
+def test_colours_are_left_out_where_not_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    coloured = re.compile(r"\x1b\[[0-9;]*(3[0-7]|9[0-7])")
+    result = result_of(cache_plan(), request_plan())
+    assert coloured.search(run_shown(result))
+    monkeypatch.setenv("NO_COLOR", "1")
+    for text in (run_shown(result), stats_shown(collect_stats(result))):
+        assert not coloured.search(text)
+
+
+def test_a_stream_that_holds_only_ascii_gets_ascii() -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+    result = result_of(cache_plan(), request_plan())
+    show_run(result, None, stream, terminal=True, width=140)
+    show_stats(collect_stats(result), stream, terminal=True, width=80)
+    text = raw.getvalue().decode("ascii")
+    assert "====" in text
+    assert "\\u" not in text
+
+
+PROGRAM = """
+import sys
+from narration_cleanup.report.text import show_run, show_stats
+from tests.report.results import cache_plan, request_plan, result_of, collect_stats
+result = result_of(cache_plan(), request_plan())
+show_run(result, None)
+show_stats(collect_stats(result))
+print("rich" in sys.modules)
+"""
+
+
+def test_a_real_terminal_gets_rich_and_a_pipe_never_loads_it() -> None:
+    command = [sys.executable, "-c", PROGRAM]
+    piped = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert piped.stdout.endswith("False\n")
+    assert "\x1b" not in piped.stdout
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80"}
+    with subprocess.Popen(command, stdout=theirs, env=environment) as process:
+        os.close(theirs)
+        shown = b"".join(iter(lambda: read_some(ours), b"")).decode()
+    os.close(ours)
+    assert process.returncode == 0
+    assert shown.endswith("True\r\n")
+    assert "\x1b[" in shown
+    assert "╭" in shown
+
+
+def read_some(descriptor: int) -> bytes:
+    """What has come; nothing once the other side is closed (Linux says EIO then)."""
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:
+        return b""

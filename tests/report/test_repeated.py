@@ -1,0 +1,98 @@
+"""Many problems with one reason: one line with their number, and all where that is asked for."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from narration_cleanup.apply.result import Result
+from narration_cleanup.core.model import Problem, Severity, Target
+from narration_cleanup.core.problems import MOST_OF_A_KIND
+from narration_cleanup.report.documents import problem_documents
+from narration_cleanup.report.log import Log, LogFormat
+from narration_cleanup.report.repeated import EACH_TOLD, gathered
+from narration_cleanup.report.text import show_run
+from tests.report.results import NOW
+
+REASON = "not removed: Read-only file system"
+OTHER = Problem(Target.CACHE, "not_removed", "not removed: Input/output error", "key-x")
+
+
+def failed(number: int) -> Problem:
+    return Problem(Target.CACHE, "not_removed", REASON, f"key-{number}")
+
+
+def result_with(*problems: Problem) -> Result:
+    result = Result(NOW, True, True, False, NOW)
+    result.problems.extend(problems)
+    return result
+
+
+@pytest.mark.parametrize("number", [EACH_TOLD + 1, MOST_OF_A_KIND, MOST_OF_A_KIND + 1, 2_500])
+def test_one_stands_for_all_with_its_reason(number: int) -> None:
+    found = gathered(result_with(*map(failed, range(number))).all_problems())
+    assert found == [(failed(0), number - 1)]
+
+
+def test_a_few_are_each_told() -> None:
+    few = [failed(number) for number in range(EACH_TOLD)]
+    assert gathered(few) == [(problem, 0) for problem in few]
+
+
+def test_another_reason_half_or_weight_is_told_apart() -> None:
+    many = [failed(number) for number in range(10)]
+    warning = Problem(Target.CACHE, "not_removed", REASON, severity=Severity.WARNING)
+    elsewhere = Problem(Target.REQUESTS, "not_removed", REASON)
+    found = gathered([*many, OTHER, warning, elsewhere, failed(10)])
+    assert found == [(failed(0), 10), (OTHER, 0), (warning, 0), (elsewhere, 0)]
+
+
+def test_what_may_have_another_reason_is_not_counted_with_the_first() -> None:
+    problems = result_with(*map(failed, range(MOST_OF_A_KIND)), OTHER).all_problems()
+    assert [(problem.message, more) for problem, more in gathered(problems)] == [
+        (REASON, MOST_OF_A_KIND - 1),
+        ("and 1 more of the same kind", 0),
+    ]
+
+
+def test_the_log_has_one_line_and_all_where_it_is_verbose() -> None:
+    result = result_with(*map(failed, range(2_500)), Problem(Target.CACHE, "odd", "an odd thing"))
+    stream = io.StringIO()
+    Log(stream).finished(result)
+    assert stream.getvalue().splitlines()[:-1] == [
+        f"ERROR - Cache: {REASON} (key-0), and 2,499 more for the same reason",
+        "ERROR - Cache: an odd thing",
+    ]
+    stream = io.StringIO()
+    Log(stream, form=LogFormat.JSON).finished(result)
+    first, second, _ = map(json.loads, stream.getvalue().splitlines())
+    assert (first["subject"], first["more"], "more" in second) == ("key-0", 2_499, False)
+    stream = io.StringIO()
+    Log(stream, verbose=True).finished(result)
+    assert len(stream.getvalue().splitlines()) == MOST_OF_A_KIND + 3
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_reader_is_told_the_number_once(terminal: bool) -> None:
+    result = result_with(*map(failed, range(2_500)))
+    for verbose, lines in ((False, 1), (True, MOST_OF_A_KIND)):
+        stream = io.StringIO()
+        show_run(result, None, stream, terminal=terminal, width=200, verbose=verbose)
+        text = stream.getvalue()
+        assert text.count(REASON) == lines
+        assert "2,500 problems" in text
+        assert ("and 2,499 more for the same reason" in text) is not verbose
+
+
+def test_json_has_as_many_as_it_always_had() -> None:
+    documents = problem_documents(result_with(*map(failed, range(2_500))).all_problems())
+    assert len(documents) == MOST_OF_A_KIND + 1
+    assert documents[-1] == {
+        "half": "cache",
+        "code": "not_removed",
+        "severity": "problem",
+        "subject": None,
+        "message": "and 2400 more for the same reason",
+    }

@@ -1,0 +1,125 @@
+"""Output that goes nowhere: closed, full, or cut off. The work is done all the same."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from narration_cleanup.report.streams import Lines
+from tests.receiver import receiver
+from tests.samples import make_sample, read_index
+
+PROGRAM = f"{sys.executable} -m tests.run_at 2026-11-23T12:00:00+00:00"
+ROOT = Path(__file__).parents[2]
+
+
+def shell(command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-c", command.replace("TOOL", PROGRAM)], cwd=ROOT, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("form", ["", "--json"])
+def test_closed_streams_stop_no_run(redirection: str, form: str, tmp_path: Path) -> None:
+    sample = make_sample(tmp_path)
+    where = f"--cache-dir {sample.cache.directory} --requests-db {sample.database}"
+    done = shell(f"TOOL run {where} {form} {redirection}")
+    assert done.returncode == 0, done.stderr
+    assert len(read_index(sample.cache.index)) == len(sample.kept)
+    assert "internal error" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["run --json", "dry-run", "dry-run --json", "stats"])
+def test_a_full_disk_is_said_in_one_line(command: str, tmp_path: Path) -> None:
+    sample = make_sample(tmp_path)
+    done = shell(f"TOOL {command} --cache-dir {sample.cache.directory} > /dev/full")
+    assert done.returncode == 1
+    said = "ERROR - the output could not be written: No space left on device"
+    assert done.stderr.splitlines()[-1] == said
+    assert len(read_index(sample.cache.index)) == (27 if command.startswith("run") else 60)
+
+
+@pytest.mark.parametrize("command", ["config init", "config show", "run --help", "--version"])
+def test_a_full_disk_is_no_internal_error_of_a_small_command(command: str) -> None:
+    done = shell(f"TOOL {command} > /dev/full")
+    assert done.returncode == 1
+    assert done.stderr == "ERROR - the output could not be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("command", ["dry-run", "dry-run --json", "stats", "schema run"])
+def test_a_reader_that_has_seen_enough_is_no_error(command: str, tmp_path: Path) -> None:
+    sample = make_sample(tmp_path)
+    where = "" if command == "schema run" else f"--cache-dir {sample.cache.directory}"
+    # Only a reader that is gone before the first byte is written makes every write fail.
+    done = shell(f"set -o pipefail; TOOL {command} {where} | true")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_those_who_listen_elsewhere_hear_of_a_run_that_cannot_be_shown(tmp_path: Path) -> None:
+    sample = make_sample(tmp_path)
+    with receiver() as listening:
+        variables = f"NARRATION_ALERTS_PING_URL={listening.url('ping')}"
+        where = f"--cache-dir {sample.cache.directory}"
+        done = shell(f"{variables} TOOL run --json {where} > /dev/full")
+    assert done.returncode == 1
+    assert listening.paths == ["/ping/start", "/ping"]
+
+
+class Counting(io.StringIO):
+    """Remembers what each single write was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.writes.append(text)
+        return super().write(text)
+
+
+def test_many_lines_are_written_whole_and_in_blocks() -> None:
+    stream = Counting()
+    lines = Lines(stream)
+    said = [f"line {number} of many, as long as lines are\n" for number in range(1_000)]
+    lines.write("before\n")
+    with lines.in_blocks():
+        for line in said:
+            lines.write(line)
+    lines.write("after\n")
+    assert stream.getvalue() == "".join(["before\n", *said, "after\n"])
+    assert all(block.endswith("\n") for block in stream.writes)
+    assert stream.writes[0] == "before\n"
+    assert stream.writes[-1] == "after\n"
+    assert len(stream.writes) < 20
+
+
+def test_a_block_goes_into_a_pipe_whole() -> None:
+    """So that lines of two who write into one pipe are never mixed."""
+    stream = Counting()
+    lines = Lines(stream)
+    said = [f"line {number}: 漢字 and \udc80 take more bytes\n" for number in range(1_000)]
+    with lines.in_blocks():
+        for line in [*said, "x" * 5_000 + "\n", "short\n"]:
+            lines.write(line)
+    sizes = [len(block.encode(errors="backslashreplace")) for block in stream.writes]
+    assert "".join(stream.writes) == "".join([*said, "x" * 5_000 + "\n", "short\n"])
+    assert [size for size in sizes if size > 4_096] == [5_001]
+
+
+def test_a_line_that_waits_is_written_where_the_rest_fails() -> None:
+    stream = Counting()
+    lines = Lines(stream)
+
+    def tell_and_fail() -> None:
+        with lines.in_blocks():
+            lines.write("done so far\n")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        tell_and_fail()
+    assert stream.getvalue() == "done so far\n"

@@ -1,0 +1,317 @@
+"""Many files at once: a second process removes one half of them, and writes the new index."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from narration_cleanup.apply.apply import apply_cache
+from narration_cleanup.apply.result import CacheResult, Result, RunOutcome
+from narration_cleanup.apply.signals import Stop
+from narration_cleanup.core import second_process
+from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
+from narration_cleanup.plan.actions import Outcome
+from narration_cleanup.plan.policy import DAY
+from narration_cleanup.run import run as job
+from narration_cleanup.run.stores import Targets
+from narration_cleanup.stores.cache import FileTarget, Removal
+from narration_cleanup.stores.cache.local import index_commit, staging
+from narration_cleanup.stores.cache.local.directory import OWN_FOLDER, Directory
+from narration_cleanup.stores.cache.local.index_commit import IndexCommit
+from narration_cleanup.stores.cache.local.indexed import IndexedDirectory
+from narration_cleanup.stores.cache.local.staging import Staging
+from narration_cleanup.stores.cache.local.staging_dir import SECOND, StagingDir
+from narration_cleanup.stores.cache.local.subfolders import Folders
+from narration_cleanup.stores.cache.local.unindexed import AudioTree
+from tests.opened import open_sample
+from tests.samples import SAMPLE_NOW, CacheSample, EntrySpec, make_cache, read_index
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork")
+
+EXPIRED = 40
+STEP = 3
+"""Killed at one of so many calls: each is met in one half or the other."""
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> CacheSample:
+    return make_sample_of_many(tmp_path)
+
+
+def make_sample_of_many(folder: Path) -> CacheSample:
+    days = [*[20] * EXPIRED, 1, 1]
+    entries = [EntrySpec(age=timedelta(days=each), size=100) for each in days]
+    return make_cache(folder / "cache" / "narration", entries=entries)
+
+
+@pytest.fixture(params=["a second process", "no second process", "it is killed"])
+def store(
+    request: pytest.FixtureRequest, sample: CacheSample, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[IndexedDirectory]:
+    let_few_be_many(monkeypatch)
+    if request.param == "no second process":
+        monkeypatch.setattr(os, "fork", no_process)
+    if request.param == "it is killed":
+        kill_in_the_middle(monkeypatch)
+    opened = open_sample(sample)
+    yield opened
+    opened.close()
+
+
+def let_few_be_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So few that a second process is worth its making, whatever threads other tests have left."""
+    monkeypatch.setattr(staging, "AT_A_TIME", 4)
+    monkeypatch.setattr(index_commit, "MANY", 4)
+    monkeypatch.setattr(second_process, "_other_threads", lambda: False)
+
+
+def no_process() -> int:
+    """As it is where the user, or the unit, has as many as it may have."""
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+
+
+def kill_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a second process end once it has staged its second group, and before it writes."""
+    here = os.getpid()
+    stage, write = Staging._stage, IndexCommit._write
+
+    def dying_stage(staging: Staging, *those: Any) -> object:
+        done = stage(staging, *those)
+        calls.append(os.getpid())
+        if os.getpid() != here and calls.count(os.getpid()) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return done
+
+    def dying_write(replacement: IndexCommit, *those: Any) -> None:
+        if os.getpid() != here:
+            os.kill(os.getpid(), signal.SIGKILL)
+        write(replacement, *those)
+
+    calls: list[int] = []
+    monkeypatch.setattr(Staging, "_stage", dying_stage)
+    monkeypatch.setattr(IndexCommit, "_write", dying_write)
+
+
+def plan(store: IndexedDirectory) -> CachePlan:
+    with store.survey() as survey:
+        return plan_cache(survey, CachePolicy(), SAMPLE_NOW.timestamp())
+
+
+def apply(store: IndexedDirectory, planned: CachePlan) -> CacheResult:
+    return apply_cache(planned, store, Stop(), NoProgress())
+
+
+def test_each_gets_its_own_answer(
+    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is odd, gone or being written to among them changes nothing for the others."""
+    odd, gone, written = (sample.entries[number] for number in (5, 14, 23))
+    (sample.directory / odd.name).unlink()
+    (sample.directory / odd.name).mkdir()
+    (sample.directory / gone.name).unlink()
+    take = StagingDir.take
+
+    def write_after(own: StagingDir, name: str, folders: Folders) -> str:
+        waiting_as = take(own, name, folders)
+        if name == written.name:
+            waiting = os.open(waiting_as, os.O_WRONLY | os.O_TRUNC, dir_fd=own.descriptor())
+            os.write(waiting, b"more")
+            os.close(waiting)
+        return waiting_as
+
+    planned = plan(store)
+    monkeypatch.setattr(StagingDir, "take", write_after)
+    result = apply(store, planned)
+    expected = {entry.key: "done" for entry in sample.entries[:EXPIRED]}
+    expected |= {odd.key: "skipped", written.key: "skipped"}
+    assert [outcome.value for _, outcome, _ in result.outcomes] == list(expected.values())
+    stay = [odd, written, *sample.entries[EXPIRED:]]
+    assert list(read_index(sample.index)) == [entry.key for entry in stay]
+    assert {path.name for path in sample.directory.glob("*.mp3")} == {each.name for each in stay}
+    assert (sample.directory / written.name).read_bytes() == b"more"
+    assert os.listdir(sample.directory / OWN_FOLDER) == []
+    assert result.freed_bytes == 100 * (EXPIRED - 3)
+
+
+def test_sidecars_that_twins_share_go_with_the_last_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So one process removes both twins: each of two would leave them to the other."""
+    removed: list[set[str]] = []
+    remove_all = Staging._remove_all
+
+    def noting(staging: Staging, targets: list[FileTarget], *those: Any) -> list[Removal]:
+        removed.append({Path(target.name).stem for target in targets})
+        return remove_all(staging, targets, *those)
+
+    let_few_be_many(monkeypatch)
+    monkeypatch.setattr(Staging, "_remove_all", noting)
+    monkeypatch.setattr(os, "fork", no_process)  # so that both halves are seen here
+    stems = [f"narration-{number}" for number in range(EXPIRED)]
+    for suffix in (".mp3", ".wav", ".vtt"):
+        for stem in stems:
+            path = tmp_path / f"{stem}{suffix}"
+            path.write_bytes(b"x")
+            os.utime(path, (SAMPLE_NOW.timestamp() - 20 * DAY,) * 2)
+    store = AudioTree(tmp_path, audio_suffixes=(".mp3", ".wav"))
+    with closing(store):
+        with store.survey() as survey:
+            planned = plan_cache(survey, CachePolicy(), SAMPLE_NOW.timestamp())
+        # All of one suffix, then all of the other: halves by their number would part each pair.
+        actions = sorted(planned.actions, key=lambda action: action.file[-3:])
+        for position, action in enumerate(actions):
+            planned.actions[position] = action
+        result = apply_cache(planned, store, Stop(), NoProgress())
+    assert result.outcomes.count(Outcome.DONE) == 2 * EXPIRED
+    assert os.listdir(tmp_path) == [OWN_FOLDER]
+    first, second = removed
+    assert first
+    assert second
+    assert first | second == set(stems)
+    assert not first & second
+
+
+def test_nothing_is_left_of_an_index_that_was_written_in_vain(
+    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Entries whose file was missing, which is back when the index should follow."""
+    audio = {entry.name: (sample.directory / entry.name) for entry in sample.entries[:10]}
+    for path in audio.values():
+        path.unlink()
+    with store.survey() as survey:
+        planned = plan_cache(
+            survey, CachePolicy(ttl=30 * DAY, remove_dangling=True), SAMPLE_NOW.timestamp()
+        )
+    assert {action.reason.value for action in planned.actions} == {"dangling"}
+    for path in audio.values():
+        path.write_bytes(b"back")
+    before = sample.index.read_bytes()
+    apply(store, planned)
+    assert sample.index.read_bytes() == before
+    assert os.listdir(sample.directory / OWN_FOLDER) == []
+
+
+def test_audio_that_cannot_be_put_back_keeps_its_entry(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    """It was set aside where nobody can look now; what can be put back is."""
+    own = sample.directory / OWN_FOLDER
+    own.mkdir()
+    (own / SECOND).write_bytes(b"in the way of a folder")
+    waiting = sample.directory / sample.entries[-1].name
+    waiting.rename(own / waiting.name)
+    before = sample.index.read_bytes()
+    result = Result(SAMPLE_NOW.timestamp(), dry_run=False, cache_configured=True)
+    assert job.recover(Targets(store, None), result) == Targets(None, None)
+    assert [problem.code for problem in result.problems] == ["own_folder"]
+    assert result.outcome is RunOutcome.FAILED
+    assert waiting.exists()
+    assert sample.index.read_bytes() == before
+
+
+@pytest.mark.parametrize("back", [[7], [0, 7, 8, EXPIRED - 1], list(range(EXPIRED))])
+def test_an_entry_whose_file_is_there_again_stays(
+    sample: CacheSample, store: IndexedDirectory, back: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the new index was written without it by then."""
+    remove = IndexedDirectory.remove
+
+    def then_back(store: IndexedDirectory, files: list[object]) -> object:
+        removals = remove(store, files)  # type: ignore[arg-type]
+        for number in back:
+            (sample.directory / sample.entries[number].name).write_bytes(b"new")
+        return removals
+
+    planned = plan(store)
+    monkeypatch.setattr(IndexedDirectory, "remove", then_back)
+    result = apply(store, planned)
+    stay = [*(sample.entries[number] for number in back), *sample.entries[EXPIRED:]]
+    assert list(read_index(sample.index)) == [entry.key for entry in stay]
+    assert result.removed_count == EXPIRED - len(back)
+    assert os.listdir(sample.directory / OWN_FOLDER) == []
+
+
+def test_where_it_cannot_be_seen_what_is_gone_the_index_stays(
+    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned, before = plan(store), sample.index.read_bytes()
+    status = Directory.status
+
+    def failing(directory: Directory, name: str) -> os.stat_result | None:
+        if name == sample.entries[9].name:
+            raise OSError(5, "Input/output error", name)
+        return status(directory, name)
+
+    monkeypatch.setattr(Directory, "status", failing)
+    result = apply(store, planned)
+    assert sample.index.read_bytes() == before
+    assert [problem.code for problem in result.problems] == ["index_not_replaced"]
+    assert os.listdir(sample.directory / OWN_FOLDER) == []
+
+
+@pytest.mark.parametrize("which", ["the first", "the second"])
+def test_killed_at_any_call_nothing_that_lives_is_lost_and_the_next_run_finishes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    """One of the two processes; the other goes on, and nobody is waited for for ever."""
+    let_few_be_many(monkeypatch)
+    for number in range(1, 1_000, STEP):
+        sample = make_sample_of_many(tmp_path / str(number))
+        if not killed(sample, which == "the first", number):
+            break
+        live = [entry.name for entry in sample.entries[EXPIRED:]]
+        assert all((sample.directory / name).exists() for name in live), number
+        with closing(open_sample(sample)) as store:
+            store.recover()
+            apply(store, plan(store))
+            again = plan(store)
+        assert len(again.actions) == 0, number
+        assert {path.name for path in sample.directory.glob("*.mp3")} == set(live), number
+        assert list(read_index(sample.index)) == [entry.key for entry in sample.entries[EXPIRED:]]
+        assert os.listdir(sample.directory / OWN_FOLDER) == [], number
+    else:
+        pytest.fail("the run never came to its end")
+    assert number > 10 * STEP
+
+
+def killed(sample: CacheSample, first: bool, number: int) -> bool:
+    """Run in a process of its own; whether it, or its second one, came to that call, and died."""
+    reading, writing = os.pipe()
+    runner = os.fork()
+    if not runner:
+        try:
+            kill_at(number, first=first, tell=writing)
+            store = open_sample(sample)
+            apply(store, plan(store))
+        finally:
+            os._exit(0)
+    os.close(writing)
+    os.waitpid(runner, 0)
+    with open(reading, "rb") as pipe:
+        return bool(pipe.read())  # once both have ended
+
+
+def kill_at(number: int, *, first: bool, tell: int) -> None:
+    """Let the process that forks, or the forked one, kill itself at its so many-th change."""
+    here, count, write = os.getpid(), 0, os.write
+    for name in ("rename", "unlink", "rmdir", "mkdir", "write"):
+        real = getattr(os, name)
+
+        def change(*those: Any, real: Any = real, **more: Any) -> Any:
+            nonlocal count
+            if (os.getpid() == here) == first:
+                count += 1
+                if count == number:
+                    write(tell, b"killed")
+                    os.kill(os.getpid(), signal.SIGKILL)
+            return real(*those, **more)
+
+        setattr(os, name, change)

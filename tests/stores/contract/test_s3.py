@@ -1,0 +1,685 @@
+"""What only a bucket has: many writers of one index, a lease, bulk requests, a network between."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import obstore
+import pytest
+from obstore.exceptions import PreconditionError
+from obstore.store import S3Store
+
+from narration_cleanup.apply.apply import apply_cache
+from narration_cleanup.apply.result import CacheResult
+from narration_cleanup.apply.signals import Stop
+from narration_cleanup.core import locks
+from narration_cleanup.core.errors import BusyError, ConfigError, TargetError
+from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.zones import IndexTimes
+from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
+from narration_cleanup.plan.actions import Outcome
+from narration_cleanup.stores.cache import CacheStore
+from narration_cleanup.stores.cache.s3 import IndexedBucket, PlainBucket, index_object, lease
+from tests.proxy import Answer, Do, Instead, OnRequest, Proxy
+from tests.s3_server import SECRET_KEY, Server
+from tests.samples import INDEX_NAME, SAMPLE_NOW, audio, make_requests, service_time
+from tests.stores.contract.caches import BucketCache
+
+pytestmark = pytest.mark.s3
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+NOW = SAMPLE_NOW.timestamp()
+DAY = timedelta(days=1)
+NO_INDEX = {"NARRATION_CACHE_INDEX": "none"}
+SLOW_DOWN = (
+    b"HTTP/1.1 503 Slow Down\r\nContent-Length: 53\r\nConnection: close\r\n\r\n"
+    b"<Error><Code>SlowDown</Code><Message>m</Message></Error"
+)
+
+
+class Bucket:
+    """A cache in a bucket, made at once."""
+
+    def __init__(self, server: Server, *, expired: int, young: int) -> None:
+        self.url = server.new_url()
+        self.store = server.store(self.url)
+        ages = [20] * expired + [1] * young
+        self.entries = {f"n{number:05}": entry(number, age) for number, age in enumerate(ages)}
+        self.expired = [f"n{number:05}.mp3" for number in range(expired)]
+        self.young = [f"n{number:05}.mp3" for number in range(expired, expired + young)]
+        fill(self.store, {name: audio(n, 100) for n, name in enumerate(self.expired + self.young)})
+        obstore.put(self.store, INDEX_NAME, json.dumps(self.entries, indent=2).encode())
+
+    def objects(self) -> set[str]:
+        return {m["path"] for page in obstore.list(self.store, chunk_size=1000) for m in page}
+
+    def audio(self) -> list[str]:
+        return sorted(name for name in self.objects() if name.endswith(".mp3"))
+
+    def index(self) -> dict[str, Any]:
+        return read_index(self.store)
+
+
+def read_index(store: S3Store) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(bytes(obstore.get(store, INDEX_NAME).bytes()))
+    return found
+
+
+def entry(number: int, age: float) -> dict[str, str | int]:
+    return {
+        "narration_id": f"narration {number}",
+        "file_path": f"cache/narration/n{number:05}.mp3",
+        "created_at": service_time(SAMPLE_NOW - age * DAY),
+        "last_accessed": service_time(SAMPLE_NOW - age * DAY),
+        "file_size": 100,
+        "variant_id": f"variant {number}",
+        "voice_style": "eerie_narrator",
+    }
+
+
+def fill(store: S3Store, contents: dict[str, bytes]) -> None:
+    async def put_all() -> None:
+        gate = asyncio.Semaphore(32)
+
+        async def put(name: str, content: bytes) -> None:
+            async with gate:
+                await obstore.put_async(store, name, content)
+
+        await asyncio.gather(*(put(name, content) for name, content in contents.items()))
+
+    asyncio.run(put_all())
+
+
+def opened(url: str) -> IndexedBucket:
+    return IndexedBucket(
+        url, index_name=INDEX_NAME, audio_suffixes=(".mp3",), times=IndexTimes("UTC")
+    )
+
+
+def planned(store: CacheStore, now: float = NOW) -> CachePlan:
+    with store.survey() as survey:
+        return plan_cache(survey, CachePolicy(), now)
+
+
+def applied(store: CacheStore, plan: CachePlan) -> CacheResult:
+    return apply_cache(plan, store, Stop(), NoProgress())
+
+
+@contextmanager
+def through(server: Server, on_request: OnRequest) -> Iterator[dict[str, str]]:
+    """The variables that lead to the server by way of a proxy."""
+    proxy = Proxy(server.port, on_request)
+    try:
+        yield server.environment(proxy.port)
+    finally:
+        proxy.close()
+
+
+def command(*arguments: str, at: datetime = SAMPLE_NOW) -> list[str]:
+    return [sys.executable, "-m", "tests.run_at", at.isoformat(), *arguments]
+
+
+def environment(url: str, state: Path, **variables: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
+        "NARRATION_CACHE_DIR": url,
+        "NARRATION_CLEANUP_STATE_DIR": str(state),
+        "NARRATION_CLEANUP_TIMEZONE": "UTC",
+        **variables,
+    }
+
+
+def run(
+    url: str,
+    state: Path,
+    *arguments: str,
+    at: datetime = SAMPLE_NOW,
+    more: dict[str, str] | None = None,
+) -> tuple[int, str, str]:
+    done = subprocess.run(
+        command(*arguments, at=at),
+        env=environment(url, state, **(more or {})),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    for _ in range(3000):
+        if condition():
+            return
+        time.sleep(0.02)
+    raise AssertionError("waited in vain")
+
+
+def is_removal(data: bytes) -> bool:
+    return re.match(rb"POST \S*\?delete", data) is not None
+
+
+def is_index_put(data: bytes) -> bool:
+    return data.startswith(b"PUT ") and INDEX_NAME.encode() in data[:300]
+
+
+def test_the_whole_job(s3: Server, tmp_path: Path) -> None:
+    bucket = Bucket(s3, expired=33, young=27)
+    obstore.put(s3.store(bucket.url), "notes.txt", b"kept")
+    before = bucket.objects()
+    code, out, err = run(bucket.url, tmp_path, "dry-run", "--json")
+    assert code == 0, err
+    assert json.loads(out)["cache"]["planned_count"] == 33
+    assert bucket.objects() == before  # not even a lease
+    code, out, err = run(bucket.url, tmp_path, "run", "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    assert (told["cache"]["removed_count"], told["cache"]["freed_bytes"]) == (33, 3300)
+    assert bucket.audio() == bucket.young
+    kept = list(bucket.entries.items())[33:]
+    assert list(bucket.index().items()) == kept
+    assert "notes.txt" in bucket.objects()
+    code, out, err = run(bucket.url, tmp_path, "run", "--json")
+    assert (code, json.loads(out)["cache"]["removed_count"]) == (0, 0)
+    code, out, err = run(bucket.url, tmp_path, "stats", "--json")
+    assert code == 0, err
+    stats = json.loads(out)
+    assert (stats["cache"]["entry_count"], stats["in_progress"]) == (27, False)
+
+
+def test_leftovers_are_found_in_a_bucket_too(s3: Server) -> None:
+    """Old orphans and partials by the objects' own time, dangling entries, empty audio."""
+    bucket = Bucket(s3, expired=0, young=4)
+    obstore.delete(bucket.store, "n00000.mp3")
+    obstore.put(bucket.store, "n00001.mp3", b"")
+    for name in ("orphan.mp3", "half.part", "folder/other.mp3"):
+        obstore.put(bucket.store, name, b"x")
+    store = opened(bucket.url)
+    later = time.time() + 100 * 86_400
+    policy = CachePolicy(ttl=10**9, orphan_ttl=7 * 86_400, partial_ttl=86_400, remove_dangling=True)
+    with store.locked():
+        with store.survey() as survey:
+            plan = plan_cache(survey, policy, later)
+        assert {str(reason): count for reason, count in plan.by_reason.items()} == {
+            "orphan": 1,
+            "partial": 1,
+            "dangling": 1,
+            "empty": 1,
+        }
+        result = applied(store, plan)
+        assert {outcome for _, outcome, _ in result.outcomes} == {Outcome.DONE}
+    store.close()
+    assert bucket.audio() == ["folder/other.mp3", "n00002.mp3", "n00003.mp3"]
+    assert list(bucket.index()) == ["n00002", "n00003"]
+
+
+def test_sixteen_writers_of_the_index_lose_nothing(s3: Server) -> None:
+    """Each adds entries by read, change and conditional put, beside runs that drop others."""
+    bucket = Bucket(s3, expired=40, young=5)
+    added: list[str] = []
+    stop = threading.Event()
+
+    def write(number: int) -> None:
+        mine = s3.store(bucket.url)
+        for count in range(400):
+            made = 1_000 * (number + 1) + count
+            obstore.put(mine, f"n{made:05}.mp3", b"made anew")
+            while not _added(mine, f"w{made:05}", entry(made, 0)):
+                pass
+            added.append(f"w{made:05}")
+            if stop.is_set():
+                break
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(16)]
+    for writer in writers:
+        writer.start()
+    results = []
+    for _ in range(2):
+        store = opened(bucket.url)
+        with store.locked():
+            results.append(applied(store, planned(store)))
+        store.close()
+        # More to expire for the next run.
+        for number in range(10 * len(results), 10 * len(results) + 3):
+            obstore.put(bucket.store, f"n{500 + number:05}.mp3", b"old")
+            while not _added(bucket.store, f"old{number}", entry(500 + number, 30)):
+                pass
+    stop.set()
+    for writer in writers:
+        writer.join()
+    assert added
+    assert set(added) <= bucket.index().keys()
+    # Where the writers were first for too long, a run says so, and a later one does the rest.
+    assert {p.code for result in results for p in result.problems} <= {"index_busy"}
+    store = opened(bucket.url)
+    with store.locked():
+        last = applied(store, planned(store))
+    store.close()
+    assert list(last.problems) == []
+    index = bucket.index()
+    assert set(added) <= index.keys()
+    left = {key for key in index if not key.startswith("w")}
+    assert left == {f"n{n:05}" for n in range(40, 45)}
+
+
+def _added(store: S3Store, key: str, value: dict[str, str | int]) -> bool:
+    """Add an entry as a careful service does: read, change, put on the version that was read."""
+    found = obstore.get(store, INDEX_NAME)
+    content = json.dumps(json.loads(bytes(found.bytes())) | {key: value}, indent=2).encode()
+    try:
+        obstore.put(store, INDEX_NAME, content, mode={"e_tag": found.meta["e_tag"]})
+    except PreconditionError:
+        return False
+    return True
+
+
+def test_of_two_hosts_runs_one_works_and_one_exits_75(s3: Server, tmp_path: Path) -> None:
+    bucket = Bucket(s3, expired=5, young=5)
+    reached, go_on = threading.Event(), threading.Event()
+
+    def hold(data: bytes) -> Do:
+        if is_removal(data):
+            reached.set()
+            go_on.wait(60)
+        return Do.PASS
+
+    with through(s3, hold) as variables:
+        first = subprocess.Popen(
+            command("run"),
+            env=environment(bucket.url, tmp_path / "one", **variables),
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert reached.wait(60)
+        code, out, err = run(bucket.url, tmp_path / "two", "stats", "--json")
+        assert (code, json.loads(out)["in_progress"]) in [(0, True), (3, True)], err
+        code, _, err = run(bucket.url, tmp_path / "two", "run")
+        assert code == 75, err
+        assert "another run" in err
+        go_on.set()
+        _, err = first.communicate(timeout=60)
+    assert first.returncode == 0, err
+    assert bucket.audio() == bucket.young
+
+
+def test_ten_thousand_objects_in_a_few_requests(s3: Server, tmp_path: Path) -> None:
+    """1,000 of 10,000 go in one request to delete; the rest is pages of a listing."""
+    bucket = Bucket(s3, expired=1_000, young=9_000)
+    requests: list[bytes] = []
+
+    def count(data: bytes) -> Do:
+        line = re.match(rb"(GET|PUT|POST|HEAD|DELETE) (\S+) HTTP", data)
+        if line:
+            requests.append(line.group(1) + b" " + line.group(2))
+        return Do.PASS
+
+    with through(s3, count) as variables:
+        code, out, err = run(bucket.url, tmp_path, "run", "--json", more=variables)
+    assert code == 0, err
+    assert json.loads(out)["cache"]["removed_count"] == 1_000
+    assert bucket.audio() == bucket.young
+    assert len(bucket.index()) == 9_000
+    removals = [line for line in requests if line.startswith((b"POST", b"DELETE"))]
+    print(f"{len(removals)} requests to delete, {len(requests)} in all")
+    assert len(removals) == 1
+    assert len(requests) <= 70
+
+
+@pytest.mark.parametrize("moment", ["first removal", "index"])
+def test_a_server_that_is_killed_in_the_middle(
+    s3_server: Server, tmp_path: Path, moment: str
+) -> None:
+    server = Server()
+    try:
+        server.start()
+        bucket = Bucket(server, expired=30, young=10)
+        make_requests(tmp_path / "requests.db", now=SAMPLE_NOW)
+        more = {"NARRATION_REQUESTS_DB": str(tmp_path / "requests.db")}
+        killed: list[bool] = []
+
+        def kill(data: bytes) -> Do:
+            if not killed and (
+                is_removal(data) if moment == "first removal" else is_index_put(data)
+            ):
+                killed.append(True)
+                server.kill()
+            return Do.PASS
+
+        with through(server, kill) as variables:
+            code, out, err = run(
+                bucket.url, tmp_path / "state", "run", "--json", more=variables | more
+            )
+            assert killed
+            assert code == 3, err
+            told = json.loads(out)
+            assert told["outcome"] == "partial"
+            assert told["requests"]["cancelled_count"] == 7  # the other half went on
+            assert "bucket_unreachable" in {p["code"] for p in told["problems"]} or any(
+                "next run" in p["message"] for p in told["problems"]
+            )
+            assert SECRET_KEY not in out + err
+        server.start()
+        variables = server.environment() | more
+        code, _, err = run(bucket.url, tmp_path / "state", "run", more=variables)
+        assert code == 75, err  # the lease could not be given back: it has to expire
+        obstore.delete(bucket.store, lease._NAME)
+        code, out, err = run(bucket.url, tmp_path / "state", "run", "--json", more=variables)
+        assert code == 0, err
+        assert bucket.audio() == bucket.young
+        assert list(bucket.index()) == [name[:-4] for name in bucket.young]
+    finally:
+        server.remove()
+
+
+def test_throttled_and_dropped_requests_are_tried_again(s3: Server, tmp_path: Path) -> None:
+    bucket = Bucket(s3, expired=5, young=5)
+    seen: list[bytes] = []
+
+    def hinder(data: bytes) -> Do | Answer:
+        if re.match(rb"(GET|HEAD|PUT|POST) ", data):
+            seen.append(data)
+            if len(seen) % 3 == 1 and not data.startswith(b"PUT"):
+                return Do.CUT
+            if len(seen) % 3 == 2 and data.startswith((b"GET", b"HEAD")):
+                return Answer(SLOW_DOWN)
+        return Do.PASS
+
+    with through(s3, hinder) as variables:
+        code, _, err = run(bucket.url, tmp_path, "run", more=variables)
+    assert code == 0, err
+    assert bucket.audio() == bucket.young
+
+
+def test_an_index_whose_put_lost_its_answer_is_written_once(s3: Server, tmp_path: Path) -> None:
+    bucket = Bucket(s3, expired=5, young=5)
+    cut: list[bool] = []
+
+    def deafen(data: bytes) -> Do:
+        if is_index_put(data) and not cut:
+            cut.append(True)
+            return Do.DEAF
+        return Do.PASS
+
+    with through(s3, deafen) as variables:
+        code, _, err = run(bucket.url, tmp_path, "run", more=variables)
+    assert cut
+    assert code == 0, err
+    assert bucket.audio() == bucket.young
+    assert list(bucket.index()) == [name[:-4] for name in bucket.young]
+
+
+def test_a_server_that_ignores_if_match_is_refused_for_an_index(s3: Server, tmp_path: Path) -> None:
+    """Found out by trying, on an object of the tool's own, before anything is touched."""
+    bucket = Bucket(s3, expired=5, young=5)
+
+    def strip(data: bytes) -> Do | Instead:
+        if data.startswith(b"PUT "):
+            return Instead(re.sub(rb"(?i)\r\nif-(none-)?match:[^\r]*", b"", data))
+        return Do.PASS
+
+    with through(s3, strip) as variables:
+        variables["AWS_SKIP_SIGNATURE"] = "true"
+        code, _, err = run(bucket.url, tmp_path, "run", more=variables)
+        assert code == 78, err
+        assert "If-Match" in err
+        assert bucket.audio() == bucket.expired + bucket.young
+        assert bucket.index() == bucket.entries
+        # Without an index there is nothing to lose by it.
+        code, out, err = run(
+            bucket.url,
+            tmp_path,
+            "run",
+            "--json",
+            "--ignore-clock",
+            at=datetime.now(UTC) + 8 * DAY,
+            more=variables | NO_INDEX,
+        )
+        assert code == 0, err
+        assert json.loads(out)["cache"]["removed_count"] == 10
+    assert bucket.audio() == []
+
+
+def test_a_run_that_lost_its_lease_stops(s3: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "SECONDS", 0.6)
+    bucket = Bucket(s3, expired=5, young=5)
+    store = opened(bucket.url)
+    with store.locked():
+        plan = planned(store)
+        taken = json.dumps({"holder": "somebody else"}).encode()
+        obstore.put(bucket.store, lease._NAME, taken)
+        wait_for(lambda: _is_lost(store))
+        result = applied(store, plan)
+    assert {outcome for _, outcome, _ in result.outcomes} == {Outcome.FAILED}
+    assert "lease_lost" in {problem.code for problem in result.problems}
+    assert bucket.audio() == bucket.expired + bucket.young
+    assert bucket.index() == bucket.entries
+    # What others have taken is left to them.
+    assert bytes(obstore.get(bucket.store, lease._NAME).bytes()) == taken
+
+
+def _is_lost(store: CacheStore) -> bool:
+    try:
+        with store.survey():
+            return False
+    except TargetError as error:
+        return error.code == "lease_lost"
+
+
+def test_a_lease_is_renewed_while_its_run_lasts(
+    s3: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "SECONDS", 1.5)
+    monkeypatch.setattr(locks, "RUN_LOCK_WAIT", 4.0)
+    bucket = Bucket(s3, expired=1, young=1)
+    store, other = opened(bucket.url), opened(bucket.url)
+    with store.locked():
+        with pytest.raises(BusyError), other.locked():
+            pass  # for much longer than the lease would have lasted
+        assert planned(store).actions
+
+
+def test_an_expired_lease_is_taken_over(s3: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that died costs the next one the rest of its lease, by the server's clock."""
+    monkeypatch.setattr(lease, "SECONDS", 1.0)
+    monkeypatch.setattr(locks, "RUN_LOCK_WAIT", 20.0)
+    bucket = Bucket(s3, expired=1, young=1)
+    obstore.put(bucket.store, lease._NAME, json.dumps({"holder": "a run that died"}).encode())
+    store = opened(bucket.url)
+    with store.locked():
+        assert len(applied(store, planned(store)).outcomes.actions) == 1
+    assert bucket.audio() == bucket.young
+
+
+def test_without_an_index_age_is_the_time_of_the_last_change(s3: Server, tmp_path: Path) -> None:
+    """Audio goes with its sidecars, in folders too; nothing else does, and nothing young."""
+    url = s3.new_url()
+    store = s3.store(url)
+    old = ["a.mp3", "a.json", "b/c.mp3", "b/c.vtt", "b.mp3"]
+    foreign = ["notes.txt", "b.yaml", "state.db", "b/d.pho", "twin.txt"]
+    fill(store, dict.fromkeys([*old, *foreign, "twin.mp3", "twin.wav"], b"12345"))
+    code, out, err = run(
+        url,
+        tmp_path,
+        "run",
+        "--json",
+        at=datetime.now(UTC) + 8 * DAY,
+        more=NO_INDEX,
+    )
+    assert code == 0, err
+    told = json.loads(out)
+    assert told["cache"]["removed_count"] == 5  # with the twins, whose text stays
+    assert told["cache"]["freed_bytes"] == 35
+    left = {m["path"] for m in obstore.list(store).collect()}
+    assert {name for name in left if not name.startswith(".narration-cleanup/")} == set(foreign)
+    fill(store, {"young.mp3": b"1"})
+    code, out, err = run(
+        url,
+        tmp_path,
+        "run",
+        "--json",
+        "--ignore-clock",
+        at=datetime.now(UTC),
+        more=NO_INDEX,
+    )
+    assert (code, json.loads(out)["cache"]["removed_count"]) == (0, 0), err
+
+
+def test_an_object_that_changed_since_the_look_stays(s3: Server) -> None:
+    url = s3.new_url()
+    bucket = s3.store(url)
+    fill(bucket, {"a.mp3": b"1", "b.mp3": b"1", "b.json": b"1", "c.mp3": b"1"})
+    store = PlainBucket(url, audio_suffixes=(".mp3",))
+    with store.locked():
+        plan = planned(store, time.time() + 8 * 86_400)
+        fill(bucket, {"a.mp3": b"22", "b.json": b"22"})
+        result = applied(store, plan)
+    done = {action.file: outcome for action, outcome, _ in result.outcomes}
+    assert done == {"a.mp3": Outcome.SKIPPED, "b.mp3": Outcome.SKIPPED, "c.mp3": Outcome.DONE}
+    left = {m["path"] for m in obstore.list(bucket).collect()}
+    assert left >= {"a.mp3", "b.mp3", "b.json"}
+    assert "c.mp3" not in left
+
+
+def test_a_large_index_is_not_held_in_memory(s3: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes through a file without a name; the result is the same."""
+    monkeypatch.setattr(index_object, "HELD_WHOLE", 1_000)
+    bucket = Bucket(s3, expired=20, young=20)
+    store = opened(bucket.url)
+    with store.locked():
+        applied(store, planned(store))
+    store.close()
+    assert list(bucket.index().items()) == list(bucket.entries.items())[20:]
+
+
+def test_the_ways_in_which_an_index_may_name_its_place(s3: Server) -> None:
+    bucket = Bucket(s3, expired=8, young=0)
+    inside = bucket.url.removeprefix("s3://")
+    forms: Sequence[tuple[str, bool]] = [
+        (f"{bucket.url}/n00000.mp3", True),
+        (f"/{inside}/n00001.mp3", True),
+        (f"{inside}/n00002.mp3", True),
+        ("narration/n00003.mp3", True),
+        ("n00004.mp3", True),
+        ("s3://another/cache/narration/n00005.mp3", False),
+        (f"{bucket.url}/../n00006.mp3", False),
+        ("/n00007.mp3", False),
+    ]
+    entries = bucket.entries
+    for (path, _), value in zip(forms, entries.values(), strict=True):
+        value["file_path"] = path
+    obstore.put(bucket.store, INDEX_NAME, json.dumps(entries, indent=2).encode())
+    store = opened(bucket.url)
+    with store.locked():
+        plan = planned(store)
+        assert [problem.code for problem in plan.problems] == ["outside_cache"] * 3
+        applied(store, plan)
+    store.close()
+    assert bucket.audio() == ["n00005.mp3", "n00006.mp3", "n00007.mp3"]
+
+
+def test_the_index_keeps_what_the_server_knows_of_it(s3: Server) -> None:
+    """Its content type and metadata, which a put would otherwise take away."""
+    bucket = Bucket(s3, expired=3, young=3)
+    kept = {"Content-Type": "application/json", "owner": "the service"}
+    content = json.dumps(bucket.entries, indent=2).encode()
+    obstore.put(bucket.store, INDEX_NAME, content, attributes=kept)
+    store = opened(bucket.url)
+    with store.locked():
+        applied(store, planned(store))
+    store.close()
+    found = obstore.get(bucket.store, INDEX_NAME).attributes
+    assert {name: found.get(name) for name in kept} == kept
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe{}"])
+def test_a_damaged_index_removes_nothing(s3: Server, tmp_path: Path, content: bytes) -> None:
+    bucket = Bucket(s3, expired=3, young=3)
+    obstore.put(bucket.store, INDEX_NAME, content)
+    code, out, _ = run(bucket.url, tmp_path, "run", "--json")
+    assert code == 1
+    assert "index_unreadable" in {p["code"] for p in json.loads(out)["problems"]}
+    assert len(bucket.audio()) == 6
+
+
+def test_no_index_is_a_fault_of_the_configuration_and_leaves_no_trace(
+    s3: Server, tmp_path: Path
+) -> None:
+    url = s3.new_url()
+    code, _, err = run(url, tmp_path, "run")
+    assert code == 78
+    assert 'cache.index = "none"' in err
+    assert obstore.list(s3.store(url)).collect() == []
+
+
+def test_keys_are_shown_nowhere_and_wrong_ones_are_told(s3: Server, tmp_path: Path) -> None:
+    bucket = Bucket(s3, expired=3, young=3)
+    for variables, codes in (
+        ({}, (0, 0)),
+        ({"AWS_ACCESS_KEY_ID": "nobody"}, (1, 1)),
+        ({"AWS_SECRET_ACCESS_KEY": "wrong/canary"}, (1, 1)),
+        ({"AWS_ACCESS_KEY_ID": "reader"}, (1, 0)),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1/canary"}, (1, 1)),
+    ):
+        for arguments, expected in zip((["run", "-v"], ["dry-run", "--json"]), codes, strict=True):
+            code, out, err = run(bucket.url, tmp_path / "state", *arguments, more=variables)
+            assert code == expected, out + err
+            assert "canary" not in out + err
+    kept = [path.read_bytes() for path in (tmp_path / "state").rglob("*") if path.is_file()]
+    assert kept
+    assert not any(b"canary" in content for content in kept)
+
+
+@pytest.mark.parametrize(
+    "url", ["s3://key:canary@bucket/x", "s3://bucket//x", "s3://bucket/../x", "s3:///x", "s3://b"]
+)
+def test_a_url_with_a_slip_is_a_fault_of_the_configuration(url: str) -> None:
+    with pytest.raises(ConfigError) as fault:
+        PlainBucket(url, audio_suffixes=(".mp3",))
+    assert "canary" not in str(fault.value)
+
+
+def test_without_its_library_one_line_says_what_to_install(tmp_path: Path) -> None:
+    program = "import sys; sys.modules['obstore'] = None\nimport runpy\nsys.argv[1:] = ['run']\n"
+    program += "runpy.run_module('narration_cleanup', run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment("s3://bucket/prefix", tmp_path),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 78
+    assert "pip install 'narration-cleanup[s3]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_regenerations_beside_runs_survive(s3: Server) -> None:
+    """The service makes expired narrations anew, audio then entry, while runs remove them."""
+    cache = BucketCache(s3)
+    for number in range(30):
+        cache.put(f"n{number}", 20)
+    for number in range(0, 30, 3):
+        store = cache.open()
+        with store.locked():
+            plan = planned(store)
+            cache.renew(f"n{number}")
+            applied(store, plan)
+        store.close()
+        assert cache.audio()[f"n{number}"] == 1_234
+        assert f"n{number}" in cache.entries()
+        if number:
+            break
