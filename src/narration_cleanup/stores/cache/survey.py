@@ -22,7 +22,6 @@ from narration_cleanup.core.model import (
     is_most,
 )
 from narration_cleanup.core.problems import Problems
-from narration_cleanup.core.second_process import InSecondProcess
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.zones import NEWEST, IndexTimes, Sample
 from narration_cleanup.stores.cache import index
@@ -108,10 +107,7 @@ class IndexSurvey:
         places: PathResolver,
         audio_suffixes: tuple[str, ...],
         times: IndexTimes,
-        *,
-        fork: bool = False,
     ) -> None:
-        """``fork``: look at the files in a process beside this one."""
         self.problems = Problems()
         self.members_end = 0
         self._index = index_file
@@ -128,13 +124,12 @@ class IndexSurvey:
         self._example = ""
         self._passes = 0
         self._seen: ScannedNames | None = None
-        self._look = InSecondProcess(files.look, fork=fork)
 
     @property
     def seen(self) -> ScannedNames:
-        """What lies there; of a large directory this was found out beside the first pass."""
+        """The files in the cache, scanned once, after the index was read."""
         if self._seen is None:
-            self._seen = self._look.result()
+            self._seen = self._files.look()
         return self._seen
 
     @property
@@ -220,10 +215,6 @@ class IndexSurvey:
             frozenset(needed & shared),
             frozenset(self.seen.fresh),
         )
-
-    def close(self) -> None:
-        """Stop looking."""
-        self._look.close()
 
     def _names(self, wanted: Callable[[str], bool], needed: set[str]) -> Iterator[str]:
         """The claimed names that ``wanted`` picks; fills ``needed`` on the way."""

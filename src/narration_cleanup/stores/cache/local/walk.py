@@ -31,7 +31,7 @@ Obstacle = tuple[str, str, str, str]
 
 
 class Found(NamedTuple):
-    """Some audio by columns, of plain values only, so that it can be sent by another process.
+    """Some audio by columns, of plain values only,
 
     Names are relative to the root; sizes (bytes) include the sidecars'; times are instants;
     ``sidecars`` has the names of those that have any, by position, and ``sharing`` the positions
@@ -69,8 +69,7 @@ class _Marks:
 class Walk:
     """One walk over a directory. ``by_atime``: times are those of the last use.
 
-    ``share`` 0 or 1: only the audio whose inode is even or odd; what is in the way of the whole is
-    told with the even ones. Of audio whose time lies in ``staying`` only figures are told.
+    Of audio whose time lies in ``staying`` only figures are told.
     """
 
     def __init__(
@@ -80,14 +79,12 @@ class Walk:
         mount_points: frozenset[str],
         *,
         by_atime: bool,
-        share: int | None = None,
         staying: TimeSpan | None = None,
     ) -> None:
         self._directory = directory
         self._suffixes = audio_suffixes
         self._mount_points = mount_points
         self._by_atime = by_atime
-        self._share = share
         self._staying = staying
         self._sidecar_marks = _Marks()
         self._names: list[str] = []
@@ -98,8 +95,7 @@ class Walk:
 
     def groups(self) -> Iterator[Found]:
         """All audio, some at a time, in the order of the directories."""
-        # Opened anew: two processes that share a descriptor also share how far it was read, and
-        # each would miss what the other has come upon.
+        # Opened anew: descriptors of one opening share how far the folder was read.
         root = open_folder(".", self._directory.fd)
         try:
             yield from self._folder(root, "", 1)
@@ -164,8 +160,6 @@ class Walk:
             while block := list(islice(items, _GROUP)):
                 audio = [item for item in block if item.name.endswith(suffixes)]
                 folders = [item for item in block if item.is_dir(follow_symlinks=False)]
-                if self._share is not None:
-                    audio = [item for item in audio if item.inode() & 1 == self._share]
                 self._take(audio, prefix, fd if has_sidecars else None)
                 if len(self._names) >= _GROUP:
                     yield self._group()
@@ -268,5 +262,4 @@ class Walk:
             self._sharing[position] = here[0] == name
 
     def _tell(self, code: str, why: str, path: str, severity: Severity = Severity.PROBLEM) -> None:
-        if code in ("odd_file", "no_mtime") or self._share != 1:
-            self._obstacles.append((code, why, path, severity.value))
+        self._obstacles.append((code, why, path, severity.value))
