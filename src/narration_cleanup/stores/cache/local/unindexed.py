@@ -9,12 +9,10 @@ from pathlib import Path
 
 from narration_cleanup.core.model import (
     CacheEntry,
-    Figures,
     Problem,
     Ref,
     Severity,
     Target,
-    TimeSpan,
     Unmatched,
 )
 from narration_cleanup.core.problems import Problems
@@ -38,11 +36,12 @@ _ATIME_WARNINGS = {
 class FoundBatch:
     """Entries of some audio files; the key of each is its name below the root."""
 
-    __slots__ = ("_refs", "counted", "entries")
+    __slots__ = ("_refs", "entries")
+
+    unjudged = 0
 
     def __init__(self, found: Found, *, last_used: bool) -> None:
         self._refs = found.refs
-        self.counted = Figures(found.counted_sizes, found.counted_times)
         sidecars, sharing = found.sidecars, frozenset(found.sharing)
         used = found.times if last_used else repeat(None)
         columns = zip(found.names, found.sizes, found.times, used, strict=False)
@@ -97,13 +96,11 @@ class TreeSurvey:
         """See ``CacheSurvey``."""
         return self._directory.is_linked(file)
 
-    def batches(
-        self, *, last_used: bool = False, staying: TimeSpan | None = None
-    ) -> Iterator[FoundBatch]:
+    def batches(self, *, last_used: bool = False) -> Iterator[FoundBatch]:
         """Every audio file below the directory; what is in the way is told in the first pass."""
         problems = Problems() if self._passes else self.problems
         self._passes += 1
-        for found in self._walk(staying):
+        for found in self._walk():
             for code, why, name, severity in found.obstacles:
                 if code == "no_mtime" and self._without_mtime:
                     continue
@@ -111,13 +108,12 @@ class TreeSurvey:
                 problems.add(Problem(Target.CACHE, code, why, name, Severity(severity)))
             yield FoundBatch(found, last_used=last_used)
 
-    def _walk(self, staying: TimeSpan | None) -> Iterator[Found]:
+    def _walk(self) -> Iterator[Found]:
         walk = Walk(
             self._directory,
             self._suffixes,
             self._mounts.below,
             by_atime=self._by_atime,
-            staying=staying,
         )
         return walk.groups()
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from itertools import compress, islice
+from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
-from narration_cleanup.core.model import NO_MTIME, Ref, Severity, TimeSpan
+from narration_cleanup.core.model import NO_MTIME, Ref, Severity
 from narration_cleanup.core.timestamps import YEAR_2000
 from narration_cleanup.stores.cache.local.directory import (
     OWN_FOLDER,
@@ -35,9 +35,7 @@ class Found(NamedTuple):
 
     Names are relative to the root; sizes (bytes) include the sidecars'; times are instants;
     ``sidecars`` has the names of those that have any, by position, and ``sharing`` the positions
-    of those among them that share theirs with other audio: they count with the first of it. Of
-    audio whose time lies in the span that was given there are only figures: ``counted_sizes`` and
-    ``counted_times``.
+    of those among them that share theirs with other audio: they count with the first of it.
     """
 
     names: list[str]
@@ -47,8 +45,6 @@ class Found(NamedTuple):
     sidecars: dict[int, tuple[str, ...]]
     sharing: list[int]
     obstacles: list[Obstacle]
-    counted_sizes: list[int]
-    counted_times: list[float]
 
 
 class _Marks:
@@ -67,10 +63,7 @@ class _Marks:
 
 
 class Walk:
-    """One walk over a directory. ``by_atime``: times are those of the last use.
-
-    Of audio whose time lies in ``staying`` only figures are told.
-    """
+    """One walk over a directory. ``by_atime``: times are those of the last use."""
 
     def __init__(
         self,
@@ -79,13 +72,11 @@ class Walk:
         mount_points: frozenset[str],
         *,
         by_atime: bool,
-        staying: TimeSpan | None = None,
     ) -> None:
         self._directory = directory
         self._suffixes = audio_suffixes
         self._mount_points = mount_points
         self._by_atime = by_atime
-        self._staying = staying
         self._sidecar_marks = _Marks()
         self._names: list[str] = []
         self._audio: list[os.stat_result] = []
@@ -121,29 +112,14 @@ class Walk:
         for position, group in sidecars.items():
             if sharing.get(position, True):
                 sizes[position] += sum(status.st_size for _, status in group)
-        told: Sequence[int] = range(len(names))
-        counted_sizes: list[int] = []
-        counted_times: list[float] = []
-        if self._staying is not None:
-            first, last = self._staying
-            stays = [first <= time <= last for time in times]
-            counted_sizes = list(compress(sizes, stays))
-            counted_times = list(compress(times, stays))
-            told = [position for position, it_stays in enumerate(stays) if not it_stays]
         found = Found(
-            [names[position] for position in told],
-            [sizes[position] for position in told],
-            [times[position] for position in told],
-            [self._ref(position) for position in told],
-            {
-                nth: tuple(name for name, _ in sidecars[position])
-                for nth, position in enumerate(told if sidecars else ())
-                if position in sidecars
-            },
-            [nth for nth, position in enumerate(told if sharing else ()) if position in sharing],
+            names,
+            sizes,
+            times,
+            [self._ref(position) for position in range(len(names))],
+            {at: tuple(name for name, _ in group) for at, group in sidecars.items()},
+            list(sharing),
             self._obstacles,
-            counted_sizes,
-            counted_times,
         )
         self._names, self._audio, self._sidecars, self._obstacles = [], [], {}, []
         self._sharing = {}
