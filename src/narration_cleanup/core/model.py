@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -78,32 +78,17 @@ class CacheEntry(msgspec.Struct, frozen=True, gc=False):
     shares_sidecars: bool = False
 
 
-class Figures(NamedTuple):
-    """Some entries by their figures alone: one size each, the instants of those that have one.
-
-    ``voice_styles`` has one for each, or is empty where there are none.
-    """
-
-    sizes: Sequence[int] = ()
-    created: Sequence[float] = ()
-    voice_styles: Sequence[str] = ()
-
-
-TimeSpan = tuple[float, float]
-"""From one instant to another, both included."""
-
-
 class EntryBatch(Protocol):
     """Some entries in index order; ``ref`` makes the handle of one, only when it is needed.
 
-    ``counted`` are the figures of entries that are not among ``entries`` (see ``CacheSurvey``).
+    ``unjudged`` counts what is kept since it is not understood: no entry, but one in the totals.
     """
 
     @property
     def entries(self) -> Sequence[CacheEntry]: ...
 
     @property
-    def counted(self) -> Figures: ...
+    def unjudged(self) -> int: ...
 
     def ref(self, position: int) -> Ref: ...
 
@@ -146,8 +131,6 @@ class Unmatched(msgspec.Struct, frozen=True):
 class CacheSurvey(Protocol):
     """One look at a cache. Passes may be repeated and give the same answer.
 
-    Entries that were created within ``staying`` may be told by their figures alone: making a
-    value of each takes longer than all else that is done with one that stays.
     ``problems`` grows while ``batches`` is first consumed. ``unmatched`` and
     ``empty_files`` (the names of zero-byte audio and their mtime) need one whole pass before them.
     """
@@ -158,9 +141,7 @@ class CacheSurvey(Protocol):
     @property
     def empty_files(self) -> Mapping[str, float]: ...
 
-    def batches(
-        self, *, last_used: bool = False, staying: TimeSpan | None = None
-    ) -> Iterator[EntryBatch]: ...
+    def batches(self, *, last_used: bool = False) -> Iterator[EntryBatch]: ...
 
     def times_changed(self) -> bool:
         """After a whole pass: whether a next one reads times otherwise, in the zone it proved."""

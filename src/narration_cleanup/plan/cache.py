@@ -71,9 +71,8 @@ def plan_cache(
 def _plan_entries(survey: CacheSurvey, rules: Rules, *, explain: bool) -> CachePlan:
     totals, staying = CacheTotals(ttl=rules.policy.ttl), CacheTotals(ttl=rules.policy.ttl)
     plan = CachePlan(Actions(CacheAction), totals, Problems(), explain, staying=staying)
-    staying_for_sure = None if explain else rules.staying
-    for batch in survey.batches(staying=staying_for_sure):
-        staying.count(batch.counted, rules.now)
+    for batch in survey.batches():
+        staying.entry_count += batch.unjudged
         going = _plan_batch(plan, batch, rules)
         if going:
             totals.count_entries([batch.entries[position] for position in going], rules.now)

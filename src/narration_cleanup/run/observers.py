@@ -7,10 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from narration_cleanup.core.model import (
     CacheSurvey,
     EntryBatch,
-    Figures,
     Problem,
     Ref,
-    TimeSpan,
     Unmatched,
 )
 from narration_cleanup.core.progress import Progress
@@ -56,13 +54,11 @@ class CountedSurvey(_SurveyWrapper):
         super().__init__(survey)
         self._progress = progress
 
-    def batches(
-        self, *, last_used: bool = False, staying: TimeSpan | None = None
-    ) -> Iterator[EntryBatch]:
+    def batches(self, *, last_used: bool = False) -> Iterator[EntryBatch]:
         """See ``CacheSurvey``."""
-        for batch in self._survey.batches(last_used=last_used, staying=staying):
+        for batch in self._survey.batches(last_used=last_used):
             yield batch
-            self._progress.advance(len(batch.entries) + len(batch.counted.sizes))
+            self._progress.advance(len(batch.entries))
 
 
 class VoiceFilter(_SurveyWrapper):
@@ -78,9 +74,7 @@ class VoiceFilter(_SurveyWrapper):
         self._voice_style = voice_style
         self._others = others
 
-    def batches(
-        self, *, last_used: bool = False, staying: TimeSpan | None = None
-    ) -> Iterator[EntryBatch]:
+    def batches(self, *, last_used: bool = False) -> Iterator[EntryBatch]:
         """See ``CacheSurvey``; of each batch only the entries of the voice style."""
         for batch in self._survey.batches(last_used=last_used):
             chosen = _Chosen(batch, self._voice_style)
@@ -101,7 +95,7 @@ class VoiceFilter(_SurveyWrapper):
 class _Chosen:
     """The entries of a batch that have one voice style."""
 
-    counted = Figures()
+    unjudged = 0
 
     def __init__(self, batch: EntryBatch, voice_style: str) -> None:
         self._batch = batch

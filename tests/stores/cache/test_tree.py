@@ -35,13 +35,6 @@ SUFFIXES = (".mp3", ".wav", ".ogg", ".opus", ".m4a", ".flac")
 Make = Callable[..., Path]
 
 
-@pytest.fixture(autouse=True, params=["alone", "beside"])
-def walked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of it with one process that looks, as in small caches, and with two."""
-    if request.param == "beside":
-        monkeypatch.setattr(tree_module, "LARGE_FOLDER", -1)
-
-
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     folder = tmp_path / "cache"
@@ -553,11 +546,8 @@ def test_audio_made_anew_while_it_is_removed_survives(
         assert not any((root / f"{stem}.wav").exists() for stem in set(stems) - renewed)
 
 
-def test_two_processes_together_look_at_everything_once(
-    root: Path, store: AudioTree, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Enough names for many reads of the directory, which the two must not share."""
-    monkeypatch.setattr(tree_module, "LARGE_FOLDER", -1)
+def test_of_a_large_folder_each_file_is_met_once(root: Path, store: AudioTree) -> None:
+    """Enough names for many reads of the directory."""
     names = {f"{number:032d}.mp3" for number in range(6_000)}
     for name in names:
         (root / name).touch()

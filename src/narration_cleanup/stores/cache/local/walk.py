@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from itertools import compress, islice
+from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
-from narration_cleanup.core.model import NO_MTIME, Ref, Severity, TimeSpan
+from narration_cleanup.core.model import NO_MTIME, Ref, Severity
 from narration_cleanup.core.timestamps import YEAR_2000
 from narration_cleanup.stores.cache.local.directory import (
     OWN_FOLDER,
@@ -31,13 +31,11 @@ Obstacle = tuple[str, str, str, str]
 
 
 class Found(NamedTuple):
-    """Some audio by columns, of plain values only, so that it can be sent by another process.
+    """Some audio by columns, of plain values only,
 
     Names are relative to the root; sizes (bytes) include the sidecars'; times are instants;
     ``sidecars`` has the names of those that have any, by position, and ``sharing`` the positions
-    of those among them that share theirs with other audio: they count with the first of it. Of
-    audio whose time lies in the span that was given there are only figures: ``counted_sizes`` and
-    ``counted_times``.
+    of those among them that share theirs with other audio: they count with the first of it.
     """
 
     names: list[str]
@@ -47,8 +45,6 @@ class Found(NamedTuple):
     sidecars: dict[int, tuple[str, ...]]
     sharing: list[int]
     obstacles: list[Obstacle]
-    counted_sizes: list[int]
-    counted_times: list[float]
 
 
 class _Marks:
@@ -67,11 +63,7 @@ class _Marks:
 
 
 class Walk:
-    """One walk over a directory. ``by_atime``: times are those of the last use.
-
-    ``share`` 0 or 1: only the audio whose inode is even or odd; what is in the way of the whole is
-    told with the even ones. Of audio whose time lies in ``staying`` only figures are told.
-    """
+    """One walk over a directory. ``by_atime``: times are those of the last use."""
 
     def __init__(
         self,
@@ -80,15 +72,11 @@ class Walk:
         mount_points: frozenset[str],
         *,
         by_atime: bool,
-        share: int | None = None,
-        staying: TimeSpan | None = None,
     ) -> None:
         self._directory = directory
         self._suffixes = audio_suffixes
         self._mount_points = mount_points
         self._by_atime = by_atime
-        self._share = share
-        self._staying = staying
         self._sidecar_marks = _Marks()
         self._names: list[str] = []
         self._audio: list[os.stat_result] = []
@@ -98,8 +86,7 @@ class Walk:
 
     def groups(self) -> Iterator[Found]:
         """All audio, some at a time, in the order of the directories."""
-        # Opened anew: two processes that share a descriptor also share how far it was read, and
-        # each would miss what the other has come upon.
+        # Opened anew: descriptors of one opening share how far the folder was read.
         root = open_folder(".", self._directory.fd)
         try:
             yield from self._folder(root, "", 1)
@@ -125,29 +112,14 @@ class Walk:
         for position, group in sidecars.items():
             if sharing.get(position, True):
                 sizes[position] += sum(status.st_size for _, status in group)
-        told: Sequence[int] = range(len(names))
-        counted_sizes: list[int] = []
-        counted_times: list[float] = []
-        if self._staying is not None:
-            first, last = self._staying
-            stays = [first <= time <= last for time in times]
-            counted_sizes = list(compress(sizes, stays))
-            counted_times = list(compress(times, stays))
-            told = [position for position, it_stays in enumerate(stays) if not it_stays]
         found = Found(
-            [names[position] for position in told],
-            [sizes[position] for position in told],
-            [times[position] for position in told],
-            [self._ref(position) for position in told],
-            {
-                nth: tuple(name for name, _ in sidecars[position])
-                for nth, position in enumerate(told if sidecars else ())
-                if position in sidecars
-            },
-            [nth for nth, position in enumerate(told if sharing else ()) if position in sharing],
+            names,
+            sizes,
+            times,
+            [self._ref(position) for position in range(len(names))],
+            {at: tuple(name for name, _ in group) for at, group in sidecars.items()},
+            list(sharing),
             self._obstacles,
-            counted_sizes,
-            counted_times,
         )
         self._names, self._audio, self._sidecars, self._obstacles = [], [], {}, []
         self._sharing = {}
@@ -164,8 +136,6 @@ class Walk:
             while block := list(islice(items, _GROUP)):
                 audio = [item for item in block if item.name.endswith(suffixes)]
                 folders = [item for item in block if item.is_dir(follow_symlinks=False)]
-                if self._share is not None:
-                    audio = [item for item in audio if item.inode() & 1 == self._share]
                 self._take(audio, prefix, fd if has_sidecars else None)
                 if len(self._names) >= _GROUP:
                     yield self._group()
@@ -268,5 +238,4 @@ class Walk:
             self._sharing[position] = here[0] == name
 
     def _tell(self, code: str, why: str, path: str, severity: Severity = Severity.PROBLEM) -> None:
-        if code in ("odd_file", "no_mtime") or self._share != 1:
-            self._obstacles.append((code, why, path, severity.value))
+        self._obstacles.append((code, why, path, severity.value))

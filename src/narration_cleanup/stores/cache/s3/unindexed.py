@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from narration_cleanup.core.model import CacheEntry, Figures, Ref, TimeSpan, Unmatched
+from narration_cleanup.core.model import CacheEntry, Ref, Unmatched
 from narration_cleanup.core.problems import Problems
 from narration_cleanup.stores.cache import CommitReport, FileTarget, Removal
 from narration_cleanup.stores.cache.local.walk import SIDECAR_SUFFIXES
@@ -26,7 +26,7 @@ class ObjectBatch:
 
     __slots__ = ("_found", "entries")
 
-    counted = Figures()
+    unjudged = 0
 
     def __init__(self, found: Sequence[Sequence[ObjectMeta]], *, last_used: bool) -> None:
         self._found = found
@@ -54,9 +54,7 @@ class PlainSurvey:
         """Objects have one name."""
         return False
 
-    def batches(
-        self, *, last_used: bool = False, staying: TimeSpan | None = None
-    ) -> Iterator[ObjectBatch]:
+    def batches(self, *, last_used: bool = False) -> Iterator[ObjectBatch]:
         """Every audio object below the place."""
         found: list[Sequence[ObjectMeta]] = []
         metas = (meta for page in self._objects.pages() for meta in page)
