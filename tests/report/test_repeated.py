@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import json
 
+import msgspec
 import pytest
 
 from narration_cleanup.apply.result import Result
 from narration_cleanup.core.model import Problem, Severity, Target
 from narration_cleanup.core.problems import MOST_OF_A_KIND
-from narration_cleanup.report.documents import problem_documents
+from narration_cleanup.report.documents import problem_items
 from narration_cleanup.report.log import Log, LogFormat
 from narration_cleanup.report.repeated import EACH_TOLD, gathered
 from narration_cleanup.report.text import show_run
@@ -87,9 +88,9 @@ def test_a_reader_is_told_the_number_once(terminal: bool) -> None:
 
 
 def test_json_has_as_many_as_it_always_had() -> None:
-    documents = problem_documents(result_with(*map(failed, range(2_500))).all_problems())
+    documents = problem_items(result_with(*map(failed, range(2_500))).all_problems())
     assert len(documents) == MOST_OF_A_KIND + 1
-    assert documents[-1] == {
+    assert msgspec.to_builtins(documents[-1]) == {
         "half": "cache",
         "code": "not_removed",
         "severity": "problem",

@@ -19,8 +19,7 @@ from narration_cleanup.core.deadline import Stopwatch
 from narration_cleanup.core.errors import CleanupError, ExitCode, internal_error
 from narration_cleanup.core.model import Problem, Severity, Target
 from narration_cleanup.core.progress import Progress
-from narration_cleanup.report import documents as json_output
-from narration_cleanup.report import text
+from narration_cleanup.report import documents, text
 from narration_cleanup.report.log import Log, LogFormat
 from narration_cleanup.report.progress_bar import showing_progress
 from narration_cleanup.report.record import RunRecord
@@ -203,7 +202,7 @@ def _show(
         log.finished(result)
     if call.as_json:
         trigger = None if told is None else told.trigger
-        json_output.write_run(result, stats, sys.stdout, trigger=trigger)
+        documents.write_run(result, stats, sys.stdout, trigger=trigger)
     else:
         text.show_run(result, stats, verbose=call.verbose, quiet=call.quiet)
 

@@ -1,16 +1,13 @@
-"""The run history: JSON, a line for each run in a pipe, a table and a plot on a terminal."""
+"""The run history: a line for each run in a pipe, a table and a plot on a terminal."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from json import JSONEncoder
 from typing import TextIO
 
-from narration_cleanup.core.model import Problem
 from narration_cleanup.core.text import printable, printable_line
-from narration_cleanup.report.documents import SCHEMA_VERSION, Json, problem_documents
-from narration_cleanup.report.format import clock, count, iso, size
+from narration_cleanup.report.format import clock, count, size
 from narration_cleanup.report.history_columns import COLUMNS, FIGURES, cells, took
 from narration_cleanup.report.record import RunRecord
 from narration_cleanup.report.sentences import problem_line
@@ -19,63 +16,6 @@ from narration_cleanup.report.wrapping import columns, wrapped
 
 _LABEL = 19
 """Columns that a label has, in the lines of one run."""
-
-
-def write_history_json(
-    records: Sequence[RunRecord], stream: TextIO, problems: Sequence[Problem] = ()
-) -> None:
-    """Write the document of ``history --json``, newest run first, one run a line.
-
-    ``problems`` say why the runs could not be looked up.
-    """
-    encode = JSONEncoder().encode
-    with until_closed(stream):
-        stream.write(f'{{"schema_version": {SCHEMA_VERSION}, "runs": [')
-        for number, record in enumerate(records):
-            stream.write(("," if number else "") + "\n" + encode(run_document(record)))
-        stream.write("\n]" if records else "]")
-        stream.write(f', "problems": {encode(problem_documents(problems))}}}\n')
-
-
-def run_document(record: RunRecord) -> dict[str, Json]:
-    """One run as JSON; counts and sizes are of what was really done."""
-    state = record.cache_state
-    return {
-        "id": record.id,
-        "outcome": record.outcome,
-        "exit_code": record.exit_code,
-        "message": record.message,
-        "trigger": record.trigger,
-        "version": record.version,
-        "started_at": iso(record.started_at),
-        "finished_at": None if record.finished_at is None else iso(record.finished_at),
-        "duration_seconds": None if record.duration is None else round(record.duration, 3),
-        "planned_count": record.planned_count,
-        "removed_count": record.removed_count,
-        "freed_bytes": record.freed_bytes,
-        "removed_by_reason": {**record.removed_by_reason},
-        "freed_by_reason": {**record.freed_by_reason},
-        "cancelled_count": record.cancelled_count,
-        "cancelled_by_status": {**record.cancelled_by_status},
-        "deleted_count": record.deleted_count,
-        "deleted_by_status": {**record.deleted_by_status},
-        "overwritten_count": record.overwritten_count,
-        "skipped_count": record.skipped_count,
-        "failed_count": record.failed_count,
-        "problem_count": record.problem_count,
-        "warning_count": record.warning_count,
-        "problems": problem_documents(record.problems),
-        "cache_after": None
-        if state is None
-        else {
-            "entry_count": state.entry_count,
-            "size_bytes": state.size_bytes,
-            "limit_bytes": state.limit_bytes,
-        },
-        "requests_after": None
-        if record.requests_by_status is None
-        else {**record.requests_by_status},
-    }
 
 
 def show_history(
