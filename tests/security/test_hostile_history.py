@@ -1,4 +1,4 @@
-"""A history that its directory's owner wrote: bounded, its schema not trusted, its texts escaped."""
+"""A history that a hostile user wrote: bounded, its schema not trusted, its texts escaped."""
 
 from __future__ import annotations
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Collection
 from pathlib import Path
 
+from narration_cleanup.core.own_files import way_to
 from narration_cleanup.core.users import user_name
 
 
@@ -77,3 +79,14 @@ def _may_give_files_away() -> bool:
         return os.geteuid() == 0
     found = [line.split()[1] for line in lines if line.startswith(b"CapEff:")]
     return bool(int(found[0], 16) & 1) if found else os.geteuid() == 0
+
+
+def is_readable_by(file: Path, uid: int, groups: Collection[int]) -> bool:
+    """Whether another user, in these groups, can reach and read ``file``, by owners and modes."""
+    for _, status in way_to(file):
+        kind = stat.S_IFMT(status.st_mode)
+        needed = 0o1 if kind == stat.S_IFDIR else 0o4
+        shift = 6 if status.st_uid == uid else 3 if status.st_gid in groups else 0
+        if kind != stat.S_IFLNK and not status.st_mode >> shift & needed:
+            return False
+    return True
