@@ -211,6 +211,19 @@ def test_a_unit_with_nobody_to_tell_is_no_failure() -> None:
     assert "Nobody is told" in done.stdout
 
 
+@pytest.mark.parametrize("text", ["[alerts", "alerts.urls = 5", None])
+def test_a_unit_that_cannot_know_whom_to_tell_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    file = tmp_path / "config.toml"
+    if text is not None:
+        file.write_text(text)
+    monkeypatch.setenv("NARRATION_CLEANUP_CONFIG", str(file))
+    done = call("notify", "--unit", UNIT)
+    assert isinstance(done.exception, ConfigError)
+    assert str(file) in str(done.exception)
+
+
 @pytest.mark.parametrize("arguments", [(), ("--test", "--unit", UNIT)])
 def test_one_thing_at_a_time(arguments: tuple[str, ...]) -> None:
     assert call("notify", *arguments).exit_code == 2

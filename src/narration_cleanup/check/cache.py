@@ -11,24 +11,24 @@ from narration_cleanup.check.finding import Finding, failed, passed, warning
 from narration_cleanup.check.problems import findings_of
 from narration_cleanup.core.errors import CleanupError
 from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.rights import (
+    can_read_in,
+    can_write_in,
+    described,
+    is_read_only,
+    may_be_replaced,
+)
 from narration_cleanup.core.timestamps import AUTO
 from narration_cleanup.core.users import current_user, user_name
 from narration_cleanup.core.zones import LOCAL, IndexTimes, is_utc, zone_text
 from narration_cleanup.plan import CachePlan
 from narration_cleanup.plan.policy import DAY
 from narration_cleanup.report.format import count, entries
-from narration_cleanup.run.access import (
-    can_read_in,
-    can_write_in,
-    described,
-    is_read_only,
-    lock_out_of_reach,
-)
+from narration_cleanup.run.access import lock_out_of_reach
 from narration_cleanup.run.stores import Targets, cache_policy, open_cache, request_policy
 from narration_cleanup.run.survey import survey_and_plan
 from narration_cleanup.settings import CacheSettings, Settings
 from narration_cleanup.stores.cache import CacheStore
-from narration_cleanup.stores.cache.local.index_file import may_be_replaced
 
 QUIET_AFTER = 2 * DAY
 """A service in use writes an entry more often than this; a shorter TTL counts instead."""

@@ -8,16 +8,16 @@ from pathlib import Path
 
 from narration_cleanup.check.finding import Finding, failed, passed, warning
 from narration_cleanup.core.own_files import check_own_file
-from narration_cleanup.core.users import current_user
-from narration_cleanup.report.history.database import ENDINGS, FILE_NAME
-from narration_cleanup.report.metrics import is_page
-from narration_cleanup.run.access import (
+from narration_cleanup.core.rights import (
     can_read_in,
     can_write_in,
     described,
     free_bytes,
     nearest_folder,
 )
+from narration_cleanup.core.users import current_user
+from narration_cleanup.report.history.database import ENDINGS, FILE_NAME
+from narration_cleanup.report.metrics import is_page
 from narration_cleanup.settings import SETTINGS, Settings
 from narration_cleanup.settings.mask import safe
 from narration_cleanup.settings.show import toml

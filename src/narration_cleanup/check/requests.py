@@ -11,10 +11,11 @@ from narration_cleanup.check.problems import findings_of
 from narration_cleanup.core.errors import CleanupError, TargetError
 from narration_cleanup.core.model import GenerationRequest, Target
 from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.rights import described, is_read_only
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.zones import IndexTimes, form_of, zone_text
 from narration_cleanup.report.format import age, count, iso
-from narration_cleanup.run.access import described, is_read_only, missing_rights, refuse_other_users
+from narration_cleanup.run.access import missing_rights, refuse_other_users
 from narration_cleanup.run.stores import Targets, cache_policy, open_requests, request_policy
 from narration_cleanup.run.survey import survey_and_plan
 from narration_cleanup.settings import Settings

@@ -63,6 +63,9 @@ def _notify_of_unit(context: typer.Context, unit: str, *, start: bool) -> list[s
     )
     alerts, said = settings.alerts, list[str]()
     if alerts.ping_url is None and not alerts.urls:
+        # A file that cannot be read, or is wrong, may name somebody: then this unit fails, loudly.
+        environ = {"STATE_DIRECTORY": "/nonexistent", **os.environ}  # it has no use for one
+        load_settings(flags={}, config_file=config_of(unit, context.obj), environ=environ)
         typer.echo("Nobody is told: neither alerts.ping_url nor alerts.urls is set.")
         return said
     from narration_cleanup.report.notify import ping_start, record_of_unit, unit_end

@@ -23,7 +23,14 @@ from narration_cleanup.systemd.discover import (
     find_facts,
     missing_folders,
 )
-from narration_cleanup.systemd.install import check_user, enable, make_folders, remove, write_units
+from narration_cleanup.systemd.install import (
+    check_user,
+    enable,
+    make_folders,
+    remove,
+    write_handed,
+    write_units,
+)
 from narration_cleanup.systemd.installation import CONFIG_DIR, Installation, timer_name
 from narration_cleanup.systemd.manager import is_running, unit_folder
 from narration_cleanup.systemd.show import schedule_lines
@@ -131,6 +138,8 @@ def _install(
         raise ConfigError(*faults)
     check_user(installation)
     made = make_folders(installation)
+    if installation.user is not None:
+        write_handed(installation)
     write_units(installation, units, folder)
     enable(installation)
     for path in made:

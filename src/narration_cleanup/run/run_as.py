@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import narration_cleanup
 from narration_cleanup.core.errors import ConfigError
+from narration_cleanup.core.own_files import check_way
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.users import Account, account_of, user_name
 from narration_cleanup.run.access import refuse_two_owners
@@ -26,8 +27,10 @@ def act_as(settings: Settings) -> Settings:
     module. Raises ``ConfigError`` where it cannot be done.
     """
     if settings.cleanup.user is None:
+        _check_source(settings)
         return settings
     account = account_of(settings.cleanup.user)
+    _check_source(settings, account.uid)
     if os.geteuid() == account.uid:
         return settings
     if os.geteuid() != 0:
@@ -48,6 +51,19 @@ def act_as(settings: Settings) -> Settings:
         folder = state_dir(os.environ)[0]
         settings = replace(settings, cleanup=replace(settings.cleanup, state_dir=folder))
     return settings
+
+
+def _check_source(settings: Settings, *others: int) -> None:
+    """Refuse, as root, a configuration that a user can write whom root does not become: it says
+    what is removed, and as whom."""
+    if os.geteuid() != 0 or settings.config_file is None:
+        return
+    try:
+        check_way(settings.config_file, *others)
+    except PermissionError as error:
+        raise ConfigError(f"{error.strerror}; root reads its settings from no such file") from None
+    except OSError:
+        return  # a pipe, which has no place
 
 
 def import_all() -> None:

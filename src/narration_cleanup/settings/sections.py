@@ -187,7 +187,8 @@ class RequestSettings:
 
     db: str | None = none_or(
         parsers.location("a path or postgresql://…", "postgresql", "postgres"),
-        help="The request database: an SQLite file, or postgresql://user@host/name.",
+        help="The request database: an SQLite file, or postgresql://user@host/name. A password in "
+        "an option is visible in the list of processes: better in ~/.pgpass or a variable.",
         flag="--requests-db",
     )
     abandoned_timeout_hours: float = setting(

@@ -18,10 +18,14 @@ from narration_cleanup.core.text import printable
 if TYPE_CHECKING:
     import sqlite3
 
+    from narration_cleanup.stores.requests.sqlite.limits import QueryLimit
+
 FILE_NAME = "history.db"
 SCHEMA_VERSION = 1
 ENDINGS = ("-journal", "-wal", "-shm")
 """Of what SQLite reads beside the file: a journal there may name another file to delete."""
+LONGEST = 4_000_000
+"""Bytes of a value: a run's story, with its problems, has some tens of thousands."""
 BUSY_SECONDS = 5.0
 """How long to wait for another run that is writing its own line."""
 
@@ -63,8 +67,8 @@ class Unusable(Exception):
     """There is no history to be had; the text says why, for a warning."""
 
 
-def connect(file: Path) -> sqlite3.Connection:
-    """Open the history for writing, making it where there is none.
+def connect(file: Path, limit: QueryLimit) -> sqlite3.Connection:
+    """Open the history for writing within ``limit``, making it where there is none.
 
     Raises ``sqlite3.Error`` or ``OSError``, and ``Unusable`` for one that a newer version wrote.
     """
@@ -74,6 +78,7 @@ def connect(file: Path) -> sqlite3.Connection:
     check_own_file(file, *ENDINGS)
     connection = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None)
     try:
+        limit.guard(connection, LONGEST)
         if _version(connection) != SCHEMA_VERSION:
             connection.executescript(_SCHEMA)
     except BaseException:
@@ -82,7 +87,7 @@ def connect(file: Path) -> sqlite3.Connection:
     return connection
 
 
-def connect_read_only(file: Path) -> sqlite3.Connection:
+def connect_read_only(file: Path, limit: QueryLimit) -> sqlite3.Connection:
     """Open the history for a look that leaves no trace; errors as for ``connect``."""
     import sqlite3
 
@@ -90,6 +95,7 @@ def connect_read_only(file: Path) -> sqlite3.Connection:
     uri = f"{file.absolute().as_uri()}?mode=ro"
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     try:
+        limit.guard(connection, LONGEST)
         if _version(connection) == 0:
             raise Unusable("it holds nothing yet")
     except BaseException:
@@ -141,4 +147,6 @@ def why(error: Exception) -> str:
         return "what should be its folder is a file"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if str(error) == "interrupted":
+        return "to read it takes too long, or too much memory; move it aside"
     return printable(error)

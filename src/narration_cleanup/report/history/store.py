@@ -26,6 +26,8 @@ from narration_cleanup.report.record import Counters, RunRecord
 if TYPE_CHECKING:
     import sqlite3
 
+    from narration_cleanup.stores.requests.sqlite.limits import QueryLimit
+
 T = TypeVar("T")
 Warn = Callable[[str], None]
 
@@ -48,9 +50,17 @@ class History:
 
     _begin = "BEGIN IMMEDIATE"  # a read that later writes could find another writer in its way
 
-    def __init__(self, file: Path, connection: sqlite3.Connection, warn: Warn, at: float) -> None:
+    def __init__(
+        self,
+        file: Path,
+        connection: sqlite3.Connection,
+        limit: QueryLimit,
+        warn: Warn,
+        at: float = 0.0,
+    ) -> None:
         self.file = file
         self._connection: sqlite3.Connection | None = connection
+        self._limit = limit
         self._warn = warn
         self._at = at
         self._begun: dict[str, str] = {}
@@ -156,6 +166,7 @@ class History:
 
         if self._connection is None:
             return otherwise
+        self._limit.restart()
         try:
             with _transaction(self._connection, self._begin):
                 return work(self._connection)
@@ -169,7 +180,7 @@ class History:
         if not is_damage(error):
             self._warn(f"the history {self.file} cannot be used: {why(error)}")
             return otherwise
-        self._connection = _replace(self.file, error, self._warn, self._at)
+        self._connection = _replace(self.file, self._limit, error, self._warn, self._at)
         if self._connection is None:
             return otherwise
         import sqlite3
@@ -190,15 +201,17 @@ def open_history(state_dir: Path, *, warn: Warn, at: float) -> History | None:
     """
     import sqlite3
 
-    file = state_dir / FILE_NAME
+    from narration_cleanup.stores.requests.sqlite.limits import QueryLimit
+
+    file, limit = state_dir / FILE_NAME, QueryLimit()
     try:
-        return History(file, connect(file), warn, at)
+        return History(file, connect(file, limit), limit, warn, at)
     except (OSError, sqlite3.Error, Unusable) as error:
         if not is_damage(error):
             warn(f"no history is kept, {file} cannot be used: {why(error)}")
             return None
-        connection = _replace(file, error, warn, at)
-        return None if connection is None else History(file, connection, warn, at)
+        connection = _replace(file, limit, error, warn, at)
+        return None if connection is None else History(file, connection, limit, warn, at)
 
 
 def read_history(state_dir: Path, *, warn: Warn) -> History | None:
@@ -208,11 +221,13 @@ def read_history(state_dir: Path, *, warn: Warn) -> History | None:
     """
     import sqlite3
 
-    file = state_dir / FILE_NAME
+    from narration_cleanup.stores.requests.sqlite.limits import QueryLimit
+
+    file, limit = state_dir / FILE_NAME, QueryLimit()
     try:
         if not file.exists() or file.stat().st_size == 0:  # made, and then the disk was full
             return None
-        return ReadOnlyHistory(file, connect_read_only(file), warn, 0.0)
+        return ReadOnlyHistory(file, connect_read_only(file, limit), limit, warn)
     except (OSError, sqlite3.Error, Unusable) as error:
         warn(f"the history {file} cannot be read: {why(error)}")
         return None
@@ -256,13 +271,15 @@ def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
     connection.execute("COMMIT")
 
 
-def _replace(file: Path, error: Exception, warn: Warn, at: float) -> sqlite3.Connection | None:
+def _replace(
+    file: Path, limit: QueryLimit, error: Exception, warn: Warn, at: float
+) -> sqlite3.Connection | None:
     """A new history in the place of a damaged one."""
     import sqlite3
 
     try:
         aside = move_aside(file, at)
-        connection = connect(file)
+        connection = connect(file, limit)
     except (OSError, sqlite3.Error, Unusable) as again:
         warn(f"the history {file} is damaged ({why(error)}) and cannot be replaced: {why(again)}")
         return None

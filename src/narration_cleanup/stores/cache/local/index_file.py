@@ -169,25 +169,6 @@ class IndexFile:
         os.close(self.fd)
 
 
-def may_be_replaced(index: os.stat_result, folder: os.stat_result) -> bool:
-    """Whether a new index made by this user could have the owner and group of the one in
-    ``folder``, as far as can be told by looking: a run tries it before it removes anything."""
-    inherited = bool(folder.st_mode & stat.S_ISGID) and folder.st_gid == index.st_gid
-    in_group = index.st_gid in (os.getegid(), *os.getgroups())
-    is_owner = os.geteuid() == index.st_uid
-    return (is_owner and (in_group or inherited)) or _may_give_files_away()
-
-
-def _may_give_files_away() -> bool:
-    """Whether this process has ``CAP_CHOWN``: root may lack it, others may have it."""
-    try:
-        lines = Path("/proc/self/status").read_bytes().splitlines()
-    except OSError:
-        return os.geteuid() == 0
-    found = [line.split()[1] for line in lines if line.startswith(b"CapEff:")]
-    return bool(int(found[0], 16) & 1) if found else os.geteuid() == 0
-
-
 def foreign_index(place: Path, index: os.stat_result) -> str:
     """What to tell where the index may not be replaced."""
     return (
