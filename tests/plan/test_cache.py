@@ -165,10 +165,7 @@ def test_a_partial_goes_once_older_than_its_hours(age: float, *, goes: bool) -> 
 def test_an_entry_without_a_file_goes_at_its_expiry_or_at_once_if_asked(
     policy: CachePolicy, lost: CacheEntry, reason: Reason | None
 ) -> None:
-    """An expired one goes as expired; each frees nothing, and is counted once.
-
-    One that is kept is reported.
-    """
+    """An expired one goes as expired; each frees nothing, and is counted once."""
     survey = Survey([entry("fresh"), lost], Unmatched(dangling=[(lost, (1, 0, 0))]))
     plan = planned(survey, policy)
     assert reasons(plan) == ({"k": reason} if reason else {})
@@ -177,7 +174,7 @@ def test_an_entry_without_a_file_goes_at_its_expiry_or_at_once_if_asked(
     assert plan.totals.dangling_count == 1
     assert plan.missing_file == (reason is Reason.EXPIRED)
     assert plan.leaving_bytes == lost.size_bytes
-    assert [problem.code for problem in plan.problems] == ([] if reason else ["dangling"])
+    assert list(plan.problems) == []
 
 
 @pytest.mark.parametrize(("missing", "dropped"), [(10, 10), (11, 0), (21, 0)])
@@ -190,9 +187,20 @@ def test_nothing_is_dropped_while_most_entries_miss_their_file(missing: int, dro
     assert plan.by_reason.get(Reason.DANGLING, 0) == max(dropped - 1, 0)
     assert plan.by_reason[Reason.EXPIRED] == 1
     assert plan.totals.dangling_count == missing
-    assert [problem.code for problem in plan.problems] == (
-        [] if dropped else ["most_files_missing"]
+    assert [(problem.code, problem.severity) for problem in plan.problems] == (
+        [] if dropped else [("most_files_missing", Severity.WARNING)]
     )
+
+
+def test_entries_that_a_service_wrote_back_are_no_sign_of_a_restore() -> None:
+    """They miss their files, since an earlier run removed those, and are past their time."""
+    live = [entry(f"live{number}", age=DAY) for number in range(12)]
+    back = [entry(f"back{number}", age=8 * DAY) for number in range(30)]
+    found = Unmatched(dangling=[(each, (0, 0, 0)) for each in (live[0], *back)])
+    plan = planned(Survey([*live, *back], found), CachePolicy())
+    assert plan.by_reason == {Reason.EXPIRED: 30}
+    assert plan.totals.dangling_count == 31
+    assert list(plan.problems) == []
 
 
 @pytest.mark.parametrize(

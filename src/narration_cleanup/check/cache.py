@@ -187,6 +187,13 @@ def _size(plan: CachePlan, settings: CacheSettings) -> Finding:
 def _agreement(plan: CachePlan, store: CacheStore, local: Path | None) -> Iterator[Finding]:
     """Where index and files disagree. A run puts most of it right by itself."""
     totals = plan.totals
+    if totals.dangling_count:
+        message = f"{count(totals.dangling_count, 'entry has', 'entries have')} no audio file: kept"
+        remedy = (
+            "nothing: the service makes such audio anew when it is asked for it, and the entries "
+            "expire; cache.remove_dangling drops them at once"
+        )
+        yield warning("cache.dangling", message, remedy)
     if totals.orphan_count:
         message = f"{count(totals.orphan_count, 'audio file has', 'audio files have')} no entry"
         remedy = "a run removes those older than the TTL, unless cache.remove_orphans is off"

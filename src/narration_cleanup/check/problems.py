@@ -22,8 +22,6 @@ _REMEDIES = {
     "zone_open": "set requests.timezone, if the service is known to use one of the two",
     "created_in_future": "correct the machine's clock, or set cleanup.timezone to the zone that "
     "the service writes its times in",
-    "dangling": "nothing: the service makes such audio anew when it is asked for it; "
-    "cache.remove_dangling drops these entries at once",
     "most_files_missing": "finish the restore, or set cache.dir to the folder that "
     "the service writes to",
     "keep_matches_nothing": "correct cache.keep, or remove the pattern from it",

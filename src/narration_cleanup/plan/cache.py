@@ -132,34 +132,34 @@ def _plan_dangling(
     """The keys of entries without a file, and the missing files of those that go as expired.
 
     A missing file does not condemn its entry: a restore may be under way, and the service drops
-    such an entry itself when it is asked for it. So it is reported, and goes when it expires.
+    such an entry itself when it is asked for it. So it is counted, and goes when it expires.
+    Expired ones are no sign of a restore: a service writes removed entries back from its memory.
     """
     dangling = list(unmatched.dangling)
     totals = plan.totals
     totals.dangling_count = len(dangling)
-    most_missing = is_most(len(dangling), totals.entry_count)
-    drops = rules.policy.remove_dangling and not most_missing
     missing = set()
-    kept = 0
+    kept = []
     for entry, ref in dangling:
         rule = rules.held_by(entry)
-        expired = rules.verdict(entry) is not None
-        if expired and rule is None:  # planned already, and counted as leaving
+        if rules.verdict(entry) is None or rule is not None:
+            plan.leaving_bytes += entry.size_bytes
+            kept.append((entry, ref, rule))
+        else:  # planned already, and counted as leaving
             plan.missing_file += 1
             missing.add(entry.file)
-            continue
-        plan.leaving_bytes += entry.size_bytes
-        if drops and rule is None:
-            detail = "its file is gone"
-            plan.add(DropEntry(entry.key, entry.file, Reason.DANGLING, detail, ref), 0)
-            continue
-        kept += 1
-        if drops and rule is not None and not expired:
-            plan.hold(entry.key, rule)
-    if most_missing:
-        plan.problems.add(_most_missing(len(dangling), totals.entry_count))
-    elif kept:
-        plan.problems.add(_dangling(kept))
+    drops = rules.policy.remove_dangling
+    live = totals.entry_count - len(plan.actions)
+    most = is_most(len(kept), live) or (drops and is_most(len(dangling), totals.entry_count))
+    if most and kept:
+        plan.problems.add(_most_missing(len(kept), live))
+    elif drops:
+        for entry, ref, rule in kept:
+            if rule is None:
+                detail = "its file is gone"
+                plan.add(DropEntry(entry.key, entry.file, Reason.DANGLING, detail, ref), 0)
+            elif rules.verdict(entry) is None:
+                plan.hold(entry.key, rule)
     return frozenset(entry.key for entry, _ in dangling), missing
 
 
@@ -224,15 +224,6 @@ def _most_missing(count: int, total: int) -> Problem:
         "most_files_missing",
         f"{count} of {total} entries have no audio file, and are kept until they expire: is a "
         "restore under way, or is cache.dir another folder than the one the service writes to?",
-    )
-
-
-def _dangling(count: int) -> Problem:
-    entries = "1 entry has" if count == 1 else f"{count} entries have"
-    return Problem(
-        Target.CACHE,
-        "dangling",
-        f"{entries} no audio file: kept, until expired or dropped by the service",
         severity=Severity.WARNING,
     )
 

@@ -106,7 +106,9 @@ def look(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
 
 def journal_mode(path: Path) -> str:
     """How the database keeps its journal: ``wal``, ``delete``, …; raises ``TargetError``."""
-    return look(path, lambda it: str(it.execute("PRAGMA journal_mode").fetchone()[0]))
+    mode = look(path, lambda it: str(it.execute("PRAGMA journal_mode").fetchone()[0]))
+    # Of an immutable database SQLite reports "delete", whatever its mode.
+    return "wal" if _is_wal(path.resolve(), QueryLimit()) else mode
 
 
 def recover(path: Path) -> bool:
@@ -226,16 +228,21 @@ def _route(real: Path, state: _State, limit: QueryLimit) -> str:
         if not has_commit(Path(f"{real}-wal")):
             return _CLOSED
         return _LIVE if shm else _LEFT
+    return _CLOSED if _is_wal(real, limit) else _ORDINARY
+
+
+def _is_wal(real: Path, limit: QueryLimit) -> bool:
+    """Whether the database is in WAL mode.
+
+    Such a one cannot be opened without locks: SQLite refuses, and makes no file. Reading the header
+    here would drop this process's own locks.
+    """
+    version = "PRAGMA schema_version"
     try:
-        # A database in WAL mode cannot be opened without locks: asked so, SQLite tells the mode
-        # without making a file. Reading the header ourselves would drop this process's own locks.
-        version = "PRAGMA schema_version"
         _query(real, "mode=ro&nolock=1", lambda it: it.execute(version).fetchone(), limit)
     except sqlite3.OperationalError as fault:
-        code = fault.sqlite_errorcode & 0xFF
-        if code == sqlite3.SQLITE_CANTOPEN:
-            return _CLOSED
-    return _ORDINARY
+        return fault.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CANTOPEN
+    return False
 
 
 def _query(
