@@ -209,6 +209,11 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     guard: tuple[Scalar, Scalar, Scalar, Scalar]
     place: int | None = None
 
+    @property
+    def start_is_unreadable(self) -> bool:
+        """Whether ``started_at`` has a value that is no time."""
+        return self.started_at is None and self.guard[2] is not None
+
 
 class RequestSurvey(Protocol):
     """One look at the request table.

@@ -185,6 +185,7 @@ def request_policy(settings: RequestSettings) -> RequestPolicy:
     return RequestPolicy(
         queued_timeout=hours(settings.queued_timeout_hours),
         generating_timeout=generating,
+        from_start=settings.generating_timeout_hours is not None,
         heartbeat_timeout=(generating if minutes is None else minutes * 60)
         if has_heartbeat
         else None,

@@ -200,7 +200,8 @@ class RequestSettings:
         _hours_above_0(), help="The same for queued requests alone."
     )
     generating_timeout_hours: float | None = none_or(
-        _hours_above_0(), help="The same for generating requests alone."
+        _hours_above_0(),
+        help="The same for generating requests alone, counted from their start where it is known.",
     )
     heartbeat_timeout_minutes: float | None = none_or(
         parsers.number("a number of minutes above 0", above=0, most=_HOURS * 60),
