@@ -38,7 +38,7 @@ def generating(created: float, started: float | None, beat: float | None) -> Gen
     times = [None if age is None else NOW - age for age in (created, started, beat)]
     guard = ("generating", *times)
     status = RequestStatus.GENERATING
-    return GenerationRequest("a", status, NOW - created, times[1], times[2], None, guard)  # type: ignore[arg-type]
+    return GenerationRequest("a", status, NOW - created, times[1], times[2], None, guard)
 
 
 def detail(request: GenerationRequest, **policy: Any) -> str | None:

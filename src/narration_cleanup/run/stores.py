@@ -146,6 +146,7 @@ def request_mapping(settings: RequestSettings, zone: str) -> RequestMapping:
         table=settings.table,
         columns=Columns(**asdict(settings.columns)),
         statuses=Statuses(**asdict(settings.statuses)),
+        filter=settings.filter,
         time_format=settings.time_format,
         timezone=zone,
         error_text=settings.error_text,
