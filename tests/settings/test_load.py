@@ -370,6 +370,10 @@ def test_lists_tables_and_limits_read_alike_from_toml_and_variables(tmp_path: Pa
         ghostly_whisper = 0.5
         [requests.statuses]
         queued = [0, "7"]
+        [requests.filter]
+        queue = ["tts", 7, "7"]
+        deleted_at = "null"
+        is_speech = true
         [cleanup]
         max_delete = "12.5%"
         [alerts]
@@ -383,6 +387,7 @@ def test_lists_tables_and_limits_read_alike_from_toml_and_variables(tmp_path: Pa
             "NARRATION_CACHE_AUDIO_SUFFIXES": ".MP3,",
             "NARRATION_CACHE_TTL_DAYS_BY_VOICE_STYLE": "eerie_narrator=30, ghostly_whisper=0.5",
             "NARRATION_REQUESTS_STATUSES_QUEUED": "0, '7'",
+            "NARRATION_REQUESTS_FILTER": "queue=tts, queue=7,queue='7',deleted_at=null,is_speech=1",
             "NARRATION_CLEANUP_MAX_DELETE": "12.5%",
             "NARRATION_ALERTS_URLS": "json://a\njson://b",
         }
@@ -398,6 +403,11 @@ def test_lists_tables_and_limits_read_alike_from_toml_and_variables(tmp_path: Pa
         "ghostly_whisper": 0.5,
     }
     assert from_file.requests.statuses.queued == (0, "7")
+    assert dict(from_file.requests.filter) == {
+        "queue": ("tts", 7, "7"),
+        "deleted_at": (None,),
+        "is_speech": (1,),
+    }
     assert from_file.cleanup.max_delete == DeleteLimit(12.5, percent=True)
 
 
@@ -424,6 +434,7 @@ def test_a_delete_limit_counts_items(limit: str, total: int, allowed: int) -> No
         ("cache.evict_to_percent", ["0", "100.1"]),
         ("cache.ttl_days_by_voice_style", ["a", "a=0", "a=1,a=2", "=1"]),
         ("requests.db", ["mysql://u@h/d", "postgresql:/u@h", "host=h dbname=d"]),
+        ("requests.filter", ["tts", "=tts", "queue=", "a=1,b"]),
         ("requests.time_format", ["ISO 8601"]),
         ("cleanup.timezone", ["Europe/Nowhere", "../../etc/passwd", "Europe", "Local"]),
         ("cleanup.max_delete", ["-1", "101%", "nan%", "%", "1.5", "1e3"]),

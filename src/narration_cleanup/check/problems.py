@@ -26,7 +26,7 @@ _REMEDIES = {
     "the service writes to",
     "keep_matches_nothing": "correct cache.keep, or remove the pattern from it",
     "over_limit": "raise the limit, or keep less (cache.keep)",
-    "unknown_status": "map it with requests.statuses, if requests in that state can be abandoned",
+    "unknown_status": "map it with requests.statuses, or name it in requests.statuses.ignored",
     "index_unreadable": "if the service is not writing it, restore it from a backup",
     "database_missing": "correct requests.db (--requests-db, NARRATION_REQUESTS_DB)",
     "no_such_table": "set requests.table",

@@ -176,8 +176,9 @@ Scalar = str | int | float | None
 class GenerationRequest(msgspec.Struct, frozen=True):
     """One row: its id, status, instants, and the raw values that a guarded update compares with.
 
-    ``guard`` holds the raw (status, created_at, started_at, heartbeat_at) as read; a column that
-    is not mapped is ``None``. ``place`` is where the store has it (a rowid), to find it quickly:
+    ``guard`` holds the raw (status, created_at, started_at, heartbeat_at, scheduled_at) as read, of
+    a finished row (status, created_at, started_at, completed_at); a column that is not mapped is
+    ``None``. ``place`` is where the store has it (a rowid), to find it quickly:
     whether it is the same row is for its id and the guard to say.
     """
 
@@ -187,8 +188,14 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     started_at: float | None
     heartbeat_at: float | None
     finished_at: float | None
-    guard: tuple[Scalar, Scalar, Scalar, Scalar]
+    guard: tuple[Scalar, ...]
     place: int | None = None
+    scheduled_at: float | None = None
+
+    @property
+    def start_is_unreadable(self) -> bool:
+        """Whether ``started_at`` has a value that is no time."""
+        return self.started_at is None and self.guard[2] is not None
 
 
 class RequestSurvey(Protocol):

@@ -30,9 +30,13 @@ class CachePolicy:
 
 @dataclass(frozen=True, slots=True)
 class RequestPolicy:
-    """What the operator allows of the requests. Ages in seconds; ``None`` is off."""
+    """What the operator allows of the requests. Ages in seconds; ``None`` is off.
+
+    ``from_start``: ``generating_timeout`` counts from the start of the generation.
+    """
 
     queued_timeout: float = HOUR
     generating_timeout: float = HOUR
+    from_start: bool = False
     heartbeat_timeout: float | None = None
     delete_finished_after: float | None = None

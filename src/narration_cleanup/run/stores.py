@@ -146,6 +146,7 @@ def request_mapping(settings: RequestSettings, zone: str) -> RequestMapping:
         table=settings.table,
         columns=Columns(**asdict(settings.columns)),
         statuses=Statuses(**asdict(settings.statuses)),
+        filter=settings.filter,
         time_format=settings.time_format,
         timezone=zone,
         error_text=settings.error_text,
@@ -185,6 +186,7 @@ def request_policy(settings: RequestSettings) -> RequestPolicy:
     return RequestPolicy(
         queued_timeout=hours(settings.queued_timeout_hours),
         generating_timeout=generating,
+        from_start=settings.generating_timeout_hours is not None,
         heartbeat_timeout=(generating if minutes is None else minutes * 60)
         if has_heartbeat
         else None,

@@ -282,7 +282,7 @@ def _columns_twice(reading: _Reading) -> Iterator[str]:
     )
     pairs = [(key, other) for key in (identity, status) for other in columns if other != key]
     pairs += [(error, other) for other in columns if other not in (identity, status, error)]
-    pairs.append((completed_at, created_at))
+    pairs += [(completed_at, created_at), (completed_at, "requests.columns.scheduled_at")]
     on_postgres = str(reading.values.get("requests.db")).startswith(("postgres:", "postgresql:"))
     for key, other in pairs:
         names = [reading.values[name] for name in (key, other)]

@@ -56,6 +56,10 @@ def _column() -> parsers.Parser[str]:
     return parsers.text("the name of a column")
 
 
+def _column_values() -> parsers.Parser[tuple[str | int | float | None, ...]]:
+    return parsers.column_values("a text, a number, null, or a list of those")
+
+
 def _statuses() -> parsers.Parser[tuple[str | int, ...]]:
     return parsers.status_values("a list of status words or whole numbers")
 
@@ -134,7 +138,7 @@ class CacheSettings:
         parsers.switch(), True, help="With an index: remove audio of zero bytes, once an hour old."
     )
     ttl_days_by_voice_style: Mapping[str, float] = setting(
-        parsers.numbers_by_name(
+        parsers.by_name(
             "a table of days above 0 by voice style, such as eerie_narrator = 30", _days_above_0()
         ),
         MappingProxyType({}),
@@ -161,6 +165,9 @@ class ColumnSettings:
     heartbeat_at: str | None = none_or(
         _column(), help="When its worker last showed a sign of life."
     )
+    scheduled_at: str | None = none_or(
+        _column(), help="The time that it is meant for: it counts from then, not from created_at."
+    )
     error: str | None = none_or(_column(), "error", help="Its error text; see error_text.")
 
 
@@ -178,6 +185,9 @@ class StatusSettings:
         parsers.status_values("a list of at least one status word or whole number", least=1),
         ("cancelled",),
         help="Cancelled; the first is what is written.",
+    )
+    ignored: tuple[str | int, ...] = setting(
+        _statuses(), (), help="Other states of the service: left alone, without a warning."
     )
 
 
@@ -201,7 +211,8 @@ class RequestSettings:
         _hours_above_0(), help="The same for queued requests alone."
     )
     generating_timeout_hours: float | None = none_or(
-        _hours_above_0(), help="The same for generating requests alone."
+        _hours_above_0(),
+        help="The same for generating requests alone, counted from their start where it is known.",
     )
     heartbeat_timeout_minutes: float | None = none_or(
         parsers.number("a number of minutes above 0", above=0, most=_HOURS * 60),
@@ -209,6 +220,15 @@ class RequestSettings:
     )
     table: str = setting(
         parsers.text("the name of a table"), "requests", help="The table of requests."
+    )
+    filter: Mapping[str, tuple[str | int | float | None, ...]] = setting(
+        parsers.by_name(
+            'a table of a value or a list of values by column, such as { queue = "tts" }',
+            _column_values(),
+            several=True,
+        ),
+        MappingProxyType({}),
+        help='In a shared table, the rows that are meant, such as { queue = "tts" }.',
     )
     time_format: TimeFormat = setting(
         parsers.choice("auto", "iso", "unix", "unix_ms"),

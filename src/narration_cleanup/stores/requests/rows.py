@@ -19,11 +19,23 @@ from narration_cleanup.core.model import (
 from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.zones import TableTimes
-from narration_cleanup.stores.requests.mapping import RequestMapping, Statuses
+from narration_cleanup.stores.requests.mapping import RequestMapping, Statuses, forms_of
 from narration_cleanup.stores.requests.times import ColumnTimes
 
-SELECTED = ("id", "status", "created_at", "started_at", "heartbeat_at", "completed_at")
-Guard = tuple[Scalar, Scalar, Scalar, Scalar]
+SELECTED = (
+    "id",
+    "status",
+    "created_at",
+    "started_at",
+    "heartbeat_at",
+    "completed_at",
+    "scheduled_at",
+)
+CANCEL_GUARD = ("status", "created_at", "started_at", "heartbeat_at", "scheduled_at")
+DELETE_GUARD = ("status", "created_at", "started_at", "completed_at")
+"""The columns that a guard's values are of. A finished row has no heartbeat to watch, but it may
+have been run again: then its ``completed_at`` is another."""
+Guard = tuple[Scalar, ...]
 
 
 class RowReader:
@@ -44,18 +56,24 @@ class RowReader:
     ) -> None:
         self._words = mapping.statuses.words()
         iso = replace(mapping, time_format="iso")
-        self._created_at, self._started_at, self._heartbeat_at, self._completed_at = (
+        (
+            self._created_at,
+            self._started_at,
+            self._heartbeat_at,
+            self._completed_at,
+            self._scheduled_at,
+        ) = (
             ColumnTimes(names.get(role, role), iso if role in typed else mapping, where, times)
             for role in SELECTED[2:]
         )
 
     def active_row(self, row: Sequence[object], problems: Problems) -> GenerationRequest | None:
         """A waiting or running request; ``None``, and a problem, where it cannot be judged."""
-        identity, raw_status, created, started, heartbeat, _, *place = row
+        identity, raw_status, created, started, heartbeat, _, scheduled, *place = row
         status = self._status(raw_status)
         if status is None or not _is_usable(identity, problems):
             return None
-        guard = _guard(identity, (raw_status, created, started, heartbeat), problems)
+        guard = _guard(identity, (raw_status, created, started, heartbeat, scheduled), problems)
         if guard is None:
             return None
         created_at = self._created_at(created)
@@ -66,21 +84,25 @@ class RowReader:
         if heartbeat is not None and heartbeat_at is None:
             problems.add(_unreadable(identity, "heartbeat_at", heartbeat))
             return None
-        started_at = self._started_at(started)
+        scheduled_at = self._scheduled_at(scheduled)
+        if scheduled is not None and scheduled_at is None:
+            problems.add(_unreadable(identity, "scheduled_at", scheduled))
+            return None
         return GenerationRequest(
             identity,
             status,
             created_at,
-            started_at,
+            self._started_at(started),
             heartbeat_at,
             None,
             guard,
             _place(place),
+            scheduled_at,
         )
 
     def finished_row(self, row: Sequence[object], problems: Problems) -> GenerationRequest | None:
         """An ended request; ``None`` where it does not say when it ended."""
-        identity, raw_status, created, started, _, completed, *place = row
+        identity, raw_status, created, started, _, completed, _, *place = row
         status = self._status(raw_status)
         if status is None or completed is None or not _is_usable(identity, problems):
             return None
@@ -115,12 +137,15 @@ def status_totals(
     Of unknown ones the 20 with most rows have their own number: a service may write free text.
     """
     words = statuses.words()
+    ignored = {form for value in statuses.ignored for form in forms_of(value)}
     totals: Counter[str] = Counter()
     unknown: Counter[str] = Counter()
     for raw, count in sorted(counts.items(), key=lambda each: str(each[0])):
         known = words.get(raw) if isinstance(raw, (str, int, float)) else None
         if known is not None:
             totals[known.value] += count
+        elif raw in ignored:
+            totals[_unknown_status(raw)] += count
         else:
             unknown[_unknown_status(raw)] += count
     apart = dict(unknown.most_common(MOST_UNKNOWN))
@@ -189,10 +214,9 @@ def _is_usable(identity: object, problems: Problems) -> TypeGuard[str | int]:
 
 def _guard(identity: str | int, values: Sequence[object], problems: Problems) -> Guard | None:
     """What the row was, as a statement can ask for it; ``None``, and a problem, where it cannot."""
-    scalars = [value for value in values if _is_scalar(value)]
+    scalars = tuple(value for value in values if _is_scalar(value))
     if len(scalars) == len(values):
-        first, second, third, fourth = scalars
-        return first, second, third, fourth
+        return scalars
     odd = next(value for value in values if not _is_scalar(value))
     problems.add(
         Problem(

@@ -146,7 +146,7 @@ class PostgresRequests:
         words = [str(word) for word in self._mapping.statuses.values([RequestStatus.COMPLETED])]
         statement = (
             f"SELECT count(*) FROM {layout.table} AS t WHERE t.{identity.quoted} = "
-            f"ANY(%s::{identity.type}[]) AND t.{status.quoted}::text = ANY(%s)"
+            f"ANY(%s::{identity.type}[]) AND t.{status.quoted}::text = ANY(%s) AND {layout.filter}"
         )
         total = 0
         for start in range(0, len(ids), _IDS):
@@ -193,7 +193,8 @@ class PostgresRequests:
         columns = self._known_layout().columns
         statement = (
             f"SELECT {columns['status'].exchanged} FROM {self._known_layout().table} AS t "
-            f"WHERE t.{columns['id'].quoted} = ANY(%s::{columns['id'].type}[])"
+            f"WHERE t.{columns['id'].quoted} = ANY(%s::{columns['id'].type}[]) "
+            f"AND {self._known_layout().filter}"
         )
         values = ([str(each) for each in ids],)
         rows = self._session.do(lambda it: it.execute(statement.encode(), values).fetchall())
@@ -252,7 +253,7 @@ class PostgresRequests:
     def _examples(self, layout: PgLayout, column: Column) -> list[Scalar]:
         statement = (
             f"SELECT {column.exchanged} FROM {layout.table} AS t "
-            f"WHERE t.{column.quoted} IS NOT NULL LIMIT {_EXAMPLES}"
+            f"WHERE t.{column.quoted} IS NOT NULL AND {layout.filter} LIMIT {_EXAMPLES}"
         )
         rows = self._session.do(lambda it: it.execute(statement.encode(), ()).fetchall())
         return [value for (value,) in rows if isinstance(value, (str, int))]

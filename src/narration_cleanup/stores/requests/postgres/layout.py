@@ -8,12 +8,15 @@ from difflib import get_close_matches
 from enum import Enum, auto
 from types import MappingProxyType
 
+from psycopg import sql
+
 from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.text import printable
 from narration_cleanup.stores.requests.mapping import (
     DEFAULT_COLUMNS,
     REQUIRED,
     ROLES,
+    FilterValue,
     RequestMapping,
 )
 from narration_cleanup.stores.requests.postgres.session import Connection
@@ -83,12 +86,18 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class PgLayout:
-    """``table`` is ready for SQL; ``columns`` has each role that exists."""
+    """``table`` is ready for SQL; ``columns`` has each role that exists.
+
+    ``filter`` is the condition that a row ``t`` is one of this service's, and ``filtered`` are the
+    columns in it.
+    """
 
     oid: int
     printable: str
     table: str
     columns: Mapping[str, Column] = field(default_factory=dict)
+    filter: str = "true"
+    filtered: tuple[Column, ...] = ()
 
     @property
     def times(self) -> frozenset[str]:
@@ -132,12 +141,34 @@ def read_layout(connection: Connection, mapping: RequestMapping, where: str) -> 
         Column(str(each), quoted(str(each)), str(of_type), _FORMS.get(str(base), Form.TEXT))
         for each, base, of_type in connection.execute(_COLUMNS, (oid,))
     ]
+    by_name = {column.name.lower(): column for column in columns}
+    by_name |= {column.name: column for column in columns}
+    filtered = {
+        _named(by_name, each, name, where, "requests.filter"): values
+        for each, values in mapping.filter.items()
+    }
+    conditions = [_condition(connection, column, values) for column, values in filtered.items()]
     return PgLayout(
         oid,
         printable(f"{schema}.{name}"),
         f"{quoted(schema)}.{quoted(name)}",
-        MappingProxyType(_columns(mapping, name, columns, where)),
+        MappingProxyType(_columns(mapping, name, by_name, where)),
+        " AND ".join(conditions) or "true",
+        tuple(filtered),
     )
+
+
+def _condition(connection: Connection, column: Column, values: Sequence[FilterValue]) -> str:
+    """That a column has one of ``values``, compared as text: an enum may lack a word."""
+    words = {"0": "false", "1": "true"} if column.type == "boolean" else {}
+    literals = [
+        sql.Literal(words.get(str(value), str(value))).as_string(connection).replace("%", "%%")
+        for value in values
+        if value is not None
+    ]
+    text = f"t.{column.quoted}::text"
+    missing = f" OR t.{column.quoted} IS NULL" if None in values else ""
+    return f'({text} COLLATE "C" = ANY(ARRAY[{", ".join(literals)}]::text[]){missing})'
 
 
 _Table = tuple[int, str, str, str, bool]
@@ -156,30 +187,35 @@ def _find_table(wanted: str, found: Sequence[_Table]) -> _Table | None:
 
 
 def _columns(
-    mapping: RequestMapping, table: str, columns: Sequence[Column], where: str
+    mapping: RequestMapping, table: str, by_name: Mapping[str, Column], where: str
 ) -> dict[str, Column]:
     """The role of each column that is there.
 
     An optional column that only the defaults name may be missing; one that was set may not.
     """
-    by_name = {column.name.lower(): column for column in columns}
-    by_name |= {column.name: column for column in columns}
     found: dict[str, Column] = {}
     for role in ROLES:
         wanted: str | None = getattr(mapping.columns, role)
         if wanted is None:
             continue
-        column = by_name.get(wanted) or by_name.get(wanted.lower())
-        if column is not None:
-            found[role] = column
-        elif role in REQUIRED or wanted != getattr(DEFAULT_COLUMNS, role):
-            names = [each.name for each in columns]
-            raise TargetError(
-                "no_such_column",
-                f"{where}: table {printable(table)} has no column {printable(wanted)}"
-                f"{_known(wanted, names)}; set requests.columns.{role}",
-            )
+        is_needed = role in REQUIRED or wanted != getattr(DEFAULT_COLUMNS, role)
+        if is_needed or wanted.lower() in by_name:
+            found[role] = _named(by_name, wanted, table, where, f"requests.columns.{role}")
     return found
+
+
+def _named(
+    by_name: Mapping[str, Column], wanted: str, table: str, where: str, setting: str
+) -> Column:
+    column = by_name.get(wanted) or by_name.get(wanted.lower())
+    if column is None:
+        names = list(dict.fromkeys(each.name for each in by_name.values()))
+        raise TargetError(
+            "no_such_column",
+            f"{where}: table {printable(table)} has no column {printable(wanted)}"
+            f"{_known(wanted, names)}; set {setting}",
+        )
+    return column
 
 
 def _known(wanted: str, names: Sequence[str]) -> str:

@@ -12,7 +12,8 @@ from narration_cleanup.stores.requests.postgres.session import Connection
 
 def check_reading(connection: Connection, layout: PgLayout, where: str) -> None:
     """Raise ``TargetError`` where the role may not read the columns that are mapped."""
-    columns = list({column.name: column for column in layout.columns.values()}.values())
+    needed = (*layout.columns.values(), *layout.filtered)
+    columns = list({column.name: column for column in needed}.values())
     _check(connection, layout, "SELECT", columns, where)
 
 

@@ -48,7 +48,8 @@ class PostgresSurvey:
     def by_status(self) -> dict[str, int]:
         """Every row counted, by the service's words; unknown ones as they stand."""
         status = self._layout.columns["status"].exchanged
-        statement = f"SELECT {status}, count(*) FROM {self._layout.table} AS t GROUP BY 1"
+        statement = f"SELECT {status}, count(*) FROM {self._layout.table} AS t "
+        statement += f"WHERE {self._layout.filter} GROUP BY 1"
         rows = self._session.do(lambda it: it.execute(statement.encode(), ()).fetchall())
         counts = {raw: count for raw, count in rows if isinstance(count, int)}
         problems = self._found["status"] = Problems()
@@ -99,7 +100,8 @@ class PostgresSurvey:
         selected = (columns[role].exchanged if role in columns else "NULL" for role in SELECTED)
         statement = (
             f"SELECT {', '.join(selected)} FROM {self._layout.table} AS t "
-            f"WHERE {left} IN ({', '.join(['%s'] * len(words))}){condition}"
+            f"WHERE {self._layout.filter} AND {left} IN ({', '.join(['%s'] * len(words))})"
+            f"{condition}"
         )
         for rows in self._pages(statement, [*words, *values]):
             found = [request for row in rows if (request := read(row, problems)) is not None]
@@ -140,7 +142,9 @@ def newest_times(connection: Connection, layout: PgLayout, statuses: Statuses) -
         f'max({column.exchanged} COLLATE "C") '
         f"FILTER (WHERE {column.exchanged} ~ '^.{{10}}{separator}.{{8}}{fraction}$')"
         for role, column in layout.columns.items()
-        if role.endswith("_at") and column.form in (Form.TEXT, Form.NAIVE)
+        if role.endswith("_at")
+        and role != "scheduled_at"
+        and column.form in (Form.TEXT, Form.NAIVE)
         for separator in ("T", " ")
         for fraction in ("", r"\.[0-9]+")
     ]
@@ -149,7 +153,7 @@ def newest_times(connection: Connection, layout: PgLayout, statuses: Statuses) -
     cancelled = [str(word) for word in statuses.values([RequestStatus.CANCELLED])]
     statement = (
         f"SELECT {', '.join(newest)} FROM {layout.table} AS t "
-        f"WHERE t.{layout.columns['status'].quoted}::text <> ALL(%s)"
+        f"WHERE {layout.filter} AND t.{layout.columns['status'].quoted}::text <> ALL(%s)"
     )
     found = connection.execute(statement.encode(), (cancelled,)).fetchone()
     return [value for value in found or () if isinstance(value, str)]

@@ -14,7 +14,9 @@ from narration_cleanup.stores.requests.mapping import (
     DEFAULT_COLUMNS,
     REQUIRED,
     ROLES,
+    FilterValue,
     RequestMapping,
+    forms_of,
 )
 
 _ROWID_NAMES = ("rowid", "_rowid_", "oid")
@@ -25,11 +27,13 @@ class Layout:
     """``table`` and ``keys`` are ready for SQL; ``columns`` maps each role that exists likewise.
 
     ``keys`` order the rows uniquely: the rowid, or the primary key of a table that has none.
+    ``filter`` is the condition that a row is one of this service's.
     """
 
     table: str
     keys: tuple[str, ...]
     columns: Mapping[str, str]
+    filter: str = "1"
 
     @property
     def by_rowid(self) -> bool:
@@ -57,6 +61,7 @@ def read_layout(connection: sqlite3.Connection, mapping: RequestMapping, where: 
         table=f"main.{quoted(table)}",
         keys=_keys(connection, table, names, [str(row[1]) for row in by_key], where),
         columns=MappingProxyType(_columns(mapping, table, names, where)),
+        filter=_filter(mapping.filter, table, names, where),
     )
 
 
@@ -107,6 +112,31 @@ def _columns(mapping: RequestMapping, table: str, names: list[str], where: str) 
                 f"{_known(wanted, names)}; set requests.columns.{role}",
             )
     return found
+
+
+def _filter(
+    wanted: Mapping[str, Sequence[FilterValue]], table: str, names: list[str], where: str
+) -> str:
+    conditions = []
+    for column, values in wanted.items():
+        name = _matching(column, names)
+        if name is None:
+            raise TargetError(
+                "no_such_column",
+                f"{where}: table {printable(table)} has no column {printable(column)}"
+                f"{_known(column, names)}; set requests.filter",
+            )
+        literals = ", ".join(
+            f"'{form.replace(chr(39), chr(39) * 2)}'" if isinstance(form, str) else repr(form)
+            for value in values
+            if value is not None
+            for form in ([value] if isinstance(value, float) else forms_of(value))
+        )
+        # BINARY, since a column's own collation may be laxer.
+        same = f"{quoted(name)} COLLATE BINARY IN ({literals})"
+        missing = f" OR {quoted(name)} IS NULL" if None in values else ""
+        conditions.append(f"({same}{missing})")
+    return " AND ".join(conditions) or "1"
 
 
 def _keys(

@@ -17,7 +17,7 @@ from narration_cleanup.core.zones import IndexTimes, TableTimes
 from narration_cleanup.plan.actions import CancelRequest, DeleteRequest, Outcome
 from narration_cleanup.stores.requests.batches import min_batch_size, next_batch_size
 from narration_cleanup.stores.requests.mapping import RequestMapping
-from narration_cleanup.stores.requests.rows import are_cancelled
+from narration_cleanup.stores.requests.rows import CANCEL_GUARD, DELETE_GUARD, are_cancelled
 from narration_cleanup.stores.requests.sqlite.database import look, recover
 from narration_cleanup.stores.requests.sqlite.errors import to_target_error
 from narration_cleanup.stores.requests.sqlite.layout import Layout, read_layout
@@ -27,10 +27,6 @@ from narration_cleanup.stores.requests.sqlite.transactions import Writer
 from narration_cleanup.stores.requests.store import BATCH
 from narration_cleanup.stores.requests.times import time_writer
 
-_CANCEL_GUARD = ("status", "created_at", "started_at", "heartbeat_at")
-_DELETE_GUARD = ("status", "created_at", "started_at", "completed_at")
-"""The columns that a guard's values are of. A finished row has no heartbeat to watch, but it may
-have been run again: then its ``completed_at`` is another."""
 _FIRST_BATCH = 100
 """Rows of the first batch, and the fewest that are asked for where it is the disk that takes long:
 a transaction on a rollback journal waits for it several times, however few rows it changes."""
@@ -108,12 +104,12 @@ class SqliteRequests:
             parts.append(f"{layout.column('error')} = ?")
             changed.append(self._mapping.error_text)
         statement = f"UPDATE {layout.table} SET {', '.join(parts)} WHERE "
-        return self._change(batch, statement, changed, _CANCEL_GUARD)
+        return self._change(batch, statement, changed, CANCEL_GUARD)
 
     def delete(self, batch: Sequence[DeleteRequest]) -> Sequence[Outcome]:
         """See ``RequestStore``."""
         statement = f"DELETE FROM {self._known_layout().table} WHERE "
-        return self._change(batch, statement, [], _DELETE_GUARD)
+        return self._change(batch, statement, [], DELETE_GUARD)
 
     def unchanged_since(self, actions: Iterable[Change]) -> bool:
         """See ``RequestStore``; the rows alone are read again, where they were found."""
@@ -145,7 +141,7 @@ class SqliteRequests:
             statement = (
                 f"SELECT count(*) FROM {layout.table} "
                 f"WHERE {layout.column('id')} IN ({_marks(some)}) "
-                f"AND {layout.column('status')} IN ({_marks(completed)})"
+                f"AND {layout.column('status')} IN ({_marks(completed)}) AND {layout.filter}"
             )
             values = (*some, *completed)
             total += look(self._path, partial(_number, statement=statement, values=values))
@@ -182,26 +178,18 @@ class SqliteRequests:
         if not batch:
             return []
         layout = self._known_layout()
-        condition = [f"{layout.column('id')} COLLATE BINARY IS ?"]
         kept = [place for place, role in enumerate(guard) if role in layout.columns]
-        # IS, since a guard may be NULL; BINARY, since a column's own collation may be laxer.
+        # IS, since a guard may be NULL; BINARY, since a column's own collation may be laxer. Where
+        # its rowid is another now, as after a VACUUM, the next run finds the row.
+        condition = [layout.filter, f"{layout.column('id')} COLLATE BINARY IS ?"]
         condition += [f"{layout.column(guard[place])} COLLATE BINARY IS ?" for place in kept]
+        condition.append(f"{layout.keys[0] if layout.by_rowid else layout.column('id')} IS ?")
         statement += " AND ".join(condition)
-        by_place = f"{statement} AND {layout.keys[0]} = ?" if layout.by_rowid else None
-        by_id = f"{statement} AND {layout.column('id')} IS ?"
-        id_at = f"SELECT {layout.column('id')} FROM {layout.table} WHERE {layout.keys[0]} = ?"
 
         def one(connection: sqlite3.Connection, action: Change) -> Outcome:
-            values = (*changed, action.id, *(action.guard[place] for place in kept))
-            if by_place is not None and action.place is not None:
-                if connection.execute(by_place, (*values, action.place)).rowcount:
-                    return Outcome.DONE
-                # Still in its place, it has changed. Looked for elsewhere, it would cost a pass
-                # over the table, with the lock held, where its id has no index.
-                if connection.execute(id_at, (action.place,)).fetchone() == (action.id,):
-                    return Outcome.SKIPPED
-            # It has no place, or another one now, as after a VACUUM.
-            found = connection.execute(by_id, (*values, action.id)).rowcount
+            key = action.place if layout.by_rowid else action.id
+            values = (*changed, action.id, *(action.guard[place] for place in kept), key)
+            found = connection.execute(statement, values).rowcount
             return Outcome.DONE if found else Outcome.SKIPPED
 
         try:
@@ -274,7 +262,9 @@ class SqliteRequests:
             for start in range(0, len(places), _IDS):
                 some = places[start : start + _IDS]
                 rows = connection.execute(
-                    f"SELECT {columns} FROM {layout.table} WHERE {key} IN ({_marks(some)})", some
+                    f"SELECT {columns} FROM {layout.table} "
+                    f"WHERE {key} IN ({_marks(some)}) AND {layout.filter}",
+                    some,
                 )
                 found.update({place: (identity, status) for place, identity, status in rows})
             return found
@@ -301,8 +291,9 @@ class SqliteRequests:
         for role in ("completed_at", "created_at"):
             column = layout.column(role)
             rows = connection.execute(
-                f"SELECT value FROM (SELECT {column} AS value FROM {layout.table} "
-                f"ORDER BY {latest} LIMIT {PAGE}) WHERE value IS NOT NULL LIMIT {_EXAMPLES}"
+                f"SELECT value FROM (SELECT CASE WHEN {layout.filter} THEN {column} END "
+                f"AS value FROM {layout.table} ORDER BY {latest} LIMIT {PAGE}) "
+                f"WHERE value IS NOT NULL LIMIT {_EXAMPLES}"
             )
             found.append([row[0] for row in rows])
         return found
