@@ -42,6 +42,11 @@ TRY_FOR = 10.0
 MANY = 1_000
 """From so many entries on a second process is worth its making."""
 
+_WITHOUT_XATTRS = (errno.ENOTSUP, errno.EPERM, errno.ENODATA, errno.ENOSYS, errno.EIO)
+"""What a file system without extended attributes answers (rclone: EIO)."""
+_WITHOUT_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
+"""What a file system answers that cannot sync a folder."""
+
 
 class _Made(NamedTuple):
     """A new index that waits to be put in place: how many members it is without, and its digest."""
@@ -203,6 +208,13 @@ class IndexCommit:
                 if not named.unchanged():
                     return False
                 if content.bytes_unchanged():
+                    if not self._directory.keeps_inodes:
+                        # There a file that is open is the one that has its name now: the replaced
+                        # one cannot be seen again, and rclone loses one that is open meanwhile.
+                        ours.close()
+                        source.close()
+                        self._put_in_place()
+                        return True
                     self._put_in_place()
                     ours.note_status()
                     replaced.append(named)
@@ -239,7 +251,11 @@ class IndexCommit:
             src_dir_fd=self._own.descriptor(),
             dst_dir_fd=self._directory.fd,
         )
-        os.fsync(self._directory.fd)
+        try:
+            os.fsync(self._directory.fd)
+        except OSError as error:
+            if error.errno not in _WITHOUT_FSYNC:
+                raise
 
     def _write_without(
         self, source: IndexFile, spans: Sequence[ByteRange], members_end: int
@@ -284,7 +300,7 @@ class IndexCommit:
             for name in os.listxattr(source.fd):
                 os.setxattr(fd, name, os.getxattr(source.fd, name))
         except OSError as error:
-            if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.ENODATA):
+            if error.errno not in _WITHOUT_XATTRS:
                 raise
         os.fchmod(fd, theirs.st_mode & 0o7777)
 

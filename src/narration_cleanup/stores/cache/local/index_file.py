@@ -89,7 +89,7 @@ class IndexFile:
     @property
     def version(self) -> Version:
         """The version, once it was read whole."""
-        return Version(status_of(self.status), self.digest or b"")
+        return Version(self._known(self.status), self.digest or b"")
 
     def hold(self) -> None:
         """Begin with what is in the file by now, whoever has its name; a small one is read at once.
@@ -134,7 +134,7 @@ class IndexFile:
     def is_version(self, version: Version) -> bool:
         """Whether it is ``version``. Of an index that is not held the next pass decides: it must
         read the bytes of ``version``."""
-        if status_of(self.status) != version.status:
+        if self._known(self.status) != version.status:
             return False
         if self.digest is None:
             self.digest = version.digest
@@ -150,12 +150,20 @@ class IndexFile:
 
     def _has_name(self) -> bool:
         named = self._directory.status(self.name)
-        status = status_of(self.status)
-        return named is not None and status_of(named) == status == status_of(os.fstat(self.fd))
+        status = self._known(self.status)
+        return named is not None and self._known(named) == status == self._known(os.fstat(self.fd))
+
+    def _known(self, found: os.stat_result) -> Status:
+        """Its status, but for what changes by itself on this file system (rclone: the times too).
+
+        There the digest decides alone.
+        """
+        return status_of(found) if self._directory.keeps_inodes else (0, found.st_size, 0, 0)
 
     def _not_written(self) -> bool:
         now = os.fstat(self.fd)
-        return (now.st_size, now.st_mtime_ns) == (self.size, self.status.st_mtime_ns)
+        same_time = now.st_mtime_ns == self.status.st_mtime_ns or not self._directory.keeps_inodes
+        return now.st_size == self.size and same_time
 
     def _digest_now(self) -> bytes:
         digest, at = hashlib.sha256(), 0
@@ -165,8 +173,10 @@ class IndexFile:
         return digest.digest()
 
     def close(self) -> None:
-        """Let go of the file."""
-        os.close(self.fd)
+        """Let go of the file; more than once does no harm."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
 
 def may_be_replaced(index: os.stat_result, folder: os.stat_result) -> bool:
