@@ -30,7 +30,7 @@ from narration_cleanup.stores.cache.local.index_file import (
     Version,
     foreign_index,
 )
-from narration_cleanup.stores.cache.local.service_lock import index_lock
+from narration_cleanup.stores.cache.local.service_lock import held_for, index_lock
 from narration_cleanup.stores.cache.local.staging import SETTLE
 from narration_cleanup.stores.cache.local.staging_dir import INDEX_FILE_NAME, StagingDir
 from narration_cleanup.stores.cache.members import IndexMember, MalformedEntry
@@ -85,7 +85,7 @@ class IndexCommit:
         try:
             with index_lock(self._directory, self._name, seconds=TRY_FOR) as had:
                 if not had:
-                    raise self._locked()
+                    raise held_for(self._name, TRY_FOR)
                 self._own.descriptor()  # opened here, since here what is left is taken away
                 with closing(InSecondProcess(write, fork=len(refs) >= MANY)) as written:
                     there_again = self._there_again(entries)
@@ -102,14 +102,6 @@ class IndexCommit:
             return CommitReport(error=f"{where} could not be replaced: {error.strerror}")
         finally:
             self._own.discard_index()
-
-    def _locked(self) -> TargetError:
-        return TargetError(
-            "index_locked",
-            f"the service held {printable(self._name)}.lock for {TRY_FOR:g} s: its entries stay "
-            "until "
-            "the next run",
-        )
 
     def _there_again(self, entries: Iterable[tuple[Ref, str]]) -> frozenset[Mark]:
         """The digests of the entries whose file is there (again)."""
@@ -154,7 +146,7 @@ class IndexCommit:
         raise TargetError(
             "index_busy",
             f"{printable(self._directory.path / self._name)} could not be replaced for "
-            f"{TRY_FOR:g} s ({trouble}): its entries stay until the next run",
+            f"{TRY_FOR:g} s ({trouble})",
         )
 
     def _write_surveyed(

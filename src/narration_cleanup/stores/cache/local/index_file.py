@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import stat
 import time
+from contextlib import suppress
 from pathlib import Path
+from sys import byteorder
 from typing import NamedTuple
 
 from narration_cleanup.core.errors import IndexChangedError, TargetError
 from narration_cleanup.core.text import printable
 from narration_cleanup.stores.cache.local.directory import Directory, open_to_read, what_it_is
+from narration_cleanup.stores.cache.local.mounts import mount_id
 from narration_cleanup.stores.cache.local.staging_dir import INDEX_FILE_NAME
 
 Status = tuple[int, int, int, int]
@@ -40,6 +44,10 @@ def status_of(found: os.stat_result) -> Status:
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
+_GET_FLAGS = 0x8008_6601
+"""``FS_IOC_GETFLAGS``, see ``ioctl_iflags(2)``."""
+_FIXED = 0x10 | 0x20
+"""``FS_IMMUTABLE_FL``, ``FS_APPEND_FL``."""
 _REMEDY = "nothing is removed: give back the file that the service writes, and the right to read it"
 
 
@@ -205,6 +213,26 @@ def foreign_index(place: Path, index: os.stat_result) -> str:
         "in "
         "that group, or the service could not write it any more"
     )
+
+
+def fixed_index(folder: Path, name: str, folder_fd: int) -> str | None:
+    """Why no new index can take the place of this one, with what to do; ``None`` if it can.
+
+    A file that is a mount point cannot be replaced, nor can one that ``chattr`` has fixed.
+    """
+    with suppress(OSError):
+        fd = open_to_read(name, folder_fd)
+        try:
+            if mount_id(fd) != mount_id(folder_fd):
+                why = "is mounted as a single file, which nothing can replace: mount its folder"
+                return f"{printable(folder / name)} {why} instead"
+            flags = int.from_bytes(fcntl.ioctl(fd, _GET_FLAGS, bytes(8))[:4], byteorder)
+            if flags & _FIXED:
+                why = "is immutable or append-only, so that nothing can replace it: chattr -i -a"
+                return f"{printable(folder / name)} {why} it"
+        finally:
+            os.close(fd)
+    return None
 
 
 def missing_index(directory: Directory, name: str) -> str:
