@@ -213,13 +213,16 @@ def _commit(store: CacheStore, result: CacheResult) -> None:
         fault = to_target_error(error, "index_not_replaced")
         report = CommitReport(error=str(fault), code=fault.code)
     if report.error is not None:
-        result.problems.add(Problem(Target.CACHE, report.code, report.error))
+        result.entries_left = sum(1 for _ in dropping)
+        follow = f"{result.entries_left} entries without a file follow in a later run"
+        result.problems.add(Problem(Target.CACHE, report.code, f"{report.error}; {follow}"))
     if report.error is None and not report.kept and Reason.DANGLING not in result.plan.by_reason:
         return
     for position, action in dropping.actions():
         if report.error is not None:
-            note = "its file is gone, its entry is still in the index"
-            result.outcomes.set(position, Outcome.FAILED, note)
+            note = "its file is gone, its entry follows in a later run"
+            outcome = Outcome.FAILED if isinstance(action, DropEntry) else Outcome.DONE
+            result.outcomes.set(position, outcome, note)
         elif action.ref[2] in report.kept:
             note = "its audio was made anew meanwhile"
             result.outcomes.set(position, Outcome.SKIPPED, note)

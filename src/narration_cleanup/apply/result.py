@@ -76,6 +76,7 @@ class CacheResult:
 
     ``freed_bytes`` counts the bytes that the disk got back (0 for a file with other hard links);
     ``removed_by_reason`` and ``freed_by_reason`` count actions that are done.
+    ``entries_left`` of removed files are in the index still, because it could not be replaced.
     ``after`` is the plan made of a second look: what should have gone and is still there.
     """
 
@@ -86,6 +87,7 @@ class CacheResult:
     removed_by_reason: dict[Reason, int] = field(default_factory=dict)
     freed_by_reason: dict[Reason, int] = field(default_factory=dict)
     after: CachePlan | None = None
+    entries_left: int = 0
 
     @property
     def removed_count(self) -> int:

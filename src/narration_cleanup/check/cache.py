@@ -24,7 +24,7 @@ from narration_cleanup.core.zones import LOCAL, IndexTimes, is_utc, zone_text
 from narration_cleanup.plan import CachePlan
 from narration_cleanup.plan.policy import DAY
 from narration_cleanup.report.format import count, entries
-from narration_cleanup.run.access import lock_out_of_reach
+from narration_cleanup.run.access import fixed, lock_out_of_reach
 from narration_cleanup.run.stores import Targets, cache_policy, open_cache, request_policy
 from narration_cleanup.run.survey import survey_and_plan
 from narration_cleanup.settings import CacheSettings, Settings
@@ -117,10 +117,13 @@ def _check_store(
         yield from _check_index_owner(index)
         if why := lock_out_of_reach(index.with_name(f"{index.name}.lock")):
             remedy = (
-                f"make it a file that {current_user()} may read; or, if the service has no use "
-                "for it, none"
+                f"make it a file that {current_user()} may read and no program holds for long; "
+                "or, if the service has no use for it, take it away"
             )
             yield failed("cache.index_lock", f"{why}: a run removes nothing", remedy)
+        if why := fixed(index):
+            what, _, remedy = why.rpartition(": ")
+            yield failed("cache.index_fixed", f"{what}: a run removes nothing", remedy)
     if store.has_index:
         yield _zone(times, now)
     yield _written_lately(plans.cache, settings.cache, now)

@@ -127,7 +127,9 @@ def left_in_cache(targets: Targets, result: Result) -> CachePlan | None:
     index only when its file had been looked for again: here the other files are.
     """
     store, cache = targets.cache, result.cache
-    if store is None or cache is None or cache.removed_count != len(cache.plan.actions):
+    if store is None or cache is None or cache.entries_left:
+        return None
+    if cache.removed_count != len(cache.plan.actions):
         return None
     left = plan_after(cache.plan)
     removed = (
@@ -169,7 +171,7 @@ def _still_expired(cache: CacheResult, after: CachePlan) -> None:
             "this folder, and may this user write to it?"
         )
         cache.problems.add(Problem(Target.CACHE, "still_there", message))
-    if written_back and not cache.outcomes.count(Outcome.FAILED):
+    if written_back > cache.entries_left and not cache.outcomes.count(Outcome.FAILED):
         message = (
             f"the service wrote {written_back} removed entries back from its memory: it drops "
             "each when it meets it, or the next run does"

@@ -127,7 +127,7 @@ class Walk:
 
     def _ref(self, position: int) -> Ref:
         statuses = [status for _, status in self._sidecars.get(position, ())]
-        return group_ref(self._audio[position], statuses, by_atime=self._by_atime)
+        return group_ref(self._directory, self._audio[position], statuses, by_atime=self._by_atime)
 
     def _folder(self, fd: int, prefix: str, level: int) -> Iterator[Found]:
         has_sidecars = self._mark_sidecars(fd)
@@ -149,12 +149,8 @@ class Walk:
             statuses = [item.stat(follow_symlinks=False) for item in audio]
         except OSError:
             statuses = []
-        device = self._directory.device
-        plain = [
-            status.st_mode & _KIND == stat.S_IFREG and status.st_dev == device
-            for status in statuses
-        ]
-        if len(plain) < len(audio) or not all(plain):
+        plain = [status.st_mode & _KIND == stat.S_IFREG for status in statuses]
+        if len(plain) < len(audio) or not all(plain) or self._mount_points:
             pairs = [(item, status) for item in audio if (status := self._status(item, prefix))]
             audio, statuses = [item for item, _ in pairs], [status for _, status in pairs]
         first = len(self._names)
@@ -192,11 +188,12 @@ class Walk:
             status = item.stat(follow_symlinks=False)
         except FileNotFoundError:
             return None
-        if stat.S_ISREG(status.st_mode) and status.st_dev == self._directory.device:
+        is_mount = prefix + item.name in self._mount_points
+        if stat.S_ISREG(status.st_mode) and not is_mount:
             return status
         if stat.S_ISDIR(status.st_mode):
             return None
-        what = "another file system" if stat.S_ISREG(status.st_mode) else what_it_is(status.st_mode)
+        what = "another file system" if is_mount else what_it_is(status.st_mode)
         why = f"{what} lies where audio should: left alone"
         self._tell("odd_file", why, prefix + item.name, Severity.WARNING)
         return None
@@ -222,7 +219,7 @@ class Walk:
                 status = os.stat(sidecar, dir_fd=fd, follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            if stat.S_ISREG(status.st_mode) and status.st_dev == self._directory.device:
+            if stat.S_ISREG(status.st_mode) and prefix + sidecar not in self._mount_points:
                 found.append((prefix + sidecar, status))
         return tuple(found)
 
