@@ -22,7 +22,7 @@ def check_schedule(settings: Settings, now: float) -> Iterator[Finding]:
     """The timer or cron, the last run, and the last success."""
     yield _starter(settings.config_file)
     unreadable: list[str] = []
-    past = read_recent_runs(settings.cleanup.state_dir, unreadable.append)
+    past = read_recent_runs(settings, unreadable.append)
     for text in unreadable:
         remedy = "the next run moves a damaged history aside; else give this user the right to it"
         yield failed("runs.history", text, remedy)

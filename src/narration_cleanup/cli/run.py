@@ -224,7 +224,7 @@ def _dry_run(
         _warn_of_the_clock(settings, result)
         result.problems.extend(missing_rights(settings))
         stats = collect_stats(settings, plans.cache, plans.requests, plans.problems, now)
-    return with_recent_runs(stats, settings.cleanup.state_dir)[0]
+    return with_recent_runs(stats, settings)[0]
 
 
 def _warn_of_too_many(settings: Settings, plans: Plans, result: Result) -> None:

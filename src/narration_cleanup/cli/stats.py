@@ -111,7 +111,7 @@ def _show(
             now,
             in_progress=in_progress(targets),
         )
-    stats, past = with_recent_runs(stats, settings.cleanup.state_dir)
+    stats, past = with_recent_runs(stats, settings)
     stats = with_timer(stats, settings.config_file)
     if prometheus:
         with until_closed(sys.stdout):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from narration_cleanup.core.model import Problem, Severity, Target
+from narration_cleanup.core.text import storable
 from narration_cleanup.report.history import read_clocks, read_history
-from narration_cleanup.report.record import RUNNING, Counters, RunRecord
+from narration_cleanup.report.record import RUNNING, Counters, Places, RunRecord
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.run.guards import clock_jump
+from narration_cleanup.settings import Settings
+from narration_cleanup.settings.mask import without_password
 
 ALIVE_FOR = 1.5
 """Intervals after the start of a run for which the automatic clean-up counts as alive."""
@@ -27,10 +31,24 @@ class RecentRuns:
     counters: Counters | None = field(default_factory=Counters)
 
 
-def read_recent_runs(state_dir: Path, warn: Callable[[str], None]) -> RecentRuns:
-    """Read the history; ``warn`` is told where it cannot be read."""
+def places_of(settings: Settings) -> Places:
+    """Where the settings' cache and database are, the same by whatever link they are named."""
+    return Places(_place(settings.cache.dir), _place(settings.requests.db))
+
+
+def _place(location: str | None) -> str | None:
+    if location is None:
+        return None
+    if "://" in location:
+        return storable(without_password(location).rstrip("/"))
+    return storable(os.path.realpath(location))
+
+
+def read_recent_runs(settings: Settings, warn: Callable[[str], None]) -> RecentRuns:
+    """Read the history of what the settings name; ``warn`` is told where it cannot be read."""
     trouble: list[str] = []
-    history = read_history(state_dir, warn=trouble.append)
+    state_dir = settings.cleanup.state_dir
+    history = read_history(state_dir, warn=trouble.append, places=places_of(settings))
     if history is None:
         past = RecentRuns(counters=None if trouble else Counters())
     else:
@@ -40,6 +58,19 @@ def read_recent_runs(state_dir: Path, warn: Callable[[str], None]) -> RecentRuns
     for text in trouble:
         warn(text)
     return past
+
+
+def past_runs(state_dir: Path) -> list[RunRecord]:
+    """The newest run and those before it on the same places, newest first, back to a success; none
+    where they cannot be read. What it worked on need not be in sight."""
+    history = read_history(state_dir, warn=lambda _: None)
+    if history is None:
+        return []
+    found = history.before(most=1)
+    if found:
+        found += history.before(found[0].id, places=found[0].places)
+    history.close()
+    return found
 
 
 def clock_jumped(state_dir: Path, now: float, environ: Mapping[str, str]) -> float | None:
@@ -53,7 +84,7 @@ def clock_jumped(state_dir: Path, now: float, environ: Mapping[str, str]) -> flo
     return jump
 
 
-def with_recent_runs(stats: Stats, state_dir: Path) -> tuple[Stats, RecentRuns]:
+def with_recent_runs(stats: Stats, settings: Settings) -> tuple[Stats, RecentRuns]:
     """The statistics with what the history knows; one that cannot be read is a warning."""
     problems = list(stats.problems)
 
@@ -61,7 +92,7 @@ def with_recent_runs(stats: Stats, state_dir: Path) -> tuple[Stats, RecentRuns]:
         severity = Severity.WARNING
         problems.append(Problem(Target.PROGRAM, "history_unreadable", text, severity=severity))
 
-    past = read_recent_runs(state_dir, warn)
+    past = read_recent_runs(settings, warn)
     return replace(with_last_run(stats, past.latest), problems=problems), past
 
 
