@@ -198,7 +198,7 @@ def _show(
     record: RunRecord | None,
 ) -> None:
     if stats is not None and record is not None:
-        stats = with_last_run(stats, record)
+        stats = with_last_run(stats, record, told.starts if told is not None else ())
     if not result.dry_run or result.stopped is not None:
         log.finished(result)
     if call.as_json:

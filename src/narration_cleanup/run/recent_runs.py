@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from narration_cleanup.core.model import Problem, Severity, Target
 from narration_cleanup.core.text import storable
-from narration_cleanup.report.history import read_clocks, read_history
-from narration_cleanup.report.record import RUNNING, Counters, Places, RunRecord
+from narration_cleanup.report.history import SCHEDULED_BY, Start, read_clocks, read_history
+from narration_cleanup.report.record import RUNNING, Counters, Places, RunRecord, Trigger
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.run.guards import clock_jump
 from narration_cleanup.settings import Settings
@@ -24,11 +24,12 @@ ALIVE_FOR = 1.5
 class RecentRuns:
     """``latest`` is the run that began last, at work, ended or killed; ``last`` is the one that
     last said how it ended; neither is one that found the lock held. ``counters`` is ``None`` where
-    there is a history that cannot be read."""
+    there is a history that cannot be read; ``starts`` are those of the newest runs."""
 
     latest: RunRecord | None = None
     last: RunRecord | None = None
     counters: Counters | None = field(default_factory=Counters)
+    starts: Sequence[Start] = ()
 
 
 def places_of(settings: Settings) -> Places:
@@ -53,7 +54,7 @@ def read_recent_runs(settings: Settings, warn: Callable[[str], None]) -> RecentR
         past = RecentRuns(counters=None if trouble else Counters())
     else:
         latest = history.running() or history.last_run()
-        past = RecentRuns(latest, history.last_finished(), history.counters())
+        past = RecentRuns(latest, history.last_finished(), history.counters(), history.starts())
         history.close()
     for text in trouble:
         warn(text)
@@ -93,35 +94,57 @@ def with_recent_runs(stats: Stats, settings: Settings) -> tuple[Stats, RecentRun
         problems.append(Problem(Target.PROGRAM, "history_unreadable", text, severity=severity))
 
     past = read_recent_runs(settings, warn)
-    return replace(with_last_run(stats, past.latest), problems=problems), past
+    stats = replace(with_last_run(stats, past.latest, past.starts), problems=problems)
+    return _with_schedule(stats, settings.config_file), past
 
 
-def with_last_run(stats: Stats, run: RunRecord | None) -> Stats:
-    """The statistics with the last run, and what follows from it: whether the automatic clean-up
-    is alive, and when the next run is due."""
+def with_last_run(stats: Stats, run: RunRecord | None, starts: Sequence[Start]) -> Stats:
+    """The statistics with the last run, and with what the newest ``starts`` show: whether runs are
+    started in time, and when the next one is due."""
     if run is None:
         return stats
     interval = stats.cleanup_interval_hours * 3_600
-    alive = stats.generated_at - run.started_at <= ALIVE_FOR * interval
+    due = _next_due(starts, stats.generated_at, interval)
     in_progress = stats.in_progress or run.outcome == RUNNING
     return replace(
         stats,
-        running=in_progress or alive,
+        running=in_progress or due is not None,
         in_progress=in_progress,
         last_run=run,
-        next_run_at=run.started_at + interval,
+        next_run_at=due,
     )
 
 
-def with_timer(stats: Stats, config_file: Path | None) -> Stats:
-    """The statistics with the next run as systemd's timer has it, where there is one."""
-    from narration_cleanup.systemd.manager import is_running
+def _next_due(starts: Sequence[Start], now: float, interval: float) -> float | None:
+    """When the next run is due; ``None`` unless the last two came in time by themselves.
 
-    if not is_running():
-        return stats
+    Two runs that a timer or cron started at most 1.5 intervals apart did, and so did two of which
+    it is not known who started them, if they are also at least half an interval apart.
+    """
+    timed = [at for at, trigger in starts if trigger in (Trigger.TIMER, Trigger.CRON)]
+    for times, least in ((timed, 0.0), ([at for at, _ in starts], 0.5 * interval)):
+        recent = len(times) > 1 and now - times[0] <= ALIVE_FOR * interval
+        if recent and least <= times[0] - times[1] <= ALIVE_FOR * interval:
+            return times[0] + interval
+    return None
+
+
+def _with_schedule(stats: Stats, config_file: Path | None) -> Stats:
+    """The statistics with what is known to start runs: a timer of systemd's, which also knows when
+    the next one is, a line for cron, or the variable of a scheduler such as a CronJob.
+
+    Of the last two it is not known whether they are at work: a run that is overdue says not.
+    """
+    from narration_cleanup.systemd.cron import cron_lines
     from narration_cleanup.systemd.status import find_schedule
 
     schedule = find_schedule(config_file)
-    if schedule is None or schedule.next_run is None:
+    if schedule is not None and schedule.active:
+        due = None if schedule.next_run is None else schedule.next_run.timestamp()
+        return replace(stats, running=True, next_run_at=due or stats.next_run_at)
+    if not os.environ.get(SCHEDULED_BY) and not cron_lines():
         return stats
-    return replace(stats, next_run_at=schedule.next_run.timestamp())
+    last, interval = stats.last_run, stats.cleanup_interval_hours * 3_600
+    late = last is not None and stats.generated_at - last.started_at > ALIVE_FOR * interval
+    due = None if last is None or late else last.started_at + interval
+    return replace(stats, running=stats.running or not late, next_run_at=stats.next_run_at or due)

@@ -25,6 +25,7 @@ from narration_cleanup.report.attention import Attention, attention
 from narration_cleanup.report.history import (
     ClockMark,
     History,
+    Start,
     open_history,
     read_clocks,
     trigger_of,
@@ -70,6 +71,7 @@ class RunRecorder:
     clocks: ClockMark | None = None
     clock_refused: bool | None = None
     attention: Attention | None = None
+    starts: Sequence[Start] = ()
     writes: bool = True
 
     @property
@@ -160,6 +162,7 @@ def finish(telling: RunRecorder, result: Result) -> RunRecord:
         record = history.finish(telling.run_id, record)
     telling.attention = attention([*reversed(earlier), record])
     if history is not None:
+        telling.starts = history.starts()
         refused = telling.clock_refused
         if telling.clocks is not None and refused is not None:
             history.mark_clock(msgspec.structs.replace(telling.clocks, refused=refused))

@@ -157,6 +157,16 @@ def select_before(
     return [_record(row) for row in found.fetchall()]
 
 
+def select_starts(connection: sqlite3.Connection, places: Places) -> list[tuple[float, str]]:
+    """When the newest runs began, and what started each."""
+    here, of = _here(places)
+    return connection.execute(
+        f"SELECT started_at, trigger FROM runs WHERE outcome IS NOT ? AND {here}"
+        " ORDER BY id DESC LIMIT 10",
+        (RunOutcome.BUSY.value, *of),
+    ).fetchall()
+
+
 def select_running(connection: sqlite3.Connection, places: Places) -> RunRecord | None:
     """The newest run that is still at work."""
     here, of = _here(places)

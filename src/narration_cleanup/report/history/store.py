@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Warn = Callable[[str], None]
+Start = tuple[float, str]
+"""When a run began, in Unix seconds, and what started it (``Trigger``)."""
 
-__all__ = ["FILE_NAME", "History", "open_history", "read_history"]
+__all__ = ["FILE_NAME", "History", "Start", "open_history", "read_history"]
 
 MOST_CANCELLED = 10_000
 """Cancelled requests that are remembered, the newest; a later run counts which were overwritten."""
@@ -112,6 +114,11 @@ class History:
     def running(self) -> RunRecord | None:
         """The newest run that has begun, has not ended, and whose process is alive."""
         return self._try(lambda c: rows.select_running(c, self._places), None)
+
+    def starts(self) -> list[Start]:
+        """When the newest ten runs began, and what started each, newest first; not those that
+        found the lock held."""
+        return self._try(lambda c: rows.select_starts(c, self._places), [])
 
     def before(
         self, run_id: int | None = None, *, places: Places | None = None, most: int = MOST_BEFORE
