@@ -80,7 +80,8 @@ class Place:
 def no_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever this machine's own systemd and cron say, is not of the test."""
     monkeypatch.setattr("narration_cleanup.systemd.status.find_schedule", lambda _: None)
-    monkeypatch.setattr(schedule, "cron_lines", lambda places: ["0 */6 * * * narration-cleanup"])
+    lines = ["0 */6 * * * narration-cleanup"]
+    monkeypatch.setattr("narration_cleanup.systemd.cron.cron_lines", lambda: lines)
 
 
 @pytest.fixture
@@ -242,7 +243,7 @@ def test_a_run_that_failed_for_two_faults_is_told_in_one_line() -> None:
 
 
 def test_nothing_that_starts_runs(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schedule, "cron_lines", lambda places: [])
+    monkeypatch.setattr("narration_cleanup.systemd.cron.cron_lines", list)
     is_warning(place.one("schedule"), "nothing is known to start runs", "systemd install")
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from narration_cleanup.check.finding import Finding, failed, passed, warning
 from narration_cleanup.report.format import age, clock
+from narration_cleanup.report.history import SCHEDULED_BY
 from narration_cleanup.report.record import RUNNING, Counters, RunRecord
 from narration_cleanup.run.recent_runs import RecentRuns, read_recent_runs
 from narration_cleanup.settings import Settings
 
 LATE_AFTER = 2.0
 """Intervals without a success after which something is wrong: one may be missed, two not."""
-CRON_PLACES = (Path("/etc/crontab"), Path("/etc/cron.d"), Path("/etc/cron.daily"))
 _INSTALL = "narration-cleanup systemd install, or a line for cron: systemd install --print cron"
 
 
@@ -22,7 +22,7 @@ def check_schedule(settings: Settings, now: float) -> Iterator[Finding]:
     """The timer or cron, the last run, and the last success."""
     yield _starter(settings.config_file)
     unreadable: list[str] = []
-    past = read_recent_runs(settings.cleanup.state_dir, unreadable.append)
+    past = read_recent_runs(settings, unreadable.append)
     for text in unreadable:
         remedy = "the next run moves a damaged history aside; else give this user the right to it"
         yield failed("runs.history", text, remedy)
@@ -31,14 +31,17 @@ def check_schedule(settings: Settings, now: float) -> Iterator[Finding]:
 
 
 def _starter(config_file: Path | None) -> Finding:
+    from narration_cleanup.systemd.cron import cron_lines
     from narration_cleanup.systemd.manager import is_running
     from narration_cleanup.systemd.status import Schedule, find_schedule
 
     schedule: Schedule | None = find_schedule(config_file)
     if schedule is None:
-        lines = cron_lines(CRON_PLACES)
+        lines = cron_lines()
         if lines:
             return passed("schedule", "cron starts runs", lines)
+        if by := os.environ.get(SCHEDULED_BY):
+            return passed("schedule", f"{by} starts runs ({SCHEDULED_BY})")
         why = "systemd has no narration-cleanup.timer" if is_running() else "there is no systemd"
         return warning("schedule", f"nothing is known to start runs: {why}, nor cron", _INSTALL)
     timer = schedule.timer
@@ -53,27 +56,6 @@ def _starter(config_file: Path | None) -> Finding:
         return failed("schedule", f"{timer} is active, but has no next run", remedy)
     when = "" if schedule.next_run is None else f", next at {clock(schedule.next_run.timestamp())}"
     return passed("schedule", f"{timer} is active{when}")
-
-
-def cron_lines(places: Sequence[Path]) -> list[str]:
-    """Lines of cron that name the program: of the system's tables, and of this user's own."""
-    texts = []
-    for place in places:
-        files = sorted(place.iterdir()) if place.is_dir() else [place]
-        for file in files:
-            try:
-                texts.append(file.read_text(errors="replace"))
-            except OSError:
-                continue
-    try:
-        own = subprocess.run(
-            ["crontab", "-l"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=5
-        )
-        texts.append(own.stdout)
-    except (OSError, subprocess.SubprocessError):
-        pass
-    lines = (line.strip() for text in texts for line in text.splitlines())
-    return [line for line in lines if "narration-cleanup" in line and not line.startswith("#")]
 
 
 def _runs(past: RecentRuns, counters: Counters, interval: float, now: float) -> Iterator[Finding]:

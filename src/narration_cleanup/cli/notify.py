@@ -13,6 +13,8 @@ import typer
 
 from narration_cleanup.core.errors import ConfigError, ExitCode
 from narration_cleanup.core.text import printable, printable_line
+from narration_cleanup.report.attention import attention
+from narration_cleanup.run.recent_runs import past_runs
 from narration_cleanup.run.recorder import host_name, notify_of
 from narration_cleanup.settings import AlertsSettings, load_partial, load_settings
 
@@ -68,14 +70,16 @@ def _notify_of_unit(context: typer.Context, unit: str, *, start: bool) -> list[s
         load_settings(flags={}, config_file=config_of(unit, context.obj), environ=environ)
         typer.echo("Nobody is told: neither alerts.ping_url nor alerts.urls is set.")
         return said
-    from narration_cleanup.report.notify import ping_start, record_of_unit, unit_end
+    from narration_cleanup.report.notify import ping_start, records_with, unit_end
 
     if start:
         wrong = None if alerts.ping_url is None else ping_start(alerts.ping_url)
         return [] if wrong is None else [wrong]
     end = unit_end(unit, os.environ)
-    record = record_of_unit(end, time.time())
-    notify_of(record, alerts, said.append, lines=end.lines, unit=unit)
+    records = records_with(end, past_runs(settings.cleanup.state_dir), time.time())
+    record = records[-1]
+    found = attention(records)
+    notify_of(record, alerts, said.append, lines=end.lines, unit=unit, found=found)
     typer.echo(f"{printable(unit)}: {record.outcome}")
     return said
 

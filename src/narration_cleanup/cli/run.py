@@ -197,7 +197,7 @@ def _show(
     record: RunRecord | None,
 ) -> None:
     if stats is not None and record is not None:
-        stats = with_last_run(stats, record)
+        stats = with_last_run(stats, record, told.starts if told is not None else ())
     if not result.dry_run or result.stopped is not None:
         log.finished(result)
     if call.as_json:
@@ -223,7 +223,7 @@ def _dry_run(
         _warn_of_the_clock(settings, result)
         result.problems.extend(missing_rights(settings))
         stats = collect_stats(settings, plans.cache, plans.requests, plans.problems, now)
-    return with_recent_runs(stats, settings.cleanup.state_dir)[0]
+    return with_recent_runs(stats, settings)[0]
 
 
 def _warn_of_too_many(settings: Settings, plans: Plans, result: Result) -> None:

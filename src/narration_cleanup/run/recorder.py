@@ -17,13 +17,15 @@ import msgspec
 
 from narration_cleanup import __version__
 from narration_cleanup.apply.result import RequestResult, Result, RunOutcome
-from narration_cleanup.core.errors import CleanupError
+from narration_cleanup.core.errors import CleanupError, ExitCode
 from narration_cleanup.core.model import Problem, Severity, Target
 from narration_cleanup.core.text import printable
 from narration_cleanup.plan.actions import CancelRequest, Outcome
+from narration_cleanup.report.attention import Attention, attention
 from narration_cleanup.report.history import (
     ClockMark,
     History,
+    Start,
     open_history,
     read_clocks,
     trigger_of,
@@ -38,12 +40,16 @@ from narration_cleanup.report.metrics import (
 )
 from narration_cleanup.report.record import RunRecord, record_of
 from narration_cleanup.run.guards import clock_jump, refuse_clock_jump
+from narration_cleanup.run.recent_runs import places_of
 from narration_cleanup.settings import AlertsSettings, Settings, load_partial
 from narration_cleanup.stores.requests import RequestStore
 
 NOTIFIED_BY = "NARRATION_NOTIFIED_BY"
 """``unit`` in the environment of a unit whose ``OnFailure=``/``OnSuccess=`` units do the telling:
 it has no network itself. Outside such a unit the run tells, so that nothing is heard twice."""
+
+BUSY_FAILS_AT = 3
+"""Runs in a row that find the lock held, of which the last fails."""
 
 Warn = Callable[[str], None]
 
@@ -64,6 +70,8 @@ class RunRecorder:
     run_id: int | None = None
     clocks: ClockMark | None = None
     clock_refused: bool | None = None
+    attention: Attention | None = None
+    starts: Sequence[Start] = ()
     writes: bool = True
 
     @property
@@ -89,7 +97,9 @@ def start(settings: Settings, result: Result, environ: Mapping[str, str]) -> Run
     telling = RunRecorder(settings, environ, trigger_of(environ).value)
     telling.clocks = read_clocks(result.started_at, environ)
     warn = _warning(result, "history_unusable")
-    telling.history = open_history(settings.cleanup.state_dir, warn=warn, at=result.started_at)
+    telling.history = open_history(
+        settings.cleanup.state_dir, warn=warn, at=result.started_at, places=places_of(settings)
+    )
     if telling.history is not None:
         telling.run_id = telling.history.begin(
             result.started_at, trigger=telling.trigger, version=__version__
@@ -144,9 +154,15 @@ def note_cancelled(
 def finish(telling: RunRecorder, result: Result) -> RunRecord:
     """Write history and metrics; the record of the run, as kept."""
     settings, history = telling.settings, telling.history
+    earlier = [] if history is None else history.before(telling.run_id)
+    busy_count = _fail_where_held(result, earlier)
     record = record_of(result, limit_bytes=_limit_bytes(settings))
+    record = msgspec.structs.replace(record, busy_count=busy_count)
     if history is not None:
         record = history.finish(telling.run_id, record)
+    telling.attention = attention([*reversed(earlier), record])
+    if history is not None:
+        telling.starts = history.starts()
         refused = telling.clock_refused
         if telling.clocks is not None and refused is not None:
             history.mark_clock(msgspec.structs.replace(telling.clocks, refused=refused))
@@ -163,10 +179,26 @@ def finish(telling: RunRecorder, result: Result) -> RunRecord:
     return record
 
 
+def _fail_where_held(result: Result, earlier: Sequence[RunRecord]) -> int:
+    """How many runs in a row found the lock held. From the third on, that is a failure: what holds
+    it may hang, and no run would say so. ``earlier`` are the runs before, newest first."""
+    if result.stopped is not ExitCode.BUSY:
+        return 0
+    count = 1 + (earlier[0].busy_count if earlier else 0)
+    if count >= BUSY_FAILS_AT:
+        result.stop(
+            ExitCode.FAILED,
+            f"{result.stop_message}; {count} runs in a row found it so: if that process hangs, "
+            "end it [lock_held]",
+        )
+    return count
+
+
 def notify(telling: RunRecorder, record: RunRecord, lines: Sequence[str], warn: Warn) -> None:
     """Ping the end and send the message that is asked for; ``lines`` are the last of the log."""
     if telling.sends:
-        notify_of(record, telling.settings.alerts, warn, lines=lines)
+        found = telling.attention
+        notify_of(record, telling.settings.alerts, warn, lines=lines, found=found)
 
 
 def notify_of(
@@ -176,8 +208,10 @@ def notify_of(
     *,
     lines: Sequence[str] = (),
     unit: str | None = None,
+    found: Attention | None = None,
 ) -> None:
-    """Ping and message about a run that ended, here or in the unit called ``unit``."""
+    """Ping and message about a run that ended, here or in the unit called ``unit``; ``found`` is
+    what it changed for the operator."""
     if alerts.ping_url is None and not alerts.urls:
         return
     from narration_cleanup.report.notify import message_of, ping_end, send, summary_lines, wanted
@@ -187,8 +221,9 @@ def notify_of(
     if alerts.ping_url is not None:
         body = lines or summary_lines(record)
         _warn_all(warn, [ping_end(alerts.ping_url, record, body)])
-    if alerts.urls and wanted(record.outcome, alerts.on):
-        message = message_of(record, host_name(), unit=unit, lines=lines)
+    if alerts.urls and wanted(record.outcome, alerts.on, found):
+        found = found if alerts.on == "attention" else None
+        message = message_of(record, host_name(), unit=unit, lines=lines, found=found)
         _warn_all(warn, send(message, alerts.urls))
 
 

@@ -24,7 +24,7 @@ from narration_cleanup.settings.sources import state_dir
 
 AgeFrom = Literal["mtime", "atime"]
 TimeFormat = Literal["auto", "iso", "unix", "unix_ms"]
-AlertsOn = Literal["failure", "partial", "always"]
+AlertsOn = Literal["attention", "failure", "partial", "always"]
 
 # A thousand years, and a million terabytes: beyond any use, and inside what a date and a
 # double can count exactly.
@@ -306,9 +306,9 @@ class AlertsSettings:
     """Who hears about a run."""
 
     on: AlertsOn = setting(
-        parsers.choice("failure", "partial", "always"),
-        "failure",
-        help="When to send: failure, partial (a failure or a partial run) or always.",
+        parsers.choice("attention", "failure", "partial", "always"),
+        "attention",
+        help="When to send: attention (begins, weekly, well again), failure, partial or always.",
     )
     urls: tuple[str, ...] = setting(
         parsers.names("a list of Apprise URLs", split=str.split),

@@ -64,10 +64,13 @@ def find_facts(
     alerts = settings.alerts
     handed = () if for_user else _handed(settings, handed_folder(instance))
     user = None if for_user else _user(settings, run_as)
+    group = None if user is None else _group(settings, user)
     return Installation(
         program=_program(),
         user=user,
-        group=None if user is None else _group(settings, user),
+        group=group,
+        history=None if user is None else STATE_ROOT / state if state else state_folder[0],
+        readers=None if user is None else group or _own_group(user),
         data=tuple(dict.fromkeys(data)),
         code=_code(),
         config=settings.config_file,
@@ -256,12 +259,24 @@ def _group(settings: Settings, user: str) -> str | None:
     if cache is None:
         return None
     try:
-        own = pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
+        own = _account(user)
         index = cache / (settings.cache.index or ".")
         gid = os.stat(index if index.exists() else cache).st_gid
         return None if gid == own.pw_gid else grp.getgrgid(gid).gr_name
     except (KeyError, OSError):  # neither user nor place need be there to print units
         return None
+
+
+def _own_group(user: str) -> str | None:
+    """The user's own group, in which the state directory is."""
+    try:
+        return grp.getgrgid(_account(user).pw_gid).gr_name
+    except KeyError:
+        return None
+
+
+def _account(user: str) -> pwd.struct_passwd:
+    return pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
 
 
 def _program() -> tuple[str, ...]:

@@ -18,8 +18,9 @@ class Installation:
     `program` is the words of a command line, up to the sub-command. `data` is what a run may
     write: folders that exist. `code` is what the program is made of, `config` its file.
     `environment` holds settings that came from variables or flags. `user` is None in a user's own
-    manager, `group` where the user's own is the right one. `credentials` are (id, file) pairs;
-    `handed` are files that are written for them, each with its text. A
+    manager, `group` where the user's own is the right one. The notify units read the history in
+    the folder `history` by the group `readers`. `credentials` are (id, file) pairs; `handed` are
+    files that are written for them, each with its text. A
     failure is always told of; `tell_start` and `tell_success` say whether somebody waits for
     those too.
     """
@@ -31,6 +32,8 @@ class Installation:
     code: tuple[Path, ...] = ()
     config: Path | None = None
     state: str | None = NAME
+    history: Path | None = None
+    readers: str | None = None
     environment: tuple[tuple[str, str], ...] = ()
     credentials: tuple[tuple[str, Path], ...] = ()
     notify_credentials: tuple[tuple[str, Path], ...] = ()

@@ -207,7 +207,7 @@ def overlay(tmp_path: Path) -> Iterator[Path]:
         for name in ("upper", "work"):
             (disk / name).mkdir()
         options = f"lowerdir={lower},upperdir={disk}/upper,workdir={disk}/work"
-        mount = ["mount", "-t", "overlay", "overlay", "-o", options, merged]
+        mount = ["mount", "-t", "overlay", "overlay", "-o", options, str(merged)]
         if subprocess.run(mount, check=False).returncode:
             pytest.skip("no overlay can be mounted here")
         try:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from narration_cleanup.stores.requests.sqlite.limits import QueryLimit
 
 FILE_NAME = "history.db"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 ENDINGS = ("-journal", "-wal", "-shm")
 """Of what SQLite reads beside the file: a journal there may name another file to delete."""
 LONGEST = 4_000_000
@@ -30,7 +30,6 @@ BUSY_SECONDS = 5.0
 """How long to wait for another run that is writing its own line."""
 
 _SCHEMA = """\
-BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS runs (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   started_at REAL NOT NULL,
@@ -46,11 +45,15 @@ CREATE TABLE IF NOT EXISTS runs (
   pid INTEGER NOT NULL,
   pid_started INTEGER,
   boot_id TEXT,
-  story TEXT
+  story TEXT,
+  cache TEXT,
+  requests TEXT
 );
 CREATE INDEX IF NOT EXISTS runs_by_time ON runs (started_at);
 CREATE INDEX IF NOT EXISTS runs_open ON runs (id) WHERE outcome IS NULL;
-CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sums (
+  place TEXT NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, PRIMARY KEY (place, name)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS cancelled (
   place TEXT NOT NULL, id TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (place, id)
 ) WITHOUT ROWID;
@@ -58,9 +61,23 @@ CREATE TABLE IF NOT EXISTS clock (
   id INTEGER PRIMARY KEY, boot_id TEXT, since_boot REAL NOT NULL, wall REAL NOT NULL,
   refused INTEGER NOT NULL
 );
-PRAGMA user_version = 1;
-COMMIT;
+PRAGMA user_version = 2
 """
+_FROM_1 = """\
+ALTER TABLE runs ADD COLUMN cache TEXT;
+ALTER TABLE runs ADD COLUMN requests TEXT;
+CREATE TABLE sums (
+  place TEXT NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, PRIMARY KEY (place, name)
+) WITHOUT ROWID;
+INSERT INTO sums SELECT '', name, value FROM counters WHERE typeof(name) = 'text';
+DROP TABLE counters;
+PRAGMA user_version = 2
+"""
+_LOOK_AT_1 = """\
+CREATE TEMP VIEW runs AS SELECT *, NULL AS cache, NULL AS requests FROM main.runs;
+CREATE TEMP VIEW sums AS SELECT '' AS place, name, value FROM main.counters
+"""
+"""For a reader, which may not change a history of version 1."""
 
 
 class Unusable(Exception):
@@ -80,7 +97,12 @@ def connect(file: Path, limit: QueryLimit) -> sqlite3.Connection:
     try:
         limit.guard(connection, LONGEST)
         if _version(connection) != SCHEMA_VERSION:
-            connection.executescript(_SCHEMA)
+            connection.execute("BEGIN IMMEDIATE")
+            # Asked again: another run may have done it meanwhile.
+            script = {0: _SCHEMA, 1: _FROM_1}.get(_version(connection), "")
+            for statement in script.split(";\n"):
+                connection.execute(statement)
+            connection.execute("COMMIT")
     except BaseException:
         connection.close()
         raise
@@ -96,8 +118,11 @@ def connect_read_only(file: Path, limit: QueryLimit) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     try:
         limit.guard(connection, LONGEST)
-        if _version(connection) == 0:
+        version = _version(connection)
+        if version == 0:
             raise Unusable("it holds nothing yet")
+        if version == 1:
+            connection.executescript(_LOOK_AT_1)
     except BaseException:
         connection.close()
         raise
