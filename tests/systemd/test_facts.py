@@ -242,7 +242,8 @@ def test_the_notifying_unit_is_handed_what_it_could_not_read(
         'alerts.urls = ["json://one.example", "json://two.example"]\nalerts.on = "always"\n'
     )
     monkeypatch.setattr(facts_room, "is_readable_by", lambda file, uid, groups: True)
-    assert (find().handed, find().notify_credentials) == ((), ())
+    assert find().handed == ()
+    assert find().notify_credentials == ()
     monkeypatch.undo()
     monkeypatch.setattr(facts_room, "CONFIG_DIR", place / "etc")
     config.chmod(0o640)

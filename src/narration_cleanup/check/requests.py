@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 
-from narration_cleanup.check.finding import Finding, failed, passed
+from narration_cleanup.check.finding import Finding, failed, passed, warning
 from narration_cleanup.check.problems import findings_of
 from narration_cleanup.core.errors import CleanupError, TargetError
 from narration_cleanup.core.model import GenerationRequest, Target
@@ -59,6 +59,7 @@ def _check_store(store: RequestStore, settings: Settings, now: float) -> Iterato
         return
     yield from findings_of(plans.requests.problems, "requests")
     yield passed("requests.database", _about(settings.requests.db or "", store))
+    yield from _check_role(store)
     by_status = plans.requests.totals.by_status
     counted = ", ".join(f"{number:,} {printable(name)}" for name, number in by_status.items())
     yield passed("requests.statuses", f"table {settings.requests.table}: {counted or 'no rows'}")
@@ -67,6 +68,19 @@ def _check_store(store: RequestStore, settings: Settings, now: float) -> Iterato
     yield passed(
         "requests.times", f"{count(abandoned, 'request is', 'requests are')} abandoned", rows
     )
+
+
+def _check_role(store: RequestStore) -> Iterator[Finding]:
+    if not store.location.startswith("postgresql://"):
+        return
+    from narration_cleanup.stores.requests.postgres import PostgresRequests
+
+    if isinstance(store, PostgresRequests):
+        role, excess = store.excess_rights()
+        if excess:
+            message = f"the role {printable(role)} can do more than is needed: {', '.join(excess)}"
+            remedy = "make a role with the rights that docs/remote.md lists, and connect as that"
+            yield warning("requests.role", message, remedy)
 
 
 def _about(location: str, store: RequestStore) -> str:

@@ -22,7 +22,11 @@ from narration_cleanup.plan.actions import CancelRequest, DeleteRequest, Outcome
 from narration_cleanup.stores.requests.mapping import RequestMapping
 from narration_cleanup.stores.requests.postgres.errors import is_refusal_of_a_row, refused_row
 from narration_cleanup.stores.requests.postgres.layout import Column, Form, PgLayout, read_layout
-from narration_cleanup.stores.requests.postgres.rights import check_changing, check_reading
+from narration_cleanup.stores.requests.postgres.rights import (
+    check_changing,
+    check_reading,
+    excess_rights,
+)
 from narration_cleanup.stores.requests.postgres.session import Connection, Session
 from narration_cleanup.stores.requests.postgres.statements import (
     Change,
@@ -145,7 +149,7 @@ class PostgresRequests:
         identity, status = layout.columns["id"], layout.columns["status"]
         words = [str(word) for word in self._mapping.statuses.values([RequestStatus.COMPLETED])]
         statement = (
-            f"SELECT count(*) FROM {layout.table} AS t WHERE t.{identity.quoted} = "
+            f"SELECT pg_catalog.count(*) FROM {layout.table} AS t WHERE t.{identity.quoted} = "
             f"ANY(%s::{identity.type}[]) AND t.{status.quoted}::text = ANY(%s) AND {layout.filter}"
         )
         total = 0
@@ -163,6 +167,10 @@ class PostgresRequests:
     def now(self) -> float | None:
         """The server's clock, read once; ``None`` before it was asked."""
         return self._session.now
+
+    def excess_rights(self) -> tuple[str, list[str]]:
+        """The role, and those of its attributes that no clean-up needs; raises ``TargetError``."""
+        return self._session.do(excess_rights)
 
     def close(self) -> None:
         """Let go of the server; a second call does nothing."""

@@ -22,7 +22,7 @@ from narration_cleanup.stores.requests.mapping import (
 from narration_cleanup.stores.requests.postgres.session import Connection
 
 _TABLES = """\
-SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, pg_table_is_visible(c.oid)
+SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, pg_catalog.pg_table_is_visible(c.oid)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^(pg_|information_schema$)'
 ORDER BY n.nspname, c.relname"""
