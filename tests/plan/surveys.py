@@ -50,9 +50,10 @@ class Entries:
     entries: Sequence[CacheEntry]
     first: int
     unjudged: int = 0
+    more_bytes: int = 0
 
-    def ref(self, position: int) -> Ref:
-        return self.first + position, 0, 0
+    def whole(self, position: int) -> tuple[CacheEntry, Ref]:
+        return self.entries[position], (self.first + position, 0, 0)
 
 
 @dataclass

@@ -79,7 +79,10 @@ class CacheEntry(msgspec.Struct, frozen=True, gc=False):
 
 
 class EntryBatch(Protocol):
-    """Some entries in index order; ``ref`` makes the handle of one, only when it is needed.
+    """Some entries in index order.
+
+    ``whole`` gives one with its sidecars, and the store's handle on it, only when it is needed.
+    ``more_bytes`` are those of sidecars, of these entries or others, that are in no entry's size.
 
     ``unjudged`` counts what is kept since it is not understood: no entry, but one in the totals.
     """
@@ -90,7 +93,10 @@ class EntryBatch(Protocol):
     @property
     def unjudged(self) -> int: ...
 
-    def ref(self, position: int) -> Ref: ...
+    @property
+    def more_bytes(self) -> int: ...
+
+    def whole(self, position: int) -> tuple[CacheEntry, Ref]: ...
 
 
 class StoredFile(msgspec.Struct, frozen=True, gc=False):

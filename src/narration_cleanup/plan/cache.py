@@ -73,9 +73,13 @@ def _plan_entries(survey: CacheSurvey, rules: Rules, *, explain: bool) -> CacheP
     plan = CachePlan(Actions(CacheAction), totals, Problems(), explain, staying=staying)
     for batch in survey.batches():
         staying.entry_count += batch.unjudged
+        staying.total_size_bytes += batch.more_bytes
         going = _plan_batch(plan, batch, rules)
         if going:
-            totals.count_entries([batch.entries[position] for position in going], rules.now)
+            totals.count_entries(list(going.values()), rules.now)
+            staying.total_size_bytes -= sum(
+                entry.size_bytes - batch.entries[at].size_bytes for at, entry in going.items()
+            )
             kept = [entry for at, entry in enumerate(batch.entries) if at not in going]
             staying.count_entries(kept, rules.now)
         else:
@@ -84,10 +88,10 @@ def _plan_entries(survey: CacheSurvey, rules: Rules, *, explain: bool) -> CacheP
     return plan
 
 
-def _plan_batch(plan: CachePlan, batch: EntryBatch, rules: Rules) -> set[int]:
-    """Plan the removals in a batch; the positions of the entries that go."""
+def _plan_batch(plan: CachePlan, batch: EntryBatch, rules: Rules) -> dict[int, CacheEntry]:
+    """Plan the removals in a batch; the entries that go, with their sidecars, by position."""
     entries = batch.entries
-    going = set()
+    going = {}
     for position in rules.candidates(entries):
         entry = entries[position]
         verdict = rules.verdict(entry)
@@ -96,8 +100,8 @@ def _plan_batch(plan: CachePlan, batch: EntryBatch, rules: Rules) -> set[int]:
         if rule := rules.held_by(entry):
             plan.hold(entry.key, rule)
             continue
-        plan.remove(entry, verdict, batch.ref(position))
-        going.add(position)
+        going[position], ref = batch.whole(position)
+        plan.remove(going[position], verdict, ref)
     latest = rules.latest
     for entry in [entry for entry in entries if (entry.created_at or 0.0) > latest]:
         plan.problems.add(_future(entry.key, "created_at"))

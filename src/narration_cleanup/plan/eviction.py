@@ -70,8 +70,9 @@ def _plan_least_used(
                 protected += 1
                 protected_bytes += entry.size_bytes
                 continue
+            entry, ref = batch.whole(position)
             detail = f"last used {(rules.now + latest_first) / DAY:.1f} days ago, {goal.why}"
-            action = removal_of(entry, (Reason.EVICTED, detail), batch.ref(position))
+            action = removal_of(entry, (Reason.EVICTED, detail), ref)
             order += 1
             size = entry.size_bytes
             heapq.heappush(candidates, (latest_first, -order, size, plan.actions.packed(action)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from narration_cleanup.core.model import (
+    CacheEntry,
     CacheSurvey,
     EntryBatch,
     Problem,
@@ -95,7 +96,7 @@ class VoiceFilter(_SurveyWrapper):
 class _Chosen:
     """The entries of a batch that have one voice style."""
 
-    unjudged = 0
+    unjudged = more_bytes = 0
 
     def __init__(self, batch: EntryBatch, voice_style: str) -> None:
         self._batch = batch
@@ -106,6 +107,6 @@ class _Chosen:
         ]
         self.entries = [batch.entries[position] for position in self._positions]
 
-    def ref(self, position: int) -> Ref:
+    def whole(self, position: int) -> tuple[CacheEntry, Ref]:
         """See ``EntryBatch``."""
-        return self._batch.ref(self._positions[position])
+        return self._batch.whole(self._positions[position])

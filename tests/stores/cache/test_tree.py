@@ -555,3 +555,29 @@ def test_of_a_large_folder_each_file_is_met_once(root: Path, store: AudioTree) -
         found = [entry.file for batch in survey.batches() for entry in batch.entries]
     assert len(found) == len(names)
     assert set(found) == names
+
+
+def test_each_folder_is_scanned_once_and_few_sidecars_cost_few_look_ups(
+    make: Make, store: AudioTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(100):
+        make(f"{number}.mp3", age=1)
+        make(f"sub/{number}.mp3", age=1)
+    for name in ("7.json", "sub/8.vtt", "sub/of no audio.txt", "old.mp3", "old.pho"):
+        make(name, age=10, size=500)
+    scans, look_ups = [], []
+    scandir, look_up = os.scandir, os.stat
+    monkeypatch.setattr(os, "scandir", lambda fd: scans.append(fd) or scandir(fd))
+    monkeypatch.setattr(
+        os, "stat", lambda name, **more: look_ups.append(name) or look_up(name, **more)
+    )
+    planned = plan(store)
+    assert len(scans) == 2
+    assert len(look_ups) < 60
+    assert [(action.file, action.sidecars) for action in planned.actions] == [
+        ("old.mp3", ("old.pho",))
+    ]
+    assert planned.totals.total_size_bytes == 200 * 10 + 4 * 500
+    left = plan_after(planned)
+    assert left is not None
+    assert left.totals.total_size_bytes == 200 * 10 + 2 * 500

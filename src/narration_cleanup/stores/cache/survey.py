@@ -49,6 +49,8 @@ class Batch:
     ``needed`` are those of them that members name which cannot be judged, and so stay.
     """
 
+    more_bytes = 0
+
     __slots__ = ("_members", "_positions", "entries", "names", "needed", "unjudged")
 
     def __init__(
@@ -68,9 +70,9 @@ class Batch:
         self.names = names
         self.needed = needed
 
-    def ref(self, position: int) -> Ref:
-        """The handle of the entry at ``position``."""
-        return self._members.ref(self._positions[position])
+    def whole(self, position: int) -> tuple[CacheEntry, Ref]:
+        """The entry at ``position``, and its handle."""
+        return self.entries[position], self._members.ref(self._positions[position])
 
 
 class Index(Protocol):
@@ -226,7 +228,7 @@ class IndexSurvey:
         for batch in self.batches():
             for position, entry in enumerate(batch.entries):
                 if entry.file in missing:
-                    yield entry, batch.ref(position)
+                    yield batch.whole(position)
 
     def _batch(self, members: Members, problems: Problems, last_used: bool) -> Batch:
         batch = self._plain_batch(members, last_used)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import repeat
 from pathlib import Path
 
 from narration_cleanup.core.model import (
-    CacheEntry,
     Problem,
     Ref,
     Severity,
@@ -23,7 +21,7 @@ from narration_cleanup.stores.cache.local.directory import Directory
 from narration_cleanup.stores.cache.local.mounts import mounts_of
 from narration_cleanup.stores.cache.local.staging import Staging
 from narration_cleanup.stores.cache.local.subfolders import Folders
-from narration_cleanup.stores.cache.local.walk import Found, Walk
+from narration_cleanup.stores.cache.local.walk import FoundBatch, Walk
 
 _ATIME_WARNINGS = {
     "noatime": "cache.age_from is atime, but this file system is mounted noatime: a use leaves no "
@@ -33,42 +31,9 @@ _ATIME_WARNINGS = {
 }
 
 
-class FoundBatch:
-    """Entries of some audio files; the key of each is its name below the root."""
-
-    __slots__ = ("_refs", "entries")
-
-    unjudged = 0
-
-    def __init__(self, found: Found, *, last_used: bool) -> None:
-        self._refs = found.refs
-        sidecars, sharing = found.sidecars, frozenset(found.sharing)
-        used = found.times if last_used else repeat(None)
-        columns = zip(found.names, found.sizes, found.times, used, strict=False)
-        if sidecars:
-            self.entries = [
-                CacheEntry(
-                    *(name, name, size, time, used_at, "", ""),
-                    sidecars=sidecars.get(position, ()),
-                    shares_sidecars=position in sharing,
-                )
-                for position, (name, size, time, used_at) in enumerate(columns)
-            ]
-        else:
-            self.entries = [
-                CacheEntry(name, name, size, time, used_at, "", "")
-                for name, size, time, used_at in columns
-            ]
-
-    def ref(self, position: int) -> Ref:
-        """The handle of the entry at ``position``: that of its file and sidecars together."""
-        return self._refs[position]
-
-
 class TreeSurvey:
     """A ``CacheSurvey`` of a directory without an index; every pass walks it anew.
 
-    An entry's size is that of its audio and sidecars; those that several share are counted once.
     No file is without an entry, and none is judged for being empty.
     """
 
@@ -82,7 +47,7 @@ class TreeSurvey:
         self._by_atime = by_atime
         self._mounts = mounts_of(directory.fd)
         self._passes = 0
-        self._without_mtime = False
+        self.folders = Folders(directory)
         for option, warning in _ATIME_WARNINGS.items():
             if by_atime and option in self._mounts.options:
                 problem = Problem(Target.CACHE, "atime", warning, severity=Severity.WARNING)
@@ -100,22 +65,15 @@ class TreeSurvey:
         """Every audio file below the directory; what is in the way is told in the first pass."""
         problems = Problems() if self._passes else self.problems
         self._passes += 1
-        for found in self._walk():
-            for code, why, name, severity in found.obstacles:
-                if code == "no_mtime" and self._without_mtime:
-                    continue
-                self._without_mtime |= code == "no_mtime"
-                problems.add(Problem(Target.CACHE, code, why, name, Severity(severity)))
-            yield FoundBatch(found, last_used=last_used)
-
-    def _walk(self) -> Iterator[Found]:
-        walk = Walk(
+        return Walk(
             self._directory,
+            self.folders,
             self._suffixes,
             self._mounts.below,
+            problems,
             by_atime=self._by_atime,
-        )
-        return walk.groups()
+            last_used=last_used,
+        ).batches()
 
     def times_changed(self) -> bool:
         """See ``CacheSurvey``; times of files are instants."""
@@ -153,7 +111,10 @@ class AudioTree(LocalCache):
         """Look at the cache; see ``CacheStore``."""
         survey = TreeSurvey(self._directory, self._suffixes, by_atime=self._by_atime)
         survey.problems.extend(self._set_aside()[1])
-        yield survey
+        try:
+            yield survey
+        finally:
+            survey.folders.forget()
 
     def remove(self, files: Sequence[FileTarget]) -> Sequence[Removal]:
         """Remove files with their sidecars through staging, and then the folders thus emptied."""

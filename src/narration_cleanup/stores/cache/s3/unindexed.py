@@ -26,15 +26,15 @@ class ObjectBatch:
 
     __slots__ = ("_found", "entries")
 
-    unjudged = 0
+    unjudged = more_bytes = 0
 
     def __init__(self, found: Sequence[Sequence[ObjectMeta]], *, last_used: bool) -> None:
         self._found = found
         self.entries = [_entry(metas, last_used=last_used) for metas in found]
 
-    def ref(self, position: int) -> Ref:
-        """The handle of the entry at ``position``: that of its audio and sidecars together."""
-        return ref_of(self._found[position])
+    def whole(self, position: int) -> tuple[CacheEntry, Ref]:
+        """The entry at ``position``, and the handle of its audio and sidecars together."""
+        return self.entries[position], ref_of(self._found[position])
 
 
 class PlainSurvey:
