@@ -16,7 +16,7 @@ from contextlib import ExitStack, closing
 from functools import partial
 from typing import NamedTuple
 
-from narration_cleanup.core.deadline import Deadline
+from narration_cleanup.core.deadline import Deadline, time_to_write
 from narration_cleanup.core.errors import CleanupError, IndexChangedError, TargetError
 from narration_cleanup.core.model import Mark, Ref
 from narration_cleanup.core.second_process import InSecondProcess
@@ -116,7 +116,8 @@ class IndexCommit:
         members_end: int,
     ) -> None:
         """``written`` writes the index without all that were to go: ``refs``, and maybe more."""
-        deadline = Deadline(TRY_FOR)
+        patience = max(TRY_FOR, time_to_write(surveyed.status[1]))
+        deadline = Deadline(patience)
         trouble = "it was rewritten all the time"
         marks = frozenset(mark for _, _, mark in refs)
         while not deadline.passed:
@@ -146,7 +147,7 @@ class IndexCommit:
         raise TargetError(
             "index_busy",
             f"{printable(self._directory.path / self._name)} could not be replaced for "
-            f"{TRY_FOR:g} s ({trouble})",
+            f"{patience:.0f} s ({trouble})",
         )
 
     def _write_surveyed(
