@@ -21,6 +21,8 @@ from narration_cleanup.plan.actions import (
     RequestAction,
 )
 
+ODD_FILE = "odd_file"
+"""The code of what lies where audio should and cannot be removed."""
 _OUTCOMES = tuple(Outcome)
 
 
@@ -54,6 +56,10 @@ class Outcomes(Generic[ActionT]):
     def get(self, position: int) -> Outcome:
         """What became of the action at ``position`` so far."""
         return _OUTCOMES[self._codes[position]]
+
+    def note(self, position: int) -> str | None:
+        """The note on the action at ``position``, if it has one."""
+        return self._notes.get(position)
 
     def count(self, outcome: Outcome) -> int:
         """How many actions ended so."""
@@ -168,13 +174,7 @@ class Result:
         """What became of the whole, derived from what happened."""
         if self.stopped is not None:
             return _STOPPED.get(self.stopped, RunOutcome.FAILED)
-        problems = [p for p in self.all_problems() if p.severity is Severity.PROBLEM]
-        failed = sum(
-            target.outcomes.count(Outcome.FAILED)
-            for target in (self.cache, self.requests)
-            if target is not None
-        )
-        if not problems and not failed:
+        if all(each.severity is not Severity.PROBLEM for each in self.all_problems()):
             return RunOutcome.SUCCESS
         if all(target is None or target.nothing_done for target in (self.cache, self.requests)):
             return RunOutcome.FAILED

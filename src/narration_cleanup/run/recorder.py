@@ -16,9 +16,10 @@ from pathlib import Path
 import msgspec
 
 from narration_cleanup import __version__
-from narration_cleanup.apply.result import RequestResult, Result, RunOutcome
+from narration_cleanup.apply.result import ODD_FILE, RequestResult, Result, RunOutcome
 from narration_cleanup.core.errors import CleanupError, ExitCode
 from narration_cleanup.core.model import Problem, Severity, Target
+from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.text import printable
 from narration_cleanup.plan.actions import CancelRequest, Outcome
 from narration_cleanup.report.attention import Attention, attention
@@ -50,6 +51,8 @@ it has no network itself. Outside such a unit the run tells, so that nothing is 
 
 BUSY_FAILS_AT = 3
 """Runs in a row that find the lock held, of which the last fails."""
+_KNOWN_FROM = 20
+"""Runs whose reports are read for what is known; some may be of another cache."""
 
 Warn = Callable[[str], None]
 
@@ -86,6 +89,24 @@ class RunRecorder:
         jump = clock_jump(self.clocks, self.history.clock_marks())
         self.clock_refused = jump is not None
         refuse_clock_jump(jump)
+
+    def without_known(self, problems: Problems) -> Problems:
+        """``problems``, where what lies in the way of a removal (``odd_file``) and was reported by
+        an earlier run is a warning: no run can remove it."""
+        if self.history is None or all(each.code != ODD_FILE for each in problems):
+            return problems
+        known = {
+            (each.subject, each.message)
+            for run in self.history.runs(limit=_KNOWN_FROM)
+            for each in run.problems
+            if each.code == ODD_FILE
+        }
+        found = Problems()
+        for each in problems:
+            if each.code == ODD_FILE and (each.subject, each.message) in known:
+                each = msgspec.structs.replace(each, severity=Severity.WARNING)
+            found.add(each)
+        return found
 
     def trust_clock(self) -> None:
         """The operator says that the clock is right."""

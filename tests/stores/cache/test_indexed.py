@@ -859,7 +859,7 @@ def test_where_the_index_cannot_follow_what_is_removed_is_reported_as_removed(
     assert result.freed_bytes == 120 + 109 + 108
     (problem,) = result.problems
     assert problem.severity is Severity.PROBLEM
-    assert "3 entries without a file follow in a later run" in problem.message
+    assert "entries without a file, which follow in a later run: 3" in problem.message
     assert names(sample) == {entry.name for entry in sample.entries[3:]}
     assert len(read_index(sample.index)) == len(sample.entries)
 

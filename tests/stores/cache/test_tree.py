@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from unittest.mock import Mock
+
 import pytest
 
 from narration_cleanup.apply.apply import apply_cache
@@ -565,18 +567,15 @@ def test_each_folder_is_scanned_once_and_few_sidecars_cost_few_look_ups(
         make(f"sub/{number}.mp3", age=1)
     for name in ("7.json", "sub/8.vtt", "sub/of no audio.txt", "old.mp3", "old.pho"):
         make(name, age=10, size=500)
-    scans, look_ups = [], []
-    scandir, look_up = os.scandir, os.stat
-    monkeypatch.setattr(os, "scandir", lambda fd: scans.append(fd) or scandir(fd))
-    monkeypatch.setattr(
-        os, "stat", lambda name, **more: look_ups.append(name) or look_up(name, **more)
-    )
+    scans, look_ups = Mock(wraps=os.scandir), Mock(wraps=os.stat)
+    monkeypatch.setattr(os, "scandir", scans)
+    monkeypatch.setattr(os, "stat", look_ups)
     planned = plan(store)
-    assert len(scans) == 2
-    assert len(look_ups) < 60
-    assert [(action.file, action.sidecars) for action in planned.actions] == [
-        ("old.mp3", ("old.pho",))
-    ]
+    assert scans.call_count == 2
+    assert look_ups.call_count < 60
+    [action] = planned.actions
+    assert isinstance(action, RemoveEntry)
+    assert (action.file, action.sidecars) == ("old.mp3", ("old.pho",))
     assert planned.totals.total_size_bytes == 200 * 10 + 4 * 500
     left = plan_after(planned)
     assert left is not None

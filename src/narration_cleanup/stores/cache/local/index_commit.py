@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from narration_cleanup.core.deadline import Deadline
+from narration_cleanup.core.deadline import Deadline, time_to_write
 from narration_cleanup.core.errors import CleanupError, IndexChangedError, TargetError
 from narration_cleanup.core.model import Mark, Ref
 from narration_cleanup.core.text import printable
@@ -101,7 +101,8 @@ class IndexCommit:
         return frozenset(digest for (_, _, digest), file in entries if status(file) is not None)
 
     def _try_until_done(self, refs: Sequence[Ref], surveyed: Version, members_end: int) -> None:
-        deadline = Deadline(TRY_FOR)
+        patience = max(TRY_FOR, time_to_write(surveyed.status[1]))
+        deadline = Deadline(patience)
         trouble = "it was rewritten all the time"
         marks = frozenset(mark for _, _, mark in refs)
         while not deadline.passed:
@@ -128,7 +129,7 @@ class IndexCommit:
         raise TargetError(
             "index_busy",
             f"{printable(self._directory.path / self._name)} could not be replaced for "
-            f"{TRY_FOR:g} s ({trouble})",
+            f"{patience:.0f} s ({trouble})",
         )
 
     def _write_other(self, source: IndexFile, marks: frozenset[Mark]) -> _Made:

@@ -112,7 +112,9 @@ class IndexFile:
                 whole += block
             self.digest = hashlib.sha256(whole).digest()
             if not self.bytes_unchanged():
-                raise IndexChangedError("it was rewritten while it was read", self.size)
+                raise IndexChangedError(
+                    "it was rewritten while it was read", self.size, rewritten=True
+                )
             self._whole = whole
 
     def read(self, offset: int, size: int) -> bytes:
@@ -136,7 +138,7 @@ class IndexFile:
         digest = self._pass.digest()
         is_whole = self._passed == self.size and self._not_written()
         if not is_whole or self.digest not in (None, digest):
-            raise IndexChangedError("it was rewritten while it was read", self.size)
+            raise IndexChangedError("it was rewritten while it was read", self.size, rewritten=True)
         self.digest = digest
 
     def is_version(self, version: Version) -> bool:
