@@ -18,8 +18,8 @@ from narration_cleanup.cli.app import app
 from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.model import Target
 from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.units import DAY
 from narration_cleanup.plan import CachePolicy, RequestPolicy
-from narration_cleanup.plan.policy import DAY
 from narration_cleanup.run import run as job
 from narration_cleanup.run.stores import Targets
 from narration_cleanup.run.survey import survey_and_plan

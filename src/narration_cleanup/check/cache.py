@@ -12,10 +12,10 @@ from narration_cleanup.check.problems import findings_of
 from narration_cleanup.core.errors import CleanupError
 from narration_cleanup.core.progress import NoProgress
 from narration_cleanup.core.timestamps import AUTO
+from narration_cleanup.core.units import DAY
 from narration_cleanup.core.users import current_user, user_name
 from narration_cleanup.core.zones import LOCAL, IndexTimes, is_utc, zone_text
 from narration_cleanup.plan import CachePlan
-from narration_cleanup.plan.policy import DAY
 from narration_cleanup.report.format import count, entries
 from narration_cleanup.run.access import (
     can_read_in,

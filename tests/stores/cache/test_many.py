@@ -17,9 +17,9 @@ from narration_cleanup.apply.result import CacheResult, Result, RunOutcome
 from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core import second_process
 from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.units import DAY
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
 from narration_cleanup.plan.actions import Outcome
-from narration_cleanup.plan.policy import DAY
 from narration_cleanup.run import run as job
 from narration_cleanup.run.stores import Targets
 from narration_cleanup.stores.cache import FileTarget, Removal
