@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from narration_cleanup.core.model import GenerationRequest, Problem, RequestStatus
+from narration_cleanup.core.units import HOUR
 from narration_cleanup.plan import RequestPolicy, plan_requests
-from narration_cleanup.plan.policy import HOUR
 
 NOW = 1_795_435_200.0
 MINUTE = 60.0

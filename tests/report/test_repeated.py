@@ -13,7 +13,7 @@ from narration_cleanup.core.model import Problem, Severity, Target
 from narration_cleanup.core.problems import MOST_OF_A_KIND
 from narration_cleanup.report.documents import problem_items
 from narration_cleanup.report.log import Log, LogFormat
-from narration_cleanup.report.repeated import EACH_TOLD, gathered
+from narration_cleanup.report.summary import MOST_ALIKE, gathered
 from narration_cleanup.report.text import show_run
 from tests.report.results import NOW
 
@@ -31,14 +31,14 @@ def result_with(*problems: Problem) -> Result:
     return result
 
 
-@pytest.mark.parametrize("number", [EACH_TOLD + 1, MOST_OF_A_KIND, MOST_OF_A_KIND + 1, 2_500])
+@pytest.mark.parametrize("number", [MOST_ALIKE + 1, MOST_OF_A_KIND, MOST_OF_A_KIND + 1, 2_500])
 def test_one_stands_for_all_with_its_reason(number: int) -> None:
     found = gathered(result_with(*map(failed, range(number))).all_problems())
     assert found == [(failed(0), number - 1)]
 
 
 def test_a_few_are_each_told() -> None:
-    few = [failed(number) for number in range(EACH_TOLD)]
+    few = [failed(number) for number in range(MOST_ALIKE)]
     assert gathered(few) == [(problem, 0) for problem in few]
 
 

@@ -21,8 +21,8 @@ from narration_cleanup.core.errors import ExitCode, TargetError
 from narration_cleanup.core.model import RequestSurvey, Target
 from narration_cleanup.core.problems import attempt
 from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.units import DAY
 from narration_cleanup.plan import CachePolicy, RequestPolicy
-from narration_cleanup.plan.policy import DAY
 from narration_cleanup.run import run as job
 from narration_cleanup.run.survey import survey_and_plan_cache
 from narration_cleanup.stores.cache import CacheStore, FileTarget, Removal
@@ -175,7 +175,7 @@ def test_work_that_cannot_be_looked_at_again_is_no_success(
 ) -> None:
     entries = [EntrySpec(age=timedelta(days=days)) for days in (9, 1)]
     sample = make_cache(tmp_path / "cache", entries=entries)
-    apply = job.apply_cache
+    apply = apply_cache
 
     def torn(*done: object) -> CacheResult:
         result = apply(*done)  # type: ignore[arg-type]

@@ -19,10 +19,10 @@ from narration_cleanup.core.rights import (
     may_be_replaced,
 )
 from narration_cleanup.core.timestamps import AUTO
+from narration_cleanup.core.units import DAY
 from narration_cleanup.core.users import current_user, user_name
 from narration_cleanup.core.zones import LOCAL, IndexTimes, is_utc, zone_text
 from narration_cleanup.plan import CachePlan
-from narration_cleanup.plan.policy import DAY
 from narration_cleanup.report.format import count, entries
 from narration_cleanup.run.access import fixed, lock_out_of_reach
 from narration_cleanup.run.stores import Targets, cache_policy, open_cache, request_policy

@@ -21,7 +21,6 @@ from narration_cleanup.core.model import Problem, Target
 from narration_cleanup.core.text import printable
 from narration_cleanup.report.documents import configuration_problems, write_history
 from narration_cleanup.report.history import History, read_history
-from narration_cleanup.report.history_text import show_history, show_run_record
 from narration_cleanup.settings import load_settings
 
 T = TypeVar("T")
@@ -74,6 +73,8 @@ def history_command(
     if as_json:
         write_history(found or [], sys.stdout)
     elif found:
+        from narration_cleanup.report.history_text import show_history
+
         show_history(found)
     else:
         typer.echo("No run is recorded." if since is None else "No run is recorded since then.")
@@ -101,6 +102,8 @@ def show_command(
     if as_json:
         write_history([record], sys.stdout)
     else:
+        from narration_cleanup.report.history_text import show_run_record
+
         show_run_record(record)
 
 

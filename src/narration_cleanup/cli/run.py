@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from narration_cleanup.run.recorder import RunRecorder
 from narration_cleanup.run.run import dry_run, run
 from narration_cleanup.run.run_as import act_as
 from narration_cleanup.settings import Settings, load_settings, require_target
+from narration_cleanup.settings.mask import without_password
 
 Work = Callable[[Settings, Invocation, Result, Log, Progress, RunRecorder | None], Stats]
 
@@ -200,7 +202,20 @@ def _show(
         trigger = None if told is None else told.trigger
         documents.write_run(result, stats, sys.stdout, trigger=trigger)
     else:
-        text.show_run(result, stats, verbose=call.verbose, quiet=call.quiet)
+        command = _command_of(result)
+        text.show_run(result, stats, verbose=call.verbose, quiet=call.quiet, command=command)
+
+
+def _command_of(result: Result) -> str | None:
+    """The command that does what this dry run has planned; ``None`` where that is nothing."""
+    targets = (result.cache, result.requests)
+    planned = any(target is not None and len(target.plan.actions) for target in targets)
+    words = sys.argv[1:]
+    if not (result.dry_run and planned and "dry-run" in words):
+        return None
+    words[words.index("dry-run")] = "run"
+    kept = (without_password(word) for word in words if word not in ("-v", "--verbose"))
+    return shlex.join(["narration-cleanup", *kept])
 
 
 def _dry_run(

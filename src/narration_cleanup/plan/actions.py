@@ -58,6 +58,8 @@ class RemoveEntry(msgspec.Struct, frozen=True, array_like=True, tag="remove_entr
     detail: str
     ref: Ref
     sidecars: tuple[str, ...] = ()
+    voice_style: str = ""
+    variant_id: str = ""
 
 
 class RemoveFile(msgspec.Struct, frozen=True, array_like=True, tag="remove_file", gc=False):

@@ -17,6 +17,7 @@ from narration_cleanup.core.model import (
     is_most,
 )
 from narration_cleanup.core.problems import Problems
+from narration_cleanup.core.units import HOUR
 from narration_cleanup.plan.actions import (
     Actions,
     CacheAction,
@@ -26,7 +27,7 @@ from narration_cleanup.plan.actions import (
     RemoveFile,
 )
 from narration_cleanup.plan.eviction import plan_evictions
-from narration_cleanup.plan.policy import HOUR, CachePolicy
+from narration_cleanup.plan.policy import CachePolicy
 from narration_cleanup.plan.reasons import DAYS, age_past
 from narration_cleanup.plan.rules import Rules
 from narration_cleanup.plan.totals import CacheTotals

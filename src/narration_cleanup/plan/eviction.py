@@ -8,8 +8,9 @@ from itertools import islice
 from typing import NamedTuple
 
 from narration_cleanup.core.model import CacheEntry, CacheSurvey, EntryBatch, Problem, Target
+from narration_cleanup.core.units import DAY, MB
 from narration_cleanup.plan.actions import CacheAction, Reason, RemoveEntry
-from narration_cleanup.plan.policy import DAY, MB, CachePolicy
+from narration_cleanup.plan.policy import CachePolicy
 from narration_cleanup.plan.rules import Rules
 from narration_cleanup.plan.types import CachePlan, removal_of
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-DAY = 86_400.0
-HOUR = 3_600.0
-MB = 1024 * 1024
+from narration_cleanup.core.units import DAY, HOUR
+
 EMPTY_AUDIO_AGE = HOUR
 """Zero-byte audio younger than this may be a file that is just being written."""
 

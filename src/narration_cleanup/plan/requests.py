@@ -11,6 +11,7 @@ from narration_cleanup.core.model import (
 )
 from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.timestamps import FUTURE_TOLERANCE
+from narration_cleanup.core.units import DAY, HOUR
 from narration_cleanup.plan.actions import (
     Actions,
     CancelRequest,
@@ -18,7 +19,7 @@ from narration_cleanup.plan.actions import (
     Reason,
     RequestAction,
 )
-from narration_cleanup.plan.policy import DAY, HOUR, RequestPolicy
+from narration_cleanup.plan.policy import RequestPolicy
 from narration_cleanup.plan.reasons import DAYS, HOURS, MINUTES, age_past
 from narration_cleanup.plan.totals import RequestTotals
 from narration_cleanup.plan.types import RequestPlan

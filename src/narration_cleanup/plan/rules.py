@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from narration_cleanup.core.model import CacheEntry, StoredFile
 from narration_cleanup.core.timestamps import FUTURE_TOLERANCE
+from narration_cleanup.core.units import DAY, HOUR
 from narration_cleanup.plan.actions import Reason
-from narration_cleanup.plan.policy import DAY, EMPTY_AUDIO_AGE, HOUR, CachePolicy
+from narration_cleanup.plan.policy import EMPTY_AUDIO_AGE, CachePolicy
 from narration_cleanup.plan.reasons import DAYS, age_past
 from narration_cleanup.plan.types import Verdict
 

@@ -12,9 +12,9 @@ from narration_cleanup.core.locks import refuse_lock_in, run_lock_in
 from narration_cleanup.core.model import Target
 from narration_cleanup.core.problems import Problems, attempt
 from narration_cleanup.core.text import printable
+from narration_cleanup.core.units import DAY, HOUR, MB
 from narration_cleanup.core.zones import IndexTimes
 from narration_cleanup.plan import CachePolicy, RequestPolicy
-from narration_cleanup.plan.policy import DAY, HOUR, MB
 from narration_cleanup.settings import CacheSettings, RequestSettings, Settings
 from narration_cleanup.stores.cache import CacheStore
 from narration_cleanup.stores.requests import RequestStore

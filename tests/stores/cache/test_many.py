@@ -18,8 +18,8 @@ from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.model import Target
 from narration_cleanup.core.problems import attempt
 from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.units import DAY
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
-from narration_cleanup.plan.policy import DAY
 from narration_cleanup.run import run as job
 from narration_cleanup.stores.cache.local import staging
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER, Directory

@@ -9,7 +9,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-
 from unittest.mock import Mock
 
 import pytest
@@ -20,7 +19,7 @@ from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.progress import NoProgress
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_after, plan_cache
-from narration_cleanup.plan.actions import Outcome
+from narration_cleanup.plan.actions import Outcome, RemoveEntry
 from narration_cleanup.stores.cache import FileTarget, Removal
 from narration_cleanup.stores.cache.local import unindexed as tree_module
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER

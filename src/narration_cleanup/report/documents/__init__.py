@@ -27,8 +27,8 @@ from narration_cleanup.report import stats as found
 from narration_cleanup.report.documents import operator_types, types
 from narration_cleanup.report.format import iso, megabytes
 from narration_cleanup.report.record import RunRecord
-from narration_cleanup.report.sentences import kept_entries
 from narration_cleanup.report.streams import until_closed
+from narration_cleanup.report.summary import kept_entries
 
 SCHEMA_VERSION: Literal[1] = 1
 """Raised when a member changes its meaning or is removed; new members may come without."""
