@@ -41,6 +41,7 @@ class Objects:
         self._suffixes = audio_suffixes
         self._index_name = index_name
         self._pages = 1
+        self._sizes: dict[str, int] | None = None
 
     def pages(self) -> Iterator[Sequence[ObjectMeta]]:
         """Every object below the place, subfolders included, a page at a time."""
@@ -61,14 +62,16 @@ class Objects:
     def look(self) -> ScannedNames:
         """Look at everything once."""
         seen = ScannedNames(NameSums(), [], {}, set())
+        size = 0
         for page in self._flat():
             audio = [meta for meta in page if meta["path"].endswith(self._suffixes)]
             seen.audio.add([meta["path"] for meta in audio])
+            size += sum(meta["size"] for meta in audio)
             for meta in audio:
                 if not meta["size"]:
                     seen.empty_files[meta["path"]] = meta["last_modified"].timestamp()
             seen.partials.extend(m["path"] for m in page if self._is_partial(m["path"]))
-        return seen
+        return seen._replace(size_bytes=size)
 
     def names(self, wanted: Callable[[str], bool]) -> Iterator[str]:
         """The audio that ``wanted`` picks, as it is now."""
@@ -81,7 +84,7 @@ class Objects:
         """Those of ``names`` that are there."""
         for name, meta in sorted(self.find(list(names)).items()):
             moment = meta["last_modified"].timestamp()
-            yield StoredFile(name, meta["size"], moment, ref_of([meta]))
+            yield StoredFile(name, meta["size"], moment, moment, ref_of([meta]))
 
     def missing(self, names: set[str]) -> set[str]:
         """Those of ``names`` that are not there."""
@@ -90,6 +93,12 @@ class Objects:
     def free_bytes(self) -> int | None:
         """A bucket has no end that is known."""
         return None
+
+    def size_of(self, name: str) -> int:
+        """The size of an object; 0 where there is none. The first call lists all."""
+        if self._sizes is None:
+            self._sizes = {meta["path"]: meta["size"] for page in self._flat() for meta in page}
+        return self._sizes.get(name, 0)
 
     def is_linked(self, name: str) -> bool:
         """Objects have one name."""
