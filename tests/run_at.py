@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> None:
     moment, *rest = arguments
     instant = datetime.fromisoformat(moment).timestamp()
     time.time = lambda: instant
-    scan.stored_file = arrival_before(instant)
+    vars(scan)["stored_file"] = arrival_before(instant)
     sys.argv = ["narration-cleanup", *rest]
     runpy.run_module("narration_cleanup", run_name="__main__")
 

@@ -29,8 +29,8 @@ from narration_cleanup.run import recorder
 from narration_cleanup.run import run as job
 from narration_cleanup.run.access import OtherUserError, missing_rights, refuse_other_users
 from narration_cleanup.run.collect_stats import collect_stats
-from narration_cleanup.run.guards import jumped, refuse_too_many, too_many
-from narration_cleanup.run.recent_runs import clock_jumped, with_last_run, with_recent_runs
+from narration_cleanup.run.guards import refuse_too_many, too_many
+from narration_cleanup.run.recent_runs import clock_fault, with_last_run, with_recent_runs
 from narration_cleanup.run.recorder import RunRecorder
 from narration_cleanup.run.run_as import act_as
 from narration_cleanup.run.stores import Targets, cache_policy, open_targets, request_policy
@@ -221,7 +221,7 @@ def _dry_run(
         plans = survey_and_plan(targets, _policies(settings), now, progress, explain=call.verbose)
         job.dry_run(plans, result)
         _warn_of_too_many(settings, plans, result)
-        _warn_of_the_clock(settings, result)
+        _warn_of_the_clock(settings, plans, result)
         result.problems.extend(missing_rights(settings))
         stats = collect_stats(settings, plans.cache, plans.requests, plans.problems, now)
     return with_recent_runs(stats, settings.cleanup.state_dir)[0]
@@ -238,10 +238,11 @@ def _warn_of_too_many(settings: Settings, plans: Plans, result: Result) -> None:
             result.problems.add(warning)
 
 
-def _warn_of_the_clock(settings: Settings, result: Result) -> None:
-    jump = clock_jumped(settings.cleanup.state_dir, result.started_at, os.environ)
-    if jump is not None:
-        message = f"{jumped(jump)}: a run would refuse, and touch nothing"
+def _warn_of_the_clock(settings: Settings, plans: Plans, result: Result) -> None:
+    state_dir = settings.cleanup.state_dir
+    why = clock_fault(state_dir, result.started_at, os.environ, plans.cache)
+    if why is not None:
+        message = f"{why}: a run would refuse, and touch nothing"
         warning = Problem(Target.PROGRAM, "clock_jumped", message, severity=Severity.WARNING)
         result.problems.add(warning)
 
@@ -261,9 +262,8 @@ def _run(
     with ExitStack() as stack:
         targets = stack.enter_context(open_targets(settings, result.started_at))
         stack.enter_context(targets.locked(settings.cleanup.state_dir))
-        if told is not None and call.ignore_clock:
-            told.trust_clock()
-        elif told is not None:
+        if told is not None:
+            told.clock_trusted = call.ignore_clock
             told.refuse_clock_jump()
         return _run_locked(settings, targets, result, log, stop, progress, told)
 
@@ -280,6 +280,8 @@ def _run_locked(
     now, policies = result.started_at, _policies(settings)
     targets = job.recover(targets, result)
     plans = survey_and_plan(targets, policies, now, progress)
+    if told is not None:
+        told.refuse_unproved_absence(plans.cache)
     limit = settings.cleanup.max_delete
     if limit is not None and plans.cache is not None:
         total = plans.cache.totals.entry_count
