@@ -9,6 +9,7 @@ clock is stopped is taken to be the file's mtime.
 
 from __future__ import annotations
 
+import importlib
 import os
 import runpy
 import sys
@@ -20,6 +21,9 @@ import msgspec
 
 from narration_cleanup.core.model import StoredFile
 from narration_cleanup.stores.cache.local import scan
+
+S3_CACHE = "narration_cleanup.stores.cache.s3.indexed"
+"""Whose `IN_FLIGHT` tests shorten: the time of an object cannot be set."""
 
 
 def arrival_before(instant: float) -> Callable[[str, os.stat_result], StoredFile]:
@@ -41,6 +45,8 @@ def main(arguments: Sequence[str]) -> None:
     instant = datetime.fromisoformat(moment).timestamp()
     time.time = lambda: instant
     vars(scan)["stored_file"] = arrival_before(instant)
+    if (seconds := os.environ.get("TESTS_S3_IN_FLIGHT")) is not None:
+        vars(importlib.import_module(S3_CACHE))["IN_FLIGHT"] = float(seconds)
     sys.argv = ["narration-cleanup", *rest]
     runpy.run_module("narration_cleanup", run_name="__main__")
 
