@@ -179,7 +179,7 @@ def _written_lately(plan: CachePlan, settings: CacheSettings, now: float) -> Fin
 
 
 def _size(plan: CachePlan, settings: CacheSettings) -> Finding:
-    held = plan.totals.total_size_bytes / 2**20
+    held = plan.stored_bytes / 2**20
     message = f"{held:.1f} MB of {settings.max_size_mb:g} MB (cache.max_size_mb)"
     if held <= settings.max_size_mb or settings.enforce_max_size:
         return passed("cache.size", message)

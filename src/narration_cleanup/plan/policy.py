@@ -9,6 +9,8 @@ from narration_cleanup.core.units import DAY, HOUR
 
 EMPTY_AUDIO_AGE = HOUR
 """Zero-byte audio younger than this may be a file that is just being written."""
+IN_FLIGHT = HOUR
+"""What arrived within this time is no orphan: its entry may be yet to come, as in a restore."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from narration_cleanup.core.model import Problem, Severity, Target
 from narration_cleanup.core.text import storable
+from narration_cleanup.plan import CachePlan
 from narration_cleanup.report.history import SCHEDULED_BY, Start, read_clocks, read_history
 from narration_cleanup.report.record import RUNNING, Counters, Places, RunRecord, Trigger
 from narration_cleanup.report.stats import Stats
-from narration_cleanup.run.guards import clock_jump
+from narration_cleanup.run.guards import absent, clock_jump, jumped, unproved_absence
 from narration_cleanup.settings import Settings
 from narration_cleanup.settings.mask import without_password
 
@@ -74,15 +75,17 @@ def past_runs(state_dir: Path) -> list[RunRecord]:
     return found
 
 
-def clock_jumped(state_dir: Path, now: float, environ: Mapping[str, str]) -> float | None:
-    """By how many seconds a run would find that the clock jumped; see ``safety.clock_jump``."""
+def clock_fault(
+    state_dir: Path, now: float, environ: Mapping[str, str], cache: CachePlan | None
+) -> str | None:
+    """What a run would find wrong with the clock; see ``guards``."""
     clocks = read_clocks(now, environ)
     history = read_history(state_dir, warn=lambda _: None)
     if clocks is None or history is None:
         return None
-    jump = clock_jump(clocks, history.clock_marks())
+    marks = history.clock_marks()
     history.close()
-    return jump
+    return jumped(clock_jump(clocks, marks)) or absent(unproved_absence(clocks, marks), cache)
 
 
 def with_recent_runs(stats: Stats, settings: Settings) -> tuple[Stats, RecentRuns]:

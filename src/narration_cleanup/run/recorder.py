@@ -21,6 +21,7 @@ from narration_cleanup.core.errors import CleanupError, ExitCode
 from narration_cleanup.core.model import Problem, Severity, Target
 from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.text import printable
+from narration_cleanup.plan import CachePlan
 from narration_cleanup.plan.actions import CancelRequest, Outcome
 from narration_cleanup.report.attention import Attention, attention
 from narration_cleanup.report.history import (
@@ -40,7 +41,7 @@ from narration_cleanup.report.metrics import (
     write_metrics,
 )
 from narration_cleanup.report.record import RunRecord, record_of
-from narration_cleanup.run.guards import clock_jump, refuse_clock_jump
+from narration_cleanup.run.guards import absent, clock_jump, jumped, refuse_clock, unproved_absence
 from narration_cleanup.run.recent_runs import places_of
 from narration_cleanup.settings import AlertsSettings, Settings, load_partial
 from narration_cleanup.stores.requests import RequestStore
@@ -63,7 +64,7 @@ class RunRecorder:
 
     ``clocks`` is what both clocks said when it began; ``clock_refused``, whether the run refused
     since they disagreed, which the next one must know. ``None``: it ended before it compared them,
-    and so leaves no mark of them.
+    and so leaves no mark of them. ``clock_trusted``: the operator says that the clock is right.
     """
 
     settings: Settings
@@ -73,6 +74,7 @@ class RunRecorder:
     run_id: int | None = None
     clocks: ClockMark | None = None
     clock_refused: bool | None = None
+    clock_trusted: bool = False
     attention: Attention | None = None
     starts: Sequence[Start] = ()
     writes: bool = True
@@ -84,11 +86,8 @@ class RunRecorder:
 
     def refuse_clock_jump(self) -> None:
         """Raise ``RefusedError`` where the clock jumped since the last run."""
-        if self.history is None or self.clocks is None:
-            return
-        jump = clock_jump(self.clocks, self.history.clock_marks())
-        self.clock_refused = jump is not None
-        refuse_clock_jump(jump)
+        if self.history is not None and self.clocks is not None:
+            self._refuse_clock(jumped(clock_jump(self.clocks, self.history.clock_marks())))
 
     def without_known(self, problems: Problems) -> Problems:
         """``problems``, where what lies in the way of a removal (``odd_file``) and was reported by
@@ -108,9 +107,15 @@ class RunRecorder:
             found.add(each)
         return found
 
-    def trust_clock(self) -> None:
-        """The operator says that the clock is right."""
-        self.clock_refused = False
+    def refuse_unproved_absence(self, cache: CachePlan | None) -> None:
+        """Raise ``RefusedError`` where most of the cache would expire by a clock far ahead."""
+        if self.history is not None and self.clocks is not None:
+            absence = unproved_absence(self.clocks, self.history.clock_marks())
+            self._refuse_clock(absent(absence, cache))
+
+    def _refuse_clock(self, why: str | None) -> None:
+        self.clock_refused = why is not None and not self.clock_trusted
+        refuse_clock(why if self.clock_refused else None)
 
 
 def start(settings: Settings, result: Result, environ: Mapping[str, str]) -> RunRecorder:

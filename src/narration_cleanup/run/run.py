@@ -32,8 +32,8 @@ from narration_cleanup.report.stats import Stats
 from narration_cleanup.run import recorder
 from narration_cleanup.run.access import missing_rights
 from narration_cleanup.run.collect_stats import collect_stats
-from narration_cleanup.run.guards import jumped, refuse_too_many, too_many
-from narration_cleanup.run.recent_runs import clock_jumped, with_recent_runs
+from narration_cleanup.run.guards import refuse_too_many, too_many
+from narration_cleanup.run.recent_runs import clock_fault, with_recent_runs
 from narration_cleanup.run.recorder import RunRecorder
 from narration_cleanup.run.stores import cache_policy, open_targets, request_policy
 from narration_cleanup.run.survey import (
@@ -102,9 +102,8 @@ def run(
     with ExitStack() as stack:
         targets = stack.enter_context(open_targets(settings, now, failures))
         targets = stack.enter_context(targets.locked(settings.cleanup.state_dir, failures))
-        if recorder is not None and ignore_clock:
-            recorder.trust_clock()
-        elif recorder is not None:
+        if recorder is not None:
+            recorder.clock_trusted = ignore_clock
             recorder.refuse_clock_jump()
         if (store := targets.cache) is not None:
             cache = attempt(
@@ -134,7 +133,7 @@ def dry_run(settings: Settings, result: Result, progress: Progress, *, explain: 
         plans = survey_and_plan(targets, policies, now, progress, explain=explain)
         show_plans(plans, result)
         _warn_of_too_many(settings, plans, result)
-        _warn_of_the_clock(settings, result)
+        _warn_of_the_clock(settings, plans, result)
         result.problems.extend(missing_rights(settings))
         stats = collect_stats(settings, plans.cache, plans.requests, plans.problems, now)
     return with_recent_runs(stats, settings)[0]
@@ -158,6 +157,8 @@ def clean_cache(store: CacheStore, policy: CachePolicy, work: Work) -> CachePlan
     watch = Stopwatch()
     plan = survey_and_plan_cache(store, policy, result.started_at, progress)
     took = watch.seconds
+    if work.recorder is not None:
+        work.recorder.refuse_unproved_absence(plan)
     work.guard(plan)
     work.log.cache_started()
     result.cache = cache = apply_cache(plan, store, work.stop, progress)
@@ -225,10 +226,11 @@ def _warn_of_too_many(settings: Settings, plans: Plans, result: Result) -> None:
             result.problems.add(warning)
 
 
-def _warn_of_the_clock(settings: Settings, result: Result) -> None:
-    jump = clock_jumped(settings.cleanup.state_dir, result.started_at, os.environ)
-    if jump is not None:
-        message = f"{jumped(jump)}: a run would refuse, and touch nothing"
+def _warn_of_the_clock(settings: Settings, plans: Plans, result: Result) -> None:
+    state_dir = settings.cleanup.state_dir
+    why = clock_fault(state_dir, result.started_at, os.environ, plans.cache)
+    if why is not None:
+        message = f"{why}: a run would refuse, and touch nothing"
         warning = Problem(Target.PROGRAM, "clock_jumped", message, severity=Severity.WARNING)
         result.problems.add(warning)
 

@@ -50,6 +50,13 @@ class PlainSurvey:
         """A bucket has no end that is known."""
         return None
 
+    def stored_bytes(self) -> None:
+        """Nothing: the entries' sizes are those of their files."""
+
+    def size_of(self, file: str, stated: int) -> int:
+        """See ``CacheSurvey``."""
+        return stated
+
     def is_linked(self, file: str) -> bool:
         """Objects have one name."""
         return False
