@@ -7,8 +7,10 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 
+import msgspec
 import typer
 
 from narration_cleanup.apply.result import Result
@@ -16,7 +18,7 @@ from narration_cleanup.apply.signals import Stop, stop_on_signals
 from narration_cleanup.cli import options
 from narration_cleanup.cli.options import Invocation
 from narration_cleanup.core.deadline import Stopwatch
-from narration_cleanup.core.errors import CleanupError, ExitCode, internal_error
+from narration_cleanup.core.errors import CleanupError, ExitCode, RefusedError, internal_error
 from narration_cleanup.core.model import Problem, Severity, Target
 from narration_cleanup.core.progress import Progress
 from narration_cleanup.report import documents as json_output
@@ -29,7 +31,7 @@ from narration_cleanup.run import recorder
 from narration_cleanup.run import run as job
 from narration_cleanup.run.access import OtherUserError, missing_rights, refuse_other_users
 from narration_cleanup.run.collect_stats import collect_stats
-from narration_cleanup.run.guards import jumped, refuse_too_many, too_many
+from narration_cleanup.run.guards import backlog, jumped, too_many
 from narration_cleanup.run.recent_runs import clock_jumped, with_last_run, with_recent_runs
 from narration_cleanup.run.recorder import RunRecorder
 from narration_cleanup.run.run_as import act_as
@@ -51,6 +53,7 @@ def run_command(
     enforce_max_size: options.EnforceMaxSize = None,
     min_free_mb: options.MinFreeMb = None,
     max_delete: options.MaxDelete = None,
+    max_cancel: options.MaxCancel = None,
     ignore_clock: options.IgnoreClock = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
@@ -67,6 +70,7 @@ def run_command(
         "cache.enforce_max_size": enforce_max_size,
         "cache.min_free_mb": min_free_mb,
         "cleanup.max_delete": max_delete,
+        "cleanup.max_cancel": max_cancel,
     }
     call = Invocation(
         context.obj, flags, as_json, quiet, verbose, allow_other_user, ignore_clock, log_format
@@ -88,6 +92,7 @@ def dry_run_command(
     enforce_max_size: options.EnforceMaxSize = None,
     min_free_mb: options.MinFreeMb = None,
     max_delete: options.MaxDelete = None,
+    max_cancel: options.MaxCancel = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -103,6 +108,7 @@ def dry_run_command(
         "cache.enforce_max_size": enforce_max_size,
         "cache.min_free_mb": min_free_mb,
         "cleanup.max_delete": max_delete,
+        "cleanup.max_cancel": max_cancel,
     }
     call = Invocation(
         context.obj, flags, as_json, quiet, verbose, allow_other_user, log_format=log_format
@@ -228,14 +234,11 @@ def _dry_run(
 
 
 def _warn_of_too_many(settings: Settings, plans: Plans, result: Result) -> None:
-    limit = settings.cleanup.max_delete
-    if limit is not None and plans.cache is not None:
-        total = plans.cache.totals.entry_count
-        why = too_many(len(plans.cache.actions), total, limit.allowed, str(limit))
-        if why is not None:
-            message = f"{why}: a run would refuse, and touch nothing"
-            warning = Problem(Target.CACHE, "max_delete", message, severity=Severity.WARNING)
-            result.problems.add(warning)
+    result.problems.extend(backlog(plans))
+    for problem in too_many(settings.cleanup, plans):
+        what = "touch nothing" if problem.target is Target.CACHE else "leave the requests"
+        message = f"{problem.message}: a run would refuse, and {what}"
+        result.problems.add(msgspec.structs.replace(problem, message=message))
 
 
 def _warn_of_the_clock(settings: Settings, result: Result) -> None:
@@ -280,17 +283,22 @@ def _run_locked(
     now, policies = result.started_at, _policies(settings)
     targets = job.recover(targets, result)
     plans = survey_and_plan(targets, policies, now, progress)
-    limit = settings.cleanup.max_delete
-    if limit is not None and plans.cache is not None:
-        total = plans.cache.totals.entry_count
-        refuse_too_many(len(plans.cache.actions), total, limit.allowed, str(limit))
-    job.run(targets, plans, result, stop, progress, log)
+    result.problems.extend(backlog(plans))
+    refused = None
+    for problem in too_many(settings.cleanup, plans):
+        refused = f"{problem.message}: nothing was {{}}. Look with dry-run, then raise the limit"
+        if problem.target is Target.CACHE:
+            raise RefusedError(refused.format("touched"))
+    working = replace(targets, requests=None) if refused else targets
+    job.run(working, plans, result, stop, progress, log)
     if told is not None and targets.requests is not None and result.requests is not None:
         # Once it is asked to stop, a run waits for no database any more.
         count = result.stopped is None
         recorder.note_cancelled(told, targets.requests, result.requests, now, count=count)
         log.overwritten(result.requests)
-    if result.stopped is not None:
+    if refused and result.stopped is None:
+        result.stop(ExitCode.REFUSED, refused.format("cancelled"))
+    elif result.stopped is not None:
         return collect_stats(settings, plans.cache, plans.requests, plans.problems, now)
     after = survey_and_plan(
         job.reached(targets, result),
@@ -298,7 +306,7 @@ def _run_locked(
         now,
         progress,
         known_cache=job.left_in_cache(targets, result),
-        known_requests=job.left_in_requests(targets, result),
+        known_requests=plans.requests if refused else job.left_in_requests(targets, result),
     )
     job.look_again(result, after)
     return collect_stats(settings, after.cache, after.requests, after.problems, now)

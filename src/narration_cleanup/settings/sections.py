@@ -277,6 +277,11 @@ class CleanupSettings:
         help='Refuse a run that would remove more than this: a number, or a share like "10%".',
         flag="--max-delete",
     )
+    max_cancel: DeleteLimit | None = none_or(
+        parsers.delete_limit('a whole number, 0 or more, or a percentage such as "10%"'),
+        help="Leave the requests if a run would cancel more: a number, or a share of the active.",
+        flag="--max-cancel",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
