@@ -10,6 +10,7 @@ import psycopg
 from narration_cleanup.core.model import ACTIVE, FINISHED, GenerationRequest, Problem, RequestStatus
 from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.zones import TableTimes
+from narration_cleanup.stores.requests.cancelled_word import check_cancelled_word
 from narration_cleanup.stores.requests.mapping import RequestMapping, Statuses
 from narration_cleanup.stores.requests.postgres.layout import Form, PgLayout
 from narration_cleanup.stores.requests.postgres.session import Connection, Session
@@ -52,8 +53,10 @@ class PostgresSurvey:
         statement += f"WHERE {self._layout.filter} GROUP BY 1"
         rows = self._session.do(lambda it: it.execute(statement.encode(), ()).fetchall())
         counts = {raw: count for raw, count in rows if isinstance(count, int)}
+        statuses = self._mapping.statuses
+        check_cancelled_word(counts, self._layout.allowed, statuses, self._session.location)
         problems = self._found["status"] = Problems()
-        return status_totals(counts, self._mapping.statuses, problems)
+        return status_totals(counts, statuses, problems)
 
     def active(self) -> Iterator[Sequence[GenerationRequest]]:
         """The rows that wait or are being generated."""

@@ -13,6 +13,7 @@ from narration_cleanup.core.model import ACTIVE, FINISHED, GenerationRequest, Pr
 from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.zones import TableTimes
 from narration_cleanup.stores.requests.batches import LONG, next_batch_size
+from narration_cleanup.stores.requests.cancelled_word import check_cancelled_word
 from narration_cleanup.stores.requests.mapping import RequestMapping, StatusValue
 from narration_cleanup.stores.requests.rows import RowReader, no_time_of_ending, status_totals
 from narration_cleanup.stores.requests.sqlite.database import look
@@ -48,6 +49,7 @@ class SqliteSurvey:
         self._path = path
         self._layout = layout
         self._mapping = mapping
+        self._where = where
         self._rows = RowReader(layout.columns, mapping, where, times)
         self._times = times
         self._reader = PageReader(layout, mapping)
@@ -68,8 +70,10 @@ class SqliteSurvey:
     def by_status(self) -> dict[str, int]:
         """Every row counted, by the service's words; unknown ones as they stand."""
         self._pages()
+        statuses = self._mapping.statuses
+        check_cancelled_word(self._counts, self._layout.allowed, statuses, self._where)
         problems = self._found["status"] = Problems()
-        return status_totals(self._counts, self._mapping.statuses, problems)
+        return status_totals(self._counts, statuses, problems)
 
     def active(self) -> Iterator[Sequence[GenerationRequest]]:
         """The rows that wait or are being generated."""
