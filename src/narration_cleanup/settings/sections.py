@@ -23,7 +23,7 @@ from narration_cleanup.settings.setting import computed, none_or, setting
 from narration_cleanup.settings.sources import state_dir
 
 AgeFrom = Literal["mtime", "atime"]
-TimeFormat = Literal["auto", "iso", "unix", "unix_ms"]
+TimeFormat = Literal["auto", "iso", "unix", "unix_ms", "unix_us", "unix_ns"]
 AlertsOn = Literal["failure", "partial", "always"]
 
 # A thousand years, and a million terabytes: beyond any use, and inside what a date and a
@@ -168,6 +168,9 @@ class ColumnSettings:
     scheduled_at: str | None = none_or(
         _column(), help="The time that it is meant for: it counts from then, not from created_at."
     )
+    updated_at: str | None = none_or(
+        _column(), help="When the row was last changed; set when a request is cancelled."
+    )
     error: str | None = none_or(_column(), "error", help="Its error text; see error_text.")
 
 
@@ -230,9 +233,9 @@ class RequestSettings:
         help='In a shared table, the rows that are meant, such as { queue = "tts" }.',
     )
     time_format: TimeFormat = setting(
-        parsers.choice("auto", "iso", "unix", "unix_ms"),
+        parsers.choice("auto", "iso", "unix", "unix_ms", "unix_us", "unix_ns"),
         "auto",
-        help="How times are written: auto, iso, unix (seconds) or unix_ms (milliseconds).",
+        help="How times are written: auto, iso, or unix time in s, ms (unix_ms), us or ns.",
     )
     timezone: str | None = none_or(
         _time_zone(), help="The same as cleanup.timezone for the table, if it has another zone."

@@ -59,7 +59,7 @@ def test_a_check_without_a_word_for_it_is_refused_with_the_words_it_has(
     table.execute(FORM.format(form))
     insert(table, [("a", "queued", OLD)])
     message = refusal(table, Statuses())
-    assert "can only be queued, it's done, failed" in message
+    assert "it can only have queued, it's done, failed" in message
     assert "set requests.statuses.cancelled to one of them" in message
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 
 from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.model import RequestStatus
@@ -22,7 +22,7 @@ def literals_in(condition: str) -> tuple[str, ...]:
 
 
 def check_cancelled_word(
-    found: Iterable[object], allowed: Collection[str], statuses: Statuses, where: str
+    found: Collection[object], allowed: Collection[str], statuses: Statuses, where: str
 ) -> None:
     """Raise ``TargetError`` where the word that a run writes is none of the table's own.
 
@@ -38,7 +38,8 @@ def check_cancelled_word(
         wanted = near[0] if near else None
         raise _refusal(where, word, wanted, f"it can only have {', '.join(allowed)}")
     meanings = statuses.words()
-    if any(meanings.get(each) is RequestStatus.CANCELLED for each in found if _is_word(each)):
+    known = {meanings.get(each) for each in found if isinstance(each, (str, int, float))}
+    if RequestStatus.CANCELLED in known:
         return
     for each in sorted(words):
         if _is_like(each, word):
@@ -49,10 +50,6 @@ def check_cancelled_word(
             if style(word) != word and all(style(each) == each for each in cased):
                 has = f"all its statuses are in the case of {min(cased)}"
                 raise _refusal(where, word, style(word), has)
-
-
-def _is_word(value: object) -> bool:
-    return isinstance(value, (str, int, float))
 
 
 def _is_like(one: str, word: str) -> bool:

@@ -44,7 +44,7 @@ class PostgresSurvey:
     @property
     def problems(self) -> Iterable[Problem]:
         """What was met by the latest pass of each stream, the counting one included."""
-        return chain(self._times.problems, *self._found.values())
+        return chain(self._times.problems, self._rows.unset_times(), *self._found.values())
 
     def by_status(self) -> dict[str, int]:
         """Every row counted, by the service's words; unknown ones as they stand."""
@@ -61,6 +61,7 @@ class PostgresSurvey:
     def active(self) -> Iterator[Sequence[GenerationRequest]]:
         """The rows that wait or are being generated."""
         problems = self._found["active"] = Problems()
+        self._rows.begin_pass()
         return self._stream(ACTIVE, self._rows.active_row, problems)
 
     def finished(self, before: float) -> Iterator[Sequence[GenerationRequest]]:
@@ -149,7 +150,7 @@ def newest_times(connection: Connection, layout: PgLayout, statuses: Statuses) -
         and role != "scheduled_at"
         and column.form in (Form.TEXT, Form.NAIVE)
         for separator in ("T", " ")
-        for fraction in ("", r"\.[0-9]+")
+        for fraction in ("", r"[.,][0-9]+")
     ]
     if not newest:
         return []

@@ -6,6 +6,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,7 +63,7 @@ class SqliteSurvey:
     @property
     def problems(self) -> Iterable[Problem]:
         """What was met by the latest pass of each stream, the counting one included."""
-        met = Problems(self._times.problems)
+        met = Problems(chain(self._times.problems, self._rows.unset_times()))
         for found in self._found.values():
             met.extend(found)
         return met
@@ -78,6 +79,7 @@ class SqliteSurvey:
     def active(self) -> Iterator[Sequence[GenerationRequest]]:
         """The rows that wait or are being generated."""
         problems = self._found["active"] = Problems()
+        self._rows.begin_pass()
         pages = self._pages()
         found: Iterable[list[Row]] = [self._kept or []]
         if self._kept is None:
