@@ -30,6 +30,7 @@ _REMEDIES = {
     "index_unreadable": "if the service is not writing it, restore it from a backup",
     "database_missing": "correct requests.db (--requests-db, NARRATION_REQUESTS_DB)",
     "no_such_table": "set requests.table",
+    "foreign_word": "set requests.statuses.cancelled as the line says",
     "no_such_column": "set requests.columns",
     "mixed_times": "set requests.time_format",
 }

@@ -46,6 +46,7 @@ def run_command(
     enforce_max_size: options.EnforceMaxSize = None,
     min_free_mb: options.MinFreeMb = None,
     max_delete: options.MaxDelete = None,
+    max_cancel: options.MaxCancel = None,
     ignore_clock: options.IgnoreClock = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
@@ -62,6 +63,7 @@ def run_command(
         "cache.enforce_max_size": enforce_max_size,
         "cache.min_free_mb": min_free_mb,
         "cleanup.max_delete": max_delete,
+        "cleanup.max_cancel": max_cancel,
     }
     call = Invocation(
         context.obj, flags, as_json, quiet, verbose, allow_other_user, ignore_clock, log_format
@@ -83,6 +85,7 @@ def dry_run_command(
     enforce_max_size: options.EnforceMaxSize = None,
     min_free_mb: options.MinFreeMb = None,
     max_delete: options.MaxDelete = None,
+    max_cancel: options.MaxCancel = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -98,6 +101,7 @@ def dry_run_command(
         "cache.enforce_max_size": enforce_max_size,
         "cache.min_free_mb": min_free_mb,
         "cleanup.max_delete": max_delete,
+        "cleanup.max_cancel": max_cancel,
     }
     call = Invocation(
         context.obj, flags, as_json, quiet, verbose, allow_other_user, log_format=log_format

@@ -282,7 +282,9 @@ def _columns_twice(reading: _Reading) -> Iterator[str]:
     )
     pairs = [(key, other) for key in (identity, status) for other in columns if other != key]
     pairs += [(error, other) for other in columns if other not in (identity, status, error)]
-    pairs += [(completed_at, created_at), (completed_at, "requests.columns.scheduled_at")]
+    updated_at, scheduled_at = "requests.columns.updated_at", "requests.columns.scheduled_at"
+    pairs += [(completed_at, each) for each in (created_at, scheduled_at, updated_at)]
+    pairs += [(updated_at, each) for each in (created_at, scheduled_at)]
     on_postgres = str(reading.values.get("requests.db")).startswith(("postgres:", "postgresql:"))
     for key, other in pairs:
         names = [reading.values[name] for name in (key, other)]

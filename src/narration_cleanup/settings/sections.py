@@ -23,7 +23,7 @@ from narration_cleanup.settings.setting import computed, none_or, setting
 from narration_cleanup.settings.sources import state_dir
 
 AgeFrom = Literal["mtime", "atime"]
-TimeFormat = Literal["auto", "iso", "unix", "unix_ms"]
+TimeFormat = Literal["auto", "iso", "unix", "unix_ms", "unix_us", "unix_ns"]
 AlertsOn = Literal["attention", "failure", "partial", "always"]
 
 # A thousand years, and a million terabytes: beyond any use, and inside what a date and a
@@ -168,6 +168,9 @@ class ColumnSettings:
     scheduled_at: str | None = none_or(
         _column(), help="The time that it is meant for: it counts from then, not from created_at."
     )
+    updated_at: str | None = none_or(
+        _column(), help="When the row was last changed; set when a request is cancelled."
+    )
     error: str | None = none_or(_column(), "error", help="Its error text; see error_text.")
 
 
@@ -231,9 +234,9 @@ class RequestSettings:
         help='In a shared table, the rows that are meant, such as { queue = "tts" }.',
     )
     time_format: TimeFormat = setting(
-        parsers.choice("auto", "iso", "unix", "unix_ms"),
+        parsers.choice("auto", "iso", "unix", "unix_ms", "unix_us", "unix_ns"),
         "auto",
-        help="How times are written: auto, iso, unix (seconds) or unix_ms (milliseconds).",
+        help="How times are written: auto, iso, or unix time in s, ms (unix_ms), us or ns.",
     )
     timezone: str | None = none_or(
         _time_zone(), help="The same as cleanup.timezone for the table, if it has another zone."
@@ -277,6 +280,11 @@ class CleanupSettings:
         parsers.delete_limit('a whole number, 0 or more, or a percentage such as "10%"'),
         help='Refuse a run that would remove more than this: a number, or a share like "10%".',
         flag="--max-delete",
+    )
+    max_cancel: DeleteLimit | None = none_or(
+        parsers.delete_limit('a whole number, 0 or more, or a percentage such as "10%"'),
+        help="Leave the requests if a run would cancel more: a number, or a share of the active.",
+        flag="--max-cancel",
     )
 
 

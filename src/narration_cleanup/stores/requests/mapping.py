@@ -9,7 +9,7 @@ from typing import Literal
 from narration_cleanup.core.model import RequestStatus
 from narration_cleanup.core.timestamps import AUTO
 
-TimeFormat = Literal["auto", "iso", "unix", "unix_ms"]
+TimeFormat = Literal["auto", "iso", "unix", "unix_ms", "unix_us", "unix_ns"]
 StatusValue = str | int
 FilterValue = str | int | float | None
 
@@ -25,6 +25,7 @@ class Columns:
     completed_at: str | None = "completed_at"
     heartbeat_at: str | None = None
     scheduled_at: str | None = None
+    updated_at: str | None = None
     error: str | None = "error"
 
 

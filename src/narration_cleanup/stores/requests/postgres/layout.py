@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -12,6 +13,7 @@ from psycopg import sql
 
 from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.text import printable
+from narration_cleanup.stores.requests.cancelled_word import literals_in
 from narration_cleanup.stores.requests.mapping import (
     DEFAULT_COLUMNS,
     REQUIRED,
@@ -33,6 +35,17 @@ JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 JOIN pg_catalog.pg_type b ON b.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
 WHERE a.attrelid = %s::oid AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum"""
+_WORDS = """\
+SELECT e.enumlabel::text FROM pg_catalog.pg_enum e
+JOIN pg_catalog.pg_type t ON e.enumtypid IN (t.oid, t.typbasetype)
+JOIN pg_catalog.pg_attribute a ON a.atttypid = t.oid
+WHERE a.attrelid = %s::oid AND a.attname = %s ORDER BY e.enumsortorder"""
+_CHECKS = """\
+SELECT pg_catalog.pg_get_constraintdef(c.oid) FROM pg_catalog.pg_constraint c
+JOIN pg_catalog.pg_attribute a ON a.attrelid = %s::oid AND a.attname = %s
+WHERE c.contype = 'c' AND (
+c.contypid = a.atttypid OR (c.conrelid = a.attrelid AND c.conkey = ARRAY[a.attnum]))"""
+_ONE_OF = re.compile(r"CHECK \(\([^']* = ANY \([^)]*\)(?:::[a-z]+\[\]\))?\)\)")
 _OTHER_KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
 
 
@@ -89,7 +102,7 @@ class PgLayout:
     """``table`` is ready for SQL; ``columns`` has each role that exists.
 
     ``filter`` is the condition that a row ``t`` is one of this service's, and ``filtered`` are the
-    columns in it.
+    columns in it. ``allowed`` are the statuses of an enum or a CHECK, none where there is neither.
     """
 
     oid: int
@@ -98,6 +111,7 @@ class PgLayout:
     columns: Mapping[str, Column] = field(default_factory=dict)
     filter: str = "true"
     filtered: tuple[Column, ...] = ()
+    allowed: tuple[str, ...] = ()
 
     @property
     def times(self) -> frozenset[str]:
@@ -147,15 +161,25 @@ def read_layout(connection: Connection, mapping: RequestMapping, where: str) -> 
         _named(by_name, each, name, where, "requests.filter"): values
         for each, values in mapping.filter.items()
     }
+    roles = _columns(mapping, name, by_name, where)
     conditions = [_condition(connection, column, values) for column, values in filtered.items()]
     return PgLayout(
         oid,
         printable(f"{schema}.{name}"),
         f"{quoted(schema)}.{quoted(name)}",
-        MappingProxyType(_columns(mapping, name, by_name, where)),
+        MappingProxyType(roles),
         " AND ".join(conditions) or "true",
         tuple(filtered),
+        _allowed(connection, oid, roles["status"].name),
     )
+
+
+def _allowed(connection: Connection, oid: int, status: str) -> tuple[str, ...]:
+    words = tuple(str(word) for (word,) in connection.execute(_WORDS, (oid, status)))
+    for (check,) in connection.execute(_CHECKS, (oid, status)):
+        if not words and _ONE_OF.fullmatch(str(check)):
+            words = literals_in(str(check))
+    return words
 
 
 def _condition(connection: Connection, column: Column, values: Sequence[FilterValue]) -> str:

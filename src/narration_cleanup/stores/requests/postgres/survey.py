@@ -10,6 +10,7 @@ import psycopg
 from narration_cleanup.core.model import ACTIVE, FINISHED, GenerationRequest, Problem, RequestStatus
 from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.zones import TableTimes
+from narration_cleanup.stores.requests.cancelled_word import check_cancelled_word
 from narration_cleanup.stores.requests.mapping import RequestMapping, Statuses
 from narration_cleanup.stores.requests.postgres.layout import Form, PgLayout
 from narration_cleanup.stores.requests.postgres.session import Connection, Session
@@ -43,7 +44,7 @@ class PostgresSurvey:
     @property
     def problems(self) -> Iterable[Problem]:
         """What was met by the latest pass of each stream, the counting one included."""
-        return chain(self._times.problems, *self._found.values())
+        return chain(self._times.problems, self._rows.unset_times(), *self._found.values())
 
     def by_status(self) -> dict[str, int]:
         """Every row counted, by the service's words; unknown ones as they stand."""
@@ -52,12 +53,15 @@ class PostgresSurvey:
         statement += f"WHERE {self._layout.filter} GROUP BY 1"
         rows = self._session.do(lambda it: it.execute(statement.encode(), ()).fetchall())
         counts = {raw: count for raw, count in rows if isinstance(count, int)}
+        statuses = self._mapping.statuses
+        check_cancelled_word(counts, self._layout.allowed, statuses, self._session.location)
         problems = self._found["status"] = Problems()
-        return status_totals(counts, self._mapping.statuses, problems)
+        return status_totals(counts, statuses, problems)
 
     def active(self) -> Iterator[Sequence[GenerationRequest]]:
         """The rows that wait or are being generated."""
         problems = self._found["active"] = Problems()
+        self._rows.begin_pass()
         return self._stream(ACTIVE, self._rows.active_row, problems)
 
     def finished(self, before: float) -> Iterator[Sequence[GenerationRequest]]:
@@ -146,7 +150,7 @@ def newest_times(connection: Connection, layout: PgLayout, statuses: Statuses) -
         and role != "scheduled_at"
         and column.form in (Form.TEXT, Form.NAIVE)
         for separator in ("T", " ")
-        for fraction in ("", r"\.[0-9]+")
+        for fraction in ("", r"[.,][0-9]+")
     ]
     if not newest:
         return []

@@ -17,7 +17,14 @@ from narration_cleanup.core.zones import IndexTimes, TableTimes
 from narration_cleanup.plan.actions import CancelRequest, DeleteRequest, Outcome
 from narration_cleanup.stores.requests.batches import min_batch_size, next_batch_size
 from narration_cleanup.stores.requests.mapping import RequestMapping
-from narration_cleanup.stores.requests.rows import CANCEL_GUARD, DELETE_GUARD, are_cancelled
+from narration_cleanup.stores.requests.rows import (
+    CANCEL_GUARD,
+    DELETE_GUARD,
+    WRITTEN_TIMES,
+    are_cancelled,
+    shown_id,
+    stored_id,
+)
 from narration_cleanup.stores.requests.sqlite.database import look, recover
 from narration_cleanup.stores.requests.sqlite.errors import to_target_error
 from narration_cleanup.stores.requests.sqlite.layout import Layout, read_layout
@@ -58,7 +65,7 @@ class SqliteRequests:
         self._mapping = mapping
         self._layout: Layout | None = None
         self._writer: Writer | None = None
-        self._completed_at: Callable[[float], Scalar] | None = None
+        self._time_writers: dict[str, Callable[[float], Scalar]] = {}
         self._problems = Problems()
         self._batch_size = _FIRST_BATCH
 
@@ -93,13 +100,14 @@ class SqliteRequests:
         return SqliteSurvey(self._path, layout, self._mapping, self.location, self._times)
 
     def cancel(self, batch: Sequence[CancelRequest], at: float) -> Sequence[Outcome]:
-        """See ``RequestStore``; ``completed_at`` gets the form of the column's other values."""
+        """See ``RequestStore``; its new times get the form of the columns' other values."""
         layout = self._known_layout()
         changed: list[Scalar] = [self._mapping.statuses.cancelled[0]]
         parts = [f"{layout.column('status')} = ?"]
-        if "completed_at" in layout.columns:
-            parts.append(f"{layout.column('completed_at')} = ?")
-            changed.append(self._time_to_write(at))
+        for role in WRITTEN_TIMES:
+            if role in layout.columns:
+                parts.append(f"{layout.column(role)} = ?")
+                changed.append(self._time_to_write(role, at))
         if self._mapping.error_text is not None and "error" in layout.columns:
             parts.append(f"{layout.column('error')} = ?")
             changed.append(self._mapping.error_text)
@@ -121,7 +129,7 @@ class SqliteRequests:
                 return False
             for action in some:
                 identity, raw = found.get(action.place, _NO_ROW)
-                is_there = identity == action.id
+                is_there = shown_id(identity) == action.id
                 if is_there is not isinstance(action, CancelRequest):
                     return False
                 if is_there:
@@ -137,7 +145,7 @@ class SqliteRequests:
         completed = self._mapping.statuses.values([RequestStatus.COMPLETED])
         total = 0
         for start in range(0, len(ids), _IDS):
-            some = ids[start : start + _IDS]
+            some = [stored_id(each) for each in ids[start : start + _IDS]]
             statement = (
                 f"SELECT count(*) FROM {layout.table} "
                 f"WHERE {layout.column('id')} IN ({_marks(some)}) "
@@ -187,8 +195,9 @@ class SqliteRequests:
         statement += " AND ".join(condition)
 
         def one(connection: sqlite3.Connection, action: Change) -> Outcome:
-            key = action.place if layout.by_rowid else action.id
-            values = (*changed, action.id, *(action.guard[place] for place in kept), key)
+            identity = stored_id(action.id)
+            key = action.place if layout.by_rowid else identity
+            values = (*changed, identity, *(action.guard[place] for place in kept), key)
             found = connection.execute(statement, values).rowcount
             return Outcome.DONE if found else Outcome.SKIPPED
 
@@ -276,20 +285,19 @@ class SqliteRequests:
             self._writer = Writer(self._path)
         return self._writer
 
-    def _time_to_write(self, at: float) -> Scalar:
+    def _time_to_write(self, role: str, at: float) -> Scalar:
         """``at`` in the form that the column's latest values have, else that of ``created_at``."""
-        if self._completed_at is None:
-            self._completed_at = time_writer(
-                look(self._path, self._examples), self._mapping, self._times
-            )
-        return self._completed_at(at)
+        if role not in self._time_writers:
+            examples = look(self._path, partial(self._examples, role=role))
+            self._time_writers[role] = time_writer(examples, self._mapping, self._times)
+        return self._time_writers[role](at)
 
-    def _examples(self, connection: sqlite3.Connection) -> list[list[Scalar]]:
+    def _examples(self, connection: sqlite3.Connection, role: str) -> list[list[Scalar]]:
         layout = self._known_layout()
         latest = ", ".join(f"{key} DESC" for key in layout.keys)
         found = []
-        for role in ("completed_at", "created_at"):
-            column = layout.column(role)
+        for each in (role, "created_at"):
+            column = layout.column(each)
             rows = connection.execute(
                 f"SELECT value FROM (SELECT CASE WHEN {layout.filter} THEN {column} END "
                 f"AS value FROM {layout.table} ORDER BY {latest} LIMIT {PAGE}) "
@@ -317,6 +325,8 @@ def _marks(values: Sequence[object]) -> str:
     return ", ".join("?" * len(values))
 
 
-def _number(connection: sqlite3.Connection, statement: str, values: Sequence[Scalar] = ()) -> int:
+def _number(
+    connection: sqlite3.Connection, statement: str, values: Sequence[Scalar | bytes] = ()
+) -> int:
     found: int = connection.execute(statement, values).fetchone()[0]
     return found
