@@ -70,7 +70,8 @@ def _notify_of_unit(context: typer.Context, unit: str, *, start: bool) -> list[s
     from narration_cleanup.report.notify import ping_start, records_with, unit_end
 
     if start:
-        wrong = None if alerts.ping_url is None else ping_start(alerts.ping_url)
+        url, style = alerts.ping_url, alerts.ping_style
+        wrong = None if url is None else ping_start(url, style)
         return [] if wrong is None else [wrong]
     end = unit_end(unit, os.environ)
     records = records_with(end, past_runs(settings.cleanup.state_dir), time.time())

@@ -107,7 +107,10 @@ def start(settings: Settings, result: Result, environ: Mapping[str, str]) -> Run
     if telling.sends and settings.alerts.ping_url is not None:
         from narration_cleanup.report.notify import ping_start
 
-        _warn_all(_warning(result, "alert_not_sent"), [ping_start(settings.alerts.ping_url)])
+        _warn_all(
+            _warning(result, "alert_not_sent"),
+            [ping_start(settings.alerts.ping_url, settings.alerts.ping_style)],
+        )
     return telling
 
 
@@ -220,7 +223,7 @@ def notify_of(
     lines = [_without(line, secrets) for line in lines]
     if alerts.ping_url is not None:
         body = lines or summary_lines(record)
-        _warn_all(warn, [ping_end(alerts.ping_url, record, body)])
+        _warn_all(warn, [ping_end(alerts.ping_url, record, body, alerts.ping_style)])
     if alerts.urls and wanted(record.outcome, alerts.on, found):
         found = found if alerts.on == "attention" else None
         message = message_of(record, host_name(), unit=unit, lines=lines, found=found)
