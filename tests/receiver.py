@@ -13,7 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 @dataclass
 class Receiver:
     """What arrived, in order: (path, body). `answers` are the codes to give, the last for ever,
-    with the address `moved_to`; methods in `refuses` are answered 501; while `hangs` is set, nothing is answered; `arrived` is set by the first of them."""
+    with the address `moved_to`; methods in `refuses` are answered 501. While `hangs` is set,
+    nothing is answered; `arrived` is set by the first of them."""
 
     port: int = 0
     got: list[tuple[str, str]] = field(default_factory=list)

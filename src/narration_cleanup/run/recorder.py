@@ -107,10 +107,8 @@ def start(settings: Settings, result: Result, environ: Mapping[str, str]) -> Run
     if telling.sends and settings.alerts.ping_url is not None:
         from narration_cleanup.report.notify import ping_start
 
-        _warn_all(
-            _warning(result, "alert_not_sent"),
-            [ping_start(settings.alerts.ping_url, settings.alerts.ping_style)],
-        )
+        wrong = ping_start(settings.alerts.ping_url, settings.alerts.ping_style)
+        _warn_all(_warning(result, "alert_not_sent"), [wrong])
     return telling
 
 

@@ -43,9 +43,7 @@ def style_of(url: str) -> str:
     host = (parts.hostname or "").lower()
     if "{state}" in url or "{message}" in url:
         return "template"
-    if host in ("cronitor.link", "cronitor.io") or host.endswith(
-        (".cronitor.link", ".cronitor.io")
-    ):
+    if f".{host}".endswith((".cronitor.link", ".cronitor.io")):
         return "cronitor"
     if "/api/push/" in parts.path:
         return "uptime-kuma"
