@@ -16,6 +16,7 @@ import pytest
 
 from narration_cleanup.check import Finding, Status, environment, run_checks, schedule, worst
 from narration_cleanup.core.errors import ConfigError, ExitCode
+from narration_cleanup.core.files import not_found
 from narration_cleanup.report.history import open_history
 from narration_cleanup.report.record import record_of
 from narration_cleanup.run.access import lock_out_of_reach
@@ -180,7 +181,7 @@ def test_a_cache_over_its_limit(place: Place) -> None:
 
 def test_no_database(place: Place) -> None:
     place.sample.database.unlink()
-    is_failed(place.one("requests.database_missing"), "no such file", "requests.db")
+    is_failed(place.one("requests.database_missing"), "does not exist", "requests.db")
 
 
 def test_a_missing_table(place: Place) -> None:
@@ -282,6 +283,57 @@ def test_a_timer(
     assert finding.status is status
     assert message in finding.message
     assert remedy in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("differences", "last_exit", "checks"),
+    [
+        ([], 0, {"schedule.units": "passed"}),
+        (["the unit has no access to /x"], 0, {"schedule.units": "failed"}),
+        ([], 226, {"schedule.units": "passed", "schedule.result": "failed"}),
+        ([], 3, {"schedule.units": "passed"}),
+    ],
+)
+def test_units_that_are_not_as_the_settings_or_could_not_start(
+    place: Place,
+    monkeypatch: pytest.MonkeyPatch,
+    differences: list[str],
+    last_exit: int,
+    checks: dict[str, str],
+) -> None:
+    found = Schedule(
+        timer="narration-cleanup@voices.timer",
+        service="narration-cleanup@voices.service",
+        enabled=True,
+        active=True,
+        running=False,
+        next_run=datetime.fromtimestamp(NOW + 60, UTC),
+        last_run=None,
+        last_result="exit-code" if last_exit else "success",
+        last_exit=last_exit,
+        instance="voices",
+    )
+    monkeypatch.setattr("narration_cleanup.systemd.status.find_schedule", lambda _: found)
+    monkeypatch.setattr(
+        "narration_cleanup.systemd.compare.unit_differences", lambda *_, user_known: differences
+    )
+    of_units = [each for each in place.findings() if each.check.startswith("schedule.")]
+    assert {each.check: each.status.value for each in of_units} == checks
+    for each in of_units:
+        if each.status is Status.FAILED:
+            assert "systemd install --instance voices" in each.remedy
+    if last_exit == 226:
+        assert any("exit 226/NAMESPACE" in each.message for each in of_units)
+
+
+def test_a_folder_that_a_unit_does_not_show_is_not_said_to_be_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert not_found(Path("/var/lib/narration")) == "does not exist"
+    monkeypatch.setenv("NARRATION_NOTIFIED_BY", "unit")
+    assert not_found(Path("/srv/narration")) == "does not exist"
+    assert "is not visible in this unit" in not_found(Path("/var/lib/narration"))
+    assert "systemd install" in not_found(Path("/home/x"))
 
 
 def test_a_lock_that_no_run_could_take(place: Place, as_nobody: Callable[[], None]) -> None:

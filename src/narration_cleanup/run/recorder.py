@@ -18,6 +18,7 @@ import msgspec
 from narration_cleanup import __version__
 from narration_cleanup.apply.result import RequestResult, Result, RunOutcome
 from narration_cleanup.core.errors import CleanupError, ExitCode
+from narration_cleanup.core.files import NOTIFIED_BY
 from narration_cleanup.core.model import Problem, Severity, Target
 from narration_cleanup.core.text import printable
 from narration_cleanup.plan.actions import CancelRequest, Outcome
@@ -43,10 +44,6 @@ from narration_cleanup.run.guards import clock_jump, refuse_clock_jump
 from narration_cleanup.run.recent_runs import places_of
 from narration_cleanup.settings import AlertsSettings, Settings, load_partial
 from narration_cleanup.stores.requests import RequestStore
-
-NOTIFIED_BY = "NARRATION_NOTIFIED_BY"
-"""``unit`` in the environment of a unit whose ``OnFailure=``/``OnSuccess=`` units do the telling:
-it has no network itself. Outside such a unit the run tells, so that nothing is heard twice."""
 
 BUSY_FAILS_AT = 3
 """Runs in a row that find the lock held, of which the last fails."""

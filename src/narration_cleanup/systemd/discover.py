@@ -252,7 +252,7 @@ def _code() -> tuple[Path, ...]:
 def _credentials(folder: Path) -> list[tuple[str, Path]]:
     try:
         found = sorted(os.listdir(folder))
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):  # root's; who installs system units is root
         return []
     except OSError as error:
         raise ConfigError(f"{printable(folder)}: {error.strerror}") from error
