@@ -11,10 +11,11 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from narration_cleanup.check import Finding, Status, environment, run_checks, schedule, worst
+from narration_cleanup.check import Finding, Status, run_checks, schedule, worst
 from narration_cleanup.core.errors import ConfigError, ExitCode
 from narration_cleanup.core.files import not_found
 from narration_cleanup.report.history import open_history
@@ -108,6 +109,7 @@ def is_warning(finding: Finding, message: str, remedy: str) -> None:
 
 def test_a_sound_set_up_passes(place: Place) -> None:
     place.ran(6, 0.1)
+    place.environ["NARRATION_ALERTS_PING_URL"] = "http://127.0.0.1:9/x"
     findings = place.findings()
     assert [finding for finding in findings if finding.status is not Status.PASSED] == []
     assert worst(findings) is Status.PASSED
@@ -215,8 +217,48 @@ def test_a_state_folder_that_cannot_be_made(place: Place) -> None:
 
 
 def test_a_disk_that_is_full(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "free_bytes", lambda folder: 4_096)
-    is_failed(place.one("state.directory"), "is full", "make room")
+    full = SimpleNamespace(f_bavail=1, f_frsize=4_096, f_files=0, f_favail=0, f_flag=0)
+    monkeypatch.setattr(os, "statvfs", lambda place: full)
+    is_failed(place.one("state.directory"), "is full", "free disk space")
+    is_failed(place.one("cache.space"), "is full: 4,096 bytes are free", "free disk space")
+
+
+def test_a_file_system_without_inodes(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = SimpleNamespace(f_bavail=10**6, f_frsize=4_096, f_files=10**6, f_favail=3, f_flag=0)
+    monkeypatch.setattr(os, "statvfs", lambda place: full)
+    is_failed(place.one("cache.space"), "has 3 inodes free", "remove files")
+
+
+def test_no_alert_target_is_a_warning(place: Place) -> None:
+    is_warning(place.one("alerts"), "no alert target is configured", "notify --test")
+
+
+def test_a_secret_that_every_user_can_read(place: Place) -> None:
+    file = place.root / "config.toml"
+    file.write_text('[alerts]\nping_url = "http://127.0.0.1:9/canary"\n')
+    place.environ["NARRATION_CLEANUP_CONFIG"] = str(file)
+    file.chmod(0o644)
+    finding = place.one("settings.secrets")
+    is_warning(finding, "holds alerts.ping_url, and every user can read it", "chmod 0640")
+    assert "canary" not in finding.message
+    file.chmod(0o640)
+    assert "settings.secrets" not in {each.check for each in place.findings()}
+
+
+def test_a_file_that_root_left_is_given_back_and_no_run_as_root_is_advised(
+    place: Place, as_nobody: Callable[[], None]
+) -> None:
+    folder, database = place.sample.cache.directory, place.sample.database
+    for mine in (place.root, folder.parent, folder):
+        os.chown(mine, NOBODY, -1)
+    as_nobody()
+    index = folder / "cache_index.json"
+    is_failed(place.one("cache.index_owner"), "belongs to root", f"chown --reference={folder}")
+    assert f"{index}" in place.one("cache.index_owner").remedy
+    chown = f"chown --reference={database.parent} {database}"
+    is_failed(place.one("requests.owner"), "root left it there", chown)
+    for finding in place.findings():
+        assert "run as root" not in finding.message + finding.remedy
 
 
 def test_a_damaged_history(place: Place) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from narration_cleanup.core.errors import ConfigError, TargetError
@@ -16,7 +17,11 @@ from narration_cleanup.core.own_files import trusted_users, way_to
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.users import current_user, user_name
 from narration_cleanup.settings import Settings
-from narration_cleanup.stores.cache.local.index_file import foreign_index, may_be_replaced
+from narration_cleanup.stores.cache.local.index_file import (
+    foreign_index,
+    left_by_root,
+    may_be_replaced,
+)
 from narration_cleanup.stores.requests import is_postgres
 
 
@@ -53,6 +58,13 @@ def refuse_other_users(settings: Settings, *, allow_other_user: bool, writes: bo
             f"as that user: sudo -u {by_sudo} narration-cleanup ..., or add --run-as {user} "
             "(setting cleanup.user), with which it becomes that user first"
         )
+    place = found[0][0]
+    with suppress(OSError):
+        if left_by_root(place, place.stat()):
+            raise OtherUserError(
+                f"{whose}root left it there; give it back: chown "
+                f"--reference={printable(place.parent)} {printable(place)}"
+            )
     raise OtherUserError(
         f"{whose}run as {user} (the service could be left with files that it cannot write), or "
         "give --allow-other-user"
@@ -142,12 +154,6 @@ def is_read_only(place: Path) -> bool:
 def can_read_in(folder: Path) -> bool:
     """Whether the files of ``folder`` can be listed and reached."""
     return _may(folder, os.R_OK | os.X_OK)
-
-
-def free_bytes(folder: Path) -> int:
-    """What may still be written on the disk of ``folder``, by a process that is not root."""
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize
 
 
 def nearest_folder(path: Path) -> Path:

@@ -25,6 +25,8 @@ def unit_differences(installation: Installation, *, user_known: bool = True) -> 
         shown = systemctl("cat", *names, for_user=installation.user is None)
     except CleanupError:
         return None
+    if "[Service]" not in shown:
+        return None
     # In a template, %i is the instance.
     installed = _values(shown.replace("%i", installation.instance or ""))
     return list(_differences(installation, installed, user_known=user_known))
@@ -39,9 +41,9 @@ def _differences(
         if not any(f" {each} " in given for each in written for given in folders):
             yield f"the unit has no access to {printable(folder)}"
     expected = _values("\n".join(render(installation).values()))
-    user, meant = (each.get("User", [""])[-1] for each in (installed, expected))
+    user, meant = ((each.get("User") or ["root"])[-1] for each in (installed, expected))
     if user_known and user != meant:
-        yield f"the unit runs as {printable(user) or 'root'}, the settings are for {meant}"
+        yield f"the unit runs as {printable(user)}, the settings are for {meant}"
     times, meant_times = (
         {key: each[key] for key in _TIMES if each.get(key)} for each in (installed, expected)
     )
