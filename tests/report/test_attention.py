@@ -62,8 +62,8 @@ def test_a_reminder_each_week_while_it_lasts() -> None:
     assert [number for number, each in enumerate(found) if each] == [0, 28, 56, 81]
     assert found[28] == found[56] == "LASTS"
     assert found[81] == "ENDS"
-    assert attention(records) == Attention(Change.ENDS, 1.0)
-    assert attention(records[:29]) == Attention(Change.LASTS, 1.0)
+    assert attention(records) == Attention(Change.ENDS, 0.0)
+    assert attention(records[:29]) == Attention(Change.LASTS, 0.0)
     assert REMIND_AFTER == 28 * 6 * HOUR
 
 

@@ -179,7 +179,7 @@ def test_one_message_for_a_failed_run_and_none_for_a_good_one(
     failed = tool("run", environ={**alerts, "NARRATION_REQUESTS_DB": ""})
     assert failed.returncode == 1
     (message,) = hears.messages()
-    assert message["title"].endswith(": failed")
+    assert message["title"].endswith(": needs attention (failed)")
     assert "index" in message["message"]
     assert "ERROR - " in message["message"]  # the last lines of the log
 

@@ -18,6 +18,7 @@ from narration_cleanup.settings import (
     load_partial,
     load_settings,
     require_target,
+    sources,
 )
 from narration_cleanup.settings.sources import default_files
 from tests.settings_help import HOME, faults_of, load
@@ -340,6 +341,41 @@ def test_the_state_folder_comes_from_systemd_or_the_platform() -> None:
     assert found(HOME="/h", NARRATION_CLEANUP_STATE_DIR="auto")[0] == (
         "/h/.local/state/narration-cleanup"
     )
+
+
+def test_the_state_folder_of_the_units_is_found_by_their_user_and_root_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    units = tmp_path / "units"
+    (units / "voices").mkdir(parents=True)
+    (tmp_path / "etc").mkdir()
+    monkeypatch.setattr(sources, "SYSTEM_STATE", units)
+    monkeypatch.setattr(sources, "SYSTEM_FILE", tmp_path / "etc" / "config.toml")
+
+    def found(file: str | None = None, **variables: str) -> tuple[str, str]:
+        named = None if file is None else tmp_path / "etc" / file
+        if named is not None:
+            named.touch()
+        settings = load_settings(
+            flags={}, config_file=named or NOTHING, environ={"HOME": "/h", **variables}
+        )
+        origin = settings.origin("cleanup.state_dir")
+        return str(settings.cleanup.state_dir), origin.source
+
+    own = "/h/.local/state/narration-cleanup"
+    assert found() == found("config.toml") == (str(units), "default")
+    assert found("voices.toml") == (str(units / "voices"), "default")
+    assert found("other.toml") == (own, "default")
+    assert found(STATE_DIRECTORY="/a") == ("/a", "default")
+    assert found(NARRATION_CLEANUP_STATE_DIR="/b") == ("/b", "variable")
+    monkeypatch.setattr(os, "geteuid", lambda: units.stat().st_uid + 1)
+    assert found() == (own, "default")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert found() == (str(units), "default")
+    units.joinpath("voices").rmdir()
+    units.rename(tmp_path / "moved")
+    units.symlink_to(tmp_path / "moved")
+    assert found() == (own, "default")
 
 
 def test_without_any_home_the_state_folder_must_be_said(monkeypatch: pytest.MonkeyPatch) -> None:

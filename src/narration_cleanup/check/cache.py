@@ -29,10 +29,14 @@ from narration_cleanup.run.stores import Targets, cache_policy, open_cache, requ
 from narration_cleanup.run.survey import survey_and_plan
 from narration_cleanup.settings import CacheSettings, Settings
 from narration_cleanup.stores.cache import CacheStore
+from narration_cleanup.stores.cache.local.index_file import left_by_root
 
 QUIET_AFTER = 2 * DAY
 """A service in use writes an entry more often than this; a shorter TTL counts instead."""
 SHOWN = 3
+LITTLE = 1_000_000
+"""Bytes free on a disk below which neither an index nor a history can be relied on."""
+FEW_INODES = 100
 
 _WHICH = "set cache.dir (--cache-dir, NARRATION_CACHE_DIR) to the folder the service writes to"
 
@@ -69,6 +73,9 @@ def _check_folder(folder: Path) -> Iterator[Finding]:
         return
     if not stat.S_ISDIR(status.st_mode):
         return
+    if (why := little_space(folder)) is not None:
+        message = f"{why[0]}; a run still removes what is expired, which makes room"
+        yield failed("cache.space", message, why[1])
     about = f"{folder} ({described(status)})"
     if not can_read_in(folder):
         yield failed(
@@ -96,6 +103,18 @@ def _check_folder(folder: Path) -> Iterator[Finding]:
         )
     else:
         yield passed("cache.permissions", f"{current_user()} may read and write {about}")
+
+
+def little_space(place: Path) -> tuple[str, str] | None:
+    """What is wrong with the room on the disk of ``place``, and the remedy; else ``None``."""
+    found = os.statvfs(place)
+    free = found.f_bavail * found.f_frsize
+    if free < LITTLE:
+        return f"the disk of {place} is full: {free:,} bytes are free", "free disk space"
+    if found.f_files and found.f_favail < FEW_INODES:
+        message = f"the file system of {place} has {found.f_favail:,} inodes free"
+        return message, "remove files that are not needed, or enlarge the file system"
+    return None
 
 
 def _as_owner(status: os.stat_result) -> str:
@@ -147,7 +166,9 @@ def _check_index_owner(index: Path) -> Iterator[Finding]:
         f"the index belongs to {owner}, {group}, and this is {current_user()}, who may not make "
         "another such "
         "file: a run removes nothing",
-        f"run as {owner}, in {group}",
+        f"give it back: chown --reference={index.parent} {index}"
+        if left_by_root(index, status)
+        else f"run as {owner}, in {group}",
     )
 
 

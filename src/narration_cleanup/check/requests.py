@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from narration_cleanup.run.access import missing_rights, refuse_other_users
 from narration_cleanup.run.stores import Targets, cache_policy, open_requests, request_policy
 from narration_cleanup.run.survey import survey_and_plan
 from narration_cleanup.settings import Settings
+from narration_cleanup.stores.cache.local.index_file import left_by_root
 from narration_cleanup.stores.requests import RequestStore
 
 ROWS_SHOWN = 3
@@ -36,6 +38,10 @@ def check_requests(
         store = open_requests(settings, now, index)
     except CleanupError as error:
         remedy = "run as that user: --run-as (systemd install does so by itself)"
+        database = Path(settings.requests.db)
+        with suppress(OSError):
+            if left_by_root(database, database.stat()):
+                remedy = f"chown --reference={database.parent} {database}"
         yield failed("requests.owner", str(error), remedy)
         return
     assert store is not None

@@ -16,6 +16,7 @@ from narration_cleanup.core.errors import ConfigError, ExitCode
 from narration_cleanup.report.documents import write
 from narration_cleanup.run.run_as import act_as
 from narration_cleanup.settings import Settings, load_partial, load_settings
+from narration_cleanup.systemd.discover import with_credentials
 
 
 def check_command(
@@ -53,10 +54,11 @@ def _settings(
     context: typer.Context, flags: dict[str, str | None]
 ) -> tuple[Settings, tuple[str, ...]]:
     """The settings as far as they are right, and their faults."""
+    environ = with_credentials(os.environ, context.obj)
     try:
-        return load_settings(flags=flags, config_file=context.obj, environ=os.environ), ()
+        return load_settings(flags=flags, config_file=context.obj, environ=environ), ()
     except ConfigError as error:
-        settings, _ = load_partial(flags=flags, config_file=context.obj, environ=os.environ)
+        settings, _ = load_partial(flags=flags, config_file=context.obj, environ=environ)
         return settings, error.faults
 
 

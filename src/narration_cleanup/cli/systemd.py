@@ -148,17 +148,8 @@ def _install(
         f"Installed {', '.join(units)} in {printable(folder)}, and started "
         f"{timer_name(installation)}"
     )
-    _tell_what_is_left(installation, settings)
-
-
-def _tell_what_is_left(installation: Installation, settings: Settings) -> None:
     if installation.user is None:
         typer.echo("To run while you are not logged in: loginctl enable-linger")
-    elif (
-        installation.state is not None and settings.origin("cleanup.state_dir").source == "default"
-    ):
-        place = f"/var/lib/{installation.state}"
-        typer.echo(f'The history is in {place}: cleanup.state_dir = "{place}" shows it to you too')
 
 
 @systemd_app.command("uninstall", cls=LazyCommand)

@@ -49,7 +49,7 @@ def attention(records: Sequence[RunRecord]) -> Attention | None:
         unseen = record.outcome == KILLED and record.trigger not in _BY_UNIT
         if record.outcome in _NO_NEWS or unseen:
             continue
-        at = record.started_at if record.finished_at is None else record.finished_at
+        at = record.started_at
         partial = record.outcome == RunOutcome.PARTIAL
         needed = record.outcome in FAILURES or (partial and (bool(record.undone) or was_partial))
         was_partial = partial

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from narration_cleanup.core.errors import ConfigError, TargetError
@@ -22,7 +23,11 @@ from narration_cleanup.core.rights import (
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.users import current_user, user_name
 from narration_cleanup.settings import Settings
-from narration_cleanup.stores.cache.local.index_file import fixed_index, foreign_index
+from narration_cleanup.stores.cache.local.index_file import (
+    fixed_index,
+    foreign_index,
+    left_by_root,
+)
 from narration_cleanup.stores.requests import is_postgres
 
 LOCK_SECONDS = 3.0
@@ -64,6 +69,13 @@ def refuse_other_users(settings: Settings, *, allow_other_user: bool, writes: bo
             f"as that user: sudo -u {by_sudo} narration-cleanup ..., or add --run-as {user} "
             "(setting cleanup.user), with which it becomes that user first"
         )
+    place = found[0][0]
+    with suppress(OSError):
+        if left_by_root(place, place.stat()):
+            raise OtherUserError(
+                f"{whose}root left it there; give it back: chown "
+                f"--reference={printable(place.parent)} {printable(place)}"
+            )
     raise OtherUserError(
         f"{whose}run as {user} (the service could be left with files that it cannot write), or "
         "give --allow-other-user"

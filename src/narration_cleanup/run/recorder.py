@@ -18,6 +18,7 @@ import msgspec
 from narration_cleanup import __version__
 from narration_cleanup.apply.result import ODD_FILE, RequestResult, Result, RunOutcome
 from narration_cleanup.core.errors import CleanupError, ExitCode
+from narration_cleanup.core.files import NOTIFIED_BY
 from narration_cleanup.core.model import Problem, Severity, Target
 from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.text import printable
@@ -45,10 +46,6 @@ from narration_cleanup.run.guards import absent, clock_jump, jumped, refuse_cloc
 from narration_cleanup.run.recent_runs import places_of
 from narration_cleanup.settings import AlertsSettings, Settings, load_partial
 from narration_cleanup.stores.requests import RequestStore
-
-NOTIFIED_BY = "NARRATION_NOTIFIED_BY"
-"""``unit`` in the environment of a unit whose ``OnFailure=``/``OnSuccess=`` units do the telling:
-it has no network itself. Outside such a unit the run tells, so that nothing is heard twice."""
 
 BUSY_FAILS_AT = 3
 """Runs in a row that find the lock held, of which the last fails."""
@@ -133,7 +130,8 @@ def start(settings: Settings, result: Result, environ: Mapping[str, str]) -> Run
     if telling.sends and settings.alerts.ping_url is not None:
         from narration_cleanup.report.notify import ping_start
 
-        _warn_all(_warning(result, "alert_not_sent"), [ping_start(settings.alerts.ping_url)])
+        wrong = ping_start(settings.alerts.ping_url, settings.alerts.ping_style)
+        _warn_all(_warning(result, "alert_not_sent"), [wrong])
     return telling
 
 
@@ -246,7 +244,7 @@ def notify_of(
     lines = [_without(line, secrets) for line in lines]
     if alerts.ping_url is not None:
         body = lines or summary_lines(record)
-        _warn_all(warn, [ping_end(alerts.ping_url, record, body)])
+        _warn_all(warn, [ping_end(alerts.ping_url, record, body, alerts.ping_style)])
     if alerts.urls and wanted(record.outcome, alerts.on, found):
         found = found if alerts.on == "attention" else None
         message = message_of(record, host_name(), unit=unit, lines=lines, found=found)

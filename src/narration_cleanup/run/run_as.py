@@ -14,7 +14,7 @@ from narration_cleanup.core.text import printable
 from narration_cleanup.core.users import Account, account_of, user_name
 from narration_cleanup.run.access import refuse_two_owners
 from narration_cleanup.settings import Settings
-from narration_cleanup.settings.sources import state_dir
+from narration_cleanup.settings.sources import FILE_VARIABLE, state_dir
 
 _SET_DUMPABLE = 4
 """``PR_SET_DUMPABLE`` of ``prctl``: without it, ``/proc/self/fdinfo`` is root's from then on."""
@@ -48,7 +48,8 @@ def act_as(settings: Settings) -> Settings:
         unknown_urls(settings.alerts.urls)  # Apprise imports its parts when it reads an address
     become(account)
     if settings.origin("cleanup.state_dir").source == "default":
-        folder = state_dir(os.environ)[0]
+        file = {FILE_VARIABLE: str(settings.config_file)} if settings.config_file else {}
+        folder = state_dir({**os.environ, **file})[0]
         settings = replace(settings, cleanup=replace(settings.cleanup, state_dir=folder))
     return settings
 

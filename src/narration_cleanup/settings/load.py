@@ -253,7 +253,9 @@ def _take_defaults(reading: _Reading) -> None:
             reading.values[setting.name] = setting.default
             continue
         try:
-            reading.values[setting.name], where = setting.compute(reading.environ)
+            file = {} if reading.file is None else {FILE_VARIABLE: str(reading.file)}
+            value, where = setting.compute({**reading.environ, **file})
+            reading.values[setting.name] = value
         except NoDefault as error:  # it has no value then, and nothing may be built without
             reading.faults.append(f"{setting.name} ({setting.env}): {error}")
             continue

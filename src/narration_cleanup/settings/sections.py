@@ -24,6 +24,7 @@ from narration_cleanup.settings.sources import state_dir
 
 AgeFrom = Literal["mtime", "atime"]
 TimeFormat = Literal["auto", "iso", "unix", "unix_ms", "unix_us", "unix_ns"]
+PingStyle = Literal["auto", "healthchecks", "uptime-kuma", "cronitor", "template"]
 AlertsOn = Literal["attention", "failure", "partial", "always"]
 
 # A thousand years, and a million terabytes: beyond any use, and inside what a date and a
@@ -328,4 +329,9 @@ class AlertsSettings:
         parsers.url("an http or https URL"),
         help="A dead man's switch that is pinged at start and end. Secret, as above.",
         secret=True,
+    )
+    ping_style: PingStyle = setting(
+        parsers.choice("auto", "healthchecks", "uptime-kuma", "cronitor", "template"),
+        "auto",
+        help="How ping_url takes a state; template: the address has {state} and {message}.",
     )

@@ -131,6 +131,19 @@ def _handed(settings: Settings, folder: Path) -> tuple[tuple[Path, str], ...]:
     )
 
 
+def with_credentials(environ: Mapping[str, str], config_file: Path | None) -> dict[str, str]:
+    """The environment as the unit of this configuration has it: with the credentials that systemd
+    hands over, where this user may read them."""
+    instance = None
+    if config_file is not None and config_file.parent == CONFIG_DIR:
+        instance = None if config_file.stem == "config" else config_file.stem
+    folder = credentials_folder(instance)
+    given = environ.get("CREDENTIALS_DIRECTORY")
+    if not given and os.access(folder, os.R_OK | os.X_OK):
+        return {**environ, "CREDENTIALS_DIRECTORY": str(folder)}
+    return dict(environ)
+
+
 def missing_folders(settings: Settings) -> list[str]:
     """The configured places that are not there, as a line each; a unit would fail to start."""
     cache, database = _local_paths(settings)
@@ -302,7 +315,7 @@ def _code() -> tuple[Path, ...]:
 def _credentials(folder: Path) -> list[tuple[str, Path]]:
     try:
         found = sorted(os.listdir(folder))
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):  # root's; who installs system units is root
         return []
     except OSError as error:
         raise ConfigError(f"{printable(folder)}: {error.strerror}") from error

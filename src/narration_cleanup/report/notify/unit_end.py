@@ -103,7 +103,8 @@ def records_with(end: UnitEnd, before: Sequence[RunRecord], now: float) -> list[
         else newest.exit_code == record.exit_code and now - newest.finished_at < RECENT
     )
     if newest is not None and recorded:
-        return [*reversed(before[1:]), msgspec.structs.replace(record, undone=newest.undone)]
+        ended = msgspec.structs.replace(record, undone=newest.undone, started_at=newest.started_at)
+        return [*reversed(before[1:]), ended]
     since = 0.0 if newest is None else newest.finished_at or newest.started_at
     earlier = [
         RunRecord(outcome=RunOutcome.FAILED.value, started_at=at, finished_at=at)

@@ -190,11 +190,12 @@ class IndexFile:
 
 
 def foreign_index(place: Path, index: os.stat_result) -> str:
-    """What to tell where the index may not be replaced."""
-    return (
-        f"{printable(place)} belongs to uid {index.st_uid}, gid {index.st_gid}: run as that user, "
-        "in "
-        "that group, or the service could not write it any more"
+    """What to report where the index may not be replaced."""
+    return f"{printable(place)} belongs to uid {index.st_uid}, gid {index.st_gid}: " + (
+        f"root left it there; give it back: chown --reference={printable(place.parent)} "
+        f"{printable(place)}"
+        if left_by_root(place, index)
+        else "run as that user, in that group, or the service could not write it any more"
     )
 
 
@@ -216,6 +217,14 @@ def fixed_index(folder: Path, name: str, folder_fd: int) -> str | None:
         finally:
             os.close(fd)
     return None
+
+
+def left_by_root(place: Path, status: os.stat_result) -> bool:
+    """Whether root's file lies in a folder of another user, whose it should be."""
+    try:
+        return status.st_uid == 0 != place.parent.stat().st_uid
+    except OSError:
+        return False
 
 
 def missing_index(directory: Directory, name: str) -> str:

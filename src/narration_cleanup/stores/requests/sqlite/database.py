@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from narration_cleanup.core.errors import TargetError
+from narration_cleanup.core.files import not_found
 from narration_cleanup.core.own_files import trusted_users
 from narration_cleanup.core.rights import can_read
 from narration_cleanup.core.shutdown import end_if_asked, is_overdue
@@ -170,7 +171,7 @@ def _checked(path: Path) -> Path:
     except FileNotFoundError as fault:
         raise TargetError(
             "database_missing",
-            f"{printable(path)}: there is no such file; is requests.db right?",
+            f"{printable(path)} {not_found(path)}; is requests.db right?",
         ) from fault
     except (OSError, RuntimeError) as fault:
         raise TargetError(
