@@ -201,7 +201,8 @@ class Walk:
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
-            self._tell("unreadable_folder", f"not looked into: {error.strerror}", path)
+            why = f"not looked into: {error.strerror}"
+            self._tell("unreadable_folder", why, path, _severity(above, name, level))
             return
         try:
             if os.fstat(fd).st_dev != self._directory.device or path in self._mount_points:
@@ -267,3 +268,13 @@ class Walk:
     def _tell(self, code: str, why: str, path: str, severity: Severity = Severity.PROBLEM) -> None:
         if code in ("odd_file", "no_mtime") or self._share != 1:
             self._obstacles.append((code, why, path, severity.value))
+
+
+def _severity(above: int, name: str, level: int) -> Severity:
+    """Of a folder that cannot be looked into: root's at the top (``lost+found``, snapshots) are
+    those of the volume, and no part of the cache."""
+    try:
+        owner = os.stat(name, dir_fd=above, follow_symlinks=False).st_uid
+    except OSError:
+        return Severity.PROBLEM
+    return Severity.WARNING if level == 1 and owner == 0 else Severity.PROBLEM
