@@ -175,7 +175,7 @@ def test_work_that_cannot_be_looked_at_again_is_no_success(
 ) -> None:
     entries = [EntrySpec(age=timedelta(days=days)) for days in (9, 1)]
     sample = make_cache(tmp_path / "cache", entries=entries)
-    apply = job.apply_cache
+    apply = apply_cache
 
     def torn(*done: object) -> CacheResult:
         result = apply(*done)  # type: ignore[arg-type]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,11 @@ from narration_cleanup.stores.cache.s3.location import S3Location
 
 
 @pytest.fixture(autouse=True)
-def without_settings_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def without_settings_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
-    return
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,7 @@ def overlay(tmp_path: Path) -> Iterator[Path]:
         for name in ("upper", "work"):
             (disk / name).mkdir()
         options = f"lowerdir={lower},upperdir={disk}/upper,workdir={disk}/work"
-        mount = ["mount", "-t", "overlay", "overlay", "-o", options, merged]
+        mount = ["mount", "-t", "overlay", "overlay", "-o", options, str(merged)]
         if subprocess.run(mount, check=False).returncode:
             pytest.skip("no overlay can be mounted here")
         try:
@@ -253,7 +253,7 @@ def test_a_folder_of_roots_at_the_top_is_no_fault(
     if os.geteuid() != 0:
         pytest.skip("needs root, for folders of root's")
     (tmp_path / place).mkdir(parents=True)
-    opened = walk.open_folder
+    opened = directory_module.open_folder
 
     def denied(name: str, above: int) -> int:
         if name == place.rpartition("/")[2]:

@@ -868,7 +868,7 @@ def test_an_index_that_chattr_has_fixed_is_found_before_anything_is_removed(
     sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     immutable = (0x10).to_bytes(4, sys.byteorder) + bytes(4)
-    monkeypatch.setattr(index_file.fcntl, "ioctl", lambda *_: immutable)
+    monkeypatch.setattr(fcntl, "ioctl", lambda *_: immutable)
     before = names(sample)
     result = apply(store, plan(store))
     assert [problem.code for problem in result.problems] == ["index_fixed"]
