@@ -174,7 +174,13 @@ class Result:
         """What became of the whole, derived from what happened."""
         if self.stopped is not None:
             return _STOPPED.get(self.stopped, RunOutcome.FAILED)
-        if all(each.severity is not Severity.PROBLEM for each in self.all_problems()):
+        problems = any(each.severity is Severity.PROBLEM for each in self.all_problems())
+        failed = any(
+            target.outcomes.count(Outcome.FAILED)
+            for target in (self.cache, self.requests)
+            if target is not None
+        )
+        if not problems and not failed:
             return RunOutcome.SUCCESS
         if all(target is None or target.nothing_done for target in (self.cache, self.requests)):
             return RunOutcome.FAILED

@@ -21,6 +21,7 @@ from narration_cleanup.core.zones import IndexTimes
 from narration_cleanup.plan import CachePolicy, plan_cache
 from narration_cleanup.stores.cache import CacheStore
 from narration_cleanup.stores.cache.local import directory as directory_module
+from narration_cleanup.stores.cache.local import walk
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER, Directory
 from narration_cleanup.stores.cache.local.indexed import IndexedDirectory
 from narration_cleanup.stores.cache.local.mounts import Mounts
@@ -243,3 +244,23 @@ def test_a_file_mounted_into_the_cache_stays_and_is_reported(sample: CacheSample
         subprocess.run(["umount", mounted], check=True)
     assert outcomes(result)[0] == ("skipped", "another file system is mounted there")
     assert other.read_bytes() == b"x"
+
+
+@pytest.mark.parametrize(("place", "severity"), [("lost+found", "warning"), ("a/b", "problem")])
+def test_a_folder_of_roots_at_the_top_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, severity: str
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root, for folders of root's")
+    (tmp_path / place).mkdir(parents=True)
+    opened = directory_module.open_folder
+
+    def denied(name: str, above: int) -> int:
+        if name == place.rpartition("/")[2]:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(name, above)
+
+    monkeypatch.setattr(walk, "open_folder", denied)
+    (problem,) = run(tmp_path, indexed=False).plan.problems
+    assert (problem.code, problem.subject) == ("unreadable_folder", place)
+    assert problem.severity.value == severity

@@ -210,7 +210,8 @@ class Walk:
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
-            self._report("unreadable_folder", f"not looked into: {error.strerror}", path)
+            why = f"not looked into: {error.strerror}"
+            self._report("unreadable_folder", why, path, _severity(above, name, level))
             return
         try:
             if os.fstat(fd).st_dev != self._directory.device or path in self._mount_points:
@@ -245,3 +246,13 @@ class Walk:
 
 def _is_plain(status: os.stat_result) -> bool:
     return status.st_mode & _KIND == stat.S_IFREG
+
+
+def _severity(above: int, name: str, level: int) -> Severity:
+    """Of a folder that cannot be read: root's at the top (``lost+found``, snapshots) belong to the
+    volume, not to the cache."""
+    try:
+        owner = os.stat(name, dir_fd=above, follow_symlinks=False).st_uid
+    except OSError:
+        return Severity.PROBLEM
+    return Severity.WARNING if level == 1 and owner == 0 else Severity.PROBLEM
