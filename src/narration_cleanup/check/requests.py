@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 
-from narration_cleanup.check.finding import Finding, failed, passed
+from narration_cleanup.check.finding import Finding, failed, passed, warning
 from narration_cleanup.check.problems import findings_of
 from narration_cleanup.core.errors import CleanupError, TargetError
 from narration_cleanup.core.model import GenerationRequest, Target
@@ -58,6 +58,9 @@ def _check_store(store: RequestStore, settings: Settings, now: float) -> Iterato
         return
     yield from findings_of(plans.requests.problems, "requests")
     yield passed("requests.database", _about(settings.requests.db or "", store))
+    if beyond := store.rights_beyond():
+        message = f"the role can do more than a run needs: {', '.join(beyond)}"
+        yield warning("requests.role", message, "give it the rights listed in docs/remote.md alone")
     by_status = plans.requests.totals.by_status
     counted = ", ".join(f"{number:,} {printable(name)}" for name, number in by_status.items())
     yield passed("requests.statuses", f"table {settings.requests.table}: {counted or 'no rows'}")

@@ -22,7 +22,11 @@ from narration_cleanup.plan.actions import CancelRequest, DeleteRequest, Outcome
 from narration_cleanup.stores.requests.mapping import RequestMapping
 from narration_cleanup.stores.requests.postgres.errors import is_refusal_of_a_row, refused_row
 from narration_cleanup.stores.requests.postgres.layout import Column, Form, PgLayout, read_layout
-from narration_cleanup.stores.requests.postgres.rights import check_changing, check_reading
+from narration_cleanup.stores.requests.postgres.rights import (
+    check_changing,
+    check_reading,
+    rights_beyond,
+)
 from narration_cleanup.stores.requests.postgres.session import Connection, Session
 from narration_cleanup.stores.requests.postgres.statements import (
     Change,
@@ -137,6 +141,10 @@ class PostgresRequests:
                 return False
         return True
 
+    def rights_beyond(self) -> Sequence[str]:
+        layout = self._known_layout()
+        return self._session.do(lambda it: rights_beyond(it, layout, self._deletes))
+
     def zone_of(self, text: str) -> str:
         return self._times.zone_of(text)
 
@@ -146,7 +154,7 @@ class PostgresRequests:
         identity, status = layout.columns["id"], layout.columns["status"]
         words = [str(word) for word in self._mapping.statuses.values([RequestStatus.COMPLETED])]
         statement = (
-            f"SELECT count(*) FROM {layout.table} AS t WHERE t.{identity.quoted} = "
+            f"SELECT pg_catalog.count(*) FROM {layout.table} AS t WHERE t.{identity.quoted} = "
             f"ANY(%s::{identity.type}[]) AND t.{status.quoted}::text = ANY(%s) AND {layout.filter}"
         )
         total = 0

@@ -24,12 +24,12 @@ from narration_cleanup.stores.requests.mapping import (
 from narration_cleanup.stores.requests.postgres.session import Connection
 
 _TABLES = """\
-SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, pg_table_is_visible(c.oid)
+SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, pg_catalog.pg_table_is_visible(c.oid)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^(pg_|information_schema$)'
 ORDER BY n.nspname, c.relname"""
 _COLUMNS = """\
-SELECT a.attname, b.typname, format_type(b.oid, -1)
+SELECT a.attname, b.typname, pg_catalog.format_type(b.oid, -1)
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 JOIN pg_catalog.pg_type b ON b.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
@@ -94,7 +94,7 @@ class Column:
         that nobody takes a ``timestamp`` for SQLite's form of UTC.
         """
         text = f"t.{self.quoted}::{self.cast}"
-        return f"replace({text}, ' ', 'T')" if self.is_time else text
+        return f"pg_catalog.replace({text}, ' ', 'T')" if self.is_time else text
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ class PostgresSurvey:
     def by_status(self) -> dict[str, int]:
         """Every row counted, by the service's words; unknown ones as they stand."""
         status = self._layout.columns["status"].exchanged
-        statement = f"SELECT {status}, count(*) FROM {self._layout.table} AS t "
+        statement = f"SELECT {status}, pg_catalog.count(*) FROM {self._layout.table} AS t "
         statement += f"WHERE {self._layout.filter} GROUP BY 1"
         rows = self._session.do(lambda it: it.execute(statement.encode(), ()).fetchall())
         counts = {raw: count for raw, count in rows if isinstance(count, int)}
@@ -73,7 +73,7 @@ class PostgresSurvey:
             return
         condition, values = "", []
         if completed_at.form is Form.INSTANT:  # else only we know how it is to be read
-            condition = f" AND t.{completed_at.quoted} < to_timestamp(%s)"
+            condition = f" AND t.{completed_at.quoted} < pg_catalog.to_timestamp(%s)"
             values = [before]
         rows = self._stream(FINISHED, self._rows.finished_row, problems, condition, values)
         for page in rows:
@@ -143,7 +143,7 @@ _COMPARED_AS_THEY_ARE = ("text", "character varying", "smallint", "integer", "bi
 def newest_times(connection: Connection, layout: PgLayout, statuses: Statuses) -> list[str]:
     """The newest time of each written form in each column, cancelled rows aside."""
     newest = [
-        f'max({column.exchanged} COLLATE "C") '
+        f'pg_catalog.max({column.exchanged} COLLATE "C") '
         f"FILTER (WHERE {column.exchanged} ~ '^.{{10}}{separator}.{{8}}{fraction}$')"
         for role, column in layout.columns.items()
         if role.endswith("_at")
