@@ -65,7 +65,9 @@ def _check_store(store: RequestStore, settings: Settings, now: float) -> Iterato
         return
     yield from findings_of(plans.requests.problems, "requests")
     yield passed("requests.database", _about(settings.requests.db or "", store))
-    yield from _check_role(store)
+    if beyond := store.rights_beyond():
+        message = f"the role can do more than a run needs: {', '.join(beyond)}"
+        yield warning("requests.role", message, "give it the rights listed in docs/remote.md alone")
     by_status = plans.requests.totals.by_status
     counted = ", ".join(f"{number:,} {printable(name)}" for name, number in by_status.items())
     yield passed("requests.statuses", f"table {settings.requests.table}: {counted or 'no rows'}")
@@ -74,19 +76,6 @@ def _check_store(store: RequestStore, settings: Settings, now: float) -> Iterato
     yield passed(
         "requests.times", f"{count(abandoned, 'request is', 'requests are')} abandoned", rows
     )
-
-
-def _check_role(store: RequestStore) -> Iterator[Finding]:
-    if not store.location.startswith("postgresql://"):
-        return
-    from narration_cleanup.stores.requests.postgres import PostgresRequests
-
-    if isinstance(store, PostgresRequests):
-        role, excess = store.excess_rights()
-        if excess:
-            message = f"the role {printable(role)} can do more than is needed: {', '.join(excess)}"
-            remedy = "make a role with the rights that docs/remote.md lists, and connect as that"
-            yield warning("requests.role", message, remedy)
 
 
 def _about(location: str, store: RequestStore) -> str:

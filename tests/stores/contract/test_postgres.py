@@ -361,6 +361,66 @@ def test_a_lock_that_cannot_be_had_stops_this_half_alone(
     table.execute("DROP ROLE keyless")
 
 
+def test_functions_of_other_schemas_are_not_called_and_triggers_find_theirs(
+    server: Server, table: PostgresTable, tmp_path: Path
+) -> None:
+    service_table(table, 3)
+    trap = "LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'trapped'; END $$"
+    for statement in (
+        "CREATE ROLE lured LOGIN PASSWORD 'p'",
+        "ALTER ROLE lured SET search_path = trap, pg_catalog, public, own",
+        "GRANT SELECT, UPDATE ON requests TO lured",
+        "CREATE SCHEMA trap",
+        "GRANT USAGE ON SCHEMA trap TO lured",
+        f"CREATE FUNCTION trap.replace(text, text, text) RETURNS text {trap}",
+        f"CREATE FUNCTION trap.set_config(text, text, boolean) RETURNS text {trap}",
+        f"CREATE FUNCTION trap.pg_try_advisory_lock(int, int) RETURNS boolean {trap}",
+        f"CREATE FUNCTION trap.pg_is_in_recovery() RETURNS boolean {trap}",
+        f"CREATE FUNCTION trap.clock_timestamp() RETURNS timestamptz {trap}",
+        "CREATE SCHEMA own",
+        "CREATE TABLE own.log (line text)",
+        "CREATE VIEW seen AS SELECT * FROM own.log",
+        "GRANT USAGE ON SCHEMA own TO lured",
+        "GRANT INSERT ON own.log TO lured",
+        "CREATE FUNCTION own.note() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN INSERT INTO log VALUES (NEW.status); RETURN NEW; END $$",
+        "CREATE TRIGGER note AFTER UPDATE ON requests FOR EACH ROW EXECUTE FUNCTION own.note()",
+    ):
+        table.execute(statement)
+    url = server.url_of(table.url.rpartition("/")[2], "lured", "p")
+    code, _out, err = run(url, tmp_path, "run", "--json")
+    assert code == 0, err
+    assert statuses(table) == {"cancelled": 3}
+    assert table.rows("seen") == [("cancelled",)] * 3
+    table.execute("DROP OWNED BY lured")
+    table.execute("DROP ROLE lured")
+
+
+def test_check_warns_of_a_role_that_can_do_more_than_a_run_needs(
+    server: Server, table: PostgresTable, tmp_path: Path
+) -> None:
+    service_table(table, 3)
+    table.execute("CREATE ROLE mighty LOGIN CREATEDB PASSWORD 'p'")
+    table.execute("GRANT SELECT, UPDATE, TRUNCATE, DELETE ON requests TO mighty")
+    name = table.url.rpartition("/")[2]
+
+    def role_warning(url: str, **more: str) -> str | None:
+        found = json.loads(run(url, tmp_path, "check", "--json", **more)[1])["checks"]
+        return next((each["message"] for each in found if each["check"] == "requests.role"), None)
+
+    more = "the role can do more than a run needs"
+    assert role_warning(table.url) == f"{more}: it is a superuser"
+    url = server.url_of(name, "mighty", "p")
+    able = f"{more}: it may create databases, it may TRUNCATE"
+    assert role_warning(url) == f"{able}, it may DELETE"
+    assert role_warning(url, NARRATION_REQUESTS_DELETE_FINISHED_AFTER_DAYS="30") == able
+    table.execute("ALTER ROLE mighty NOCREATEDB")
+    table.execute("REVOKE TRUNCATE, DELETE ON requests FROM mighty")
+    assert role_warning(url) is None
+    table.execute("DROP OWNED BY mighty")
+    table.execute("DROP ROLE mighty")
+
+
 def test_with_just_the_rights_of_the_documentation_everything_works(
     server: Server, table: PostgresTable, tmp_path: Path
 ) -> None:

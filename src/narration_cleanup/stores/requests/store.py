@@ -56,6 +56,12 @@ class RequestStore(Protocol):
         False also where only a new survey can tell.
         """
 
+    def rights_beyond(self) -> Sequence[str]:
+        """What the user of the database may do that no run needs, in words.
+
+        Raises ``TargetError``.
+        """
+
     def zone_of(self, text: str) -> str:
         """The zone in which a time of the form of ``text`` is read; ``auto`` if that is open."""
 

@@ -25,7 +25,7 @@ from narration_cleanup.stores.requests.postgres.layout import Column, Form, PgLa
 from narration_cleanup.stores.requests.postgres.rights import (
     check_changing,
     check_reading,
-    excess_rights,
+    rights_beyond,
 )
 from narration_cleanup.stores.requests.postgres.session import Connection, Session
 from narration_cleanup.stores.requests.postgres.statements import (
@@ -141,6 +141,10 @@ class PostgresRequests:
                 return False
         return True
 
+    def rights_beyond(self) -> Sequence[str]:
+        layout = self._known_layout()
+        return self._session.do(lambda it: rights_beyond(it, layout, self._deletes))
+
     def zone_of(self, text: str) -> str:
         return self._times.zone_of(text)
 
@@ -168,10 +172,6 @@ class PostgresRequests:
     def now(self) -> float | None:
         """The server's clock, read once; ``None`` before it was asked."""
         return self._session.now
-
-    def excess_rights(self) -> tuple[str, list[str]]:
-        """The role, and those of its attributes that no clean-up needs; raises ``TargetError``."""
-        return self._session.do(excess_rights)
 
     def close(self) -> None:
         """Let go of the server; a second call does nothing."""

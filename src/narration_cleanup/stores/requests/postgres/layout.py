@@ -29,7 +29,7 @@ FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamesp
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^(pg_|information_schema$)'
 ORDER BY n.nspname, c.relname"""
 _COLUMNS = """\
-SELECT a.attname, b.typname, format_type(b.oid, -1)
+SELECT a.attname, b.typname, pg_catalog.format_type(b.oid, -1)
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 JOIN pg_catalog.pg_type b ON b.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
@@ -94,7 +94,7 @@ class Column:
         that nobody takes a ``timestamp`` for SQLite's form of UTC.
         """
         text = f"t.{self.quoted}::{self.cast}"
-        return f"replace({text}, ' ', 'T')" if self.is_time else text
+        return f"pg_catalog.replace({text}, ' ', 'T')" if self.is_time else text
 
 
 @dataclass(frozen=True, slots=True)

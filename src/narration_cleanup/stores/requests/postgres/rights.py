@@ -17,24 +17,13 @@ def check_reading(connection: Connection, layout: PgLayout, where: str) -> None:
     _check(connection, layout, "SELECT", columns, where)
 
 
-def excess_rights(connection: Connection) -> tuple[str, list[str]]:
-    """The role, and those of its attributes that no clean-up needs."""
-    names = ("superuser", "createrole", "createdb", "replication", "bypassrls")
-    row = connection.execute(
-        "SELECT rolname::text, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls "
-        "FROM pg_catalog.pg_roles WHERE rolname = current_user"
-    ).fetchone()
-    role, *has = row or ("", *(False for _ in names))
-    return str(role), [name for name, it in zip(names, has, strict=True) if it]
-
-
 def check_changing(
     connection: Connection, layout: PgLayout, written: Sequence[Column], deletes: bool, where: str
 ) -> None:
     """Raise ``TargetError`` where the server or the role does not allow what a run does."""
     row = connection.execute(
-        "SELECT pg_catalog.pg_is_in_recovery() OR "
-        "pg_catalog.current_setting('transaction_read_only')::bool"
+        "SELECT pg_catalog.pg_is_in_recovery() "
+        "OR pg_catalog.current_setting('transaction_read_only')::bool"
     ).fetchone()
     if row is not None and row[0] is True:
         raise TargetError(
@@ -48,6 +37,34 @@ def check_changing(
         answer = connection.execute(asked, (layout.oid,)).fetchone()
         if answer is not None and answer[0] is not True:
             raise _refusal(layout, "DELETE", "DELETE", str(answer[1]), where)
+
+
+def rights_beyond(connection: Connection, layout: PgLayout, deletes: bool) -> list[str]:
+    """What the role may do that no run needs, in words."""
+    row = connection.execute(_BEYOND, {"table": layout.oid, "deletes": deletes}).fetchone() or ()
+    is_superuser, *rest = row
+    if is_superuser is True:
+        return ["it is a superuser"]
+    return [words for words, may in zip(_BEYOND_WORDS, rest, strict=True) if may is True]
+
+
+_BEYOND = """\
+SELECT r.rolsuper, r.rolcreaterole, r.rolcreatedb, r.rolreplication, r.rolbypassrls,
+pg_catalog.pg_has_role(c.relowner, 'USAGE'),
+pg_catalog.has_table_privilege(c.oid, 'INSERT'), pg_catalog.has_table_privilege(c.oid, 'TRUNCATE'),
+pg_catalog.has_table_privilege(c.oid, 'DELETE') AND NOT %(deletes)s::bool
+FROM pg_catalog.pg_roles r, pg_catalog.pg_class c
+WHERE r.rolname = current_user AND c.oid = %(table)s::oid"""
+_BEYOND_WORDS = (
+    "it may create roles",
+    "it may create databases",
+    "it may replicate",
+    "it bypasses row security",
+    "it owns the table",
+    "it may INSERT",
+    "it may TRUNCATE",
+    "it may DELETE",
+)
 
 
 def _check(

@@ -42,6 +42,14 @@ _SETTINGS = {
     "statement_timeout": f"{STATEMENT_SECONDS:.0f}s",
     "idle_in_transaction_session_timeout": f"{STATEMENT_SECONDS:.0f}s",
 }
+_CLOCK = "SELECT pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())"
+_FIXED_PATH = """\
+SELECT pg_catalog.set_config('search_path', pg_catalog.string_agg(
+pg_catalog.quote_ident(schema), ', ' ORDER BY n), false)
+FROM pg_catalog.unnest(ARRAY['pg_catalog'] || pg_catalog.current_schemas(false)::text[] ||
+ARRAY['pg_temp']) WITH ORDINALITY AS path (schema, n)"""
+"""The role's own schemas, since its triggers may need them, between the two that can hold what
+passes for a function of the server: that schema first, and that of temporary objects last."""
 _DEFAULTS: dict[str, str | int] = {
     "application_name": "narration-cleanup",
     "client_encoding": "utf8",
@@ -149,6 +157,7 @@ class Session:
             )
             self._connection = connection
             self.connected += 1
+            connection.execute(_FIXED_PATH)
             for name, value in _SETTINGS.items():
                 connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
             if self.now is None:
@@ -169,9 +178,7 @@ def _try_lock(connection: Connection, relation: int) -> bool:
 
 
 def _clock(connection: Connection) -> float | None:
-    row = connection.execute(
-        "SELECT extract(epoch FROM pg_catalog.clock_timestamp())::float8"
-    ).fetchone()
+    row = connection.execute(_CLOCK).fetchone()
     return row[0] if row is not None and isinstance(row[0], float) else None
 
 

@@ -136,6 +136,10 @@ class SqliteRequests:
                     raws.add(raw)
         return are_cancelled(raws, self._mapping.statuses)
 
+    def rights_beyond(self) -> Sequence[str]:
+        """None: a file knows reading and writing alone."""
+        return ()
+
     def zone_of(self, text: str) -> str:
         return self._times.zone_of(text)
 
