@@ -52,7 +52,7 @@ def test_another_folder_user_and_interval_are_each_named(show: Show) -> None:
         "the timer has OnCalendar=*-*-* 00/6:00:00, and a run is due every 3 h "
         "(cleanup.interval_hours)",
     ]
-    assert len(unit_differences(now, user_known=False)) == 2
+    assert len(unit_differences(now, user_known=False) or ()) == 2
 
 
 def test_drop_ins_count(show: Show) -> None:

@@ -20,11 +20,11 @@ _PAGE = """\
 
 # Situations
 
-What the journal, the alert (`alerts.on = "attention"`) and `narration-cleanup check` report. The rows are
-taken from real runs over a cache in `/srv/narration`, but for those marked with *, which need a server,
-systemd, a second user or a disk of their own: these are described. In every situation the data is safe:
-what could not be judged or removed was kept. The codes are explained in
-[troubleshooting](troubleshooting.md).
+What the journal, the alert (`alerts.on = "attention"`) and `narration-cleanup check` report. The
+rows are taken from real runs over a cache in `/srv/narration`, but for those marked with *, which
+need a server, systemd, a second user or a disk of their own: these are described. In every
+situation the data is safe: what could not be judged or removed was kept. The codes are explained
+in [troubleshooting](troubleshooting.md).
 
 | situation | journal | alert | `check` and what to do |
 |---|---|---|---|
