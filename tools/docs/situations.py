@@ -35,32 +35,32 @@ _DESCRIBED = {
         "the expired audio is removed, which makes room; a history that cannot be written is a "
         "warning",
         "none, as long as the run succeeds",
-        "`cache.space`, `state.directory`: free disk space",
+        "*cache.space*, *state.directory*: free disk space",
     ),
     "rights lost": (
         "`ERROR`: each removal failed, with the reason of the system; nothing else changes",
         "needs attention (failed)",
-        "`cache.permissions`: run as the owner, or give this user the right to write there",
+        "*cache.permissions*: run as the owner, or give this user the right to write there",
     ),
     "index owned by root": (
         "`ERROR`: the index belongs to uid 0, root left it there; nothing is removed",
         "needs attention (failed or partial)",
-        "`cache.index_owner`: give it back: `chown --reference=FOLDER INDEX`",
+        "*cache.index_owner*: give it back: `chown --reference=FOLDER INDEX`",
     ),
     "units older than the settings": (
         "`ERROR`: the folder is not visible in this unit; or systemd's own 226/NAMESPACE",
         "needs attention (refused or failed)",
-        "`schedule.units`, `schedule.result`: `narration-cleanup systemd install`",
+        "*schedule.units*, *schedule.result*: `narration-cleanup systemd install`",
     ),
     "S3 down": (
         "`ERROR`: the bucket cannot be reached [`bucket_unreachable`]; the requests are done",
         "needs attention (failed, or partial with requests)",
-        "`cache.directory`: check the endpoint, the bucket's name and the credentials",
+        "*cache.directory*: check the endpoint, the bucket's name and the credentials",
     ),
     "PostgreSQL down": (
         "`ERROR`: the server cannot be reached; the cache is cleaned",
         "needs attention (partial)",
-        "`requests.…`: check that the server is up and the address is right",
+        "*requests.…*: check that the server is up and the address is right",
     ),
 }
 
@@ -192,7 +192,7 @@ def _reported(
         found = json.loads(place.call("check", "--json").stdout)["checks"]
         alerts = [message["title"].partition(": ")[2] for message in hears.messages()]
         bad = [
-            f"`{each['check']}`: {each['message']} → {each['remedy']}"
+            f"*{each['check']}*: {each['message']} → {each['remedy']}"
             for each in found
             if each["status"] != "passed" and each["check"].startswith(area)
         ]
