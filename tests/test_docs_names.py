@@ -13,6 +13,7 @@ from typer.main import get_command
 
 from narration_cleanup.cli.app import app
 from narration_cleanup.core.files import NOTIFIED_BY
+from narration_cleanup.report.history import SCHEDULED_BY
 from narration_cleanup.settings import BY_NAME, load_settings
 from narration_cleanup.settings.schema import BY_VARIABLE, TABLES
 from narration_cleanup.settings.sources import FILE_VARIABLE
@@ -25,7 +26,7 @@ _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")
 _SETTING = re.compile(rf"({'|'.join(TABLES)})(\.[a-z_]+)+")
 _FILES = (".db", ".toml", ".py", ".md", ".prom", ".damaged")
-_VARIABLES = {FILE_VARIABLE, NOTIFIED_BY, "NARRATION_BOOT_ID"}
+_VARIABLES = {FILE_VARIABLE, NOTIFIED_BY, SCHEDULED_BY, "NARRATION_BOOT_ID"}
 
 
 def text_of(name: str) -> str:

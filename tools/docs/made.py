@@ -11,11 +11,13 @@ from tools.docs.man_command import command_page
 from tools.docs.measured import with_measured
 from tools.docs.picture import pictures
 from tools.docs.settings_page import settings_manual, settings_page
+from tools.docs.situations import situations_page
 
 WHOLE: dict[str, Callable[[], str]] = {
     "docs/exit-codes.md": exit_codes_page,
     "docs/json.md": json_page,
     "docs/settings.md": settings_page,
+    "docs/situations.md": situations_page,
     "man/narration-cleanup.1": command_page,
     "man/narration-cleanup.toml.5": settings_manual,
 }
