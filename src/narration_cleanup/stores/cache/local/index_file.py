@@ -126,7 +126,7 @@ class IndexFile:
         if self._whole is not None:
             return
         digest = self._pass.digest()
-        is_whole = self._passed == self.size and self._not_written()
+        is_whole = self._passed == self.size and self.not_written()
         if not is_whole or self.digest not in (None, digest):
             raise IndexChangedError("it was rewritten while it was read", self.size)
         self.digest = digest
@@ -146,14 +146,15 @@ class IndexFile:
 
     def bytes_unchanged(self) -> bool:
         """Whether nothing was written into the file, whoever has its name."""
-        return self._not_written() and self._digest_now() == self.digest and self._not_written()
+        return self.not_written() and self._digest_now() == self.digest and self.not_written()
 
     def _has_name(self) -> bool:
         named = self._directory.status(self.name)
         status = status_of(self.status)
         return named is not None and status_of(named) == status == status_of(os.fstat(self.fd))
 
-    def _not_written(self) -> bool:
+    def not_written(self) -> bool:
+        """Whether size and mtime are what they were: on coarse clocks that proves nothing."""
         now = os.fstat(self.fd)
         return (now.st_size, now.st_mtime_ns) == (self.size, self.status.st_mtime_ns)
 
