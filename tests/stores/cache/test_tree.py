@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.progress import NoProgress
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_after, plan_cache
-from narration_cleanup.plan.actions import Outcome
+from narration_cleanup.plan.actions import Outcome, RemoveEntry
 from narration_cleanup.stores.cache import FileTarget, Removal
 from narration_cleanup.stores.cache.local import unindexed as tree_module
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER
@@ -565,18 +566,26 @@ def test_each_folder_is_scanned_once_and_few_sidecars_cost_few_look_ups(
         make(f"sub/{number}.mp3", age=1)
     for name in ("7.json", "sub/8.vtt", "sub/of no audio.txt", "old.mp3", "old.pho"):
         make(name, age=10, size=500)
-    scans, look_ups = [], []
+    scans: list[int] = []
+    look_ups: list[str] = []
     scandir, look_up = os.scandir, os.stat
-    monkeypatch.setattr(os, "scandir", lambda fd: scans.append(fd) or scandir(fd))
-    monkeypatch.setattr(
-        os, "stat", lambda name, **more: look_ups.append(name) or look_up(name, **more)
-    )
+
+    def noted_scan(fd: int) -> object:
+        scans.append(fd)
+        return scandir(fd)
+
+    def noted_look_up(name: str, **more: Any) -> os.stat_result:
+        look_ups.append(name)
+        return look_up(name, **more)
+
+    monkeypatch.setattr(os, "scandir", noted_scan)
+    monkeypatch.setattr(os, "stat", noted_look_up)
     planned = plan(store)
     assert len(scans) == 2
     assert len(look_ups) < 60
-    assert [(action.file, action.sidecars) for action in planned.actions] == [
-        ("old.mp3", ("old.pho",))
-    ]
+    (action,) = planned.actions
+    assert isinstance(action, RemoveEntry)
+    assert (action.file, action.sidecars) == ("old.mp3", ("old.pho",))
     assert planned.totals.total_size_bytes == 200 * 10 + 4 * 500
     left = plan_after(planned)
     assert left is not None
