@@ -38,9 +38,11 @@ def entry(
     return CacheEntry(key, name, size, created_at, used_at, voice, variant, sidecars)
 
 
-def stored(name: str, *, age: float, size: int = 1000) -> StoredFile:
-    """A file without an entry."""
-    return StoredFile(name, size, NOW - age, (1, size, 1))
+def stored(name: str, *, age: float, size: int = 1000, arrived: float | None = None) -> StoredFile:
+    """A file without an entry; it arrived so many seconds before ``NOW``, else as old as it is."""
+    return StoredFile(
+        name, size, NOW - age, NOW - (age if arrived is None else arrived), (1, size, 1)
+    )
 
 
 @dataclass
@@ -66,6 +68,8 @@ class Survey:
     free: int | None = None
     problems: Sequence[Problem] = ()
     linked: Collection[str] = ()
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """Of files whose size is not what their entry states."""
 
     def batches(self, *, last_used: bool = False) -> Iterator[Entries]:
         for first in range(0, len(self.entries), 2):
@@ -76,6 +80,16 @@ class Survey:
 
     def unmatched(self) -> Unmatched:
         return self.found
+
+    def stored_bytes(self) -> int:
+        files = {entry.file: entry.size_bytes for entry in self.entries}
+        files |= {file.name: file.size_bytes for file in self.found.files}
+        stored = sum(self.size_of(file, size) for file, size in files.items())
+        return stored + self.found.unjudged_bytes
+
+    def size_of(self, file: str, stated: int) -> int:
+        missing = {entry.file for entry, _ in self.found.dangling}
+        return 0 if file in missing else self.sizes.get(file, stated)
 
     def is_linked(self, file: str) -> bool:
         return file in self.linked

@@ -100,14 +100,16 @@ class EntryBatch(Protocol):
 
 
 class StoredFile(msgspec.Struct, frozen=True, gc=False):
-    """A file as found: name inside the cache, size, mtime (instant), and the handle on it.
+    """A file as found: name inside the cache, size, mtime and ctime (instants), the handle on it.
 
-    ``by_ctime``: its mtime is before 2000, which is none, and ``modified_at`` is its ctime.
+    ``arrived_at`` is the ctime, which a copy that keeps the mtime does not keep. ``by_ctime``: its
+    mtime is before 2000, which is none, and ``modified_at`` is its ctime.
     """
 
     name: str
     size_bytes: int
     modified_at: float
+    arrived_at: float
     ref: Ref
     by_ctime: bool = False
 
@@ -123,7 +125,8 @@ class Unmatched(msgspec.Struct, frozen=True):
     no file; ``shared`` are the files that more than one entry names; ``partials`` are files that
     were being written, audio or index;
     ``needed`` are those of ``shared`` that an entry names which cannot be judged, and so stays;
-    ``fresh`` is audio written so shortly before the survey that its entry may be yet to come.
+    ``fresh`` is audio written so shortly before the survey that its entry may be yet to come;
+    ``unjudged_bytes`` is the size of audio that a member which cannot be judged may name.
     """
 
     files: Iterable[StoredFile] = ()
@@ -132,6 +135,7 @@ class Unmatched(msgspec.Struct, frozen=True):
     partials: Iterable[StoredFile] = ()
     needed: frozenset[str] = frozenset()
     fresh: frozenset[str] = frozenset()
+    unjudged_bytes: int = 0
 
 
 class CacheSurvey(Protocol):
@@ -155,6 +159,12 @@ class CacheSurvey(Protocol):
     def unmatched(self) -> Unmatched: ...
 
     def free_bytes(self) -> int | None: ...
+
+    def stored_bytes(self) -> int | None:
+        """The size of all audio there; ``None`` where the entries' sizes are those of files."""
+
+    def size_of(self, file: str, stated: int) -> int:
+        """The size of an entry's ``file`` as it is now, which the index states as ``stated``."""
 
     def is_linked(self, file: str) -> bool:
         """Whether ``file`` has other hard links, so that its removal would free nothing."""
@@ -182,8 +192,9 @@ Scalar = str | int | float | None
 class GenerationRequest(msgspec.Struct, frozen=True):
     """One row: its id, status, instants, and the raw values that a guarded update compares with.
 
-    ``guard`` holds the raw (status, created_at, started_at, heartbeat_at) as read; a column that
-    is not mapped is ``None``. ``place`` is where the store has it (a rowid), to find it quickly:
+    ``guard`` holds the raw (status, created_at, started_at, heartbeat_at, scheduled_at) as read, of
+    a finished row (status, created_at, started_at, completed_at); a column that is not mapped is
+    ``None``. ``place`` is where the store has it (a rowid), to find it quickly:
     whether it is the same row is for its id and the guard to say.
     """
 
@@ -193,8 +204,14 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     started_at: float | None
     heartbeat_at: float | None
     finished_at: float | None
-    guard: tuple[Scalar, Scalar, Scalar, Scalar]
+    guard: tuple[Scalar, ...]
     place: int | None = None
+    scheduled_at: float | None = None
+
+    @property
+    def start_is_unreadable(self) -> bool:
+        """Whether ``started_at`` has a value that is no time."""
+        return self.started_at is None and self.guard[2] is not None
 
 
 class RequestSurvey(Protocol):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from narration_cleanup.core.model import CacheEntry
+from narration_cleanup.core.model import ACTIVE, CacheEntry
 
 AGE_BINS = 10
 """The TTL is divided into this many bins; one more holds what is older than the TTL."""
@@ -108,6 +108,11 @@ class RequestTotals:
     def abandoned_count(self) -> int:
         """All abandoned requests."""
         return sum(self.abandoned_by_status.values())
+
+    @property
+    def active_count(self) -> int:
+        """All requests that wait or are being generated."""
+        return sum(self.by_status.get(status.value, 0) for status in ACTIVE)
 
     @property
     def total(self) -> int:

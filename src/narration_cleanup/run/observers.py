@@ -43,6 +43,14 @@ class _SurveyWrapper:
         """See ``CacheSurvey``."""
         return self._survey.free_bytes()
 
+    def stored_bytes(self) -> int | None:
+        """See ``CacheSurvey``."""
+        return self._survey.stored_bytes()
+
+    def size_of(self, file: str, stated: int) -> int:
+        """See ``CacheSurvey``."""
+        return self._survey.size_of(file, stated)
+
     def is_linked(self, file: str) -> bool:
         """See ``CacheSurvey``."""
         return self._survey.is_linked(file)
@@ -83,6 +91,9 @@ class VoiceFilter(_SurveyWrapper):
             if len(self._others) < self.MOST_OTHERS and len(chosen.entries) < len(batch.entries):
                 found = {entry.voice_style for entry in batch.entries} - {self._voice_style}
                 self._others.update(sorted(found)[: self.MOST_OTHERS])
+
+    def stored_bytes(self) -> None:
+        """Nothing: the entries of the voice style state what they have."""
 
     def unmatched(self) -> Unmatched:
         """See ``CacheSurvey``; files without an entry have no voice style, and are left out."""

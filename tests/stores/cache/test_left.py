@@ -10,8 +10,8 @@ import pytest
 from narration_cleanup.apply.apply import apply_cache
 from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.units import DAY
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_after, plan_cache
-from narration_cleanup.plan.policy import DAY
 from narration_cleanup.stores.cache import CacheStore
 from narration_cleanup.stores.cache.local.unindexed import AudioTree
 from tests.opened import open_sample

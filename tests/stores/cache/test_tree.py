@@ -9,7 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -566,24 +566,13 @@ def test_each_folder_is_scanned_once_and_few_sidecars_cost_few_look_ups(
         make(f"sub/{number}.mp3", age=1)
     for name in ("7.json", "sub/8.vtt", "sub/of no audio.txt", "old.mp3", "old.pho"):
         make(name, age=10, size=500)
-    scans: list[int] = []
-    look_ups: list[str] = []
-    scandir, look_up = os.scandir, os.stat
-
-    def noted_scan(fd: int) -> object:
-        scans.append(fd)
-        return scandir(fd)
-
-    def noted_look_up(name: str, **more: Any) -> os.stat_result:
-        look_ups.append(name)
-        return look_up(name, **more)
-
-    monkeypatch.setattr(os, "scandir", noted_scan)
-    monkeypatch.setattr(os, "stat", noted_look_up)
+    scans, look_ups = Mock(wraps=os.scandir), Mock(wraps=os.stat)
+    monkeypatch.setattr(os, "scandir", scans)
+    monkeypatch.setattr(os, "stat", look_ups)
     planned = plan(store)
-    assert len(scans) == 2
-    assert len(look_ups) < 60
-    (action,) = planned.actions
+    assert scans.call_count == 2
+    assert look_ups.call_count < 60
+    [action] = planned.actions
     assert isinstance(action, RemoveEntry)
     assert (action.file, action.sidecars) == ("old.mp3", ("old.pho",))
     assert planned.totals.total_size_bytes == 200 * 10 + 4 * 500

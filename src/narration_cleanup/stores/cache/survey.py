@@ -94,6 +94,7 @@ class Files(Protocol):
     def stored(self, names: Iterable[str]) -> Iterator[StoredFile]: ...
     def missing(self, names: set[str]) -> set[str]: ...
     def free_bytes(self) -> int | None: ...
+    def size_of(self, name: str) -> int: ...
     def is_linked(self, name: str) -> bool: ...
 
 
@@ -140,6 +141,14 @@ class IndexSurvey:
     def free_bytes(self) -> int | None:
         """Bytes free on the file system, where there is one."""
         return self._files.free_bytes()
+
+    def stored_bytes(self) -> int:
+        """See ``CacheSurvey``."""
+        return self.seen.size_bytes
+
+    def size_of(self, file: str, stated: int) -> int:
+        """See ``CacheSurvey``."""
+        return self._files.size_of(file)
 
     def is_linked(self, file: str) -> bool:
         """See ``CacheSurvey``."""
@@ -193,8 +202,7 @@ class IndexSurvey:
         for wanted in rounds(self._claimed, self.seen.audio):
             differences = Mismatches(self._names(wanted, needed), self._files.names(wanted))
             shared |= differences.shared
-            if not self._undetermined:
-                files.extend(self._files.stored(differences.without_entry))
+            files.extend(self._files.stored(differences.without_entry))
             missing = self._files.missing(differences.without_file)
             dangling.extend(self._dangling(missing))
             unlisted |= differences.without_file - missing
@@ -204,14 +212,18 @@ class IndexSurvey:
             files = [file for file in files if file.name not in spelled]
             named = Counter(self._names(spelled.__contains__, needed))
             shared.update(name for name, count in named.items() if count > 1)
-        partials = self._files.stored([] if self._undetermined else self.seen.partials)
+        partials = list(self._files.stored([] if self._undetermined else self.seen.partials))
+        unjudged = 0
+        if self._undetermined:
+            unjudged, files = sum(file.size_bytes for file in files), []
         return Unmatched(
             files,
             dangling,
             frozenset(shared),
-            list(partials),
+            partials,
             frozenset(needed & shared),
             frozenset(self.seen.fresh),
+            unjudged,
         )
 
     def _names(self, wanted: Callable[[str], bool], needed: set[str]) -> Iterator[str]:

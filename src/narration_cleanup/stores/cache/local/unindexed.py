@@ -57,6 +57,13 @@ class TreeSurvey:
         """Bytes free on the file system."""
         return self._directory.free_bytes()
 
+    def stored_bytes(self) -> None:
+        """Nothing: the entries' sizes are those of their files."""
+
+    def size_of(self, file: str, stated: int) -> int:
+        """See ``CacheSurvey``."""
+        return stated
+
     def is_linked(self, file: str) -> bool:
         """See ``CacheSurvey``."""
         return self._directory.is_linked(file)

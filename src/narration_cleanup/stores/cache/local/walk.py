@@ -121,13 +121,13 @@ class Walk:
             stem = base.rpartition(".")[0]
             prefix = entry.file[: len(entry.file) - len(base)]
             for name in [stem + suffix for suffix in SIDECAR_SUFFIXES]:
-                if status := self._plain(name, fd):
+                if status := self._plain(name, fd, prefix):
                     sidecars[prefix + name] = status
             if sidecars:
                 same_stem = [stem + suffix for suffix in self._suffixes]
-                here = [name for name in same_stem if name == base or self._plain(name, fd)]
+                here = [name for name in same_stem if name == base or self._plain(name, fd, prefix)]
                 shares = len(here) > 1
-        ref = group_ref(audio, sidecars.values(), by_atime=self.by_atime)
+        ref = group_ref(self._directory, audio, list(sidecars.values()), by_atime=self.by_atime)
         if not sidecars:
             return entry, ref
         size = entry.size_bytes
@@ -155,7 +155,7 @@ class Walk:
                 self._take(audio, prefix)
                 folders = [item for item in block if item.is_dir(follow_symlinks=False)]
                 if len(audio) < len(block):
-                    self._count_sidecars(block, fd)
+                    self._count_sidecars(block, fd, prefix)
                 if len(self._names) >= _GROUP:
                     yield self._batch()
                 for folder in folders:
@@ -168,7 +168,7 @@ class Walk:
             statuses = [item.stat(follow_symlinks=False) for item in audio]
         except OSError:
             statuses = []
-        if len(statuses) < len(audio) or not all(map(self._is_plain, statuses)):
+        if len(statuses) < len(audio) or not all(map(_is_plain, statuses)) or self._mount_points:
             pairs = [(item, status) for item in audio if (status := self._status(item, prefix))]
             audio, statuses = [item for item, _ in pairs], [status for _, status in pairs]
         names = [prefix + item.name for item in audio]
@@ -181,17 +181,17 @@ class Walk:
         self._names += names
         self._audio += statuses
 
-    def _count_sidecars(self, block: list[os.DirEntry[str]], fd: int) -> None:
+    def _count_sidecars(self, block: list[os.DirEntry[str]], fd: int, prefix: str) -> None:
         """Count the bytes of what goes with audio that is there."""
         for item in block:
             if not item.name.endswith(SIDECAR_SUFFIXES):
                 continue
             stem = item.name.rpartition(".")[0]
-            status = self._plain(item.name, fd)
-            if status and any(self._plain(stem + suffix, fd) for suffix in self._suffixes):
+            status = self._plain(item.name, fd, prefix)
+            if status and any(self._plain(stem + suffix, fd, prefix) for suffix in self._suffixes):
                 self._sidecar_bytes += status.st_size
 
-    def _plain(self, name: str, fd: int) -> os.stat_result | None:
+    def _plain(self, name: str, fd: int, prefix: str) -> os.stat_result | None:
         """The status of a regular file in a folder, if there is one of that name."""
         try:
             status = os.stat(name, dir_fd=fd, follow_symlinks=False)
@@ -199,11 +199,7 @@ class Walk:
             if error.errno in NO_SUCH_FILE:
                 return None
             raise
-        return status if self._is_plain(status) else None
-
-    def _is_plain(self, status: os.stat_result) -> bool:
-        is_regular = status.st_mode & _KIND == stat.S_IFREG
-        return is_regular and status.st_dev == self._directory.device
+        return status if _is_plain(status) and prefix + name not in self._mount_points else None
 
     def _subfolder(self, above: int, path: str, name: str, level: int) -> Iterator[FoundBatch]:
         if level >= MOST_LEVELS:
@@ -214,7 +210,8 @@ class Walk:
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
-            self._report("unreadable_folder", f"not looked into: {error.strerror}", path)
+            why = f"not looked into: {error.strerror}"
+            self._report("unreadable_folder", why, path, _severity(above, name, level))
             return
         try:
             if os.fstat(fd).st_dev != self._directory.device or path in self._mount_points:
@@ -231,11 +228,12 @@ class Walk:
             status = item.stat(follow_symlinks=False)
         except FileNotFoundError:
             return None
-        if self._is_plain(status):
+        is_mount = prefix + item.name in self._mount_points
+        if _is_plain(status) and not is_mount:
             return status
         if stat.S_ISDIR(status.st_mode):
             return None
-        what = "another file system" if stat.S_ISREG(status.st_mode) else what_it_is(status.st_mode)
+        what = "another file system" if is_mount else what_it_is(status.st_mode)
         why = f"{what} lies where audio should: left alone"
         self._report("odd_file", why, prefix + item.name, Severity.WARNING)
         return None
@@ -244,3 +242,17 @@ class Walk:
         self, code: str, why: str, path: str, severity: Severity = Severity.PROBLEM
     ) -> None:
         self._problems.add(Problem(Target.CACHE, code, why, path, severity))
+
+
+def _is_plain(status: os.stat_result) -> bool:
+    return status.st_mode & _KIND == stat.S_IFREG
+
+
+def _severity(above: int, name: str, level: int) -> Severity:
+    """Of a folder that cannot be read: root's at the top (``lost+found``, snapshots) belong to the
+    volume, not to the cache."""
+    try:
+        owner = os.stat(name, dir_fd=above, follow_symlinks=False).st_uid
+    except OSError:
+        return Severity.PROBLEM
+    return Severity.WARNING if level == 1 and owner == 0 else Severity.PROBLEM

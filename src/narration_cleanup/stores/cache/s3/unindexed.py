@@ -50,6 +50,13 @@ class PlainSurvey:
         """A bucket has no end that is known."""
         return None
 
+    def stored_bytes(self) -> None:
+        """Nothing: the entries' sizes are those of their files."""
+
+    def size_of(self, file: str, stated: int) -> int:
+        """See ``CacheSurvey``."""
+        return stated
+
     def is_linked(self, file: str) -> bool:
         """Objects have one name."""
         return False
@@ -136,6 +143,10 @@ class PlainBucket:
     def unchanged_since(self, files: Iterable[str]) -> bool:
         """Not to be told without another survey."""
         return False
+
+    def count_older(self, files: Iterable[str], instant: float) -> int:
+        """See ``CacheStore``."""
+        return self._place.count_older(files, instant)
 
     def close(self) -> None:
         """Nothing is held."""
