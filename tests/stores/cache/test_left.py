@@ -13,8 +13,10 @@ from narration_cleanup.core.progress import NoProgress
 from narration_cleanup.core.units import DAY
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_after, plan_cache
 from narration_cleanup.stores.cache import CacheStore
+from narration_cleanup.stores.cache.local import scan
 from narration_cleanup.stores.cache.local.unindexed import AudioTree
 from tests.opened import open_sample
+from tests.run_at import arrival_before
 from tests.samples import SAMPLE_NOW, CacheSample, EntrySpec, make_cache, read_index, write_index
 
 NOW = SAMPLE_NOW.timestamp()
@@ -49,8 +51,11 @@ def clean(store: CacheStore, policy: CachePolicy) -> CachePlan:
     return plan
 
 
-def test_left_is_what_a_second_look_finds(sample: CacheSample, store: CacheStore) -> None:
+def test_left_is_what_a_second_look_finds(
+    sample: CacheSample, store: CacheStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also with entries without a file (expired and not), orphans (old and not), empty audio."""
+    monkeypatch.setattr(scan, "stored_file", arrival_before(NOW))
     (sample.directory / sample.entries[0].name).unlink()
     (sample.directory / sample.entries[12].name).unlink()
     if store.has_index:

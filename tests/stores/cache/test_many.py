@@ -111,7 +111,7 @@ def test_an_entry_without_a_file_whose_file_is_back_by_then_stays(
     before = sample.index.read_bytes()
     apply(store, planned)
     assert sample.index.read_bytes() == before
-    assert not (sample.directory / OWN_FOLDER).exists()
+    assert not (sample.directory / OWN_FOLDER / "index.new").exists()
 
 
 def test_audio_that_cannot_be_put_back_keeps_its_entry(

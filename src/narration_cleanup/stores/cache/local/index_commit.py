@@ -269,11 +269,13 @@ class IndexCommit:
 
 
 def _written_late(replaced: Sequence[IndexFile]) -> IndexFile | None:
-    """The newest replaced index into which something was written; looked for twice, since a writer
-    that opened it before the rename may need a moment."""
-    for pause in (0.0, SETTLE):
-        time.sleep(pause)
-        for each in reversed(replaced):
-            if not each.bytes_unchanged():
-                return each
+    """The newest replaced index into which something was written: looked for by status at once,
+    and by bytes a moment later, which a writer that opened it before the rename may need."""
+    for each in reversed(replaced):
+        if not each.not_written():
+            return each
+    time.sleep(SETTLE)
+    for each in reversed(replaced):
+        if not each.bytes_unchanged():
+            return each
     return None

@@ -136,7 +136,7 @@ class IndexFile:
         if self._whole is not None:
             return
         digest = self._pass.digest()
-        is_whole = self._passed == self.size and self._not_written()
+        is_whole = self._passed == self.size and self.not_written()
         if not is_whole or self.digest not in (None, digest):
             raise IndexChangedError("it was rewritten while it was read", self.size, rewritten=True)
         self.digest = digest
@@ -156,7 +156,7 @@ class IndexFile:
 
     def bytes_unchanged(self) -> bool:
         """Whether nothing was written into the file, whoever has its name."""
-        return self._not_written() and self._digest_now() == self.digest and self._not_written()
+        return self.not_written() and self._digest_now() == self.digest and self.not_written()
 
     def _has_name(self) -> bool:
         named = self._directory.status(self.name)
@@ -170,7 +170,8 @@ class IndexFile:
         """
         return status_of(found) if self._directory.keeps_inodes else (0, found.st_size, 0, 0)
 
-    def _not_written(self) -> bool:
+    def not_written(self) -> bool:
+        """Whether size and mtime are what they were: on coarse clocks that proves nothing."""
         now = os.fstat(self.fd)
         same_time = now.st_mtime_ns == self.status.st_mtime_ns or not self._directory.keeps_inodes
         return now.st_size == self.size and same_time
