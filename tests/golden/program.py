@@ -21,6 +21,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from unittest import mock
 
+from narration_cleanup.stores.cache.local import scan
+from tests.run_at import arrival_before
+
 MOMENT = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 SYSTEMD = "/run/systemd/system"
 """The folder that exists where systemd runs, see sd_booted(3)."""
@@ -117,6 +120,7 @@ def _process(root: Path, environ: Mapping[str, str], moment: datetime) -> Iterat
         with (
             mock.patch.dict(os.environ, {**own, **environ}, clear=True),
             mock.patch.object(time, "time", _constant(instant)),
+            mock.patch.object(scan, "stored_file", arrival_before(instant)),
             mock.patch.object(socket, "gethostname", _constant("the-host")),
             mock.patch.object(os, "stat", _stat(os.stat, booted="FAKE_SYSTEMD" in environ)),
             _no_waiting(),
