@@ -17,6 +17,7 @@ from narration_cleanup.core.errors import ConfigError, ExitCode
 from narration_cleanup.report.documents import write
 from narration_cleanup.run.run_as import act_as
 from narration_cleanup.settings import Settings, load_partial, load_settings
+from narration_cleanup.systemd.discover import with_credentials
 
 
 @options.takes(*options.PLACES, "as_json", "quiet")
@@ -44,12 +45,11 @@ def check_command(
 
 def _settings(call: Invocation) -> tuple[Settings, tuple[str, ...]]:
     """The settings as far as they are right, and their faults."""
+    environ = with_credentials(os.environ, call.config_file)
     try:
-        return load_settings(flags=call.flags, config_file=call.config_file, environ=os.environ), ()
+        return load_settings(flags=call.flags, config_file=call.config_file, environ=environ), ()
     except ConfigError as error:
-        settings, _ = load_partial(
-            flags=call.flags, config_file=call.config_file, environ=os.environ
-        )
+        settings, _ = load_partial(flags=call.flags, config_file=call.config_file, environ=environ)
         return settings, error.faults
 
 

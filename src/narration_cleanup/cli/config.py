@@ -15,6 +15,8 @@ from narration_cleanup.cli.lazy import LazyCommand
 from narration_cleanup.core.errors import CleanupError, ConfigError
 from narration_cleanup.core.files import replace_file
 from narration_cleanup.core.model import Problem
+from narration_cleanup.core.own_files import check_way, make_folder
+from narration_cleanup.core.rights import nearest_folder
 from narration_cleanup.core.text import printable
 from narration_cleanup.report.documents import (
     SCHEMA_VERSION,
@@ -92,6 +94,8 @@ def init_command(
         raise CleanupError(why) from error
     validate = f"narration-cleanup -c {shlex.quote(str(path))} config validate"
     typer.echo(f"Wrote {printable(path)}: edit it, then run: {printable(validate)}")
+    if os.geteuid() == 0:
+        typer.echo("Only root may read it: chgrp it to the service's group, and chmod 0640 it")
 
 
 def config_document(settings: Settings | None, problems: Sequence[Problem] = ()) -> Config:
@@ -127,10 +131,12 @@ def _warn(settings: Settings) -> None:
 
 def _write(path: Path, text: str, *, overwrite: bool) -> None:
     """Write a whole file or none; what is there stays, mode included, unless `overwrite`."""
+    if os.geteuid() == 0 or path.is_symlink():
+        check_way(path if overwrite and path.exists() else nearest_folder(path.parent))
     target = path.resolve() if overwrite else path  # through a link, which stays one
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     if not overwrite or not target.exists():
-        with target.open("x", encoding="utf-8") as file:
+        with open(target, "x", encoding="utf-8", opener=_private) as file:
             try:
                 file.write(text)
                 file.flush()
@@ -139,3 +145,7 @@ def _write(path: Path, text: str, *, overwrite: bool) -> None:
                 raise
         return
     replace_file(target, text, target.stat().st_mode & 0o7777)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)  # secrets are written into it

@@ -45,6 +45,7 @@ _OPTIONS: dict[str, object] = {
     "cache.enforce_max_size": _setting("cache.enforce_max_size", "--enforce-max-size", _RULES, ""),
     "cache.min_free_mb": _setting("cache.min_free_mb", "--min-free-mb", _RULES, "MB"),
     "cleanup.max_delete": _setting("cleanup.max_delete", "--max-delete", _RULES, "N|N%"),
+    "cleanup.max_cancel": _setting("cleanup.max_cancel", "--max-cancel", _RULES, "N|N%"),
     "allow_other_user": flag(
         "--allow-other-user", "Work on a request database that belongs to another user.", _WHERE
     ),
@@ -67,7 +68,10 @@ _OPTIONS: dict[str, object] = {
 """By a setting's name, or by that of a member of ``Invocation``."""
 PLACES = ("cache.dir", "requests.db", "cleanup.user", "allow_other_user")
 LIMITS = ("cache.ttl_days", "requests.abandoned_timeout_hours")
-REMOVALS = ("cache.enforce_max_size", "cache.min_free_mb", "cleanup.max_delete")
+REMOVALS = (
+    *("cache.enforce_max_size", "cache.min_free_mb"),
+    *("cleanup.max_delete", "cleanup.max_cancel"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from narration_cleanup.report.streams import until_closed
 from narration_cleanup.run.access import refuse_other_users
 from narration_cleanup.run.collect_stats import collect_stats, in_progress
 from narration_cleanup.run.observers import VoiceFilter
-from narration_cleanup.run.recent_runs import RecentRuns, with_recent_runs, with_timer
+from narration_cleanup.run.recent_runs import RecentRuns, with_recent_runs
 from narration_cleanup.run.run_as import act_as
 from narration_cleanup.run.stores import cache_policy, open_targets, request_policy
 from narration_cleanup.run.survey import survey_and_plan
@@ -95,8 +95,7 @@ def _show(call: Invocation, now: float, *, prometheus: bool, voice_style: str | 
             now,
             in_progress=in_progress(targets),
         )
-    stats, past = with_recent_runs(stats, settings.cleanup.state_dir)
-    stats = with_timer(stats, settings.config_file)
+    stats, past = with_recent_runs(stats, settings)
     if prometheus:
         with until_closed(sys.stdout):
             sys.stdout.write(_metrics(stats, past, settings))

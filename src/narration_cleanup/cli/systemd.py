@@ -23,7 +23,14 @@ from narration_cleanup.systemd.discover import (
     find_facts,
     missing_folders,
 )
-from narration_cleanup.systemd.install import check_user, enable, make_folders, remove, write_units
+from narration_cleanup.systemd.install import (
+    check_user,
+    enable,
+    make_folders,
+    remove,
+    write_handed,
+    write_units,
+)
 from narration_cleanup.systemd.installation import CONFIG_DIR, Installation, timer_name
 from narration_cleanup.systemd.manager import is_running, unit_folder
 from narration_cleanup.systemd.show import schedule_lines
@@ -130,6 +137,8 @@ def _install(
         raise ConfigError(*faults)
     check_user(installation)
     made = make_folders(installation)
+    if installation.user is not None:
+        write_handed(installation)
     write_units(installation, units, folder)
     enable(installation)
     for path in made:
@@ -138,17 +147,8 @@ def _install(
         f"Installed {', '.join(units)} in {printable(folder)}, and started "
         f"{timer_name(installation)}"
     )
-    _tell_what_is_left(installation, settings)
-
-
-def _tell_what_is_left(installation: Installation, settings: Settings) -> None:
     if installation.user is None:
         typer.echo("To run while you are not logged in: loginctl enable-linger")
-    elif (
-        installation.state is not None and settings.origin("cleanup.state_dir").source == "default"
-    ):
-        place = f"/var/lib/{installation.state}"
-        typer.echo(f'The history is in {place}: cleanup.state_dir = "{place}" shows it to you too')
 
 
 @systemd_app.command("uninstall", cls=LazyCommand)

@@ -90,7 +90,7 @@ class CancelRequest(msgspec.Struct, frozen=True, array_like=True, tag="cancel_re
     age_seconds: float
     reason: Reason
     detail: str
-    guard: tuple[Scalar, Scalar, Scalar, Scalar]
+    guard: tuple[Scalar, ...]
     place: int | None = None
 
 
@@ -102,7 +102,7 @@ class DeleteRequest(msgspec.Struct, frozen=True, array_like=True, tag="delete_re
     age_seconds: float
     reason: Reason
     detail: str
-    guard: tuple[Scalar, Scalar, Scalar, Scalar]
+    guard: tuple[Scalar, ...]
     place: int | None = None
 
 

@@ -259,7 +259,7 @@ def automatic(stats: Stats) -> str:
     interval = f"every {stats.cleanup_interval_hours:g} h"
     if stats.in_progress:
         return f"a run is in progress ({interval})"
-    return f"alive ({interval})" if stats.running else f"not seen lately (meant to be {interval})"
+    return f"alive ({interval})" if stats.running else f"no schedule found (meant to be {interval})"
 
 
 def last_run(run: RunRecord | None, now: float, sizes: Sizes) -> str:

@@ -36,7 +36,7 @@ def plain(value: object) -> object:
         return int(value) if value.is_integer() else value
     if isinstance(value, DeleteLimit):
         return str(value) if value.percent else int(value.amount)
-    if isinstance(value, tuple):
+    if isinstance(value, (list, tuple)):
         return [plain(part) for part in value]
     if isinstance(value, Mapping):
         return {name: plain(part) for name, part in value.items()}

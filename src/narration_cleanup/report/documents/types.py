@@ -132,8 +132,8 @@ class Stats(Part):
     running: Annotated[
         bool,
         about(
-            "The automatic clean-up is alive: a run is in progress, or the last one began at most "
-            "1.5 intervals ago."
+            "The automatic clean-up is alive: a run is in progress, a schedule was found, or "
+            "the last two runs came in time by themselves."
         ),
     ]
     in_progress: Annotated[bool, about("A run is at work now.")]

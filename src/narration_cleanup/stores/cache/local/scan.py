@@ -39,17 +39,21 @@ def is_index_temporary(name: str, index_name: str) -> bool:
     return False
 
 
-def ref_of(status: os.stat_result) -> Ref:
-    """The handle of a file: (inode, size, mtime in ns)."""
-    return status.st_ino, status.st_size, status.st_mtime_ns
+def ref_of(directory: Directory, status: os.stat_result) -> Ref:
+    """The handle of a file in ``directory``: (inode, see ``inode_of``; size; mtime in ns)."""
+    return directory.inode_of(status), status.st_size, status.st_mtime_ns
 
 
 def group_ref(
-    audio: os.stat_result, sidecars: Iterable[os.stat_result] = (), *, by_atime: bool = False
+    directory: Directory,
+    audio: os.stat_result,
+    sidecars: Iterable[os.stat_result] = (),
+    *,
+    by_atime: bool = False,
 ) -> Ref:
     """The handle of audio and its sidecars together; with ``by_atime`` a use changes it too."""
-    inode, size, mtime = ref_of(audio)
-    marks = [ref_of(sidecar) for sidecar in sidecars]
+    inode, size, mtime = ref_of(directory, audio)
+    marks = [ref_of(directory, sidecar) for sidecar in sidecars]
     if not marks and not by_atime:
         return inode, size, mtime
     size += sum(mark[1] for mark in marks)
@@ -61,18 +65,19 @@ def modified_at(status: os.stat_result) -> float:
     return status.st_mtime if status.st_mtime >= YEAR_2000 else status.st_ctime
 
 
-def stored_file(name: str, status: os.stat_result) -> StoredFile:
-    """A file as its status describes it."""
+def stored_file(directory: Directory, name: str, status: os.stat_result) -> StoredFile:
+    """A file in ``directory`` as its status describes it."""
     by_ctime = status.st_mtime < YEAR_2000
-    return StoredFile(name, status.st_size, modified_at(status), ref_of(status), by_ctime)
+    times = modified_at(status), status.st_ctime
+    return StoredFile(name, status.st_size, *times, ref_of(directory, status), by_ctime)
 
 
 def regular(directory: Directory, name: str) -> StoredFile | None:
-    """The regular file of that name on the cache's own file system, if there is one now."""
+    """The regular file of that name, if there is one now."""
     status = directory.status(name)
-    if status is None or not stat.S_ISREG(status.st_mode) or status.st_dev != directory.device:
+    if status is None or not stat.S_ISREG(status.st_mode):
         return None
-    return stored_file(name, status)
+    return stored_file(directory, name, status)
 
 
 class DirectoryScan:
@@ -100,11 +105,12 @@ class DirectoryScan:
     def look(self) -> ScannedNames:
         """Look at everything once."""
         seen = ScannedNames(NameSums(), [], {}, set())
+        size = 0
         for group in self._groups(seen.partials):
             seen.audio.add(group)
-            self._note_ages(group, seen)
+            size += self._note(group, seen)
         seen.audio.add(self._set_aside)
-        return seen
+        return seen._replace(size_bytes=size)
 
     def names(self, wanted: Callable[[str], bool]) -> Iterator[str]:
         """The audio names that ``wanted`` picks, as they are now."""
@@ -130,6 +136,11 @@ class DirectoryScan:
         """Bytes free on the file system."""
         return self._directory.free_bytes()
 
+    def size_of(self, name: str) -> int:
+        """The size of a regular file; 0 where there is none."""
+        status = self._directory.status(name)
+        return status.st_size if status is not None and stat.S_ISREG(status.st_mode) else 0
+
     def is_linked(self, name: str) -> bool:
         """Whether a file has other hard links."""
         return self._directory.is_linked(name)
@@ -149,8 +160,10 @@ class DirectoryScan:
             return False
         return name.endswith(PARTIAL_SUFFIXES) or is_index_temporary(name, self._index_name)
 
-    def _note_ages(self, group: list[str], seen: ScannedNames) -> None:
+    def _note(self, group: list[str], seen: ScannedNames) -> int:
+        """Note which audio is fresh or empty; the size of all of it."""
         fd, look = self._directory.fd, os.stat
+        size = 0
         for name in group:
             try:
                 status = look(name, dir_fd=fd, follow_symlinks=False)
@@ -158,7 +171,9 @@ class DirectoryScan:
                 continue
             if not stat.S_ISREG(status.st_mode):
                 continue
+            size += status.st_size
             if 0 <= status.st_mtime - self._settled_before <= AHEAD_NS / 1e9:
                 seen.fresh.add(name)
             if not status.st_size:
                 seen.empty_files[name] = modified_at(status)
+        return size
