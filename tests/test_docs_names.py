@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from typer._click import Command, Context
-from typer.core import TyperGroup
-from typer.main import get_command
+from typer import Context
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_group
 
 from narration_cleanup.cli.app import app
 from narration_cleanup.core.files import NOTIFIED_BY
@@ -37,17 +37,17 @@ def inline(name: str) -> list[str]:
     return _INLINE.findall(_BLOCK.sub("", text_of(name)))
 
 
-def options(command: Command, name: str = "") -> Iterator[tuple[str, set[str]]]:
+def options(command: TyperCommand | TyperGroup, name: str = "") -> Iterator[tuple[str, set[str]]]:
     """Each command with its options: `history show`, and the groups too."""
     yield name.strip(), {each for one in command.params for each in one.opts} | {"-h", "--help"}
     if isinstance(command, TyperGroup):
         for inner in command.list_commands(Context(command)):
             found = command.get_command(Context(command), inner)
-            assert found is not None
+            assert isinstance(found, TyperCommand | TyperGroup)
             yield from options(found, f"{name} {inner}")
 
 
-OPTIONS = dict(options(get_command(app)))
+OPTIONS = dict(options(get_group(app)))
 
 
 def unknown_options(line: str) -> list[str]:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer._click import Context
+from typer import Context
 from typer.core import TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner

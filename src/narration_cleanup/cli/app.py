@@ -6,11 +6,13 @@ import errno
 import os
 import signal
 import sys
+from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from narration_cleanup import __version__
 from narration_cleanup.cli.lazy import LazyCommand, LazyGroup
@@ -18,10 +20,6 @@ from narration_cleanup.core import shutdown
 from narration_cleanup.core.errors import CleanupError, ExitCode
 from narration_cleanup.core.text import printable_line
 from narration_cleanup.report.streams import let_go, stand_in_for_closed_streams, write_or_wait
-
-if TYPE_CHECKING:
-    from typer._click import Command
-    from typer._click.exceptions import UsageError
 
 _EXIT_CODES = """Exit codes: 0 done; 1 failed; 2 usage; 3 partly done; 4 refused for safety;
 75 another run holds the lock; 78 bad configuration; 130 and 143 stopped by SIGINT and SIGTERM."""
@@ -51,22 +49,24 @@ class _Commands(LazyGroup):
         """Their names."""
         return list(_COMMANDS)
 
-    def get_command(self, ctx: object, cmd_name: str) -> Command | None:
+    def get_command(self, ctx: object, cmd_name: str) -> TyperCommand | TyperGroup | None:
         """One of them; for a name that is none all are imported, to find out what was meant."""
         for name in [cmd_name] if cmd_name in _COMMANDS else _COMMANDS:
-            if name not in self.commands:
-                self.commands[name] = _imported(name)
-        return self.commands.get(cmd_name)
+            self.commands[name] = _imported(name)
+        return _imported(cmd_name) if cmd_name in _COMMANDS else None
 
 
-def _imported(name: str) -> Command:
+@cache
+def _imported(name: str) -> TyperCommand | TyperGroup:
     module, attribute = _COMMANDS[name]
     found = getattr(import_module(f"narration_cleanup.cli.{module}"), attribute)
     if isinstance(found, typer.Typer):
         return typer.main.get_group(found)
     alone = typer.Typer(add_completion=False)
     alone.command(name, cls=LazyCommand, epilog=_EXIT_CODES if name in _MAIN else None)(found)
-    return typer.main.get_command(alone)
+    command = typer.main.get_command(alone)
+    assert isinstance(command, TyperCommand)
+    return command
 
 
 app = typer.Typer(
@@ -102,7 +102,13 @@ def narration_cleanup(
     ] = None,
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+        typer.Option(
+            "--version",
+            metavar="",
+            callback=_print_version,
+            is_eager=True,
+            help="Show the version.",
+        ),
     ] = False,
 ) -> None:
     """Keep a narration service healthy: expired audio goes, abandoned requests are cancelled."""
@@ -123,12 +129,10 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ExitCode.DONE)
+    except typer.TyperException as error:
+        _report_usage(error)
+        sys.exit(ExitCode.USAGE)
     except Exception as error:
-        from typer._click.exceptions import UsageError
-
-        if isinstance(error, UsageError):
-            _tell_of_usage(error)
-            sys.exit(ExitCode.USAGE)
         if isinstance(error, OSError) and error.errno in _UNWRITABLE and error.filename is None:
             let_go(sys.stdout)
             _tell(f"the output could not be written: {error.strerror}")
@@ -140,19 +144,19 @@ def main() -> None:
         sys.exit(ExitCode.FAILED)
 
 
-def _tell_of_usage(error: UsageError) -> None:
+def _report_usage(error: typer.TyperException) -> None:
     """One line, as for every other error; nothing where the help has been shown instead."""
-    from typer._click.exceptions import NoArgsIsHelpError, NoSuchOption
-
-    if isinstance(error, NoArgsIsHelpError):
-        if error.message:  # the help in plain text, not shown yet
-            error.show()
+    message = error.format_message()
+    if not message or message.lstrip().startswith("Usage:"):
+        write_or_wait(sys.stderr, message)  # the help in plain text, not shown yet
         return
-    command = "narration-cleanup" if error.ctx is None else error.ctx.command_path
+    context: typer.Context | None = getattr(error, "ctx", None)
+    command = "narration-cleanup" if context is None else context.command_path
     hint = f"{command} --help shows what there is"
-    if isinstance(error, NoSuchOption) and error.option_name in _BEFORE_THE_COMMAND:
-        hint = f"it stands before the command: narration-cleanup {error.option_name} ..."
-    _tell(f"{error.format_message().rstrip('.')}; {hint}")
+    option = getattr(error, "option_name", None)
+    if option in _BEFORE_THE_COMMAND and context is not None and context.parent is not None:
+        hint = f"it stands before the command: narration-cleanup {option} ..."
+    _tell(f"{message.rstrip('.')}; {hint}")
 
 
 def _tell(line: str) -> None:

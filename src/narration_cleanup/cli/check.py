@@ -12,6 +12,7 @@ import typer
 from narration_cleanup.check import Status, run_checks, worst
 from narration_cleanup.check.report import check_document, show_check
 from narration_cleanup.cli import options
+from narration_cleanup.cli.options import Invocation
 from narration_cleanup.core.errors import ConfigError, ExitCode
 from narration_cleanup.report.documents import write
 from narration_cleanup.run.run_as import act_as
@@ -19,18 +20,11 @@ from narration_cleanup.settings import Settings, load_partial, load_settings
 from narration_cleanup.systemd.discover import with_credentials
 
 
+@options.takes(*options.PLACES, "as_json", "quiet")
 def check_command(
-    context: typer.Context,
-    cache_dir: options.CacheDir = None,
-    requests_db: options.RequestsDb = None,
-    allow_other_user: options.AllowOtherUser = False,
-    run_as: options.RunAs = None,
+    call: Invocation,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 3 where there are warnings.")
-    ] = False,
-    as_json: options.AsJson = False,
-    quiet: Annotated[
-        bool, typer.Option("-q", "--quiet", help="Say nothing of what has passed.")
+        bool, typer.Option("--strict", metavar="", help="Exit with 3 where there are warnings.")
     ] = False,
 ) -> None:
     """Look for what is wrong: settings, cache, index, database, state, metrics, alerts, timer.
@@ -38,27 +32,24 @@ def check_command(
     Changes nothing and sends nothing. Exit code 1 where something failed.
     """
     now = time.time()
-    flags = {"cache.dir": cache_dir, "requests.db": requests_db, "cleanup.user": run_as}
-    settings, faults = _settings(context, flags)
+    settings, faults = _settings(call)
     settings = act_as(settings)
-    findings = list(run_checks(settings, faults, now, allow_other_user=allow_other_user))
+    findings = list(run_checks(settings, faults, now, allow_other_user=call.allow_other_user))
     outcome = worst(findings)
-    if as_json:
+    if call.as_json:
         write(check_document(findings, now, outcome), sys.stdout)
     else:
-        show_check(findings, sys.stdout, quiet=quiet)
+        show_check(findings, sys.stdout, quiet=call.quiet)
     raise typer.Exit(_exit_code(outcome, strict=strict))
 
 
-def _settings(
-    context: typer.Context, flags: dict[str, str | None]
-) -> tuple[Settings, tuple[str, ...]]:
+def _settings(call: Invocation) -> tuple[Settings, tuple[str, ...]]:
     """The settings as far as they are right, and their faults."""
-    environ = with_credentials(os.environ, context.obj)
+    environ = with_credentials(os.environ, call.config_file)
     try:
-        return load_settings(flags=flags, config_file=context.obj, environ=environ), ()
+        return load_settings(flags=call.flags, config_file=call.config_file, environ=environ), ()
     except ConfigError as error:
-        settings, _ = load_partial(flags=flags, config_file=context.obj, environ=environ)
+        settings, _ = load_partial(flags=call.flags, config_file=call.config_file, environ=environ)
         return settings, error.faults
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from narration_cleanup.cli.lazy import LazyCommand, LazyGroup
+from narration_cleanup.cli.lazy import LazyCommand
 from narration_cleanup.core.errors import CleanupError, ConfigError
 from narration_cleanup.core.files import replace_file
 from narration_cleanup.core.model import Problem
@@ -34,14 +34,13 @@ config_app = typer.Typer(
     name="config",
     help="Show, check or write the configuration.",
     no_args_is_help=True,
-    cls=LazyGroup,
 )
 
 
 @config_app.command("show", cls=LazyCommand)
 def show_command(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="One JSON document.")] = False,
 ) -> None:
     """Show every setting with where it came from. Secrets are hidden."""
     try:
@@ -79,7 +78,7 @@ def init_command(
         Path | None,
         typer.Argument(metavar="FILE", help="The file to write; standard output if left out."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite a file.")] = False,
+    force: Annotated[bool, typer.Option("--force", metavar="", help="Overwrite a file.")] = False,
 ) -> None:
     """Write a commented configuration file with every setting and its default."""
     if path is None:

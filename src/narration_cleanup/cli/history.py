@@ -37,7 +37,7 @@ history_app = typer.Typer(
 
 _MOST = 10**9
 """Runs: more than there will be, and a number that the history can ask for."""
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+AsJson = Annotated[bool, typer.Option("--json", metavar="", help="One JSON document on stdout.")]
 
 
 @history_app.callback()

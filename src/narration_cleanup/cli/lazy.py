@@ -1,67 +1,72 @@
-"""Commands whose options cost nothing where nobody gives them, and whose help hides nothing."""
+"""Commands whose options cost nothing where nobody gives them, and whose help cuts nothing."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from functools import cache
+from typing import Annotated, Any
 
+import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
-
-if TYPE_CHECKING:
-    from typer._click import Context, HelpFormatter
-    from typer._click.core import Parameter
-
 
 _PANELS_NEED = 80
 _BETWEEN_COLUMNS = (0, 1, 0, 0)
 """Typer's own gaps, two columns wide, would cut the longest variable at 80 columns."""
 
 
-class FrugalOption(TyperOption):
+def flag(names: str, text: str, panel: str | None = None) -> object:
+    """An option that takes no value, ``-q,--quiet`` for example; its help shows none either."""
+    option = typer.Option(*names.split(","), help=text, rich_help_panel=panel, metavar="")
+    return Annotated[bool, option]
+
+
+class _Option(TyperOption):
     """An option whose default is taken as it is.
 
-    Typer would convert it like anything given, and import pydantic for that: a third of the time
-    that a short command takes.
+    Typer would convert it like a value that is given, and import pydantic for that: half of the
+    time that a short command takes.
     """
 
-    def process_value(self, ctx: Context, value: object) -> object:
+    def process_value(self, ctx: Any, value: Any) -> Any:
         """The default itself, or what was given, converted and checked."""
         if value is not self.default or self.required:
             return super().process_value(ctx, value)
         return value if self.callback is None else self.callback(ctx, self, value)
 
-    def display_type_rich(self, ctx: Context) -> str | None:
-        """What stands for the value in the help: nothing for a flag, which takes none."""
-        return None if self.is_flag else super().display_type_rich(ctx)
+
+def _with_plain_defaults(params: Sequence[Any]) -> list[Any]:
+    """The same parameters: Typer makes the options itself, and takes no class for them."""
+    return [_made_of(param) if type(param) is TyperOption else param for param in params]
 
 
-class LazyCommand(TyperCommand):
-    """A command with such options."""
-
-    def get_params(self, ctx: Context) -> list[Parameter]:
-        """Its own options and ``--help``."""
-        return _frugal(super().get_params(ctx))
-
-    def format_help(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """The help: in panels where they have room for every word."""
-        from typer import rich_utils
-
-        if rich_utils._get_rich_console().width < _PANELS_NEED:
-            self.rich_markup_mode = None
-        vars(rich_utils).update(STYLE_OPTIONS_TABLE_PADDING=_BETWEEN_COLUMNS)
-        super().format_help(ctx, formatter)
+@cache  # the parser and what reads its answer must have the same ones
+def _made_of(param: TyperOption) -> _Option:
+    option = _Option.__new__(_Option)
+    vars(option).update(vars(param))
+    return option
 
 
 class LazyGroup(TyperGroup):
     """A group of commands with such options."""
 
-    def get_params(self, ctx: Context) -> list[Parameter]:
+    def get_params(self, ctx: Any) -> list[Any]:
         """Its own options and ``--help``."""
-        return _frugal(super().get_params(ctx))
+        return _with_plain_defaults(super().get_params(ctx))
 
 
-def _frugal(params: list[Parameter]) -> list[Parameter]:
-    """Typer makes the options itself, and cannot be told of which class."""
-    for param in params:
-        if type(param) is TyperOption:
-            param.__class__ = FrugalOption
-    return params
+class LazyCommand(TyperCommand):
+    """A command with such options; its help is in panels where they have room for every word."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its own options and ``--help``."""
+        return _with_plain_defaults(super().get_params(ctx))
+
+    def format_help(self, *given: Any) -> None:
+        """The help, in panels or plain."""
+        if typer.get_terminal_size().columns < _PANELS_NEED:
+            self.rich_markup_mode = None
+        else:
+            from typer import rich_utils
+
+            vars(rich_utils).update(STYLE_OPTIONS_TABLE_PADDING=_BETWEEN_COLUMNS)
+        super().format_help(*given)

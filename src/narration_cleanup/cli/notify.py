@@ -31,9 +31,13 @@ def notify_command(
     ] = None,
     start: Annotated[
         bool,
-        typer.Option("--start", help="With --unit: it begins, and only the ping's /start is sent."),
+        typer.Option(
+            "--start",
+            metavar="",
+            help="With --unit: it begins, and only the ping's /start is sent.",
+        ),
     ] = False,
-    test: Annotated[bool, typer.Option("--test", help="Send a trial message.")] = False,
+    test: Annotated[bool, typer.Option("--test", metavar="", help="Send a trial message.")] = False,
 ) -> None:
     """Tell how a run under systemd ended, by what systemd and the journal know of it.
 

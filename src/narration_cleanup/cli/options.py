@@ -1,106 +1,77 @@
-"""The options that ``run``, ``dry-run`` and ``stats`` share, made from the table of settings."""
+"""The options that several commands share, each written once."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from narration_cleanup.cli import complete
+from narration_cleanup.cli.lazy import flag
 from narration_cleanup.report.log import LogFormat
+from narration_cleanup.settings import BY_NAME
 from narration_cleanup.settings.show import option_help
 
 _WHERE = "Where"
 _RULES = "Rules"
-_OUTPUT = "Output"
+OUTPUT = "Output"
 
 
-def _setting(
-    name: str, flag: str, panel: str, metavar: str | None = None
-) -> typer.models.OptionInfo:
+def _setting(name: str, declared: str, panel: str, metavar: str) -> object:
     # No envvar and no default here: the settings read those, and know where a value came from.
-    option: typer.models.OptionInfo = typer.Option(
-        flag, help=option_help(name), show_default=False, rich_help_panel=panel, metavar=metavar
-    )
-    return option
-
-
-CacheDir = Annotated[str | None, _setting("cache.dir", "--cache-dir", _WHERE, "DIR")]
-RequestsDb = Annotated[str | None, _setting("requests.db", "--requests-db", _WHERE, "DB")]
-AllowOtherUser = Annotated[
-    bool,
-    typer.Option(
-        "--allow-other-user",
-        help="Work on a request database that belongs to another user.",
-        rich_help_panel=_WHERE,
-    ),
-]
-RunAs = Annotated[str | None, _setting("cleanup.user", "--run-as", _WHERE, "USER")]
-TtlDays = Annotated[str | None, _setting("cache.ttl_days", "--ttl-days", _RULES, "N")]
-AbandonedTimeout = Annotated[
-    str | None,
-    _setting("requests.abandoned_timeout_hours", "--abandoned-timeout-hours", _RULES, "N"),
-]
-EnforceMaxSize = Annotated[
-    bool | None, _setting("cache.enforce_max_size", "--enforce-max-size", _RULES)
-]
-MinFreeMb = Annotated[str | None, _setting("cache.min_free_mb", "--min-free-mb", _RULES, "MB")]
-MaxDelete = Annotated[str | None, _setting("cleanup.max_delete", "--max-delete", _RULES, "N|N%")]
-MaxCancel = Annotated[str | None, _setting("cleanup.max_cancel", "--max-cancel", _RULES, "N|N%")]
-IgnoreClock = Annotated[
-    bool,
-    typer.Option(
-        "--ignore-clock",
-        help="Go ahead although the clock jumped since the last run.",
-        rich_help_panel=_RULES,
-    ),
-]
-AsJson = Annotated[
-    bool,
-    typer.Option("--json", help="One JSON document on stdout.", rich_help_panel=_OUTPUT),
-]
-Prometheus = Annotated[
-    bool,
-    typer.Option(
-        "--prometheus",
-        help="The metrics, as Prometheus reads them, on stdout.",
-        rich_help_panel=_OUTPUT,
-    ),
-]
-LogForm = Annotated[
-    LogFormat,
-    typer.Option(
-        "--log-format",
-        help="Log lines as text, or as JSON for log collectors: one object a line.",
-        rich_help_panel=_OUTPUT,
-    ),
-]
-Quiet = Annotated[
-    bool,
-    typer.Option(
-        "-q", "--quiet", help="Say nothing unless something is wrong.", rich_help_panel=_OUTPUT
-    ),
-]
-Verbose = Annotated[
-    bool,
-    typer.Option("-v", "--verbose", help="Say more: leave nothing out.", rich_help_panel=_OUTPUT),
-]
-
-
-VoiceStyle = Annotated[
-    str | None,
-    typer.Option(
-        "--voice-style",
-        metavar="NAME",
-        help="Show the entries of one voice style alone, against its own TTL.",
+    option = typer.Option(
+        declared,
+        help=option_help(name),
         show_default=False,
-        rich_help_panel=_OUTPUT,
-        autocompletion=complete.voice_styles,
+        rich_help_panel=panel,
+        metavar=metavar,
+    )
+    kind = bool if isinstance(BY_NAME[name].default, bool) else str
+    return Annotated[kind | None, option]
+
+
+_OPTIONS: dict[str, object] = {
+    "cache.dir": _setting("cache.dir", "--cache-dir", _WHERE, "DIR"),
+    "requests.db": _setting("requests.db", "--requests-db", _WHERE, "DB"),
+    "cleanup.user": _setting("cleanup.user", "--run-as", _WHERE, "USER"),
+    "cache.ttl_days": _setting("cache.ttl_days", "--ttl-days", _RULES, "N"),
+    "requests.abandoned_timeout_hours": _setting(
+        "requests.abandoned_timeout_hours", "--abandoned-timeout-hours", _RULES, "N"
     ),
-]
+    "cache.enforce_max_size": _setting("cache.enforce_max_size", "--enforce-max-size", _RULES, ""),
+    "cache.min_free_mb": _setting("cache.min_free_mb", "--min-free-mb", _RULES, "MB"),
+    "cleanup.max_delete": _setting("cleanup.max_delete", "--max-delete", _RULES, "N|N%"),
+    "cleanup.max_cancel": _setting("cleanup.max_cancel", "--max-cancel", _RULES, "N|N%"),
+    "allow_other_user": flag(
+        "--allow-other-user", "Work on a request database that belongs to another user.", _WHERE
+    ),
+    "ignore_clock": flag(
+        "--ignore-clock", "Go ahead although the clock jumped since the last run.", _RULES
+    ),
+    "as_json": flag("--json", "One JSON document on stdout.", OUTPUT),
+    "quiet": flag("-q,--quiet", "Say nothing unless something is wrong.", OUTPUT),
+    "verbose": flag("-v,--verbose", "Say more: leave nothing out.", OUTPUT),
+    "log_format": Annotated[
+        LogFormat | None,
+        typer.Option(
+            "--log-format",
+            help="Log lines as text (default), or as JSON for log collectors: one object a line.",
+            show_default=False,
+            rich_help_panel=OUTPUT,
+        ),
+    ],
+}
+"""By a setting's name, or by that of a member of ``Invocation``."""
+PLACES = ("cache.dir", "requests.db", "cleanup.user", "allow_other_user")
+LIMITS = ("cache.ttl_days", "requests.abandoned_timeout_hours")
+REMOVALS = (
+    *("cache.enforce_max_size", "cache.min_free_mb"),
+    *("cleanup.max_delete", "cleanup.max_cancel"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +86,37 @@ class Invocation:
     allow_other_user: bool = False
     ignore_clock: bool = False
     log_format: LogFormat = LogFormat.TEXT
+
+
+def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command these options; it gets their values as an ``Invocation``, its first argument.
+
+    Its other parameters are options of its own.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def called(context: typer.Context, **given: object) -> None:
+            values = {name: given.pop(name.replace(".", "_")) for name in names}
+            flags = {name: value for name, value in values.items() if name in BY_NAME}
+            rest = {name: value for name, value in values.items() if name not in BY_NAME and value}
+            make: Callable[..., Invocation] = Invocation
+            command(make(context.obj, flags, **rest), **given)
+
+        parameters = [Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context)]
+        for name in names:
+            default = None if name in BY_NAME or name == "log_format" else False
+            parameters.append(
+                Parameter(
+                    name.replace(".", "_"),
+                    Parameter.KEYWORD_ONLY,
+                    default=default,
+                    annotation=_OPTIONS[name],
+                )
+            )
+        own = list(signature(command, eval_str=True).parameters.values())[1:]
+        parameters += [each.replace(kind=Parameter.KEYWORD_ONLY) for each in own]
+        vars(called).update(__signature__=Signature(parameters))
+        return called
+
+    return decorate

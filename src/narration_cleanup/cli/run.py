@@ -35,77 +35,28 @@ from narration_cleanup.settings.mask import without_password
 Work = Callable[[Settings, Invocation, Result, Log, Progress, RunRecorder | None], Stats]
 
 
-def run_command(
-    context: typer.Context,
-    cache_dir: options.CacheDir = None,
-    requests_db: options.RequestsDb = None,
-    allow_other_user: options.AllowOtherUser = False,
-    run_as: options.RunAs = None,
-    ttl_days: options.TtlDays = None,
-    abandoned_timeout_hours: options.AbandonedTimeout = None,
-    enforce_max_size: options.EnforceMaxSize = None,
-    min_free_mb: options.MinFreeMb = None,
-    max_delete: options.MaxDelete = None,
-    max_cancel: options.MaxCancel = None,
-    ignore_clock: options.IgnoreClock = False,
-    as_json: options.AsJson = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    log_format: options.LogForm = LogFormat.TEXT,
-) -> None:
+@options.takes(
+    *options.PLACES,
+    *options.LIMITS,
+    *options.REMOVALS,
+    *("ignore_clock", "as_json", "quiet", "verbose", "log_format"),
+)
+def run_command(call: Invocation) -> None:
     """Remove expired audio, and cancel abandoned requests."""
-    flags = {
-        "cache.dir": cache_dir,
-        "requests.db": requests_db,
-        "cleanup.user": run_as,
-        "cache.ttl_days": ttl_days,
-        "requests.abandoned_timeout_hours": abandoned_timeout_hours,
-        "cache.enforce_max_size": enforce_max_size,
-        "cache.min_free_mb": min_free_mb,
-        "cleanup.max_delete": max_delete,
-        "cleanup.max_cancel": max_cancel,
-    }
-    call = Invocation(
-        context.obj, flags, as_json, quiet, verbose, allow_other_user, ignore_clock, log_format
-    )
     result = Result(time.time(), dry_run=False)
     with stop_on_signals() as (stop, signals):
         code = _carry_out(call, result, partial(_run, stop=stop), signals.close)
     raise typer.Exit(code)
 
 
-def dry_run_command(
-    context: typer.Context,
-    cache_dir: options.CacheDir = None,
-    requests_db: options.RequestsDb = None,
-    allow_other_user: options.AllowOtherUser = False,
-    run_as: options.RunAs = None,
-    ttl_days: options.TtlDays = None,
-    abandoned_timeout_hours: options.AbandonedTimeout = None,
-    enforce_max_size: options.EnforceMaxSize = None,
-    min_free_mb: options.MinFreeMb = None,
-    max_delete: options.MaxDelete = None,
-    max_cancel: options.MaxCancel = None,
-    as_json: options.AsJson = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    log_format: options.LogForm = LogFormat.TEXT,
-) -> None:
+@options.takes(
+    *options.PLACES,
+    *options.LIMITS,
+    *options.REMOVALS,
+    *("as_json", "quiet", "verbose", "log_format"),
+)
+def dry_run_command(call: Invocation) -> None:
     """Show what a run would do, item by item, with the reason for each. Changes nothing."""
-    flags = {
-        "cache.dir": cache_dir,
-        "requests.db": requests_db,
-        "cleanup.user": run_as,
-        "cache.ttl_days": ttl_days,
-        "requests.abandoned_timeout_hours": abandoned_timeout_hours,
-        "cache.enforce_max_size": enforce_max_size,
-        "cache.min_free_mb": min_free_mb,
-        "cleanup.max_delete": max_delete,
-        "cleanup.max_cancel": max_cancel,
-    }
-    call = Invocation(
-        context.obj, flags, as_json, quiet, verbose, allow_other_user, log_format=log_format
-    )
     raise typer.Exit(_carry_out(call, Result(time.time(), dry_run=True), _dry_run))
 
 

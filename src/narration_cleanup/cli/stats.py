@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Annotated
 
 import typer
 
-from narration_cleanup.cli import options
+from narration_cleanup.cli import complete, options
+from narration_cleanup.cli.options import Invocation
 from narration_cleanup.core.errors import ConfigError, ExitCode
 from narration_cleanup.core.model import Severity
 from narration_cleanup.core.text import printable
@@ -29,68 +30,51 @@ from narration_cleanup.run.stores import cache_policy, open_targets, request_pol
 from narration_cleanup.run.survey import survey_and_plan
 from narration_cleanup.settings import BY_NAME, Settings, load_settings, require_target
 
+Prometheus = Annotated[
+    bool,
+    typer.Option(
+        "--prometheus",
+        help="The metrics, as Prometheus reads them, on stdout.",
+        metavar="",
+        rich_help_panel=options.OUTPUT,
+    ),
+]
+VoiceStyle = Annotated[
+    str | None,
+    typer.Option(
+        "--voice-style",
+        metavar="NAME",
+        help="Show the entries of one voice style alone, against its own TTL.",
+        show_default=False,
+        rich_help_panel=options.OUTPUT,
+        autocompletion=complete.voice_styles,
+    ),
+]
 
+
+@options.takes(*options.PLACES, *options.LIMITS, "as_json", "quiet", "verbose")
 def stats_command(
-    context: typer.Context,
-    cache_dir: options.CacheDir = None,
-    requests_db: options.RequestsDb = None,
-    allow_other_user: options.AllowOtherUser = False,
-    run_as: options.RunAs = None,
-    ttl_days: options.TtlDays = None,
-    abandoned_timeout_hours: options.AbandonedTimeout = None,
-    as_json: options.AsJson = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    prometheus: options.Prometheus = False,
-    voice_style: options.VoiceStyle = None,
+    call: Invocation, prometheus: Prometheus = False, voice_style: VoiceStyle = None
 ) -> None:
-    """Show how cache and queue stand. Changes nothing."""
+    """Show the state of cache and queue. Changes nothing."""
     if prometheus and voice_style is not None:
-        raise typer.BadParameter("--prometheus tells of the whole cache: leave --voice-style out")
-    if prometheus and as_json:
+        raise typer.BadParameter("--prometheus is of the whole cache: leave --voice-style out")
+    if prometheus and call.as_json:
         raise typer.BadParameter("--prometheus is a form of its own: leave --json out")
     now = time.time()
-    flags = {
-        "cache.dir": cache_dir,
-        "requests.db": requests_db,
-        "cleanup.user": run_as,
-        "cache.ttl_days": ttl_days,
-        "requests.abandoned_timeout_hours": abandoned_timeout_hours,
-    }
     try:
-        _show(
-            context,
-            flags,
-            now,
-            allow_other_user=allow_other_user,
-            as_json=as_json,
-            quiet=quiet,
-            verbose=verbose,
-            prometheus=prometheus,
-            voice_style=voice_style,
-        )
+        _show(call, now, prometheus=prometheus, voice_style=voice_style)
     except ConfigError as error:
-        if as_json and not prometheus:
+        if call.as_json and not prometheus:
             documents.write(documents.stats_document(_nothing_seen(error, now)), sys.stdout)
         raise
 
 
-def _show(
-    context: typer.Context,
-    flags: Mapping[str, str | None],
-    now: float,
-    *,
-    allow_other_user: bool,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-    prometheus: bool,
-    voice_style: str | None,
-) -> None:
-    settings = load_settings(flags=flags, config_file=context.obj, environ=os.environ)
+def _show(call: Invocation, now: float, *, prometheus: bool, voice_style: str | None) -> None:
+    settings = load_settings(flags=call.flags, config_file=call.config_file, environ=os.environ)
     settings = act_as(settings)
     require_target(settings, by_flag=True)
-    refuse_other_users(settings, allow_other_user=allow_other_user, writes=False)
+    refuse_other_users(settings, allow_other_user=call.allow_other_user, writes=False)
     others: set[str] = set()
     through = None
     if voice_style is not None:
@@ -98,9 +82,9 @@ def _show(
         through = partial(VoiceFilter, voice_style=voice_style, others=others)
     policies = cache_policy(settings.cache), request_policy(settings.requests)
     with open_targets(settings, now) as targets:
-        with showing_progress(sys.stderr, quiet=quiet) as progress:
+        with showing_progress(sys.stderr, quiet=call.quiet) as progress:
             plans = survey_and_plan(targets, policies, now, progress, through=through)
-        if voice_style is not None and plans.cache is not None and not as_json:
+        if voice_style is not None and plans.cache is not None and not call.as_json:
             # A program that asks again and again gets its zeros: the last one may just have gone.
             _check_voice(voice_style, plans.cache.totals.entry_count, others)
         stats = collect_stats(
@@ -115,12 +99,12 @@ def _show(
     if prometheus:
         with until_closed(sys.stdout):
             sys.stdout.write(_metrics(stats, past, settings))
-    elif as_json:
+    elif call.as_json:
         documents.write(documents.stats_document(stats), sys.stdout)
     else:
         from narration_cleanup.report import text
 
-        text.show_stats(stats, verbose=verbose, quiet=quiet)
+        text.show_stats(stats, verbose=call.verbose, quiet=call.quiet)
     raise typer.Exit(_exit_code(stats, nothing_seen=plans.cache is None and plans.requests is None))
 
 

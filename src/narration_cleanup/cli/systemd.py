@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from narration_cleanup.cli import complete
-from narration_cleanup.cli.lazy import LazyCommand, LazyGroup
+from narration_cleanup.cli.lazy import LazyCommand
 from narration_cleanup.core.errors import CleanupError, ConfigError
 from narration_cleanup.core.text import printable
 from narration_cleanup.report.documents import SCHEMA_VERSION, like, operator_types, write
@@ -41,7 +41,6 @@ systemd_app = typer.Typer(
     name="systemd",
     help="Schedule runs with systemd (or cron).",
     no_args_is_help=True,
-    cls=LazyGroup,
 )
 
 
@@ -53,7 +52,7 @@ class Form(StrEnum):
 
 
 UserOption = Annotated[
-    bool, typer.Option("--user", help="In your own systemd manager; needs no root.")
+    bool, typer.Option("--user", metavar="", help="In your own systemd manager; needs no root.")
 ]
 InstanceOption = Annotated[
     str | None,
@@ -173,7 +172,7 @@ def uninstall_command(user: UserOption = False, instance: InstanceOption = None)
 def status_command(
     user: UserOption = False,
     instance: InstanceOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="One JSON document.")] = False,
 ) -> None:
     """Show when the timer runs next, when it last ran, and how that ended."""
     if instance is not None:
