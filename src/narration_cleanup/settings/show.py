@@ -36,7 +36,7 @@ def plain(value: object) -> object:
         return int(value) if value.is_integer() else value
     if isinstance(value, DeleteLimit):
         return str(value) if value.percent else int(value.amount)
-    if isinstance(value, tuple):
+    if isinstance(value, (tuple, list)):
         return [plain(part) for part in value]
     if isinstance(value, Mapping):
         return {name: plain(part) for name, part in value.items()}
@@ -135,3 +135,14 @@ def init_text() -> str:
         for setting in members:
             lines += [f"# {setting.help}", f"#{setting.key} = {toml(setting.default)}", ""]
     return "\n".join(lines)
+
+
+def settings_text(values: Mapping[str, object]) -> str:
+    """Tables of these settings alone, given by dotted name, in the order of all settings."""
+    lines = []
+    for section, members in _by_section():
+        given = [setting for setting in members if setting.name in values]
+        if given:
+            lines += ["", f"[{section}]"]
+            lines += [f"{setting.key} = {toml(values[setting.name])}" for setting in given]
+    return "\n".join([*lines, ""])
