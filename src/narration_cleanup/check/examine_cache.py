@@ -179,7 +179,7 @@ def _indexed(
         folders[above] += 1
         present[above] += (folder / with_slashes(path).rpartition("/")[2]).is_file()
     sure = [f"index {printable(index)}: {count(len(entries), 'entry', 'entries')}"]
-    unsure = []
+    unsure = list[str]()
     known = {above for above in folders if _is_this(folder, above)}
     others = sorted(above for above in folders if above not in known and present[above])
     if others:

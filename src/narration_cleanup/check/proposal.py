@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from narration_cleanup.check.examine_cache import examine_cache
 from narration_cleanup.check.examine_requests import examine_requests
@@ -22,7 +21,7 @@ from narration_cleanup.run.stores import (
     request_policy,
 )
 from narration_cleanup.run.survey import Plans, survey_and_plan
-from narration_cleanup.settings import Settings, load_settings
+from narration_cleanup.settings import Settings, load_from_tables
 from narration_cleanup.settings.show import settings_text
 
 
@@ -81,10 +80,7 @@ def propose(directory: str | None, database: str | None, now: float) -> Proposal
 
 def _loaded(proposed: Mapping[str, object]) -> Settings:
     """The proposal as a program reads it from its file, without this process's variables."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "config.toml")
-        file.write_text(settings_text(proposed), encoding="utf-8")
-        return load_settings(flags={}, config_file=file, environ={"HOME": folder})
+    return load_from_tables(tomllib.loads(settings_text(proposed)), {"HOME": "/"})
 
 
 def _tried(settings: Settings, times: IndexTimes, now: float) -> Plans:

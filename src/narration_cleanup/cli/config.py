@@ -92,7 +92,7 @@ def init_command(
     With --for, --from and --requests-db name that program's places; without, they are examined,
     and nothing in them is changed.
     """
-    text, remarks = init_text(), []
+    text, remarks = init_text(), list[str]()
     if program is not None:
         text, remarks = for_program(program, directory, requests_db)
     elif directory is not None or requests_db is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from difflib import get_close_matches
 
 from narration_cleanup.core.errors import ConfigError
@@ -12,9 +11,7 @@ from narration_cleanup.settings.programs import PROGRAMS, UNSUPPORTED
 from narration_cleanup.settings.show import settings_text
 
 
-def for_program(
-    name: str, directory: str | None, database: str | None
-) -> tuple[str, Sequence[str]]:
+def for_program(name: str, directory: str | None, database: str | None) -> tuple[str, list[str]]:
     """The configuration of a known program, and remarks; the places instead of the usual ones.
 
     Raises ``ConfigError`` for a program that is not known.
@@ -41,7 +38,7 @@ def for_program(
     return f"# {about}\n{settings_text(settings)}", [about, *places]
 
 
-def for_places(directory: str | None, database: str | None) -> tuple[str, Sequence[str]]:
+def for_places(directory: str | None, database: str | None) -> tuple[str, list[str]]:
     """The configuration that is proposed for a folder and a database, with what is sure and not.
 
     Raises ``ConfigError`` where a place is no cache or no request table.

@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -17,6 +18,19 @@ T = TypeVar("T")
 _PIECE = 1 << 20
 _SIZE = 8
 """Bytes that say how many follow: ``marshal`` reads from bytes much faster than from a file."""
+
+
+_may_fork = ContextVar("_may_fork", default=True)
+
+
+@contextmanager
+def in_this_process() -> Iterator[None]:
+    """No second process is begun in the block: another program's process is not to be forked."""
+    before = _may_fork.set(False)
+    try:
+        yield
+    finally:
+        _may_fork.reset(before)
 
 
 class _Process:
@@ -43,7 +57,7 @@ def _forked(tell: Callable[[int], None]) -> _Process | None:
 
     ``tell`` never returns.
     """
-    if _other_threads():
+    if not _may_fork.get() or _other_threads():
         return None
     try:
         reading, writing = os.pipe()
