@@ -22,7 +22,7 @@ from narration_cleanup.settings import CacheSettings
 from tests.receiver import Receiver, receiver
 from tests.samples import Sample, make_sample
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 AT = "2026-11-23T12:00:00+00:00"
 CANARY = "canary-c9f0f895"
 

@@ -17,7 +17,7 @@ from narration_cleanup.cli.app import app
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.report.documents import schema_text
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 UNKNOWN = "unknown setting cache.dri, did you mean cache.dir?"
 WRONG = 'variable NARRATION_CACHE_TTL_DAYS is "soon", expected a number of days'
 

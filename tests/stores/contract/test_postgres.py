@@ -32,7 +32,7 @@ from tests.stores.contract.tables import SERVICE_TABLE, PostgresTable, insert
 
 pytestmark = pytest.mark.postgres
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 MAPPING = RequestMapping(timezone="UTC")
 LONG_AGO = "2020-01-01T00:00:00"
 ROW_OLD = "INSERT INTO requests VALUES (?, 'v', 'queued', '2020-01-01T00:00:00', NULL, NULL, NULL)"

@@ -39,7 +39,7 @@ from tests.stores.contract.caches import BucketCache
 
 pytestmark = pytest.mark.s3
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 NOW = SAMPLE_NOW.timestamp()
 DAY = timedelta(days=1)
 NO_INDEX = {"NARRATION_CACHE_INDEX": "none"}
