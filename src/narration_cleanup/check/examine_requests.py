@@ -1,10 +1,10 @@
-"""Examines an SQLite database: which table holds the requests, and what its columns mean."""
+"""Examines a database: which table holds the requests, and what its columns mean."""
 
 from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +12,9 @@ from narration_cleanup.check.examine_cache import Examined
 from narration_cleanup.core.errors import ConfigError, TargetError
 from narration_cleanup.core.text import printable
 from narration_cleanup.settings import BY_NAME
-from narration_cleanup.stores.requests import is_postgres
-from narration_cleanup.stores.requests.mapping import REQUIRED
+from narration_cleanup.settings.mask import without_password
+from narration_cleanup.stores.requests import is_postgres, open_requests
+from narration_cleanup.stores.requests.mapping import REQUIRED, RequestMapping
 from narration_cleanup.stores.requests.sqlite.database import look
 from narration_cleanup.stores.requests.sqlite.layout import quoted
 
@@ -57,16 +58,15 @@ class _Table:
 def examine_requests(database: str) -> Examined:
     """Settings for the requests in ``database``; raises ``ConfigError`` where there are none."""
     where = printable(database)
-    if is_postgres(database):
-        raise ConfigError(
-            "requests in PostgreSQL cannot be examined yet: set requests.table and its columns by "
-            "hand, then run `check`"
-        )
-    path = Path(database).absolute()
-    if not path.is_file():
-        raise ConfigError(f"{where} is no database file: name that of the service")
     try:
-        tables = look(path, _read_tables)
+        if is_postgres(database):
+            place, tables = database, _read_postgres(database)
+            where = printable(without_password(database))
+        else:
+            place = str(Path(database).absolute())
+            if not Path(place).is_file():
+                raise ConfigError(f"{where} is no database file: name that of the service")
+            tables = look(Path(place), _read_sqlite)
     except TargetError as error:
         raise ConfigError(str(error)) from None
     found = [each for each in tables if each.columns.keys() >= set(REQUIRED)]
@@ -79,7 +79,7 @@ def examine_requests(database: str) -> Examined:
     found.sort(key=lambda each: _LIKELY.search(each.name) is None)
     table = found[0]
     _refuse_shared(table, where)
-    settings: dict[str, object] = {"requests.db": str(path), "requests.table": table.name}
+    settings: dict[str, object] = {"requests.db": place, "requests.table": table.name}
     sure = [f"requests: table {printable(table.name)}"]
     unsure = []
     if len(found) > 1:
@@ -97,35 +97,55 @@ def examine_requests(database: str) -> Examined:
     return settings, sure, unsure
 
 
-def _read_tables(connection: sqlite3.Connection) -> list[_Table]:
+def _read_sqlite(connection: sqlite3.Connection) -> list[_Table]:
     listed = connection.execute(
         "SELECT name, sql FROM main.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
     ).fetchall()
-    return [_read_table(connection, str(name), str(sql)) for name, sql in listed]
+    found = []
+    for name, sql in listed:
+        described = connection.execute(f"PRAGMA main.table_info({quoted(name)})").fetchall()
+
+        def distinct(column: str, table: str = f"main.{quoted(name)}") -> list[object]:
+            query = f"SELECT DISTINCT {quoted(column)} FROM {table} LIMIT {_MOST_WORDS}"
+            return [row[0] for row in connection.execute(query)]
+
+        def allowed(column: str, sql: str = str(sql)) -> list[str]:
+            check = re.search(_CHECK.format(re.escape(column)), sql, re.IGNORECASE)
+            return re.findall(r"'([^']*)'", check[1]) if check else []
+
+        found.append(_table(str(name), [str(row[1]) for row in described], distinct, allowed))
+    return found
 
 
-def _read_table(connection: sqlite3.Connection, name: str, sql: str) -> _Table:
-    table = f"main.{quoted(name)}"
-    described = connection.execute(f"PRAGMA main.table_info({quoted(name)})").fetchall()
-    own = {str(row[1]).lower(): str(row[1]) for row in described}
+def _read_postgres(url: str) -> list[_Table]:
+    """The tables that this role may read, in every schema but PostgreSQL's own."""
+    open_requests(url, RequestMapping()).close()  # tells where the library is not installed
+    from narration_cleanup.stores.requests.postgres.examine import read_tables
+
+    return [_table(*each) for each in read_tables(url, _MOST_WORDS)]
+
+
+def _table(
+    name: str,
+    names: Sequence[str],
+    distinct: Callable[[str], list[object]],
+    allowed: Callable[[str], list[str]],
+) -> _Table:
+    """A table with these columns; the values in a column and those allowed are asked if needed."""
+    own = {each.lower(): each for each in names}
     columns = {
         role: own[near[0]]
-        for role, names in _COLUMNS.items()
-        if (near := [each for each in names if each in own])
+        for role, usual in _COLUMNS.items()
+        if (near := [each for each in usual if each in own])
     }
-
-    def distinct(column: str) -> list[object]:
-        query = f"SELECT DISTINCT {quoted(column)} FROM {table} LIMIT {_MOST_WORDS}"
-        return [row[0] for row in connection.execute(query) if row[0] is not None]
-
-    status = columns.get("status")
-    check = status and re.search(_CHECK.format(re.escape(status)), sql, re.IGNORECASE)
+    if not columns.keys() >= set(REQUIRED):
+        return _Table(name, columns, [], [], [])
     shared = [own[each] for each in _SHARED if each in own]
     return _Table(
         name=name,
         columns=columns,
-        words=distinct(status) if status else [],
-        allowed=re.findall(r"'([^']*)'", check[1]) if check else [],
+        words=[word for word in distinct(columns["status"]) if word is not None],
+        allowed=allowed(columns["status"]),
         queues=[f"{each}: {value}" for each in shared for value in distinct(each)],
     )
 

@@ -84,7 +84,9 @@ def init_command(
     ] = None,
     requests_db: Annotated[
         str | None,
-        typer.Option("--requests-db", metavar="DB", help="... and for the requests in this file."),
+        typer.Option(
+            "--requests-db", metavar="DB", help="... and for the requests in this database."
+        ),
     ] = None,
 ) -> None:
     """Write a configuration file: every setting with its default, or what a program or a place has.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import time
 from difflib import get_close_matches
 
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.text import printable
+from narration_cleanup.settings.mask import without_password
 from narration_cleanup.settings.programs import PROGRAMS, UNSUPPORTED
 from narration_cleanup.settings.show import settings_text
+
+_MASKED = re.compile(r":\*\*\*(?=@)|(?<=[?&])password=\*\*\*&?")
 
 
 def for_program(name: str, directory: str | None, database: str | None) -> tuple[str, list[str]]:
@@ -46,6 +50,12 @@ def for_places(directory: str | None, database: str | None) -> tuple[str, list[s
     from narration_cleanup.check.proposal import propose
 
     proposal = propose(directory, database, time.time())
+    if database is not None and (masked := without_password(database)) != database:
+        proposal.settings["requests.db"] = _MASKED.sub("", masked)
+        proposal.unsure.append(
+            "where the password is kept: it is not written here; PGPASSFILE, ~/.pgpass or a "
+            "credential may hold it (docs/remote.md)"
+        )
     remarks = [f"sure      {line}" for line in proposal.sure]
     remarks += [f"not sure  {line}" for line in proposal.unsure]
     comments = "".join(f"# {printable(remark)}\n" for remark in remarks)
