@@ -21,6 +21,7 @@ from narration_cleanup.run.access import (
     can_read_in,
     can_write_in,
     described,
+    fixed,
     is_read_only,
     lock_out_of_reach,
 )
@@ -117,10 +118,13 @@ def _check_store(
         yield from _check_index_owner(index)
         if why := lock_out_of_reach(index.with_name(f"{index.name}.lock")):
             remedy = (
-                f"make it a file that {current_user()} may read; or, if the service has no use "
-                "for it, none"
+                f"make it a file that {current_user()} may read and no program holds for long; "
+                "or, if the service has no use for it, take it away"
             )
             yield failed("cache.index_lock", f"{why}: a run removes nothing", remedy)
+        if why := fixed(index):
+            what, _, remedy = why.rpartition(": ")
+            yield failed("cache.index_fixed", f"{what}: a run removes nothing", remedy)
     if store.has_index:
         yield _zone(times, now)
     yield _written_lately(plans.cache, settings.cache, now)

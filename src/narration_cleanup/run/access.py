@@ -11,13 +11,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from narration_cleanup.core.errors import ConfigError, TargetError
+from narration_cleanup.core.locks import wait_for_lock
 from narration_cleanup.core.model import Problem, Severity, Target
 from narration_cleanup.core.own_files import trusted_users, way_to
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.users import current_user, user_name
 from narration_cleanup.settings import Settings
-from narration_cleanup.stores.cache.local.index_file import foreign_index, may_be_replaced
+from narration_cleanup.stores.cache.local.index_file import (
+    fixed_index,
+    foreign_index,
+    may_be_replaced,
+)
 from narration_cleanup.stores.requests import is_postgres
+
+LOCK_SECONDS = 3.0
+"""How long a look waits for the lock of a service that is writing its index."""
 
 
 class OtherUserError(ConfigError):
@@ -180,10 +188,12 @@ def missing_rights(settings: Settings) -> Iterator[Problem]:
         elif not can_write_in(folder):
             yield _warning(Target.CACHE, folder, "remove nothing")
         elif settings.cache.index is not None:
-            yield from _foreign_index(folder / settings.cache.index)
-            if why := lock_out_of_reach(folder / f"{settings.cache.index}.lock"):
-                message = f"{why}: a run as this user could remove nothing"
-                yield Problem(Target.CACHE, "not_writable", message, severity=Severity.WARNING)
+            index = folder / settings.cache.index
+            yield from _foreign_index(index)
+            for why in (lock_out_of_reach(index.with_name(f"{index.name}.lock")), fixed(index)):
+                if why is not None:
+                    message = f"{why}: a run as this user could remove nothing"
+                    yield Problem(Target.CACHE, "not_writable", message, severity=Severity.WARNING)
     if database is not None:
         try:
             # SQLite writes its journal beside the file itself, not beside a link to it.
@@ -222,7 +232,30 @@ def lock_out_of_reach(lock: Path) -> str | None:
         return f"{printable(lock)} is no file that can be locked"
     if not can_read(lock):
         return f"{current_user()} may not read {printable(lock)} ({described(status)})"
-    return None
+    try:
+        fd = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        return f"{printable(lock)} cannot be opened ({error.strerror})"
+    try:
+        if wait_for_lock(fd, LOCK_SECONDS, shared=True):
+            return None
+        return f"another program has held {printable(lock)} for {LOCK_SECONDS:g} s"
+    except OSError as error:
+        return f"{printable(lock)} cannot be locked ({error.strerror})"
+    finally:
+        os.close(fd)
+
+
+def fixed(index: Path) -> str | None:
+    """Why no new index can take the place of this one (see ``fixed_index``)."""
+    try:
+        fd = os.open(index.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:  # the survey says what is wrong with it
+        return None
+    try:
+        return fixed_index(index.parent, index.name, fd)
+    finally:
+        os.close(fd)
 
 
 def _foreign_index(file: Path) -> Iterator[Problem]:

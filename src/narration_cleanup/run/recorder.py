@@ -16,9 +16,10 @@ from pathlib import Path
 import msgspec
 
 from narration_cleanup import __version__
-from narration_cleanup.apply.result import RequestResult, Result, RunOutcome
+from narration_cleanup.apply.result import ODD_FILE, RequestResult, Result, RunOutcome
 from narration_cleanup.core.errors import CleanupError
 from narration_cleanup.core.model import Problem, Severity, Target
+from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.text import printable
 from narration_cleanup.plan.actions import CancelRequest, Outcome
 from narration_cleanup.report.history import (
@@ -44,6 +45,9 @@ from narration_cleanup.stores.requests import RequestStore
 NOTIFIED_BY = "NARRATION_NOTIFIED_BY"
 """``unit`` in the environment of a unit whose ``OnFailure=``/``OnSuccess=`` units do the telling:
 it has no network itself. Outside such a unit the run tells, so that nothing is heard twice."""
+
+_KNOWN_FROM = 20
+"""Runs whose reports are read for what is known; some may be of another cache."""
 
 Warn = Callable[[str], None]
 
@@ -78,6 +82,24 @@ class RunRecorder:
         jump = clock_jump(self.clocks, self.history.clock_marks())
         self.clock_refused = jump is not None
         refuse_clock_jump(jump)
+
+    def without_known(self, problems: Problems) -> Problems:
+        """``problems``, where what lies in the way of a removal (``odd_file``) and was reported by
+        an earlier run is a warning: no run can remove it."""
+        if self.history is None or all(each.code != ODD_FILE for each in problems):
+            return problems
+        known = {
+            (each.subject, each.message)
+            for run in self.history.runs(limit=_KNOWN_FROM)
+            for each in run.problems
+            if each.code == ODD_FILE
+        }
+        found = Problems()
+        for each in problems:
+            if each.code == ODD_FILE and (each.subject, each.message) in known:
+                each = msgspec.structs.replace(each, severity=Severity.WARNING)
+            found.add(each)
+        return found
 
     def trust_clock(self) -> None:
         """The operator says that the clock is right."""

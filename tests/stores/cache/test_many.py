@@ -16,12 +16,13 @@ from narration_cleanup.apply.apply import apply_cache
 from narration_cleanup.apply.result import CacheResult, Result, RunOutcome
 from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core import second_process
+from narration_cleanup.core.model import Target
+from narration_cleanup.core.problems import attempt
 from narration_cleanup.core.progress import NoProgress
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
 from narration_cleanup.plan.actions import Outcome
 from narration_cleanup.plan.policy import DAY
 from narration_cleanup.run import run as job
-from narration_cleanup.run.stores import Targets
 from narration_cleanup.stores.cache import FileTarget, Removal
 from narration_cleanup.stores.cache.local import index_commit, staging
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER, Directory
@@ -32,6 +33,7 @@ from narration_cleanup.stores.cache.local.staging_dir import SECOND, StagingDir
 from narration_cleanup.stores.cache.local.subfolders import Folders
 from narration_cleanup.stores.cache.local.unindexed import AudioTree
 from tests.opened import open_sample
+from tests.run.test_run import Silent
 from tests.samples import SAMPLE_NOW, CacheSample, EntrySpec, make_cache, read_index
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork")
@@ -210,7 +212,11 @@ def test_audio_that_cannot_be_put_back_keeps_its_entry(
     waiting.rename(own / waiting.name)
     before = sample.index.read_bytes()
     result = Result(SAMPLE_NOW.timestamp(), dry_run=False, cache_configured=True)
-    assert job.recover(Targets(store, None), result) == Targets(None, None)
+    work = job.Work(result, Stop(), NoProgress(), Silent())
+    done = attempt(
+        lambda: job.clean_cache(store, CachePolicy(), work), Target.CACHE, result.problems
+    )
+    assert done is None
     assert [problem.code for problem in result.problems] == ["own_folder"]
     assert result.outcome is RunOutcome.FAILED
     assert waiting.exists()

@@ -16,7 +16,7 @@ from contextlib import ExitStack, closing
 from functools import partial
 from typing import NamedTuple
 
-from narration_cleanup.core.deadline import Deadline
+from narration_cleanup.core.deadline import Deadline, time_to_write
 from narration_cleanup.core.errors import CleanupError, IndexChangedError, TargetError
 from narration_cleanup.core.model import Mark, Ref
 from narration_cleanup.core.second_process import InSecondProcess
@@ -30,7 +30,7 @@ from narration_cleanup.stores.cache.local.index_file import (
     Version,
     foreign_index,
 )
-from narration_cleanup.stores.cache.local.service_lock import index_lock
+from narration_cleanup.stores.cache.local.service_lock import held_for, index_lock
 from narration_cleanup.stores.cache.local.staging import SETTLE
 from narration_cleanup.stores.cache.local.staging_dir import INDEX_FILE_NAME, StagingDir
 from narration_cleanup.stores.cache.members import IndexMember, MalformedEntry
@@ -41,6 +41,11 @@ TRY_FOR = 10.0
 
 MANY = 1_000
 """From so many entries on a second process is worth its making."""
+
+_WITHOUT_XATTRS = (errno.ENOTSUP, errno.EPERM, errno.ENODATA, errno.ENOSYS, errno.EIO)
+"""What a file system without extended attributes answers (rclone: EIO)."""
+_WITHOUT_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
+"""What a file system answers that cannot sync a folder."""
 
 
 class _Made(NamedTuple):
@@ -80,7 +85,7 @@ class IndexCommit:
         try:
             with index_lock(self._directory, self._name, seconds=TRY_FOR) as had:
                 if not had:
-                    raise self._locked()
+                    raise held_for(self._name, TRY_FOR)
                 self._own.descriptor()  # opened here, since here what is left is taken away
                 with closing(InSecondProcess(write, fork=len(refs) >= MANY)) as written:
                     there_again = self._there_again(entries)
@@ -98,14 +103,6 @@ class IndexCommit:
         finally:
             self._own.discard_index()
 
-    def _locked(self) -> TargetError:
-        return TargetError(
-            "index_locked",
-            f"the service held {printable(self._name)}.lock for {TRY_FOR:g} s: its entries stay "
-            "until "
-            "the next run",
-        )
-
     def _there_again(self, entries: Iterable[tuple[Ref, str]]) -> frozenset[Mark]:
         """The digests of the entries whose file is there (again)."""
         status = self._directory.status
@@ -119,7 +116,8 @@ class IndexCommit:
         members_end: int,
     ) -> None:
         """``written`` writes the index without all that were to go: ``refs``, and maybe more."""
-        deadline = Deadline(TRY_FOR)
+        patience = max(TRY_FOR, time_to_write(surveyed.status[1]))
+        deadline = Deadline(patience)
         trouble = "it was rewritten all the time"
         marks = frozenset(mark for _, _, mark in refs)
         while not deadline.passed:
@@ -149,7 +147,7 @@ class IndexCommit:
         raise TargetError(
             "index_busy",
             f"{printable(self._directory.path / self._name)} could not be replaced for "
-            f"{TRY_FOR:g} s ({trouble}): its entries stay until the next run",
+            f"{patience:.0f} s ({trouble})",
         )
 
     def _write_surveyed(
@@ -203,6 +201,13 @@ class IndexCommit:
                 if not named.unchanged():
                     return False
                 if content.bytes_unchanged():
+                    if not self._directory.keeps_inodes:
+                        # There a file that is open is the one that has its name now: the replaced
+                        # one cannot be seen again, and rclone loses one that is open meanwhile.
+                        ours.close()
+                        source.close()
+                        self._put_in_place()
+                        return True
                     self._put_in_place()
                     ours.note_status()
                     replaced.append(named)
@@ -239,7 +244,11 @@ class IndexCommit:
             src_dir_fd=self._own.descriptor(),
             dst_dir_fd=self._directory.fd,
         )
-        os.fsync(self._directory.fd)
+        try:
+            os.fsync(self._directory.fd)
+        except OSError as error:
+            if error.errno not in _WITHOUT_FSYNC:
+                raise
 
     def _write_without(
         self, source: IndexFile, spans: Sequence[ByteRange], members_end: int
@@ -284,7 +293,7 @@ class IndexCommit:
             for name in os.listxattr(source.fd):
                 os.setxattr(fd, name, os.getxattr(source.fd, name))
         except OSError as error:
-            if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.ENODATA):
+            if error.errno not in _WITHOUT_XATTRS:
                 raise
         os.fchmod(fd, theirs.st_mode & 0o7777)
 

@@ -40,7 +40,11 @@ AT_A_TIME = 512
 """Files staged before they are verified; while they settle, the next ones are staged."""
 _FRESH = "its audio was written less than 5 minutes before the survey, or since"
 _AHEAD = "its file's time lies in the future, so that it seems younger than its entry for ever"
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG)
+_OTHER_FILE_SYSTEM = "another file system is mounted there"
+_RENUMBERED = "a rename gives it another inode number, so that nothing shows that it is the same"
+_MOUNTED = (errno.EXDEV, errno.EBUSY)
+_CANNOT_STAGE = (errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG, errno.EXDEV)
+"""No room for a folder or a name; or a union of disks, whose own folder is on another one."""
 _CHANGED = "it changed after the cache was surveyed"
 
 Staged = list[tuple[str, Ref]]
@@ -157,15 +161,17 @@ class Staging:
             if sidecars and not self._has_twin(target.name, folders):
                 files += zip(target.sidecars, sidecars, strict=True)
             for name, status in files:
-                staged.append((own.take(name, folders), ref_of(status)))
+                staged.append((own.take(name, folders), ref_of(self._directory, status)))
         except OSError as error:
             if not files and error.errno in NO_SUCH_FILE:
                 return Removal(Outcome.DONE, note="its file was already gone")
             _put_back(staged, folders, own)
             if error.errno == errno.ENOENT:
                 return Removal(Outcome.SKIPPED, note=_CHANGED)
-            if files and error.errno in _NO_ROOM:
-                return _remove_in_place(files, folders)
+            if files and error.errno in _MOUNTED and self._is_mount(files, folders):
+                return Removal(Outcome.SKIPPED, note=_OTHER_FILE_SYSTEM, unexpected=True)
+            if files and error.errno in _CANNOT_STAGE:
+                return self._remove_in_place(files, folders)
             place = error.filename if error.filename == OWN_FOLDER else target.name
             return Removal(Outcome.FAILED, note=f"{printable(place)}: {error.strerror}")
         return staged
@@ -184,11 +190,10 @@ class Staging:
                 return Removal(
                     Outcome.SKIPPED, note=f"{kind} lies where audio should", unexpected=True
                 )
-            if status.st_dev != self._directory.device:
-                note = "another file system is mounted there"
-                return Removal(Outcome.SKIPPED, note=note, unexpected=True)
         if target.identity is not None:
-            if target.identity != group_ref(audio, sidecars, by_atime=self._by_atime):
+            if target.identity != group_ref(
+                self._directory, audio, sidecars, by_atime=self._by_atime
+            ):
                 return Removal(Outcome.SKIPPED, note=_CHANGED)
         elif target.entry is not None and settled_before is not None:
             younger = audio.st_mtime_ns - settled_before
@@ -212,11 +217,63 @@ class Staging:
         folders = Folders(self._directory)
         try:
             return [
-                item if isinstance(item, Removal) else _purge_one(item, folders, own)
+                item if isinstance(item, Removal) else self._purge_one(item, folders, own)
                 for item in some.items
             ]
         finally:
             folders.forget()
+
+    def _purge_one(self, staged: Staged, folders: Folders, own: StagingDir) -> Removal:
+        """Sidecars go first: a run killed in between finds the audio again, and finishes."""
+        freed = 0
+        folder = own.descriptor()
+        try:
+            for waiting_as, ref in staged:
+                status = os.stat(waiting_as, dir_fd=folder, follow_symlinks=False)
+                found = ref_of(self._directory, status)
+                if found != ref:
+                    _put_back(staged, folders, own)
+                    if found[1:] == ref[1:]:
+                        return Removal(Outcome.SKIPPED, note=_RENUMBERED, unexpected=True)
+                    return Removal(Outcome.SKIPPED, note="it was being written to")
+                freed += _freed_by(status)
+            for waiting_as, _ in reversed(staged):
+                os.unlink(waiting_as, dir_fd=folder)
+        except OSError as error:
+            _put_back(staged, folders, own)
+            return Removal(Outcome.FAILED, note=f"{printable(staged[0][0])}: {error.strerror}")
+        return Removal(Outcome.DONE, freed)
+
+    def _remove_in_place(
+        self, files: Sequence[tuple[str, os.stat_result]], folders: Folders
+    ) -> Removal:
+        """What is left where nothing can be staged: a full disk is when it is needed most."""
+        freed = 0
+        try:
+            if any(self._is_another(name, status, folders) for name, status in files):
+                return Removal(Outcome.SKIPPED, note=_CHANGED)
+            for name, _ in reversed(files):
+                status = _status(name, folders)
+                folder, base = folders.locate(name)
+                os.unlink(base, dir_fd=folder)
+                freed += _freed_by(status)
+        except FileNotFoundError:
+            return Removal(Outcome.SKIPPED, freed, _CHANGED)
+        except OSError as error:
+            return Removal(Outcome.FAILED, freed, f"{printable(files[0][0])}: {error.strerror}")
+        return Removal(Outcome.DONE, freed)
+
+    def _is_another(self, name: str, status: os.stat_result, folders: Folders) -> bool:
+        now = _status(name, folders)
+        return ref_of(self._directory, now) != ref_of(self._directory, status)
+
+    def _is_mount(self, files: Sequence[tuple[str, os.stat_result]], folders: Folders) -> bool:
+        """Whether one of ``files``, or the folder it is in, is a mount point of its own."""
+        try:
+            places = (folders.locate(name) for name, _ in files)
+            return any(self._directory.is_mount(base, folder) for folder, base in places)
+        except OSError:
+            return False
 
 
 def _half_of(name: str) -> int:
@@ -224,25 +281,6 @@ def _half_of(name: str) -> int:
     one half."""
     stem, _, _ = name.rpartition(".")
     return crc32(os.fsencode(stem)) & 1
-
-
-def _purge_one(staged: Staged, folders: Folders, own: StagingDir) -> Removal:
-    """Sidecars go first: a run killed in between finds the audio again, and finishes."""
-    freed = 0
-    folder = own.descriptor()
-    try:
-        for waiting_as, ref in staged:
-            status = os.stat(waiting_as, dir_fd=folder, follow_symlinks=False)
-            if ref_of(status) != ref:
-                _put_back(staged, folders, own)
-                return Removal(Outcome.SKIPPED, note="it was being written to")
-            freed += _freed_by(status)
-        for waiting_as, _ in reversed(staged):
-            os.unlink(waiting_as, dir_fd=folder)
-    except OSError as error:
-        _put_back(staged, folders, own)
-        return Removal(Outcome.FAILED, note=f"{printable(staged[0][0])}: {error.strerror}")
-    return Removal(Outcome.DONE, freed)
 
 
 def _put_back(staged: Staged, folders: Folders, own: StagingDir) -> None:
@@ -264,24 +302,6 @@ def _sidecars(target: FileTarget, folders: Folders) -> list[os.stat_result]:
         except FileNotFoundError:
             continue
     return found
-
-
-def _remove_in_place(files: Sequence[tuple[str, os.stat_result]], folders: Folders) -> Removal:
-    """What is left where nothing can be staged: a full disk is when it is needed most."""
-    freed = 0
-    try:
-        if any(ref_of(_status(name, folders)) != ref_of(status) for name, status in files):
-            return Removal(Outcome.SKIPPED, note=_CHANGED)
-        for name, _ in reversed(files):
-            status = _status(name, folders)
-            folder, base = folders.locate(name)
-            os.unlink(base, dir_fd=folder)
-            freed += _freed_by(status)
-    except FileNotFoundError:
-        return Removal(Outcome.SKIPPED, freed, _CHANGED)
-    except OSError as error:
-        return Removal(Outcome.FAILED, freed, f"{printable(files[0][0])}: {error.strerror}")
-    return Removal(Outcome.DONE, freed)
 
 
 def _freed_by(status: os.stat_result) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,8 @@ SECOND = "second"
 """The folder in it for the files that a second process removes. Two that remove side by side need
 one each: the kernel lets nobody rename into a folder while another unlinks in it."""
 _NOT_STAGED = frozenset({INDEX_FILE_NAME, LOCK_NAME, SECOND})
+_STILL_OPEN = re.compile(r"\.(fuse_hidden|nfs)[0-9a-fA-F]+")
+"""What FUSE and NFS make of a removed file that a program has open still: it goes by itself."""
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -89,9 +92,7 @@ class StagingDir:
             self.discard_index()
         folders = Folders(self._directory)
         restore = [
-            self.restore(waiting_as, folders)
-            for waiting_as in waiting
-            if waiting_as not in _NOT_STAGED
+            self.restore(waiting_as, folders) for waiting_as in waiting if _is_staged(waiting_as)
         ]
         folders.forget()
         has_second = SECOND in waiting and self._above is None
@@ -123,7 +124,7 @@ class StagingDir:
                     found += os.listdir(fd)
                 finally:
                     os.close(fd)
-        return [_name_of(each) for each in found if each not in _NOT_STAGED]
+        return [_name_of(each) for each in found if _is_staged(each)]
 
     def take(self, name: str, folders: Folders) -> str:
         """Move one file of the cache into the folder; the name that it waits under there."""
@@ -214,6 +215,10 @@ def _is_regular(base: str, folder: int) -> bool:
         return stat.S_ISREG(os.stat(base, dir_fd=folder, follow_symlinks=False).st_mode)
     except OSError:
         return False
+
+
+def _is_staged(waiting_as: str) -> bool:
+    return waiting_as not in _NOT_STAGED and not _STILL_OPEN.fullmatch(waiting_as)
 
 
 def _name_of(waiting_as: str) -> str:

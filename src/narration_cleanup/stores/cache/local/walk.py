@@ -155,7 +155,7 @@ class Walk:
 
     def _ref(self, position: int) -> Ref:
         statuses = [status for _, status in self._sidecars.get(position, ())]
-        return group_ref(self._audio[position], statuses, by_atime=self._by_atime)
+        return group_ref(self._directory, self._audio[position], statuses, by_atime=self._by_atime)
 
     def _folder(self, fd: int, prefix: str, level: int) -> Iterator[Found]:
         has_sidecars = self._mark_sidecars(fd)
@@ -179,12 +179,8 @@ class Walk:
             statuses = [item.stat(follow_symlinks=False) for item in audio]
         except OSError:
             statuses = []
-        device = self._directory.device
-        plain = [
-            status.st_mode & _KIND == stat.S_IFREG and status.st_dev == device
-            for status in statuses
-        ]
-        if len(plain) < len(audio) or not all(plain):
+        plain = [status.st_mode & _KIND == stat.S_IFREG for status in statuses]
+        if len(plain) < len(audio) or not all(plain) or self._mount_points:
             pairs = [(item, status) for item in audio if (status := self._status(item, prefix))]
             audio, statuses = [item for item, _ in pairs], [status for _, status in pairs]
         first = len(self._names)
@@ -205,7 +201,8 @@ class Walk:
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
-            self._tell("unreadable_folder", f"not looked into: {error.strerror}", path)
+            why = f"not looked into: {error.strerror}"
+            self._tell("unreadable_folder", why, path, _severity(above, name, level))
             return
         try:
             if os.fstat(fd).st_dev != self._directory.device or path in self._mount_points:
@@ -222,11 +219,12 @@ class Walk:
             status = item.stat(follow_symlinks=False)
         except FileNotFoundError:
             return None
-        if stat.S_ISREG(status.st_mode) and status.st_dev == self._directory.device:
+        is_mount = prefix + item.name in self._mount_points
+        if stat.S_ISREG(status.st_mode) and not is_mount:
             return status
         if stat.S_ISDIR(status.st_mode):
             return None
-        what = "another file system" if stat.S_ISREG(status.st_mode) else what_it_is(status.st_mode)
+        what = "another file system" if is_mount else what_it_is(status.st_mode)
         why = f"{what} lies where audio should: left alone"
         self._tell("odd_file", why, prefix + item.name, Severity.WARNING)
         return None
@@ -252,7 +250,7 @@ class Walk:
                 status = os.stat(sidecar, dir_fd=fd, follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            if stat.S_ISREG(status.st_mode) and status.st_dev == self._directory.device:
+            if stat.S_ISREG(status.st_mode) and prefix + sidecar not in self._mount_points:
                 found.append((prefix + sidecar, status))
         return tuple(found)
 
@@ -270,3 +268,13 @@ class Walk:
     def _tell(self, code: str, why: str, path: str, severity: Severity = Severity.PROBLEM) -> None:
         if code in ("odd_file", "no_mtime") or self._share != 1:
             self._obstacles.append((code, why, path, severity.value))
+
+
+def _severity(above: int, name: str, level: int) -> Severity:
+    """Of a folder that cannot be looked into: root's at the top (``lost+found``, snapshots) are
+    those of the volume, and no part of the cache."""
+    try:
+        owner = os.stat(name, dir_fd=above, follow_symlinks=False).st_uid
+    except OSError:
+        return Severity.PROBLEM
+    return Severity.WARNING if level == 1 and owner == 0 else Severity.PROBLEM

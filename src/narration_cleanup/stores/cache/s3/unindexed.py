@@ -139,6 +139,10 @@ class PlainBucket:
         """Not to be told without another survey."""
         return False
 
+    def count_older(self, files: Iterable[str], instant: float) -> int:
+        """See ``CacheStore``."""
+        return self._place.count_older(files, instant)
+
     def close(self) -> None:
         """Nothing is held."""
 
