@@ -28,7 +28,7 @@ __all__ = [
     "stats",
 ]
 
-_API = "narration_cleanup.cli.api"
+_API = "narration_cleanup.run.api"
 """Imported by name: what type checkers see is in __init__.pyi."""
 
 

@@ -1,4 +1,4 @@
-from narration_cleanup.cli.api import (
+from narration_cleanup.run.api import (
     BusyError,
     CleanupError,
     ConfigError,

@@ -16,8 +16,6 @@ from typing import Protocol
 
 from narration_cleanup.apply.result import Result
 from narration_cleanup.apply.signals import Stop
-from narration_cleanup.cli import run as command
-from narration_cleanup.cli.options import Invocation
 from narration_cleanup.core.deadline import Stopwatch
 from narration_cleanup.core.errors import (
     BusyError,
@@ -33,6 +31,7 @@ from narration_cleanup.report.documents import Json, stats_document, write_run
 from narration_cleanup.report.log import Log
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.run import recorder
+from narration_cleanup.run import run as pipeline
 from narration_cleanup.run.access import refuse_other_users
 from narration_cleanup.run.collect_stats import collect_stats, in_progress
 from narration_cleanup.run.recent_runs import with_last_run, with_recent_runs
@@ -83,7 +82,7 @@ def plan(settings: Given = None) -> Document:
     result = Result(time.time(), dry_run=True)
     found = _checked(settings, result)
     with in_this_process():
-        left = command._dry_run(found, _CALL, result, _silent(), NoProgress(), None)
+        left = pipeline.dry_run(found, result, NoProgress(), explain=False)
     result.finished_at = time.time()
     return _document(result, left, None)
 
@@ -96,13 +95,13 @@ def run(settings: Given = None, *, stop: Event | None = None) -> Document:
     ``RefusedError`` (it would not be safe) or ``BusyError`` (another run is at work): nothing was
     touched then.
     """
-    result, watch, log = Result(time.time(), dry_run=False), Stopwatch(), _silent()
+    result, watch, log = Result(time.time(), dry_run=False), Stopwatch(), Log(muted=True)
     found = _checked(settings, result)
     told = recorder.start(found, result, os.environ)
     try:
         with in_this_process():
             asked = _StopOnEvent(stop)
-            left = command._run(found, _CALL, result, log, NoProgress(), told, stop=asked)
+            left = pipeline.run(found, result, asked, NoProgress(), log, told)
     except CleanupError as error:
         result.stop(error.exit_code, str(error))
         raise
@@ -148,13 +147,6 @@ class _StopOnEvent(Stop):
         if self._event is not None and self._event.is_set():
             self.exit_code = ExitCode.TERMINATED
         return super().asked
-
-
-_CALL = Invocation(None, {})
-
-
-def _silent() -> Log:
-    return Log(muted=True)
 
 
 def _loaded(settings: Given) -> Settings:
