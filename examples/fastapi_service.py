@@ -60,7 +60,7 @@ def create_app(
 
     # Plain functions: FastAPI runs them in a thread, so that no request waits for a run.
     def read_stats() -> dict[str, object]:
-        return _stats(narration_cleanup.stats(settings))
+        return _stats(narration_cleanup.stats(settings), every_hours)
 
     def run_now() -> dict[str, object]:
         try:
@@ -71,7 +71,11 @@ def create_app(
             raise HTTPException(503, str(error)) from error
         after = done["stats"]
         assert isinstance(after, dict)
-        return {"success": done["success"], "message": done["message"], "stats": _stats(after)}
+        return {
+            "success": done["success"],
+            "message": done["message"],
+            "stats": _stats(after, every_hours),
+        }
 
     app = FastAPI(lifespan=lifespan)
     guarded = [Depends(check_token)]
@@ -94,9 +98,9 @@ async def clean_every(seconds: float, settings: Given, stop: threading.Event) ->
         await asyncio.to_thread(stop.wait, seconds)
 
 
-def _stats(document: Document) -> dict[str, object]:
+def _stats(document: Document, every_hours: float | None) -> dict[str, object]:
     return {
-        "running": document["running"],
+        "running": every_hours is not None or document["running"],  # here, or by a timer
         "cleanup_interval_hours": document["cleanup_interval_hours"],
         "abandoned_timeout_hours": document["abandoned_timeout_hours"],
         "cache": _some(

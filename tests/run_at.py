@@ -3,16 +3,43 @@
 Only `time.time` stands still, which is what the tool reads, once, at its start. The monotonic
 clocks go on, since waiting for a lock or a busy database counts by them and would never end.
 (freezegun would put another class in the place of `datetime`, one that forgets which of two equal
-hours it is in.)
+hours it is in.) The ctime of a file cannot be set: one that lies after the moment at which the
+clock is stopped is taken to be the file's mtime.
 """
 
 from __future__ import annotations
 
+import importlib
+import os
 import runpy
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+
+import msgspec
+
+from narration_cleanup.core.model import StoredFile
+from narration_cleanup.stores.cache.local import scan
+from narration_cleanup.stores.cache.local.directory import Directory
+
+S3_CACHE = "narration_cleanup.stores.cache.s3.indexed"
+"""Whose `IN_FLIGHT` tests shorten: the time of an object cannot be set."""
+
+
+def arrival_before(
+    instant: float,
+) -> Callable[[Directory, str, os.stat_result], StoredFile]:
+    """`scan.stored_file`, but that nothing arrives after `instant`, except by its mtime."""
+    stored_file = scan.stored_file
+
+    def stored(directory: Directory, name: str, status: os.stat_result) -> StoredFile:
+        file = stored_file(directory, name, status)
+        if file.arrived_at <= instant:
+            return file
+        return msgspec.structs.replace(file, arrived_at=file.modified_at)
+
+    return stored
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -20,6 +47,9 @@ def main(arguments: Sequence[str]) -> None:
     moment, *rest = arguments
     instant = datetime.fromisoformat(moment).timestamp()
     time.time = lambda: instant
+    vars(scan)["stored_file"] = arrival_before(instant)
+    if (seconds := os.environ.get("TESTS_S3_IN_FLIGHT")) is not None:
+        vars(importlib.import_module(S3_CACHE))["IN_FLIGHT"] = float(seconds)
     sys.argv = ["narration-cleanup", *rest]
     runpy.run_module("narration_cleanup", run_name="__main__")
 

@@ -64,7 +64,6 @@ def test_the_endpoints_answer_with_the_services_keys(sample: Sample, tmp_path: P
         assert done["message"] == "Cleanup tasks completed successfully"
         check_stats(done["stats"])
         assert done["stats"]["cache"]["entry_count"] < 60
-        assert http.get(f"{PATH}/stats", headers=TOKEN).json()["running"] is True
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}])
@@ -93,8 +92,9 @@ def test_the_loop_of_the_lifespan_runs_at_the_start_and_ends_with_the_service(
 ) -> None:
     import narration_cleanup
 
-    with client(sample, tmp_path / "state", every_hours=6):
-        pass  # the end waits for the run that has begun
+    with client(sample, tmp_path / "state", every_hours=6) as http:
+        assert http.get(f"{PATH}/stats", headers=TOKEN).json()["running"] is True
+    # The end of the service waits for the run that has begun.
     settings = {
         "cache": {"dir": str(sample.cache.directory)},
         "cleanup": {"state_dir": str(tmp_path / "state")},

@@ -106,7 +106,7 @@ def test_who_holds_the_lock_and_since_when_is_reported(tmp_path: Path) -> None:
     with Targets(cache, None).locked(tmp_path / "state", Problems()):
         assert other.cache is not None
         assert other.cache.in_progress()
-        since = r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+        since = r"[\w.-]+, since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
         with (
             pytest.raises(BusyError, match=rf"another run \(pid {os.getpid()}, {since}\)"),
             other.locked(tmp_path / "state", Problems()),

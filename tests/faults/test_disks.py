@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -175,6 +176,7 @@ def test_a_mount_point_or_a_device_where_audio_should_lie(
     mounted, device, *others = (name for name in expired if name in truth.audio)
     covering = disk / "covering.mp3"
     covering.write_bytes(b"not to be touched")
+    os.utime(covering, (time.time() - 600,) * 2)  # it is not audio that was just written
     place = truth.cache.directory / mounted
     (truth.cache.directory / device).unlink()
     os.mknod(truth.cache.directory / device, stat.S_IFBLK | 0o600, os.makedev(7, 250))
@@ -189,4 +191,4 @@ def test_a_mount_point_or_a_device_where_audio_should_lie(
     assert place.read_bytes() == truth.audio[mounted]
     assert stat.S_ISBLK((truth.cache.directory / device).lstat().st_mode)
     assert not any((truth.cache.directory / name).exists() for name in others)
-    assert len(json.loads(run.output)["problems"]) >= 2
+    assert len(json.loads(run.output)["problems"]) >= 2, run.output

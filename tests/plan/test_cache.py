@@ -165,10 +165,7 @@ def test_a_partial_goes_once_older_than_its_hours(age: float, *, goes: bool) -> 
 def test_an_entry_without_a_file_goes_at_its_expiry_or_at_once_if_asked(
     policy: CachePolicy, lost: CacheEntry, reason: Reason | None
 ) -> None:
-    """An expired one goes as expired; each frees nothing, and is counted once.
-
-    One that is kept is reported.
-    """
+    """An expired one goes as expired; each frees nothing, and is counted once."""
     survey = Survey([entry("fresh"), lost], Unmatched(dangling=[(lost, (1, 0, 0))]))
     plan = planned(survey, policy)
     assert reasons(plan) == ({"k": reason} if reason else {})
@@ -176,8 +173,7 @@ def test_an_entry_without_a_file_goes_at_its_expiry_or_at_once_if_asked(
     assert all(isinstance(action, kind) for action in plan.actions)
     assert plan.totals.dangling_count == 1
     assert plan.missing_file == (reason is Reason.EXPIRED)
-    assert plan.leaving_bytes == lost.size_bytes
-    assert [problem.code for problem in plan.problems] == ([] if reason else ["dangling"])
+    assert list(plan.problems) == []
 
 
 @pytest.mark.parametrize(("missing", "dropped"), [(10, 10), (11, 0), (21, 0)])
@@ -190,9 +186,36 @@ def test_nothing_is_dropped_while_most_entries_miss_their_file(missing: int, dro
     assert plan.by_reason.get(Reason.DANGLING, 0) == max(dropped - 1, 0)
     assert plan.by_reason[Reason.EXPIRED] == 1
     assert plan.totals.dangling_count == missing
-    assert [problem.code for problem in plan.problems] == (
-        [] if dropped else ["most_files_missing"]
+    assert [(problem.code, problem.severity) for problem in plan.problems] == (
+        [] if dropped else [("most_files_missing", Severity.WARNING)]
     )
+
+
+def test_entries_that_a_service_wrote_back_are_no_sign_of_a_restore() -> None:
+    """They miss their files, since an earlier run removed those, and are past their time."""
+    live = [entry(f"live{number}", age=DAY) for number in range(12)]
+    back = [entry(f"back{number}", age=8 * DAY) for number in range(30)]
+    found = Unmatched(dangling=[(each, (0, 0, 0)) for each in (live[0], *back)])
+    plan = planned(Survey([*live, *back], found), CachePolicy())
+    assert plan.by_reason == {Reason.EXPIRED: 30}
+    assert plan.totals.dangling_count == 31
+    assert list(plan.problems) == []
+
+
+@pytest.mark.parametrize(("arrived", "goes"), [(HOUR, False), (HOUR + 1, True), (-DAY, False)])
+@pytest.mark.parametrize(("age", "size"), [(30 * DAY, 1000), (2 * HOUR, 0)])
+def test_what_arrived_within_the_hour_is_no_orphan_whatever_its_mtime(
+    age: float, size: int, arrived: float, goes: bool
+) -> None:
+    """A restore keeps the mtime, and brings the index later."""
+    found = Unmatched(files=[stored("copied.mp3", age=age, size=size, arrived=arrived)])
+    plan = plan_cache(Survey(found=found), LEFTOVERS, NOW, explain=True)
+    assert reasons(plan) == ({"copied.mp3": Reason.ORPHAN} if goes else {})
+    why = "it arrived less than an hour ago: a later run judges it"
+    assert plan.held == ([] if goes else [("copied.mp3", why)])
+    told = [(problem.code, problem.subject) for problem in plan.problems]
+    assert told == ([("created_in_future", "copied.mp3")] if arrived < 0 else [])
+    assert plan.totals.orphan_count == 1
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from narration_cleanup.core.model import CacheEntry, Unmatched
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
 from narration_cleanup.plan.actions import Reason
-from tests.plan.surveys import DAY, MB, NOW, Survey, entry
+from tests.plan.surveys import DAY, HOUR, MB, NOW, Survey, entry, stored
 
 
 def reference(entries: Sequence[CacheEntry], above: int, to: int, pinned: str) -> list[str]:
@@ -57,7 +57,7 @@ def test_the_least_recently_used_go_as_in_the_reference(
     plan = plan_cache(Survey(entries), policy, NOW)
     assert evicted(plan) == reference(entries, above, to, "p")
     left = plan.totals.total_size_bytes - plan.planned_bytes
-    over = plan.totals.total_size_bytes - plan.leaving_bytes > above
+    over = plan.totals.total_size_bytes - plan.totals.expired_size_bytes > above
     told = any(problem.code == "over_limit" for problem in plan.problems)
     assert told == (over and left > to)
 
@@ -83,13 +83,13 @@ def test_dangling_entries_and_shared_files_are_no_way_to_make_room() -> None:
     lost, twin = entry("lost", unused=9 * DAY), entry("twin", unused=8 * DAY, file="other.mp3")
     other, used = entry("other", unused=DAY), entry("used", unused=60.0)
     found = Unmatched(dangling=[(lost, (0, 0, 0))], shared=frozenset({"other.mp3"}))
-    policy = CachePolicy(evict_above=2 * MB, evict_to=1)
+    policy = CachePolicy(evict_above=MB, evict_to=1)
     plan = plan_cache(Survey([lost, twin, other, used], found), policy, NOW, explain=True)
     assert evicted(plan) == ["used"]
     assert plan.held == [
         (key, "its file is shared with an entry that stays") for key in ("twin", "other")
     ]
-    assert [problem.code for problem in plan.problems] == ["dangling", "over_limit"]
+    assert [problem.code for problem in plan.problems] == ["over_limit"]
 
 
 def test_protected_entries_that_keep_it_above_are_said() -> None:
@@ -116,7 +116,8 @@ def test_protected_entries_that_keep_it_above_are_said() -> None:
         (10 * MB, 10 * MB, 0),
         (10 * MB - 1, 10 * MB, 1),
         (6 * MB, 10 * MB, 4),
-        (0, 100 * MB, 10),
+        (0, 20 * MB, 10),
+        (0, 20 * MB + 1, 0),  # less than half of it can be reached: that would help nobody
         (None, 100 * MB, 0),
     ],
 )
@@ -126,6 +127,76 @@ def test_room_on_the_disk_is_made_by_the_least_recently_used(
     entries = [entry(f"k{n}", unused=n * 60.0) for n in range(10)]
     plan = plan_cache(Survey(entries, free=free), CachePolicy(min_free=wanted), NOW)
     assert evicted(plan) == [f"k{n}" for n in range(9, 9 - count, -1)]
+    is_reached = free is None or free + count * MB >= wanted
+    assert [problem.code for problem in plan.problems] == ([] if is_reached else ["over_limit"])
+
+
+ROOM = CachePolicy(
+    evict_above=10 * MB, evict_to=9 * MB, orphan_ttl=7 * DAY, partial_ttl=DAY, keep=("pin*",)
+)
+
+
+def gone(plan: CachePlan) -> list[tuple[str, Reason]]:
+    return [(action.file, action.reason) for action in plan.actions]
+
+
+def test_files_that_no_entry_names_make_room_before_any_entry_does() -> None:
+    """The oldest first, and as far as the limit asks; what is pinned or in flight is left."""
+    live = [entry(f"live{n}", age=DAY, unused=n * DAY, size=2 * MB) for n in range(4)]
+    files = [
+        stored("young.mp3", age=2 * HOUR, size=MB),
+        stored("older.mp3", age=DAY, size=MB),
+        stored("pinned.mp3", age=DAY, size=MB),
+        stored("arrived.mp3", age=DAY, size=50 * MB, arrived=HOUR - 1),
+    ]
+    partials = [stored("upload.part", age=3 * HOUR, size=MB), stored("now.part", age=60, size=MB)]
+    survey = Survey(live, Unmatched(files, partials=partials))
+    plan = plan_cache(survey, ROOM, NOW, explain=True)
+    assert plan.stored_bytes == 12 * MB
+    assert gone(plan) == [
+        ("older.mp3", Reason.ORPHAN),
+        ("upload.part", Reason.PARTIAL),
+        ("young.mp3", Reason.ORPHAN),
+    ]
+    assert plan.actions[0].detail == ("no entry names it, 1.0 days old, cache over 10 MB")
+    assert list(plan.problems) == []
+    assert plan.held == []
+
+
+def test_only_what_useless_files_do_not_free_is_evicted() -> None:
+    live = [entry(f"live{n}", age=DAY, unused=n * DAY) for n in range(10)]
+    found = Unmatched([stored("orphan.mp3", age=DAY, size=2 * MB)])
+    plan = plan_cache(Survey(live, found), ROOM, NOW)
+    assert gone(plan) == [("orphan.mp3", Reason.ORPHAN), ("live9.mp3", Reason.EVICTED)]
+    # For space on the disk too, but for what has other hard links.
+    space = CachePolicy(min_free=3 * MB, orphan_ttl=7 * DAY)
+    plan = plan_cache(Survey(live, found, free=0), space, NOW)
+    assert gone(plan) == [("orphan.mp3", Reason.ORPHAN), ("live9.mp3", Reason.EVICTED)]
+    linked = Survey(live, found, free=2 * MB, linked=("orphan.mp3",))
+    assert gone(plan_cache(linked, space, NOW)) == [("live9.mp3", Reason.EVICTED)]
+
+
+def test_nothing_live_goes_for_orphans_that_may_not_go() -> None:
+    live = [entry(f"live{n}", age=DAY, unused=n * DAY) for n in range(10)]
+    found = Unmatched([stored("foreign.mp3", age=DAY, size=50 * MB)])
+    policy = CachePolicy(evict_above=10 * MB, evict_to=9 * MB)
+    assert gone(plan_cache(Survey(live, found), policy, NOW)) == []
+    found = Unmatched(unjudged_bytes=MB)  # a member that cannot be judged may name it
+    assert gone(plan_cache(Survey(live, found), policy, NOW)) == []
+
+
+@pytest.mark.parametrize("stated", [0, 1, 5 * MB])
+def test_sizes_are_those_of_the_files_whatever_the_index_states(stated: int) -> None:
+    live = [entry(f"live{n}", age=DAY, unused=n * DAY, size=stated) for n in range(10)]
+    old = [entry(f"old{n}", age=8 * DAY, size=stated) for n in range(5)]
+    sizes = {each.file: 2 * MB for each in (*live, *old)}
+    plan = plan_cache(Survey([*live, *old], sizes=sizes), ROOM, NOW)
+    assert plan.stored_bytes == 30 * MB
+    assert evicted(plan) == [f"live{n}" for n in range(9, 3, -1)]
+    assert plan.planned_bytes == 6 * 2 * MB + sum(each.size_bytes for each in old)
+    space = CachePolicy(min_free=14 * MB)
+    plan = plan_cache(Survey([*live, *old], sizes=sizes, free=0), space, NOW)
+    assert evicted(plan) == ["live9", "live8"]
 
 
 @pytest.mark.parametrize(("free", "count"), [(95 * MB, 5), (92 * MB, 8), (200 * MB, 2)])
@@ -200,4 +271,4 @@ def test_a_pinned_entry_without_a_file_takes_up_no_room() -> None:
     policy = CachePolicy(evict_above=3 * MB, evict_to=3 * MB, keep=("pinned",))
     plan = plan_cache(Survey([lost, *live], found), policy, NOW)
     assert evicted(plan) == []
-    assert [problem.code for problem in plan.problems] == ["dangling"]
+    assert list(plan.problems) == []

@@ -15,7 +15,7 @@ import pytest
 from freezegun import freeze_time
 
 import narration_cleanup
-from narration_cleanup.report.documents import schema_text
+from narration_cleanup.report.documents.schema import schema_text
 from tests.samples import SAMPLE_NOW, Sample, make_sample, tree_digest
 from tests.test_main_job import document
 

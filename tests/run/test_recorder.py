@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from narration_cleanup.report.metrics import PREFIX, read_samples
 from narration_cleanup.run.stores import open_cache
 from narration_cleanup.settings import CacheSettings
 from tests.receiver import Receiver, receiver
-from tests.samples import Sample, make_sample
+from tests.samples import EntrySpec, Sample, make_cache, make_sample, read_index
 
 ROOT = Path(__file__).resolve().parents[2]
 AT = "2026-11-23T12:00:00+00:00"
@@ -106,9 +107,9 @@ def test_a_run_is_in_the_history_the_metrics_and_the_statistics(tool: Tool) -> N
     assert found[f'{PREFIX}runs_total{{outcome="success"}}'] == 1
     assert found[f"{PREFIX}removed_bytes_total"] == run["freed_bytes"]
     stats = json.loads(tool("stats", "--json").stdout)
-    assert stats["running"] is True
+    assert stats["running"] is False  # nothing is known to start runs
     assert stats["last_run"]["id"] == run["id"]
-    assert stats["next_run_at"] == "2026-11-23T18:00:00+00:00"
+    assert stats["next_run_at"] is None
     page = tool("stats", "--prometheus").stdout
     assert page == tool.metrics.read_text()
 
@@ -178,7 +179,7 @@ def test_one_message_for_a_failed_run_and_none_for_a_good_one(
     failed = tool("run", environ={**alerts, "NARRATION_REQUESTS_DB": ""})
     assert failed.returncode == 1
     (message,) = hears.messages()
-    assert message["title"].endswith(": failed")
+    assert message["title"].endswith(": needs attention (failed)")
     assert "index" in message["message"]
     assert "ERROR - " in message["message"]  # the last lines of the log
 
@@ -375,6 +376,49 @@ def test_a_clock_that_jumped_is_refused_recorded_and_heard(tool: Tool, hears: Re
     assert tool("run", environ=alerts, at=late).returncode == 0
     outcomes = [run["outcome"] for run in tool.runs()]
     assert outcomes == ["success", "success", "refused", "refused", "success"]
+
+
+def _reboot(tool: Tool) -> None:
+    with closing(sqlite3.connect(tool.state / "history.db")) as history:
+        history.execute("UPDATE clock SET boot_id = 'earlier'")
+        history.commit()
+
+
+def test_a_clock_far_ahead_after_a_reboot_is_refused_once(tool: Tool, tmp_path: Path) -> None:
+    """Most of the cache would expire by it. An hour later, by both clocks, a run goes ahead."""
+    cache = make_cache(tmp_path / "many", entries=[EntrySpec(timedelta(days=1))] * 12)
+    environ = {"NARRATION_CACHE_DIR": str(cache.directory)}
+    assert tool("run", environ=environ).returncode == 0
+    _reboot(tool)
+    late = "2027-01-23T12:00:00+00:00"
+    dry = tool("dry-run", "--json", environ=environ, at=late)
+    codes = [problem["code"] for problem in json.loads(dry.stdout)["problems"]]
+    assert codes == ["clock_jumped"]
+    before = read_index(cache.index), sorted(cache.directory.glob("*.mp3"))
+    for _ in range(2):
+        done = tool("run", environ=environ, at=late)
+        assert done.returncode == 4
+        assert "the last run was 61 days ago" in done.stderr
+        assert (read_index(cache.index), sorted(cache.directory.glob("*.mp3"))) == before
+    with closing(sqlite3.connect(tool.state / "history.db")) as history:
+        history.execute(
+            "UPDATE clock SET since_boot = since_boot - 3600, wall = wall - 3600 WHERE refused"
+        )
+        history.commit()
+    assert tool("run", environ=environ, at=late).returncode == 0
+    assert read_index(cache.index) == {}
+
+
+def test_after_a_reboot_a_clock_that_is_said_to_be_right_is_trusted(
+    tool: Tool, tmp_path: Path
+) -> None:
+    cache = make_cache(tmp_path / "many", entries=[EntrySpec(timedelta(days=1))] * 12)
+    environ = {"NARRATION_CACHE_DIR": str(cache.directory)}
+    assert tool("run", environ=environ).returncode == 0
+    _reboot(tool)
+    late = "2027-01-23T12:00:00+00:00"
+    assert tool("run", "--ignore-clock", environ=environ, at=late).returncode == 0
+    assert read_index(cache.index) == {}
 
 
 def test_a_clock_that_jumped_forgets_no_run(tool: Tool) -> None:

@@ -21,8 +21,8 @@ from narration_cleanup.core.errors import ExitCode, TargetError
 from narration_cleanup.core.model import RequestSurvey, Target
 from narration_cleanup.core.problems import attempt
 from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.units import DAY
 from narration_cleanup.plan import CachePolicy, RequestPolicy
-from narration_cleanup.plan.policy import DAY
 from narration_cleanup.run import run as job
 from narration_cleanup.run.survey import survey_and_plan_cache
 from narration_cleanup.stores.cache import CacheStore, FileTarget, Removal

@@ -221,7 +221,7 @@ _EXIT_CODES = {
     RunOutcome.PARTIAL: ExitCode.PARTLY_DONE,
     RunOutcome.FAILED: ExitCode.FAILED,
 }
-_REFUSED_FOR = {"max_delete", "clock_jumped"}
+_REFUSED_FOR = {"max_delete", "max_cancel", "clock_jumped"}
 """Warnings of a dry run that a run would refuse."""
 _MESSAGES = {
     False: {

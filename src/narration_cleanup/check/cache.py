@@ -11,29 +11,32 @@ from narration_cleanup.check.finding import Finding, failed, passed, warning
 from narration_cleanup.check.problems import findings_of
 from narration_cleanup.core.errors import CleanupError
 from narration_cleanup.core.progress import NoProgress
-from narration_cleanup.core.timestamps import AUTO
-from narration_cleanup.core.users import current_user, user_name
-from narration_cleanup.core.zones import LOCAL, IndexTimes, is_utc, zone_text
-from narration_cleanup.plan import CachePlan
-from narration_cleanup.plan.policy import DAY
-from narration_cleanup.report.format import count, entries
-from narration_cleanup.run.access import (
+from narration_cleanup.core.rights import (
     can_read_in,
     can_write_in,
     described,
-    fixed,
     is_read_only,
-    lock_out_of_reach,
+    may_be_replaced,
 )
+from narration_cleanup.core.timestamps import AUTO
+from narration_cleanup.core.units import DAY
+from narration_cleanup.core.users import current_user, user_name
+from narration_cleanup.core.zones import LOCAL, IndexTimes, is_utc, zone_text
+from narration_cleanup.plan import CachePlan
+from narration_cleanup.report.format import count, entries
+from narration_cleanup.run.access import fixed, lock_out_of_reach
 from narration_cleanup.run.stores import Targets, cache_policy, open_cache, request_policy
 from narration_cleanup.run.survey import survey_and_plan
 from narration_cleanup.settings import CacheSettings, Settings
 from narration_cleanup.stores.cache import CacheStore
-from narration_cleanup.stores.cache.local.index_file import may_be_replaced
+from narration_cleanup.stores.cache.local.index_file import left_by_root
 
 QUIET_AFTER = 2 * DAY
 """A service in use writes an entry more often than this; a shorter TTL counts instead."""
 SHOWN = 3
+LITTLE = 1_000_000
+"""Bytes free on a disk below which neither an index nor a history can be relied on."""
+FEW_INODES = 100
 
 _WHICH = "set cache.dir (--cache-dir, NARRATION_CACHE_DIR) to the folder the service writes to"
 
@@ -70,6 +73,9 @@ def _check_folder(folder: Path) -> Iterator[Finding]:
         return
     if not stat.S_ISDIR(status.st_mode):
         return
+    if (why := little_space(folder)) is not None:
+        message = f"{why[0]}; a run still removes what is expired, which makes room"
+        yield failed("cache.space", message, why[1])
     about = f"{folder} ({described(status)})"
     if not can_read_in(folder):
         yield failed(
@@ -97,6 +103,18 @@ def _check_folder(folder: Path) -> Iterator[Finding]:
         )
     else:
         yield passed("cache.permissions", f"{current_user()} may read and write {about}")
+
+
+def little_space(place: Path) -> tuple[str, str] | None:
+    """What is wrong with the room on the disk of ``place``, and the remedy; else ``None``."""
+    found = os.statvfs(place)
+    free = found.f_bavail * found.f_frsize
+    if free < LITTLE:
+        return f"the disk of {place} is full: {free:,} bytes are free", "free disk space"
+    if found.f_files and found.f_favail < FEW_INODES:
+        message = f"the file system of {place} has {found.f_favail:,} inodes free"
+        return message, "remove files that are not needed, or enlarge the file system"
+    return None
 
 
 def _as_owner(status: os.stat_result) -> str:
@@ -148,7 +166,9 @@ def _check_index_owner(index: Path) -> Iterator[Finding]:
         f"the index belongs to {owner}, {group}, and this is {current_user()}, who may not make "
         "another such "
         "file: a run removes nothing",
-        f"run as {owner}, in {group}",
+        f"give it back: chown --reference={index.parent} {index}"
+        if left_by_root(index, status)
+        else f"run as {owner}, in {group}",
     )
 
 
@@ -180,7 +200,7 @@ def _written_lately(plan: CachePlan, settings: CacheSettings, now: float) -> Fin
 
 
 def _size(plan: CachePlan, settings: CacheSettings) -> Finding:
-    held = plan.totals.total_size_bytes / 2**20
+    held = plan.stored_bytes / 2**20
     message = f"{held:.1f} MB of {settings.max_size_mb:g} MB (cache.max_size_mb)"
     if held <= settings.max_size_mb or settings.enforce_max_size:
         return passed("cache.size", message)
@@ -191,6 +211,13 @@ def _size(plan: CachePlan, settings: CacheSettings) -> Finding:
 def _agreement(plan: CachePlan, store: CacheStore, local: Path | None) -> Iterator[Finding]:
     """Where index and files disagree. A run puts most of it right by itself."""
     totals = plan.totals
+    if totals.dangling_count:
+        message = f"{count(totals.dangling_count, 'entry has', 'entries have')} no audio file: kept"
+        remedy = (
+            "nothing: the service makes such audio anew when it is asked for it, and the entries "
+            "expire; cache.remove_dangling drops them at once"
+        )
+        yield warning("cache.dangling", message, remedy)
     if totals.orphan_count:
         message = f"{count(totals.orphan_count, 'audio file has', 'audio files have')} no entry"
         remedy = "a run removes those older than the TTL, unless cache.remove_orphans is off"

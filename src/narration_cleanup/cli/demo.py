@@ -72,7 +72,7 @@ def _introduce(sandbox: Sandbox, say: Callable[[str, str], None]) -> None:
         f"  {count(sandbox.entry_count, 'narration')} in five voices, made here and fit to be "
         "played:",
         f"     {sandbox.expired_count} are older than 7 days, and one has lost its audio",
-        "  2 files that no narration needs: an orphan, and one left half-written",
+        "  2 files that no narration needs: an orphan, kept for its first hour, and a partial one",
         f"  {count(sandbox.request_count, 'request')}: {sandbox.abandoned_count} were abandoned",
         "All that follows happens there, and nowhere else.",
     )

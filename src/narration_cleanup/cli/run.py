@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -17,8 +18,7 @@ from narration_cleanup.cli.options import Invocation
 from narration_cleanup.core.deadline import Stopwatch
 from narration_cleanup.core.errors import CleanupError, ExitCode, internal_error
 from narration_cleanup.core.progress import Progress
-from narration_cleanup.report import documents as json_output
-from narration_cleanup.report import text
+from narration_cleanup.report import documents, text
 from narration_cleanup.report.log import Log, LogFormat
 from narration_cleanup.report.progress_bar import showing_progress
 from narration_cleanup.report.record import RunRecord
@@ -30,6 +30,7 @@ from narration_cleanup.run.recorder import RunRecorder
 from narration_cleanup.run.run import dry_run, run
 from narration_cleanup.run.run_as import act_as
 from narration_cleanup.settings import Settings, load_settings, require_target
+from narration_cleanup.settings.mask import without_password
 
 Work = Callable[[Settings, Invocation, Result, Log, Progress, RunRecorder | None], Stats]
 
@@ -45,6 +46,7 @@ def run_command(
     enforce_max_size: options.EnforceMaxSize = None,
     min_free_mb: options.MinFreeMb = None,
     max_delete: options.MaxDelete = None,
+    max_cancel: options.MaxCancel = None,
     ignore_clock: options.IgnoreClock = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
@@ -61,6 +63,7 @@ def run_command(
         "cache.enforce_max_size": enforce_max_size,
         "cache.min_free_mb": min_free_mb,
         "cleanup.max_delete": max_delete,
+        "cleanup.max_cancel": max_cancel,
     }
     call = Invocation(
         context.obj, flags, as_json, quiet, verbose, allow_other_user, ignore_clock, log_format
@@ -82,6 +85,7 @@ def dry_run_command(
     enforce_max_size: options.EnforceMaxSize = None,
     min_free_mb: options.MinFreeMb = None,
     max_delete: options.MaxDelete = None,
+    max_cancel: options.MaxCancel = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -97,6 +101,7 @@ def dry_run_command(
         "cache.enforce_max_size": enforce_max_size,
         "cache.min_free_mb": min_free_mb,
         "cleanup.max_delete": max_delete,
+        "cleanup.max_cancel": max_cancel,
     }
     call = Invocation(
         context.obj, flags, as_json, quiet, verbose, allow_other_user, log_format=log_format
@@ -194,14 +199,27 @@ def _show(
     record: RunRecord | None,
 ) -> None:
     if stats is not None and record is not None:
-        stats = with_last_run(stats, record)
+        stats = with_last_run(stats, record, told.starts if told is not None else ())
     if not result.dry_run or result.stopped is not None:
         log.finished(result)
     if call.as_json:
         trigger = None if told is None else told.trigger
-        json_output.write_run(result, stats, sys.stdout, trigger=trigger)
+        documents.write_run(result, stats, sys.stdout, trigger=trigger)
     else:
-        text.show_run(result, stats, verbose=call.verbose, quiet=call.quiet)
+        command = _command_of(result)
+        text.show_run(result, stats, verbose=call.verbose, quiet=call.quiet, command=command)
+
+
+def _command_of(result: Result) -> str | None:
+    """The command that does what this dry run has planned; ``None`` where that is nothing."""
+    targets = (result.cache, result.requests)
+    planned = any(target is not None and len(target.plan.actions) for target in targets)
+    words = sys.argv[1:]
+    if not (result.dry_run and planned and "dry-run" in words):
+        return None
+    words[words.index("dry-run")] = "run"
+    kept = (without_password(word) for word in words if word not in ("-v", "--verbose"))
+    return shlex.join(["narration-cleanup", *kept])
 
 
 def _dry_run(

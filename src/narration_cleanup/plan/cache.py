@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from operator import itemgetter
 
 from narration_cleanup.core.model import (
     NO_MTIME,
@@ -17,6 +18,7 @@ from narration_cleanup.core.model import (
     is_most,
 )
 from narration_cleanup.core.problems import Problems
+from narration_cleanup.core.units import DAY, HOUR
 from narration_cleanup.plan.actions import (
     Actions,
     CacheAction,
@@ -26,7 +28,7 @@ from narration_cleanup.plan.actions import (
     RemoveFile,
 )
 from narration_cleanup.plan.eviction import plan_evictions
-from narration_cleanup.plan.policy import HOUR, CachePolicy
+from narration_cleanup.plan.policy import CachePolicy
 from narration_cleanup.plan.reasons import DAYS, age_past
 from narration_cleanup.plan.rules import Rules
 from narration_cleanup.plan.totals import CacheTotals
@@ -59,10 +61,14 @@ def plan_cache(
     dangling, missing = _plan_dangling(plan, unmatched, rules)
     if missing or unmatched.shared:
         _count_each_file_once(plan, missing, unmatched.shared)
-    _report_times(plan, [*unmatched.files, *unmatched.partials], rules)
-    _plan_orphans(plan, unmatched.files, rules)
-    _plan_partials(plan, unmatched.partials, rules)
-    plan_evictions(plan, survey, rules, dangling)
+    _report_times(plan, unmatched, rules)
+    useless = [
+        *_plan_orphans(plan, unmatched.files, rules),
+        *_plan_partials(plan, unmatched.partials, rules),
+    ]
+    useless.sort(key=itemgetter(0))
+    plan.stored_bytes = _stored_bytes(plan, survey, unmatched, rules)
+    plan_evictions(plan, survey, rules, dangling, [action for _, action in useless])
     if explain:
         plan.problems.extend(map(_matches_nothing, rules.unused_patterns()))
     return plan
@@ -71,12 +77,15 @@ def plan_cache(
 def _plan_entries(survey: CacheSurvey, rules: Rules, *, explain: bool) -> CachePlan:
     totals, staying = CacheTotals(ttl=rules.policy.ttl), CacheTotals(ttl=rules.policy.ttl)
     plan = CachePlan(Actions(CacheAction), totals, Problems(), explain, staying=staying)
-    staying_for_sure = None if explain else rules.staying
-    for batch in survey.batches(staying=staying_for_sure):
-        staying.count(batch.counted, rules.now)
+    for batch in survey.batches():
+        staying.entry_count += batch.unjudged
+        staying.total_size_bytes += batch.more_bytes
         going = _plan_batch(plan, batch, rules)
         if going:
-            totals.count_entries([batch.entries[position] for position in going], rules.now)
+            totals.count_entries(list(going.values()), rules.now)
+            staying.total_size_bytes -= sum(
+                entry.size_bytes - batch.entries[at].size_bytes for at, entry in going.items()
+            )
             kept = [entry for at, entry in enumerate(batch.entries) if at not in going]
             staying.count_entries(kept, rules.now)
         else:
@@ -85,10 +94,10 @@ def _plan_entries(survey: CacheSurvey, rules: Rules, *, explain: bool) -> CacheP
     return plan
 
 
-def _plan_batch(plan: CachePlan, batch: EntryBatch, rules: Rules) -> set[int]:
-    """Plan the removals in a batch; the positions of the entries that go."""
+def _plan_batch(plan: CachePlan, batch: EntryBatch, rules: Rules) -> dict[int, CacheEntry]:
+    """Plan the removals in a batch; the entries that go, with their sidecars, by position."""
     entries = batch.entries
-    going = set()
+    going = {}
     for position in rules.candidates(entries):
         entry = entries[position]
         verdict = rules.verdict(entry)
@@ -97,8 +106,8 @@ def _plan_batch(plan: CachePlan, batch: EntryBatch, rules: Rules) -> set[int]:
         if rule := rules.held_by(entry):
             plan.hold(entry.key, rule)
             continue
-        plan.remove(entry, verdict, batch.ref(position))
-        going.add(position)
+        going[position], ref = batch.whole(position)
+        plan.remove(going[position], verdict, ref)
     latest = rules.latest
     for entry in [entry for entry in entries if (entry.created_at or 0.0) > latest]:
         plan.problems.add(_future(entry.key, "created_at"))
@@ -133,34 +142,33 @@ def _plan_dangling(
     """The keys of entries without a file, and the missing files of those that go as expired.
 
     A missing file does not condemn its entry: a restore may be under way, and the service drops
-    such an entry itself when it is asked for it. So it is reported, and goes when it expires.
+    such an entry itself when it is asked for it. So it is counted, and goes when it expires.
+    Expired ones are no sign of a restore: a service writes removed entries back from its memory.
     """
     dangling = list(unmatched.dangling)
     totals = plan.totals
     totals.dangling_count = len(dangling)
-    most_missing = is_most(len(dangling), totals.entry_count)
-    drops = rules.policy.remove_dangling and not most_missing
     missing = set()
-    kept = 0
+    kept = []
     for entry, ref in dangling:
         rule = rules.held_by(entry)
-        expired = rules.verdict(entry) is not None
-        if expired and rule is None:  # planned already, and counted as leaving
+        if rules.verdict(entry) is None or rule is not None:
+            kept.append((entry, ref, rule))
+        else:  # planned already, and counted as leaving
             plan.missing_file += 1
             missing.add(entry.file)
-            continue
-        plan.leaving_bytes += entry.size_bytes
-        if drops and rule is None:
-            detail = "its file is gone"
-            plan.add(DropEntry(entry.key, entry.file, Reason.DANGLING, detail, ref), 0)
-            continue
-        kept += 1
-        if drops and rule is not None and not expired:
-            plan.hold(entry.key, rule)
-    if most_missing:
-        plan.problems.add(_most_missing(len(dangling), totals.entry_count))
-    elif kept:
-        plan.problems.add(_dangling(kept))
+    drops = rules.policy.remove_dangling
+    live = totals.entry_count - len(plan.actions)
+    most = is_most(len(kept), live) or (drops and is_most(len(dangling), totals.entry_count))
+    if most and kept:
+        plan.problems.add(_most_missing(len(kept), live))
+    elif drops:
+        for entry, ref, rule in kept:
+            if rule is None:
+                detail = "its file is gone"
+                plan.add(DropEntry(entry.key, entry.file, Reason.DANGLING, detail, ref), 0)
+            elif rules.verdict(entry) is None:
+                plan.hold(entry.key, rule)
     return frozenset(entry.key for entry, _ in dangling), missing
 
 
@@ -178,45 +186,84 @@ def _count_each_file_once(plan: CachePlan, missing: set[str], shared: frozenset[
             counted.add(action.file)
 
 
-def _report_times(plan: CachePlan, files: Sequence[StoredFile], rules: Rules) -> None:
-    """Files whose mtime is in the future, each; that some have none, once."""
-    for file in files:
-        if file.modified_at > rules.latest:
-            plan.problems.add(_future(file.name, "its ctime" if file.by_ctime else "its mtime"))
-    without = next((file.name for file in files if file.by_ctime), None)
+def _stored_bytes(plan: CachePlan, survey: CacheSurvey, unmatched: Unmatched, rules: Rules) -> int:
+    """The size of the cache by its files, but for those that may not go: see ``CachePlan``."""
+    stored = survey.stored_bytes()
+    if stored is None:
+        return plan.totals.total_size_bytes
+    policy = rules.policy
+    for files, ttl, is_counted in (
+        (unmatched.files, policy.orphan_ttl, True),
+        (unmatched.partials, policy.partial_ttl, False),
+    ):
+        for file in files:
+            is_useless = ttl is not None and not rules.in_flight(file)
+            stored += file.size_bytes * (is_useless - is_counted)
+    return stored - unmatched.unjudged_bytes
+
+
+def _report_times(plan: CachePlan, unmatched: Unmatched, rules: Rules) -> None:
+    """Files that a time in the future keeps, each; that some have no mtime, once."""
+    files, partials = list(unmatched.files), list(unmatched.partials)
+    for file in (*files, *partials):
+        if file.modified_at > rules.latest and not file.by_ctime:
+            plan.problems.add(_future(file.name, "its mtime"))
+        elif file.modified_at > rules.latest or (file.arrived_at > rules.latest and file in files):
+            plan.problems.add(_future(file.name, "its ctime"))
+    without = next((file.name for file in (*files, *partials) if file.by_ctime), None)
     if without is not None:
         plan.problems.add(
             Problem(Target.CACHE, "no_mtime", NO_MTIME, without, severity=Severity.WARNING)
         )
 
 
-def _plan_orphans(plan: CachePlan, files: Iterable[StoredFile], rules: Rules) -> None:
-    """Audio without an entry, once older than the TTL; an empty file needs only its hour."""
+def _plan_orphans(
+    plan: CachePlan, files: Iterable[StoredFile], rules: Rules
+) -> Iterator[tuple[float, RemoveFile]]:
+    """Audio without an entry, once older than the TTL; an empty file needs only its hour.
+
+    Yields each other that may go where room is needed: its mtime, and the removal.
+    """
     for file in files:
         plan.totals.orphan_count += 1
         plan.totals.orphan_size_bytes += file.size_bytes
         verdict = rules.verdict_on_orphan(file)
         names = file.name, file.name.rpartition(".")[0]
         rules.note_matches(*names)
-        if verdict is None:
+        if rules.policy.orphan_ttl is None or (verdict is None and rules.in_flight(file)):
             continue
-        if rule := rules.kept(*names):
-            plan.hold(file.name, rule)
+        rule = rules.kept(*names)
+        if rule is None and rules.in_flight(file):
+            rule = "it arrived less than an hour ago: a later run judges it"
+        if rule is not None:
+            if verdict is not None:
+                plan.hold(file.name, rule)
             continue
-        reason, detail = verdict
+        days_old = (rules.now - file.modified_at) / DAY
+        reason, detail = verdict or (Reason.ORPHAN, f"no entry names it, {days_old:.1f} days old")
         action = RemoveFile(file.name, file.size_bytes, reason, detail, file.ref)
-        plan.add(action, file.size_bytes)
+        if verdict is None:
+            yield file.modified_at, action
+        else:
+            plan.add(action, file.size_bytes)
 
 
-def _plan_partials(plan: CachePlan, files: Iterable[StoredFile], rules: Rules) -> None:
+def _plan_partials(
+    plan: CachePlan, files: Iterable[StoredFile], rules: Rules
+) -> Iterator[tuple[float, RemoveFile]]:
+    """Files left half-written; yields as for orphans."""
     ttl = rules.policy.partial_ttl
+    if ttl is None:
+        return
     for file in files:
-        age = rules.now - file.modified_at
-        if ttl is None or age <= ttl:
-            continue
-        detail = f"left half-written, {age_past(age, ttl, DAYS)} old, limit {ttl / HOUR:g} h"
+        age, detail = rules.now - file.modified_at, "left half-written"
+        if age > ttl:
+            detail += f", {age_past(age, ttl, DAYS)} old, limit {ttl / HOUR:g} h"
         action = RemoveFile(file.name, file.size_bytes, Reason.PARTIAL, detail, file.ref)
-        plan.add(action, file.size_bytes)
+        if age > ttl:
+            plan.add(action, file.size_bytes)
+        elif not rules.in_flight(file):
+            yield file.modified_at, action
 
 
 def _most_missing(count: int, total: int) -> Problem:
@@ -225,15 +272,6 @@ def _most_missing(count: int, total: int) -> Problem:
         "most_files_missing",
         f"{count} of {total} entries have no audio file, and are kept until they expire: is a "
         "restore under way, or is cache.dir another folder than the one the service writes to?",
-    )
-
-
-def _dangling(count: int) -> Problem:
-    entries = "1 entry has" if count == 1 else f"{count} entries have"
-    return Problem(
-        Target.CACHE,
-        "dangling",
-        f"{entries} no audio file: kept, until expired or dropped by the service",
         severity=Severity.WARNING,
     )
 

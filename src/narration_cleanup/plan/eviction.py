@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+import msgspec
+
 from narration_cleanup.core.model import CacheEntry, CacheSurvey, EntryBatch, Problem, Target
-from narration_cleanup.plan.actions import CacheAction, Reason, RemoveEntry
-from narration_cleanup.plan.policy import DAY, MB, CachePolicy
+from narration_cleanup.core.units import DAY, MB
+from narration_cleanup.plan.actions import CacheAction, Reason, RemoveEntry, RemoveFile
+from narration_cleanup.plan.policy import CachePolicy
 from narration_cleanup.plan.rules import Rules
 from narration_cleanup.plan.types import CachePlan, removal_of
 
@@ -23,24 +26,51 @@ class _Goal(NamedTuple):
 
 
 def plan_evictions(
-    plan: CachePlan, survey: CacheSurvey, rules: Rules, dangling: frozenset[str]
+    plan: CachePlan,
+    survey: CacheSurvey,
+    rules: Rules,
+    dangling: frozenset[str],
+    useless: Sequence[RemoveFile],
 ) -> None:
-    """Plan the least recently used entries until the free space and the size are as wanted.
+    """Plan what goes until the free space and the size are as wanted.
 
-    ``dangling`` are the keys of entries that have no file to free. A file that two entries share
-    is not evicted: one of them stays, so both are held. One with other hard links, such as a
-    backup makes, is no way to free space, though a part of the cache's size.
+    First ``useless``, files that no entry will name any more, in that order; then the least
+    recently used entries. Sizes are those of the files, whatever the index states. ``dangling`` are
+    the keys of entries that have no file to free. A file that two entries share is not evicted: one
+    of them stays, so both are held. One with other hard links, such as a backup makes, is no way to
+    free space, though a part of the cache's size.
     """
-    space, size = _space_goal(plan, survey, rules.policy), _size_goal(plan, rules.policy)
+    space, size = _space_goal(plan, survey, rules.policy), _size_goal(plan, survey, rules.policy)
     first, gone = len(plan.actions), 0
+    left = list(useless)
     if space.excess > 0:
-        gone = _plan_least_used(plan, survey, rules, dangling, space)
+        gone = _plan_useless(plan, survey, left, space)
+        if space.excess > gone:
+            more = space._replace(excess=space.excess - gone)
+            gone += _plan_least_used(plan, survey, rules, dangling, more)
+    if size.excess > gone:
+        gone += _plan_useless(plan, survey, left, size._replace(excess=size.excess - gone))
     if size.excess > gone:
         goal = size._replace(excess=size.excess - gone)
         _plan_least_used(plan, survey, rules, dangling | _keys_from(plan, first), goal)
         if plan.explain:  # what was of no use for one goal may have gone for the other
             evicted, held = _keys_from(plan, first), dict(plan.held).items()
             plan.held = [(key, rule) for key, rule in held if key not in evicted]
+
+
+def _plan_useless(plan: CachePlan, survey: CacheSurvey, left: list[RemoveFile], goal: _Goal) -> int:
+    """Plan files of ``left``, and take them out of it, until the goal is reached; their bytes."""
+    gathered, kept = 0, list[RemoveFile]()
+    for action in left:
+        enough = gathered >= goal.excess
+        if enough or not action.size_bytes or (goal.to_free and survey.is_linked(action.file)):
+            kept.append(action)
+            continue
+        detail = f"{action.detail}, {goal.why}"
+        plan.add(msgspec.structs.replace(action, detail=detail), action.size_bytes)
+        gathered += action.size_bytes
+    left[:] = kept
+    return gathered
 
 
 def _keys_from(plan: CachePlan, first: int) -> set[str]:
@@ -52,7 +82,11 @@ def _keys_from(plan: CachePlan, first: int) -> set[str]:
 def _plan_least_used(
     plan: CachePlan, survey: CacheSurvey, rules: Rules, apart: frozenset[str], goal: _Goal
 ) -> int:
-    """Plan evictions until the goal is reached, or say that it cannot be; the bytes that go."""
+    """Plan evictions until the goal is reached, or say that it cannot be; the bytes that go.
+
+    Space on the disk is shared with others: where evictions would close less than half of the gap,
+    they would cost the cache and help nobody.
+    """
     excess = goal.excess
     # (use, latest first; order; size; action): held small, there may be a hundred thousand.
     candidates: list[tuple[float, int, int, bytes | CacheAction]] = []
@@ -62,22 +96,30 @@ def _plan_least_used(
             latest_first = -(entry.last_used_at or 0.0)
             if rule is None and gathered >= excess and latest_first <= candidates[0][0]:
                 continue
+            size = survey.size_of(entry.file, entry.size_bytes)
+            if not size:
+                continue
             if rule is None and goal.to_free and survey.is_linked(entry.file):
                 rule = "its file has other hard links, and would free no space"
             if rule is not None:
                 if rules.verdict(entry) is None:
                     plan.hold(entry.key, rule)
                 protected += 1
-                protected_bytes += entry.size_bytes
+                protected_bytes += size
                 continue
+            entry, ref = batch.whole(position)
             detail = f"last used {(rules.now + latest_first) / DAY:.1f} days ago, {goal.why}"
-            action = removal_of(entry, (Reason.EVICTED, detail), batch.ref(position))
+            action = removal_of(entry, (Reason.EVICTED, detail), ref)
+            size = survey.size_of(entry.file, entry.size_bytes)
+            action = msgspec.structs.replace(action, size_bytes=size)
             order += 1
-            size = entry.size_bytes
             heapq.heappush(candidates, (latest_first, -order, size, plan.actions.packed(action)))
             gathered += size
             while gathered - candidates[0][2] >= excess:
                 gathered -= heapq.heappop(candidates)[2]
+    if goal.to_free and 2 * gathered < excess:
+        plan.problems.add(_out_of_reach(goal, gathered))
+        return 0
     candidates.sort(reverse=True)
     for _, _, size, packed in candidates:
         plan.add_packed(packed, Reason.EVICTED, size)
@@ -89,9 +131,9 @@ def _plan_least_used(
 def _in_question(
     batch: EntryBatch, rules: Rules, apart: frozenset[str]
 ) -> Iterator[tuple[int, CacheEntry, str | None]]:
-    """Entries that take up room and do not go anyway: position, entry, and what protects it."""
+    """Entries that do not go anyway: position, entry, and what protects it."""
     for position, entry in enumerate(batch.entries):
-        if not entry.size_bytes or entry.key in apart:
+        if entry.key in apart:
             continue
         rule = rules.held_by(entry)
         if rule is None and rules.verdict(entry) is not None:
@@ -101,18 +143,43 @@ def _in_question(
         yield position, entry, rule
 
 
-def _size_goal(plan: CachePlan, policy: CachePolicy) -> _Goal:
-    staying = plan.totals.total_size_bytes - plan.leaving_bytes
-    if policy.evict_above is None or staying <= policy.evict_above:
+def _size_goal(plan: CachePlan, survey: CacheSurvey, policy: CachePolicy) -> _Goal:
+    if policy.evict_above is None or plan.stored_bytes <= policy.evict_above:
+        return _Goal(0, "")
+    staying = plan.stored_bytes - _leaving(plan, survey)
+    if staying <= policy.evict_above:
         return _Goal(0, "")
     return _Goal(staying - policy.evict_to, f"cache over {policy.evict_above / MB:g} MB")
 
 
 def _space_goal(plan: CachePlan, survey: CacheSurvey, policy: CachePolicy) -> _Goal:
-    if policy.min_free is None or (free := survey.free_bytes()) is None:
-        return _Goal(0, "", to_free=True)
-    why = f"less than {policy.min_free / MB:g} MB free on the disk"
-    return _Goal(policy.min_free - free - plan.planned_bytes, why, to_free=True)
+    why = f"less than {(policy.min_free or 0) / MB:g} MB free on the disk"
+    free = None if policy.min_free is None else survey.free_bytes()
+    missing = 0 if policy.min_free is None or free is None else policy.min_free - free
+    if missing > 0:
+        missing -= _leaving(plan, survey, to_free=True)
+    return _Goal(missing, why, to_free=True)
+
+
+def _leaving(plan: CachePlan, survey: CacheSurvey, *, to_free: bool = False) -> int:
+    """The size of the files that go by the plan so far, each once."""
+    sizes = dict[str, int]()
+    for action in plan.actions:
+        if isinstance(action, RemoveEntry):
+            sizes[action.file] = survey.size_of(action.file, action.size_bytes)
+        elif isinstance(action, RemoveFile):
+            sizes[action.file] = action.size_bytes
+    return sum(size for file, size in sizes.items() if not (to_free and survey.is_linked(file)))
+
+
+def _out_of_reach(goal: _Goal, gathered: int) -> Problem:
+    return Problem(
+        Target.CACHE,
+        "over_limit",
+        f"{goal.why}, and all that may be evicted would close less than half of the gap "
+        f"({gathered / MB:.2f} of {goal.excess / MB:.2f} MB): nothing is evicted for it; free disk "
+        "space, or lower cache.min_free_mb",
+    )
 
 
 def _cannot_reach(missing: int, why: str, protected: int, protected_bytes: int) -> Problem:

@@ -20,8 +20,9 @@ class CachePlan:
     """What to do in the cache, how the cache stands, and what was in the way.
 
     ``missing_file`` counts removals whose file is missing already.
-    ``leaving_bytes`` is the stated size of the entries that go or are dangling. ``held`` says
-    which rule kept something that would have gone (key, rule), where ``explain`` asks for it.
+    ``stored_bytes`` is the size of what the cache's limit is about: the files of entries, and
+    files that no entry will name any more. ``held`` says which
+    rule kept something that would have gone (key, rule), where ``explain`` asks for it.
     ``staying`` are the totals of the entries that neither their age nor their emptiness removes.
     ``shares_sidecars``: something goes whose sidecars, and their sizes, may stay with other audio.
     """
@@ -31,7 +32,7 @@ class CachePlan:
     problems: Problems
     explain: bool = False
     planned_bytes: int = 0
-    leaving_bytes: int = 0
+    stored_bytes: int = 0
     by_reason: dict[Reason, int] = field(default_factory=dict)
     missing_file: int = 0
     held: list[tuple[str, str]] = field(default_factory=list)
@@ -41,7 +42,6 @@ class CachePlan:
     def remove(self, entry: CacheEntry, verdict: Verdict, ref: Ref) -> None:
         """Plan the removal of ``entry``."""
         self.add(removal_of(entry, verdict, ref), entry.size_bytes)
-        self.leaving_bytes += entry.size_bytes
         self.shares_sidecars |= entry.shares_sidecars
         if verdict[0] is Reason.EXPIRED:
             self.totals.expired_count += 1
@@ -86,4 +86,6 @@ def removal_of(entry: CacheEntry, verdict: Verdict, ref: Ref) -> RemoveEntry:
     elif entry.sidecars:
         count = len(entry.sidecars)
         detail += f", with {count} sidecars" if count > 1 else ", with its sidecar"
-    return RemoveEntry(entry.key, entry.file, entry.size_bytes, reason, detail, ref, entry.sidecars)
+    what = entry.key, entry.file, entry.size_bytes
+    voice = entry.voice_style, entry.variant_id
+    return RemoveEntry(*what, reason, detail, ref, entry.sidecars, *voice)

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from narration_cleanup.apply.result import Result
 from narration_cleanup.apply.signals import Stop
@@ -26,8 +26,7 @@ from narration_cleanup.core.errors import (
     internal_error,
 )
 from narration_cleanup.core.progress import NoProgress
-from narration_cleanup.core.second_process import in_this_process
-from narration_cleanup.report.documents import Json, stats_document, write_run
+from narration_cleanup.report.documents import encode, stats_document, write_run
 from narration_cleanup.report.log import Log
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.run import recorder
@@ -52,6 +51,7 @@ __all__ = [
     "stats",
 ]
 
+Json: TypeAlias = str | int | float | bool | list["Json"] | dict[str, "Json"] | None
 Document = dict[str, Json]
 """A JSON document as `docs/json.md` describes it, member by member."""
 Given = Settings | Mapping[str, object] | None
@@ -81,8 +81,7 @@ def plan(settings: Given = None) -> Document:
     """
     result = Result(time.time(), dry_run=True)
     found = _checked(settings, result)
-    with in_this_process():
-        left = pipeline.dry_run(found, result, NoProgress(), explain=False)
+    left = pipeline.dry_run(found, result, NoProgress(), explain=False)
     result.finished_at = time.time()
     return _document(result, left, None)
 
@@ -99,9 +98,7 @@ def run(settings: Given = None, *, stop: Event | None = None) -> Document:
     found = _checked(settings, result)
     told = recorder.start(found, result, os.environ)
     try:
-        with in_this_process():
-            asked = _StopOnEvent(stop)
-            left = pipeline.run(found, result, asked, NoProgress(), log, told)
+        left = pipeline.run(found, result, _StopOnEvent(stop), NoProgress(), log, told)
     except CleanupError as error:
         result.stop(error.exit_code, str(error))
         raise
@@ -112,7 +109,7 @@ def run(settings: Given = None, *, stop: Event | None = None) -> Document:
         result.finished_at = result.started_at + watch.seconds
         record = recorder.finish(told, result)
         recorder.notify(told, record, list(log.last), log.warning)
-    return _document(result, with_last_run(left, record), told.trigger)
+    return _document(result, with_last_run(left, record, told.starts), told.trigger)
 
 
 def stats(settings: Given = None) -> Document:
@@ -121,7 +118,7 @@ def stats(settings: Given = None) -> Document:
     found = _loaded(settings)
     refuse_other_users(found, allow_other_user=False, writes=False)
     policies = cache_policy(found.cache), request_policy(found.requests)
-    with in_this_process(), open_targets(found, now) as targets:
+    with open_targets(found, now) as targets:
         plans = survey_and_plan(targets, policies, now, NoProgress())
         collected = collect_stats(
             found,
@@ -131,7 +128,9 @@ def stats(settings: Given = None) -> Document:
             now,
             in_progress=in_progress(targets),
         )
-    return stats_document(with_recent_runs(collected, found.cleanup.state_dir)[0])
+    seen = stats_document(with_recent_runs(collected, found)[0])
+    document: Document = json.loads(encode(seen))
+    return document
 
 
 class _StopOnEvent(Stop):

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from narration_cleanup.core.model import (
+    CacheEntry,
     CacheSurvey,
     EntryBatch,
-    Figures,
     Problem,
     Ref,
-    TimeSpan,
     Unmatched,
 )
 from narration_cleanup.core.progress import Progress
@@ -44,6 +43,14 @@ class _SurveyWrapper:
         """See ``CacheSurvey``."""
         return self._survey.free_bytes()
 
+    def stored_bytes(self) -> int | None:
+        """See ``CacheSurvey``."""
+        return self._survey.stored_bytes()
+
+    def size_of(self, file: str, stated: int) -> int:
+        """See ``CacheSurvey``."""
+        return self._survey.size_of(file, stated)
+
     def is_linked(self, file: str) -> bool:
         """See ``CacheSurvey``."""
         return self._survey.is_linked(file)
@@ -56,13 +63,11 @@ class CountedSurvey(_SurveyWrapper):
         super().__init__(survey)
         self._progress = progress
 
-    def batches(
-        self, *, last_used: bool = False, staying: TimeSpan | None = None
-    ) -> Iterator[EntryBatch]:
+    def batches(self, *, last_used: bool = False) -> Iterator[EntryBatch]:
         """See ``CacheSurvey``."""
-        for batch in self._survey.batches(last_used=last_used, staying=staying):
+        for batch in self._survey.batches(last_used=last_used):
             yield batch
-            self._progress.advance(len(batch.entries) + len(batch.counted.sizes))
+            self._progress.advance(len(batch.entries))
 
 
 class VoiceFilter(_SurveyWrapper):
@@ -78,9 +83,7 @@ class VoiceFilter(_SurveyWrapper):
         self._voice_style = voice_style
         self._others = others
 
-    def batches(
-        self, *, last_used: bool = False, staying: TimeSpan | None = None
-    ) -> Iterator[EntryBatch]:
+    def batches(self, *, last_used: bool = False) -> Iterator[EntryBatch]:
         """See ``CacheSurvey``; of each batch only the entries of the voice style."""
         for batch in self._survey.batches(last_used=last_used):
             chosen = _Chosen(batch, self._voice_style)
@@ -88,6 +91,9 @@ class VoiceFilter(_SurveyWrapper):
             if len(self._others) < self.MOST_OTHERS and len(chosen.entries) < len(batch.entries):
                 found = {entry.voice_style for entry in batch.entries} - {self._voice_style}
                 self._others.update(sorted(found)[: self.MOST_OTHERS])
+
+    def stored_bytes(self) -> None:
+        """Nothing: the entries of the voice style state what they have."""
 
     def unmatched(self) -> Unmatched:
         """See ``CacheSurvey``; files without an entry have no voice style, and are left out."""
@@ -101,7 +107,7 @@ class VoiceFilter(_SurveyWrapper):
 class _Chosen:
     """The entries of a batch that have one voice style."""
 
-    counted = Figures()
+    unjudged = more_bytes = 0
 
     def __init__(self, batch: EntryBatch, voice_style: str) -> None:
         self._batch = batch
@@ -112,6 +118,6 @@ class _Chosen:
         ]
         self.entries = [batch.entries[position] for position in self._positions]
 
-    def ref(self, position: int) -> Ref:
+    def whole(self, position: int) -> tuple[CacheEntry, Ref]:
         """See ``EntryBatch``."""
-        return self._batch.ref(self._positions[position])
+        return self._batch.whole(self._positions[position])

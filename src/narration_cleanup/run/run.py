@@ -6,16 +6,18 @@ The cache is cleaned, whole, before the requests are looked at, and neither stop
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from narration_cleanup.apply.apply import apply_cache, apply_requests
 from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult, Result
 from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.deadline import Stopwatch
-from narration_cleanup.core.errors import TargetError
+from narration_cleanup.core.errors import ExitCode, RefusedError, TargetError
 from narration_cleanup.core.model import Problem, Severity, Target
 from narration_cleanup.core.problems import Problems, attempt
 from narration_cleanup.core.progress import Progress
@@ -32,8 +34,8 @@ from narration_cleanup.report.stats import Stats
 from narration_cleanup.run import recorder
 from narration_cleanup.run.access import missing_rights
 from narration_cleanup.run.collect_stats import collect_stats
-from narration_cleanup.run.guards import jumped, refuse_too_many, too_many
-from narration_cleanup.run.recent_runs import clock_jumped, with_recent_runs
+from narration_cleanup.run.guards import backlog, too_many
+from narration_cleanup.run.recent_runs import clock_fault, with_recent_runs
 from narration_cleanup.run.recorder import RunRecorder
 from narration_cleanup.run.stores import cache_policy, open_targets, request_policy
 from narration_cleanup.run.survey import (
@@ -42,10 +44,11 @@ from narration_cleanup.run.survey import (
     survey_and_plan_cache,
     survey_and_plan_requests,
 )
-from narration_cleanup.settings import Settings
+from narration_cleanup.settings import CleanupSettings, Settings
 from narration_cleanup.stores.cache import CacheStore
 from narration_cleanup.stores.requests import RequestStore
 
+_RAISE_THE_LIMIT = "Look with dry-run, then raise the limit"
 LOOKED_AT_IN = 5.0
 """Seconds for which a run that was asked to stop looks at the cache again, to say how it is."""
 
@@ -66,17 +69,14 @@ class RunLog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What the steps of a run share. ``recorder`` is ``None`` where nothing is recorded.
-
-    ``guard`` raises ``RefusedError`` where more would go than is allowed.
-    """
+    """What the steps of a run share. ``recorder`` is ``None`` where nothing is recorded."""
 
     result: Result
     stop: Stop
     progress: Progress
     log: RunLog
     recorder: RunRecorder | None = None
-    guard: Callable[[CachePlan], None] = lambda plan: None
+    limits: CleanupSettings = field(default_factory=CleanupSettings)
 
 
 def run(
@@ -94,17 +94,14 @@ def run(
     Raises ``BusyError``, ``RefusedError`` and ``ConfigError``, before anything is removed.
     """
     now = result.started_at
-    work = Work(
-        result, stop, progress, log, recorder, lambda plan: _refuse_too_many(settings, plan)
-    )
+    work = Work(result, stop, progress, log, recorder, settings.cleanup)
     failures = Problems()
     cache, requests = None, None
     with ExitStack() as stack:
         targets = stack.enter_context(open_targets(settings, now, failures))
         targets = stack.enter_context(targets.locked(settings.cleanup.state_dir, failures))
-        if recorder is not None and ignore_clock:
-            recorder.trust_clock()
-        elif recorder is not None:
+        if recorder is not None:
+            recorder.clock_trusted = ignore_clock
             recorder.refuse_clock_jump()
         if (store := targets.cache) is not None:
             cache = attempt(
@@ -134,10 +131,10 @@ def dry_run(settings: Settings, result: Result, progress: Progress, *, explain: 
         plans = survey_and_plan(targets, policies, now, progress, explain=explain)
         show_plans(plans, result)
         _warn_of_too_many(settings, plans, result)
-        _warn_of_the_clock(settings, result)
+        _warn_of_the_clock(settings, plans, result)
         result.problems.extend(missing_rights(settings))
         stats = collect_stats(settings, plans.cache, plans.requests, plans.problems, now)
-    return with_recent_runs(stats, settings.cleanup.state_dir)[0]
+    return with_recent_runs(stats, settings)[0]
 
 
 def show_plans(plans: Plans, result: Result) -> None:
@@ -158,7 +155,10 @@ def clean_cache(store: CacheStore, policy: CachePolicy, work: Work) -> CachePlan
     watch = Stopwatch()
     plan = survey_and_plan_cache(store, policy, result.started_at, progress)
     took = watch.seconds
-    work.guard(plan)
+    if work.recorder is not None:
+        work.recorder.refuse_unproved_absence(plan)
+    for problem in too_many(work.limits, plan, None):
+        raise RefusedError(f"{problem.message}: nothing was touched. {_RAISE_THE_LIMIT}")
     work.log.cache_started()
     result.cache = cache = apply_cache(plan, store, work.stop, progress)
     if work.recorder is not None:
@@ -183,6 +183,11 @@ def clean_requests(store: RequestStore, policy: RequestPolicy, work: Work) -> Re
         message = "a change that a killed process left in the journal is rolled back"
         _note_recovery(Target.REQUESTS, message, result)
     plan = survey_and_plan_requests(store, policy, result.started_at, progress)
+    result.problems.extend(backlog(plan))
+    for problem in too_many(work.limits, None, plan):
+        why = f"{problem.message}: nothing was cancelled. {_RAISE_THE_LIMIT}"
+        result.stop(ExitCode.REFUSED, why)
+        return plan
     work.log.requests_started()
     at = store.now() or result.started_at
     result.requests = requests = apply_requests(plan, store, at, work.stop, progress)
@@ -207,28 +212,20 @@ def _note_recovery(target: Target, message: str, result: Result) -> None:
     result.problems.add(Problem(target, "recovered", message, severity=Severity.WARNING))
 
 
-def _refuse_too_many(settings: Settings, plan: CachePlan) -> None:
-    limit = settings.cleanup.max_delete
-    if limit is not None:
-        total = plan.totals.entry_count
-        refuse_too_many(len(plan.actions), total, limit.allowed, str(limit))
-
-
 def _warn_of_too_many(settings: Settings, plans: Plans, result: Result) -> None:
-    limit = settings.cleanup.max_delete
-    if limit is not None and plans.cache is not None:
-        total = plans.cache.totals.entry_count
-        why = too_many(len(plans.cache.actions), total, limit.allowed, str(limit))
-        if why is not None:
-            message = f"{why}: a run would refuse, and touch nothing"
-            warning = Problem(Target.CACHE, "max_delete", message, severity=Severity.WARNING)
-            result.problems.add(warning)
+    if plans.requests is not None:
+        result.problems.extend(backlog(plans.requests))
+    for problem in too_many(settings.cleanup, plans.cache, plans.requests):
+        what = "touch nothing" if problem.target is Target.CACHE else "leave the requests"
+        message = f"{problem.message}: a run would refuse, and {what}"
+        result.problems.add(msgspec.structs.replace(problem, message=message))
 
 
-def _warn_of_the_clock(settings: Settings, result: Result) -> None:
-    jump = clock_jumped(settings.cleanup.state_dir, result.started_at, os.environ)
-    if jump is not None:
-        message = f"{jumped(jump)}: a run would refuse, and touch nothing"
+def _warn_of_the_clock(settings: Settings, plans: Plans, result: Result) -> None:
+    state_dir = settings.cleanup.state_dir
+    why = clock_fault(state_dir, result.started_at, os.environ, plans.cache)
+    if why is not None:
+        message = f"{why}: a run would refuse, and touch nothing"
         warning = Problem(Target.PROGRAM, "clock_jumped", message, severity=Severity.WARNING)
         result.problems.add(warning)
 

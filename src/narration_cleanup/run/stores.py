@@ -12,9 +12,9 @@ from narration_cleanup.core.locks import refuse_lock_in, run_lock_in
 from narration_cleanup.core.model import Target
 from narration_cleanup.core.problems import Problems, attempt
 from narration_cleanup.core.text import printable
+from narration_cleanup.core.units import DAY, HOUR, MB
 from narration_cleanup.core.zones import IndexTimes
 from narration_cleanup.plan import CachePolicy, RequestPolicy
-from narration_cleanup.plan.policy import DAY, HOUR, MB
 from narration_cleanup.settings import CacheSettings, RequestSettings, Settings
 from narration_cleanup.stores.cache import CacheStore
 from narration_cleanup.stores.requests import RequestStore
@@ -170,6 +170,7 @@ def request_mapping(settings: RequestSettings, zone: str) -> RequestMapping:
         table=settings.table,
         columns=Columns(**asdict(settings.columns)),
         statuses=Statuses(**asdict(settings.statuses)),
+        filter=settings.filter,
         time_format=settings.time_format,
         timezone=zone,
         error_text=settings.error_text,
@@ -209,6 +210,7 @@ def request_policy(settings: RequestSettings) -> RequestPolicy:
     return RequestPolicy(
         queued_timeout=hours(settings.queued_timeout_hours),
         generating_timeout=generating,
+        from_start=settings.generating_timeout_hours is not None,
         heartbeat_timeout=(generating if minutes is None else minutes * 60)
         if has_heartbeat
         else None,

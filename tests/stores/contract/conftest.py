@@ -9,6 +9,7 @@ import pytest
 
 from tests import postgres_server
 from tests import s3_server as s3
+from tests.run_at import S3_CACHE
 from tests.stores.contract.tables import PostgresTable, SqliteTable, Table
 
 
@@ -40,9 +41,11 @@ def s3_server() -> Iterator[s3.Server]:
 
 @pytest.fixture(name="s3")
 def s3_environment(s3_server: s3.Server, monkeypatch: pytest.MonkeyPatch) -> s3.Server:
-    """The server, with the variables that lead to it."""
+    """The server, with the variables that lead to it; what is in it was not just written."""
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TESTS_S3_IN_FLIGHT", "0")
+    monkeypatch.setattr(f"{S3_CACHE}.IN_FLIGHT", 0.0)
     return s3_server
 
 

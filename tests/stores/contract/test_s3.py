@@ -33,6 +33,7 @@ from narration_cleanup.plan.actions import Outcome
 from narration_cleanup.stores.cache import CacheStore
 from narration_cleanup.stores.cache.s3 import IndexedBucket, PlainBucket, index_object, lease
 from tests.proxy import Answer, Do, Instead, OnRequest, Proxy
+from tests.run_at import S3_CACHE
 from tests.s3_server import SECRET_KEY, Server
 from tests.samples import INDEX_NAME, SAMPLE_NOW, audio, make_requests, service_time
 from tests.stores.contract.caches import BucketCache
@@ -180,7 +181,9 @@ def test_the_whole_job(s3: Server, tmp_path: Path) -> None:
     bucket = Bucket(s3, expired=33, young=27)
     obstore.put(s3.store(bucket.url), "notes.txt", b"kept")
     before = bucket.objects()
-    code, out, err = run(bucket.url, tmp_path, "dry-run", "--json")
+    # A dry run takes no lease, and so has no clock but its own, which is stopped before the test.
+    settled = {"TESTS_S3_IN_FLIGHT": "-1e9"}
+    code, out, err = run(bucket.url, tmp_path, "dry-run", "--json", more=settled)
     assert code == 0, err
     assert json.loads(out)["cache"]["planned_count"] == 33
     assert bucket.objects() == before  # not even a lease
@@ -198,6 +201,28 @@ def test_the_whole_job(s3: Server, tmp_path: Path) -> None:
     assert code == 0, err
     stats = json.loads(out)
     assert (stats["cache"]["entry_count"], stats["in_progress"]) == (27, False)
+
+
+def test_audio_written_within_five_minutes_is_left_to_the_next_run(
+    s3: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the server's clock: its new entry may be yet to come. Nothing is waited for."""
+    bucket = Bucket(s3, expired=3, young=1)
+    store = opened(bucket.url)
+    monkeypatch.setattr(f"{S3_CACHE}.IN_FLIGHT", 300.0)
+    with store.locked():
+        with store.survey() as survey:
+            plan = plan_cache(survey, CachePolicy(), NOW, explain=True)
+        assert len(plan.actions) == 0
+        assert [rule for _, rule in plan.held] == [
+            "its audio was written less than 5 minutes ago: the next run judges it"
+        ] * 3
+        monkeypatch.setattr(f"{S3_CACHE}.IN_FLIGHT", 0.0)
+        with store.survey() as survey:
+            plan = plan_cache(survey, CachePolicy(), NOW)
+        assert len(plan.actions) == 3
+        assert applied(store, plan).outcomes.count(Outcome.DONE) == 3
+    store.close()
 
 
 def test_leftovers_are_found_in_a_bucket_too(s3: Server) -> None:
@@ -349,6 +374,7 @@ def test_a_server_that_is_killed_in_the_middle(
         bucket = Bucket(server, expired=30, young=10)
         make_requests(tmp_path / "requests.db", now=SAMPLE_NOW)
         more = {"NARRATION_REQUESTS_DB": str(tmp_path / "requests.db")}
+        more["TESTS_S3_IN_FLIGHT"] = "0"
         killed: list[bool] = []
 
         def kill(data: bytes) -> Do:

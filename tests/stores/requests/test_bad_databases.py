@@ -339,7 +339,7 @@ def test_a_fault_is_named_by_its_cause(
 ) -> None:
     """Where SQLite's own word for it would lead an operator astray, the disk is looked at."""
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
-    monkeypatch.setattr(os, "access", lambda _, mode: writable or mode == os.R_OK)
+    monkeypatch.setattr(os, "access", lambda _, mode, **_how: writable or mode == os.R_OK)
     fault = sqlite3.OperationalError("told by SQLite\nin two lines")
     fault.sqlite_errorcode = code
     told = to_target_error(fault, path)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from narration_cleanup.plan.actions import Outcome
-from narration_cleanup.stores.requests.sqlite.database import look
+from narration_cleanup.stores.requests.sqlite.database import journal_mode, look
 from tests.samples import make_requests, tree_digest
 from tests.stores.requests.service import INSERT, NOW, cancels, names, service, store_of, total
 
@@ -21,6 +21,17 @@ def test_a_look_at_a_database_that_nobody_has_open_changes_nothing(path: Path) -
     assert store.count_completed(["nobody"]) == 0
     assert store.free_pages() == 0
     store.close()
+    assert tree_digest(path.parent) == before
+
+
+@pytest.mark.parametrize("left", [(), ("-wal",), ("-wal", "-shm")])
+def test_the_journal_mode_is_known_of_a_closed_database(path: Path, left: tuple[str, ...]) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    for ending in left:
+        Path(f"{path}{ending}").touch()
+    before = tree_digest(path.parent)
+    assert journal_mode(path) == mode
     assert tree_digest(path.parent) == before
 
 

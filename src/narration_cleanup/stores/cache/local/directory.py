@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from narration_cleanup.core.errors import ConfigError, TargetError
+from narration_cleanup.core.files import not_found
 from narration_cleanup.core.own_files import way_to
 from narration_cleanup.core.text import printable
 from narration_cleanup.stores.cache.local.mounts import mount_id, mounts_of
@@ -34,7 +35,7 @@ class Directory:
             self.fd, status = _open_directory(path)
         except FileNotFoundError:
             raise ConfigError(
-                f"cache.dir {printable(path)} does not exist: is it where the service keeps its "
+                f"cache.dir {printable(path)} {not_found(path)}: is it where the service keeps its "
                 "cache?"
             ) from None
         except NotADirectoryError:

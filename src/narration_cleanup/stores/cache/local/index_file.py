@@ -189,31 +189,13 @@ class IndexFile:
             self.fd = -1
 
 
-def may_be_replaced(index: os.stat_result, folder: os.stat_result) -> bool:
-    """Whether a new index made by this user could have the owner and group of the one in
-    ``folder``, as far as can be told by looking: a run tries it before it removes anything."""
-    inherited = bool(folder.st_mode & stat.S_ISGID) and folder.st_gid == index.st_gid
-    in_group = index.st_gid in (os.getegid(), *os.getgroups())
-    is_owner = os.geteuid() == index.st_uid
-    return (is_owner and (in_group or inherited)) or _may_give_files_away()
-
-
-def _may_give_files_away() -> bool:
-    """Whether this process has ``CAP_CHOWN``: root may lack it, others may have it."""
-    try:
-        lines = Path("/proc/self/status").read_bytes().splitlines()
-    except OSError:
-        return os.geteuid() == 0
-    found = [line.split()[1] for line in lines if line.startswith(b"CapEff:")]
-    return bool(int(found[0], 16) & 1) if found else os.geteuid() == 0
-
-
 def foreign_index(place: Path, index: os.stat_result) -> str:
-    """What to tell where the index may not be replaced."""
-    return (
-        f"{printable(place)} belongs to uid {index.st_uid}, gid {index.st_gid}: run as that user, "
-        "in "
-        "that group, or the service could not write it any more"
+    """What to report where the index may not be replaced."""
+    return f"{printable(place)} belongs to uid {index.st_uid}, gid {index.st_gid}: " + (
+        f"root left it there; give it back: chown --reference={printable(place.parent)} "
+        f"{printable(place)}"
+        if left_by_root(place, index)
+        else "run as that user, in that group, or the service could not write it any more"
     )
 
 
@@ -235,6 +217,14 @@ def fixed_index(folder: Path, name: str, folder_fd: int) -> str | None:
         finally:
             os.close(fd)
     return None
+
+
+def left_by_root(place: Path, status: os.stat_result) -> bool:
+    """Whether root's file lies in a folder of another user, whose it should be."""
+    try:
+        return status.st_uid == 0 != place.parent.stat().st_uid
+    except OSError:
+        return False
 
 
 def missing_index(directory: Directory, name: str) -> str:

@@ -14,7 +14,6 @@ from narration_cleanup.stores.cache import CommitReport, FileTarget, Removal
 from narration_cleanup.stores.cache.local.base import LocalCache
 from narration_cleanup.stores.cache.local.index_commit import TRY_FOR, IndexCommit
 from narration_cleanup.stores.cache.local.index_file import (
-    HELD_WHOLE,
     NO_VERSION,
     IndexFile,
     fixed_index,
@@ -77,7 +76,7 @@ class IndexedDirectory(LocalCache):
         index_file = self._index_held()
         try:
             set_aside, told = self._set_aside()
-            looking = IndexSurvey(
+            survey = IndexSurvey(
                 index_file,
                 DirectoryScan(
                     self._directory,
@@ -89,11 +88,9 @@ class IndexedDirectory(LocalCache):
                 self._places,
                 self._suffixes,
                 self._times,
-                fork=index_file.size > HELD_WHOLE,
             )
-            looking.problems.extend(told)
-            with closing(looking) as survey:
-                yield survey
+            survey.problems.extend(told)
+            yield survey
             self._version = index_file.version
             self._members_end = survey.members_end
             self._index_read_ns = index_file.read_at_ns

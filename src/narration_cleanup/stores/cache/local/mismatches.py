@@ -37,13 +37,15 @@ class NameSums:
 class ScannedNames(NamedTuple):
     """What lies beside an index: audio by cells, partials, zero-byte audio with its mtime.
 
-    ``fresh`` is audio that was written so shortly before that its entry may be yet to come.
+    ``fresh`` is audio that was written so shortly before that its entry may be yet to come;
+    ``size_bytes`` the size of all audio.
     """
 
     audio: NameSums
     partials: list[str]
     empty_files: dict[str, float]
     fresh: set[str]
+    size_bytes: int = 0
 
 
 def rounds(entries: NameSums, files: NameSums) -> Iterator[Callable[[str], bool]]:

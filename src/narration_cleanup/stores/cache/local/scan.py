@@ -68,9 +68,8 @@ def modified_at(status: os.stat_result) -> float:
 def stored_file(directory: Directory, name: str, status: os.stat_result) -> StoredFile:
     """A file in ``directory`` as its status describes it."""
     by_ctime = status.st_mtime < YEAR_2000
-    return StoredFile(
-        name, status.st_size, modified_at(status), ref_of(directory, status), by_ctime
-    )
+    times = modified_at(status), status.st_ctime
+    return StoredFile(name, status.st_size, *times, ref_of(directory, status), by_ctime)
 
 
 def regular(directory: Directory, name: str) -> StoredFile | None:
@@ -106,11 +105,12 @@ class DirectoryScan:
     def look(self) -> ScannedNames:
         """Look at everything once."""
         seen = ScannedNames(NameSums(), [], {}, set())
+        size = 0
         for group in self._groups(seen.partials):
             seen.audio.add(group)
-            self._note_ages(group, seen)
+            size += self._note(group, seen)
         seen.audio.add(self._set_aside)
-        return seen
+        return seen._replace(size_bytes=size)
 
     def names(self, wanted: Callable[[str], bool]) -> Iterator[str]:
         """The audio names that ``wanted`` picks, as they are now."""
@@ -136,6 +136,11 @@ class DirectoryScan:
         """Bytes free on the file system."""
         return self._directory.free_bytes()
 
+    def size_of(self, name: str) -> int:
+        """The size of a regular file; 0 where there is none."""
+        status = self._directory.status(name)
+        return status.st_size if status is not None and stat.S_ISREG(status.st_mode) else 0
+
     def is_linked(self, name: str) -> bool:
         """Whether a file has other hard links."""
         return self._directory.is_linked(name)
@@ -155,8 +160,10 @@ class DirectoryScan:
             return False
         return name.endswith(PARTIAL_SUFFIXES) or is_index_temporary(name, self._index_name)
 
-    def _note_ages(self, group: list[str], seen: ScannedNames) -> None:
+    def _note(self, group: list[str], seen: ScannedNames) -> int:
+        """Note which audio is fresh or empty; the size of all of it."""
         fd, look = self._directory.fd, os.stat
+        size = 0
         for name in group:
             try:
                 status = look(name, dir_fd=fd, follow_symlinks=False)
@@ -164,7 +171,9 @@ class DirectoryScan:
                 continue
             if not stat.S_ISREG(status.st_mode):
                 continue
+            size += status.st_size
             if 0 <= status.st_mtime - self._settled_before <= AHEAD_NS / 1e9:
                 seen.fresh.add(name)
             if not status.st_size:
                 seen.empty_files[name] = modified_at(status)
+        return size

@@ -13,14 +13,9 @@ import os
 import stat
 import time
 from collections.abc import Sequence
-from contextlib import suppress
-from functools import partial
 from typing import NamedTuple
-from zlib import crc32
 
-from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.model import Ref
-from narration_cleanup.core.second_process import InSecondProcess
 from narration_cleanup.core.text import printable
 from narration_cleanup.plan.actions import Outcome
 from narration_cleanup.stores.cache import FileTarget, Removal
@@ -83,61 +78,21 @@ class Staging:
     ) -> list[Removal]:
         """Remove files; one answer for each, in order.
 
-        The file of an entry whose mtime (ns) is not before ``settled_before`` is left, with the
-        a note, unless its identity is known. Of many files a second process removes about
-        one half: nearly all of the time is the kernel's, and threads would wait for each other.
-        Were that process killed, what it had removed is found gone, and no freed bytes are told.
+        The file of an entry whose mtime (ns) is not before ``settled_before`` is left, with
+        a note, unless its identity is known. While some files settle, the next are staged.
         """
-        if len(targets) <= AT_A_TIME:
-            return self._purge(self._stage(targets, settled_before, self._own), self._own)
-        with suppress(OSError):  # each file will say so; but two at once must not make it
-            self._own.descriptor()
-        which = [_half_of(target.name) for target in targets]
-        first, second = (
-            [target for target, half in zip(targets, which, strict=True) if half == number]
-            for number in (0, 1)
-        )
-        other = InSecondProcess(partial(self._remove_second, second, settled_before), fork=True)
-        try:
-            mine = self._remove_all(first, settled_before, self._own)
-            answers = iter(mine), iter(other.result())
-            return [next(answers[half]) for half in which]
-        finally:
-            other.close()
-
-    def _remove_second(
-        self, targets: Sequence[FileTarget], settled_before: int | None
-    ) -> list[Removal]:
-        """The same through the second folder, where there can be one."""
-        own = StagingDir(self._directory, above=self._own)
-        try:
-            own.recover()  # a process that was killed in the middle of this very work
-            own.descriptor()
-        except (OSError, TargetError):
-            return self._remove_all(targets, settled_before, self._own)
-        try:
-            return self._remove_all(targets, settled_before, own)
-        finally:
-            own.remove()
-
-    def _remove_all(
-        self, targets: Sequence[FileTarget], settled_before: int | None, own: StagingDir
-    ) -> list[Removal]:
-        """Stage some and purge those before them, in turn: they had the time to settle."""
         removals: list[Removal] = []
         waiting = _Some([], 0.0)
         for first in range(0, len(targets), AT_A_TIME):
-            some = self._stage(targets[first : first + AT_A_TIME], settled_before, own)
-            removals += self._purge(waiting, own)
+            some = self._stage(targets[first : first + AT_A_TIME], settled_before)
+            removals += self._purge(waiting)
             waiting = some
-        return removals + self._purge(waiting, own)
+        return removals + self._purge(waiting)
 
-    def _stage(
-        self, targets: Sequence[FileTarget], settled_before: int | None, own: StagingDir
-    ) -> _Some:
+    def _stage(self, targets: Sequence[FileTarget], settled_before: int | None) -> _Some:
         folders = Folders(self._directory)
         try:
-            items = [self._stage_one(target, settled_before, folders, own) for target in targets]
+            items = [self._stage_one(target, settled_before, folders) for target in targets]
         finally:
             folders.forget()
         return _Some(items, time.monotonic())
@@ -147,7 +102,6 @@ class Staging:
         target: FileTarget,
         settled_before: int | None,
         folders: Folders,
-        own: StagingDir,
     ) -> Removal | Staged:
         """Move the target's files into the folder; the answer where that is not to be, or done."""
         files: list[tuple[str, os.stat_result]] = []
@@ -161,11 +115,11 @@ class Staging:
             if sidecars and not self._has_twin(target.name, folders):
                 files += zip(target.sidecars, sidecars, strict=True)
             for name, status in files:
-                staged.append((own.take(name, folders), ref_of(self._directory, status)))
+                staged.append((self._own.take(name, folders), ref_of(self._directory, status)))
         except OSError as error:
             if not files and error.errno in NO_SUCH_FILE:
                 return Removal(Outcome.DONE, note="its file was already gone")
-            _put_back(staged, folders, own)
+            _put_back(staged, folders, self._own)
             if error.errno == errno.ENOENT:
                 return Removal(Outcome.SKIPPED, note=_CHANGED)
             if files and error.errno in _MOUNTED and self._is_mount(files, folders):
@@ -210,14 +164,14 @@ class Staging:
         others = (stem + suffix for suffix in self._suffixes if stem + suffix != base)
         return any(os.access(other, os.F_OK, dir_fd=folder) for other in others)
 
-    def _purge(self, some: _Some, own: StagingDir) -> list[Removal]:
+    def _purge(self, some: _Some) -> list[Removal]:
         """Verify and unlink what was staged, once it had the time to settle."""
         if not all(isinstance(item, Removal) for item in some.items):
             time.sleep(max(some.since + SETTLE - time.monotonic(), 0))
         folders = Folders(self._directory)
         try:
             return [
-                item if isinstance(item, Removal) else self._purge_one(item, folders, own)
+                item if isinstance(item, Removal) else self._purge_one(item, folders, self._own)
                 for item in some.items
             ]
         finally:
@@ -274,13 +228,6 @@ class Staging:
             return any(self._directory.is_mount(base, folder) for folder, base in places)
         except OSError:
             return False
-
-
-def _half_of(name: str) -> int:
-    """0, or 1 for what the second process removes. Audio of one stem, which shares sidecars, is in
-    one half."""
-    stem, _, _ = name.rpartition(".")
-    return crc32(os.fsencode(stem)) & 1
 
 
 def _put_back(staged: Staged, folders: Folders, own: StagingDir) -> None:

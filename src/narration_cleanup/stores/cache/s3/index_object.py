@@ -33,7 +33,6 @@ class IndexObject:
             raise ConfigError(missing_index(place, name)) from None
         self.etag = etag_of(fetched.meta)
         self.size = fetched.meta["size"]
-        self.modified_at = fetched.meta["last_modified"].timestamp()
         self.attributes: Attributes = fetched.attributes
         with place.told():
             if self.size <= HELD_WHOLE:

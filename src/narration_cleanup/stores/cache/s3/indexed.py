@@ -11,7 +11,6 @@ index has no such window: it is replaced on the condition that it is the version
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -27,23 +26,25 @@ from narration_cleanup.core.zones import IndexTimes
 from narration_cleanup.plan.actions import Outcome
 from narration_cleanup.stores.cache import CommitReport, FileTarget, Removal, index
 from narration_cleanup.stores.cache.index import UnreadableIndexError
+from narration_cleanup.stores.cache.local.scan import IN_FLIGHT_NS
 from narration_cleanup.stores.cache.members import IndexMember
 from narration_cleanup.stores.cache.paths import PathResolver
 from narration_cleanup.stores.cache.s3.index_object import IndexObject, missing_index
-from narration_cleanup.stores.cache.s3.location import S3Location, etag_of
-from narration_cleanup.stores.cache.s3.objects import Objects, ref_of
+from narration_cleanup.stores.cache.s3.location import S3Location
+from narration_cleanup.stores.cache.s3.objects import Objects, modified_at, ref_of
 from narration_cleanup.stores.cache.s3.removal import ABSENT, CHANGED, Remover
 from narration_cleanup.stores.cache.survey import IndexSurvey
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
 
-IN_FLIGHT = 2.0
-"""Seconds within which the service surely writes the entry of audio that it has written."""
+IN_FLIGHT = IN_FLIGHT_NS / 1e9
 TRY_FOR = 30.0
 """Seconds for which a replacement is tried again when other writers were first."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5
-_RENEWED = Removal(Outcome.SKIPPED, note="its audio was made anew meanwhile")
+_FRESH = Removal(
+    Outcome.SKIPPED, note="its audio was written less than 5 minutes before the survey, or since"
+)
 
 
 class IndexedBucket:
@@ -102,6 +103,7 @@ class IndexedBucket:
         """Look at the cache; see ``CacheStore``."""
         self._remover.check()
         self._forget()
+        self._objects.settled_before = self._remover.lease.server_now() - IN_FLIGHT
         self._surveyed = IndexObject(self._place, self._index_name)
         survey = IndexSurvey(
             self._surveyed, self._objects, self._places, self._suffixes, self._times
@@ -110,25 +112,25 @@ class IndexedBucket:
         self._members_end = survey.members_end
 
     def remove(self, files: Sequence[FileTarget]) -> Sequence[Removal]:
-        """Remove objects that are still what was planned on; see ``CacheStore``."""
+        """Remove objects that are still what was planned on; see ``CacheStore``.
+
+        As in a directory, the audio of an entry is left to the next run where it was written
+        shortly before the survey, by the server's clock: its new entry may be yet to come.
+        """
         self._remover.check()
         found = self._objects.find(sorted({target.name for target in files}))
         removals = [ABSENT] * len(files)
         doomed: dict[int, list[ObjectMeta]] = {}
-        fresh: dict[int, ObjectMeta] = {}
         for position, target in enumerate(files):
             meta = found.get(target.name)
             if meta is None:
                 continue
             if target.identity is not None and ref_of([meta]) != target.identity:
                 removals[position] = CHANGED
-            elif target.entry is not None and not self._is_settled(meta):
-                fresh[position] = meta
-                removals[position] = _RENEWED
+            elif target.entry is not None and modified_at(meta) >= self._objects.settled_before:
+                removals[position] = _FRESH
             else:
                 doomed[position] = [meta]
-        for position in self._confirmed(files, fresh):
-            doomed[position] = [fresh[position]]
         return self._remover.remove(doomed, removals)
 
     def remove_entries(self, entries: Iterable[tuple[Ref, str]]) -> CommitReport:
@@ -165,51 +167,6 @@ class IndexedBucket:
         surveyed, self._surveyed = self._surveyed, None
         if surveyed is not None:
             surveyed.close()
-
-    def _is_settled(self, meta: ObjectMeta) -> bool:
-        """Whether an entry written for this audio would have been in the index that was read.
-
-        Both times are the server's own.
-        """
-        index_at = 0.0 if self._surveyed is None else self._surveyed.modified_at
-        return meta["last_modified"].timestamp() <= index_at - IN_FLIGHT
-
-    def _confirmed(
-        self, files: Sequence[FileTarget], fresh: dict[int, ObjectMeta]
-    ) -> Iterator[int]:
-        """Those whose entry is still the old one after the service had time to renew it."""
-        if not fresh:
-            return
-        latest = max(meta["last_modified"].timestamp() for meta in fresh.values())
-        longest = IN_FLIGHT + 1  # times are whole seconds
-        time.sleep(min(max(latest + longest - self._remover.lease.server_now(), 0), longest))
-        entries = {position: files[position].entry for position in fresh}
-        wanted = {entry[2] for entry in entries.values() if entry is not None}
-        digests = self._digests_among(wanted)
-        found = self._objects.find(sorted({meta["path"] for meta in fresh.values()}))
-        for position, meta in fresh.items():
-            now, entry = found.get(meta["path"]), entries[position]
-            same = now is not None and etag_of(now) == etag_of(meta)
-            if same and entry is not None and entry[2] in digests:
-                yield position
-
-    def _digests_among(self, wanted: set[Mark]) -> set[Mark]:
-        """Which of these entries stand in the index as it is now; none if it cannot be read."""
-        with self._place.told():
-            meta = obstore.head(self._place.store, self._index_name)
-        if self._surveyed is not None and self._surveyed.etag == etag_of(meta):
-            return wanted
-        source = IndexObject(self._place, self._index_name)
-        try:
-            return wanted & {
-                members.digest(position)
-                for members in index.members(source.read, source.size)
-                for position in range(len(members.keys))
-            }
-        except UnreadableIndexError:
-            return set()
-        finally:
-            source.close()
 
     def _try_until_done(
         self, spans: list[tuple[int, int]], digests: set[Mark], kept: set[Mark]

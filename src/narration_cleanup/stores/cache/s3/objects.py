@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -31,8 +32,16 @@ def ref_of(metas: Iterable[ObjectMeta]) -> Ref:
     return hash(tuple(known)), sum(each[1] for each in known), max(each[2] for each in known)
 
 
+def modified_at(meta: ObjectMeta) -> float:
+    """When an object was written, by the server's clock: whole seconds with most servers."""
+    return meta["last_modified"].timestamp()
+
+
 class Objects:
-    """What lies directly below a place, beside an index (the ``Files`` of a survey)."""
+    """What lies directly below a place, beside an index (the ``Files`` of a survey).
+
+    Audio written at ``settled_before`` or later may be that of an entry yet to come.
+    """
 
     def __init__(
         self, place: S3Location, audio_suffixes: tuple[str, ...], index_name: str = ""
@@ -41,6 +50,8 @@ class Objects:
         self._suffixes = audio_suffixes
         self._index_name = index_name
         self._pages = 1
+        self._sizes: dict[str, int] | None = None
+        self.settled_before = math.inf
 
     def pages(self) -> Iterator[Sequence[ObjectMeta]]:
         """Every object below the place, subfolders included, a page at a time."""
@@ -61,14 +72,18 @@ class Objects:
     def look(self) -> ScannedNames:
         """Look at everything once."""
         seen = ScannedNames(NameSums(), [], {}, set())
+        size, self._sizes = 0, None
         for page in self._flat():
             audio = [meta for meta in page if meta["path"].endswith(self._suffixes)]
             seen.audio.add([meta["path"] for meta in audio])
+            size += sum(meta["size"] for meta in audio)
             for meta in audio:
                 if not meta["size"]:
-                    seen.empty_files[meta["path"]] = meta["last_modified"].timestamp()
+                    seen.empty_files[meta["path"]] = modified_at(meta)
+                if modified_at(meta) >= self.settled_before:
+                    seen.fresh.add(meta["path"])
             seen.partials.extend(m["path"] for m in page if self._is_partial(m["path"]))
-        return seen
+        return seen._replace(size_bytes=size)
 
     def names(self, wanted: Callable[[str], bool]) -> Iterator[str]:
         """The audio that ``wanted`` picks, as it is now."""
@@ -80,8 +95,8 @@ class Objects:
     def stored(self, names: Iterable[str]) -> Iterator[StoredFile]:
         """Those of ``names`` that are there."""
         for name, meta in sorted(self.find(list(names)).items()):
-            moment = meta["last_modified"].timestamp()
-            yield StoredFile(name, meta["size"], moment, ref_of([meta]))
+            moment = modified_at(meta)
+            yield StoredFile(name, meta["size"], moment, moment, ref_of([meta]))
 
     def missing(self, names: set[str]) -> set[str]:
         """Those of ``names`` that are not there."""
@@ -90,6 +105,12 @@ class Objects:
     def free_bytes(self) -> int | None:
         """A bucket has no end that is known."""
         return None
+
+    def size_of(self, name: str) -> int:
+        """The size of an object; 0 where there is none. The first call lists all."""
+        if self._sizes is None:
+            self._sizes = {meta["path"]: meta["size"] for page in self._flat() for meta in page}
+        return self._sizes.get(name, 0)
 
     def is_linked(self, name: str) -> bool:
         """Objects have one name."""
