@@ -177,9 +177,23 @@ def audicle_table(database: sqlite3.Connection) -> None:
         database.execute("INSERT INTO jobs VALUES (?, ?, ?, ?, NULL)", row)
 
 
-Queue = tuple[Callable[[sqlite3.Connection], None], str, str, dict[object, str]]
+def litequeue_table(database: sqlite3.Connection) -> None:
+    database.execute(
+        "CREATE TABLE Queue (data TEXT NOT NULL, message_id TEXT NOT NULL, status INTEGER NOT NULL,"
+        " in_time INTEGER NOT NULL, lock_time INTEGER, done_time INTEGER)"
+    )
+    for key, (status, hours) in enumerate([(0, 3.0), (1, 3.0), (0, 0.5), (2, 3.0), (3, 3.0)]):
+        at = int((NOW - hours * 3600) * 10**9)
+        database.execute(
+            "INSERT INTO Queue VALUES ('text', ?, ?, ?, ?, ?)",
+            (f"m{key}", status, at, at if status else None, at if status > 1 else None),
+        )
+
+
+Queue = tuple[Callable[[sqlite3.Connection], None], str, str, dict[object, object]]
 QUEUES: dict[str, Queue] = {
     "agent-tts": (agent_tts_table, "tts_queue", "state", {0: "error", 1: "error"}),
+    "litequeue": (litequeue_table, "Queue", "status", {"m0": 3, "m1": 3}),
     "audicle": (audicle_table, "jobs", "status", {"job-0": "cancelled", "job-1": "cancelled"}),
 }
 
@@ -196,8 +210,9 @@ def make_queue(name: str, path: Path) -> Path:
 
 def states(name: str, path: Path) -> dict[object, object]:
     _, table, status, _ = QUEUES[name]
+    key = PROGRAMS[name].settings["requests.columns.id"]
     with closing(sqlite3.connect(path)) as database:
-        return dict(database.execute(f"SELECT id, {status} FROM {table}"))
+        return dict(database.execute(f"SELECT {key}, {status} FROM {table}"))
 
 
 def put_state(file: Path, folder: Path) -> dict[str, str]:
@@ -222,7 +237,8 @@ def refused(*arguments: object) -> str:
 
 
 def test_every_known_program_is_tried_here() -> None:
-    assert {"narration", *CACHES, *QUEUES} == PROGRAMS.keys()
+    on_postgres = {"river", "oban", "pg-boss"}  # tests/check/test_examine_postgres.py
+    assert {"narration", *CACHES, *QUEUES, *on_postgres} == PROGRAMS.keys()
     assert not PROGRAMS.keys() & UNSUPPORTED.keys()
     recipes = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text()
     for name, program in PROGRAMS.items():
@@ -281,6 +297,9 @@ def test_exactly_what_is_abandoned_is_cancelled(name: str, how: str, tmp_path: P
         cache.mkdir()
         place = ["--from", cache] if "cache.dir" in PROGRAMS[name].settings else []
         init("--for", name, "--requests-db", database, *place, file)
+    elif name == "litequeue":  # its names and states say too little
+        assert "has no table with an id" in refused("--requests-db", database)
+        return
     else:
         said = init("--requests-db", database, file)
         assert f"sure      requests: table {QUEUES[name][1]}" in said

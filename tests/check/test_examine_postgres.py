@@ -5,12 +5,14 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
 
+import narration_cleanup
 from narration_cleanup.check.proposal import propose
-from narration_cleanup.cli.known_layouts import for_places
+from narration_cleanup.cli.known_layouts import for_places, for_program
 from narration_cleanup.core.errors import ConfigError
 from tests.postgres_server import PASSWORD, Server, programs
 
@@ -113,3 +115,102 @@ def test_what_is_no_request_table_is_refused(url: str, statements: list[str], wh
 def test_a_server_that_is_not_there_is_refused() -> None:
     with pytest.raises(ConfigError):
         propose(None, "postgresql://nobody:secret@127.0.0.1:1/none", NOW.timestamp())
+
+
+# As their migrations make them, without the columns that neither states nor times are in.
+RIVER = (
+    "CREATE TYPE river_job_state AS ENUM ('available', 'cancelled', 'completed', 'discarded', "
+    "'pending', 'retryable', 'running', 'scheduled')",
+    "CREATE TABLE river_job (id bigserial PRIMARY KEY, state river_job_state NOT NULL DEFAULT "
+    "'available', attempted_at timestamptz, created_at timestamptz NOT NULL, finalized_at "
+    "timestamptz, scheduled_at timestamptz NOT NULL, kind text NOT NULL, queue text NOT NULL, "
+    "CONSTRAINT finalized_or_finalized_at_null CHECK ((finalized_at IS NULL AND state NOT IN "
+    "('cancelled', 'completed', 'discarded')) OR (finalized_at IS NOT NULL AND state IN "
+    "('cancelled', 'completed', 'discarded'))))",
+)
+OBAN = (
+    "CREATE TYPE oban_job_state AS ENUM ('available', 'suspended', 'scheduled', 'executing', "
+    "'retryable', 'completed', 'discarded', 'cancelled')",
+    "CREATE TABLE oban_jobs (id bigserial PRIMARY KEY, state oban_job_state NOT NULL, queue text "
+    "NOT NULL, worker text, inserted_at timestamp NOT NULL, scheduled_at timestamp NOT NULL, "
+    "attempted_at timestamp, completed_at timestamp, cancelled_at timestamp)",
+)
+PG_BOSS = (
+    "CREATE SCHEMA pgboss",
+    "CREATE TYPE pgboss.job_state AS ENUM ('created', 'retry', 'active', 'completed', "
+    "'cancelled', 'failed')",
+    "CREATE TABLE pgboss.job (id bigserial PRIMARY KEY, name text NOT NULL, state "
+    "pgboss.job_state NOT NULL, start_after timestamptz NOT NULL, started_on timestamptz, "
+    "created_on timestamptz NOT NULL, completed_on timestamptz)",
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "tables", "insert", "waiting", "at_work", "later"),
+    [
+        (
+            "river",
+            RIVER,
+            "river_job (queue, state, created_at, scheduled_at, kind)",
+            "available",
+            "running",
+            "scheduled",
+        ),
+        (
+            "oban",
+            OBAN,
+            "oban_jobs (queue, state, inserted_at, scheduled_at, worker)",
+            "available",
+            "executing",
+            "scheduled",
+        ),
+        (
+            "pg-boss",
+            PG_BOSS,
+            "pgboss.job (name, state, created_on, start_after)",
+            "created",
+            "active",
+            "retry",
+        ),
+    ],
+)
+def test_only_the_abandoned_jobs_of_the_queue_are_cancelled(
+    url: str,
+    tmp_path: Path,
+    name: str,
+    tables: tuple[str, ...],
+    insert: str,
+    waiting: str,
+    at_work: str,
+    later: str,
+) -> None:
+    kind = ", 'k'" if insert.count(",") == 4 else ""
+    rows = [
+        ("tts", waiting, "old", "old"),
+        ("tts", at_work, "old", "old"),
+        ("mail", waiting, "old", "old"),
+        ("tts", later, "old", "old"),
+        ("tts", waiting, "old", "new"),  # meant for now
+        ("tts", waiting, "new", "new"),
+    ]
+    execute(
+        url,
+        "SET TIME ZONE 'UTC'",
+        *tables,
+        *(
+            f"INSERT INTO {insert} VALUES ('{queue}', '{state}', %({made})s, %({due})s{kind})"
+            for queue, state, made, due in rows
+        ),
+    )
+    text, remarks = for_program(name, None, url)
+    assert any("requests.filter" in remark for remark in remarks)
+    settings = tomllib.loads(text)
+    settings["cleanup"] = {"state_dir": str(tmp_path / "state")}
+    done = narration_cleanup.run(settings)
+    assert done["problems"] == []
+    assert isinstance(done["requests"], dict)
+    assert done["requests"]["cancelled_count"] == 2
+    table = insert.partition(" ")[0]
+    with psycopg.connect(url) as connection:
+        after = connection.execute(f"SELECT state::text FROM {table} ORDER BY id").fetchall()
+    assert [state for (state,) in after] == ["cancelled"] * 2 + [row[1] for row in rows[2:]]

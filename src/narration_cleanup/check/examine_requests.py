@@ -24,6 +24,7 @@ _COLUMNS: Mapping[str, Sequence[str]] = {
     "created_at": ("created_at", "queued_at", "enqueued_at", "inserted_at", "created", "timestamp"),
     "started_at": ("started_at", "started", "started_on"),
     "completed_at": ("completed_at", "finished_at", "ended_at", "completed_on", "finished"),
+    "scheduled_at": ("scheduled_at", "start_after", "run_at", "run_after", "available_at"),
     "heartbeat_at": ("heartbeat_at", "heartbeat", "last_heartbeat", "updated_at"),
     "error": ("error", "error_message", "last_error"),
 }
@@ -155,7 +156,7 @@ def _refuse_shared(table: _Table, where: str) -> None:
         queues = printable(", ".join(table.queues[:5]))
         raise ConfigError(
             f"{where}: table {printable(table.name)} holds the jobs of several queues ({queues}); "
-            "those of others would be cancelled too"
+            "those of others would be cancelled too. Set requests.filter by hand"
         )
 
 
@@ -185,6 +186,7 @@ def _statuses(
         unsure.append(
             f"the meaning of the states {printable(', '.join(strange))}: they are left alone"
         )
+        meaning["ignored"] = list(strange)
     for state in ("queued", "generating"):
         if not meaning[state]:
             unsure.append(f"which state means {state}: no row has one")

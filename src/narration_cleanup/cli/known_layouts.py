@@ -37,8 +37,10 @@ def for_program(name: str, directory: str | None, database: str | None) -> tuple
     places = [
         f"Set {setting}: the place differs from installation to installation"
         for setting in ("cache.dir", "requests.db")
-        if str(settings.get(setting)).startswith("/path/to/")
+        if str(settings.get(setting)).startswith(("/path/to/", "postgresql://user@"))
     ]
+    if "requests.filter" in settings:
+        places.append("Set requests.filter to the name of the queue: others may share the table")
     return f"# {about}\n{settings_text(settings)}", [about, *places]
 
 

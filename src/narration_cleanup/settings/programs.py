@@ -24,6 +24,20 @@ def _tree(directory: str, **others: object) -> dict[str, object]:
     return {"cache.dir": directory, "cache.index": "none", **named}
 
 
+def _queue(db: str, table: str, shared_by: str, **others: object) -> dict[str, object]:
+    """A table of jobs that other programs may share: only those of the queue called tts."""
+    named = {f"requests.{key.replace('__', '.')}": value for key, value in others.items()}
+    return {
+        "requests.db": db,
+        "requests.table": table,
+        "requests.filter": {shared_by: "tts"},
+        "requests.columns.id": "id",
+        "requests.columns.status": "state",
+        "requests.columns.error": "none",
+        **named,
+    }
+
+
 PROGRAMS: Mapping[str, Program] = {
     "narration": Program(
         "the narration service",
@@ -116,10 +130,82 @@ PROGRAMS: Mapping[str, Program] = {
             "requests.statuses.completed": ["done"],
         },
     ),
+    "litequeue": Program(
+        "litequeue (SQLite)",
+        "times in nanoseconds; without a state for what is cancelled, so 3 (failed) is written",
+        {
+            "requests.db": "/path/to/queue.db",
+            "requests.table": "Queue",
+            "requests.time_format": "unix_ns",
+            "requests.columns.id": "message_id",
+            "requests.columns.created_at": "in_time",
+            "requests.columns.started_at": "lock_time",
+            "requests.columns.completed_at": "done_time",
+            "requests.columns.error": "none",
+            "requests.statuses.queued": [0],
+            "requests.statuses.generating": [1],
+            "requests.statuses.completed": [2],
+            "requests.statuses.failed": [],
+            "requests.statuses.cancelled": [3],
+        },
+    ),
+    "river": Program(
+        "River (Go)",
+        "jobs of one queue; those that are scheduled or to be tried again are left alone",
+        _queue(
+            "postgresql://user@host/name",
+            "river_job",
+            "queue",
+            columns__started_at="attempted_at",
+            columns__completed_at="finalized_at",
+            columns__scheduled_at="scheduled_at",
+            statuses__queued=["available"],
+            statuses__generating=["running"],
+            statuses__failed=["discarded"],
+            statuses__ignored=["pending", "retryable", "scheduled"],
+        ),
+    ),
+    "oban": Program(
+        "Oban (Elixir)",
+        "jobs of one queue; those that are scheduled or to be tried again are left alone. Times "
+        "are in UTC",
+        _queue(
+            "postgresql://user@host/name",
+            "oban_jobs",
+            "queue",
+            timezone="UTC",
+            columns__created_at="inserted_at",
+            columns__started_at="attempted_at",
+            columns__completed_at="cancelled_at",
+            columns__scheduled_at="scheduled_at",
+            statuses__queued=["available"],
+            statuses__generating=["executing"],
+            statuses__failed=["discarded"],
+            statuses__ignored=["suspended", "scheduled", "retryable"],
+        ),
+    ),
+    "pg-boss": Program(
+        "pg-boss (Node.js)",
+        "jobs of one queue, whose name is in the column name; those to be tried again are left "
+        "alone",
+        _queue(
+            "postgresql://user@host/name",
+            "pgboss.job",
+            "name",
+            columns__created_at="created_on",
+            columns__started_at="started_on",
+            columns__completed_at="completed_on",
+            columns__scheduled_at="start_after",
+            statuses__queued=["created"],
+            statuses__generating=["active"],
+            statuses__ignored=["retry"],
+        ),
+    ),
 }
 
 UNSUPPORTED: Mapping[str, str] = {
     "xtts-api-server": "its cache.json is an index of another form, and without its entries the "
     "audio would be missed",
+    "procrastinate": "a job in its table has no time of creation, so that its age is not known",
 }
 """Programs that have been asked for, with the reason that there is no configuration for them."""
