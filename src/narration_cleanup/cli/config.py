@@ -114,15 +114,16 @@ def init_command(
         _write_new(path, text, overwrite=force)
     for remark in remarks:
         typer.echo(printable_line(remark), err=not written)
+    hints = ["Only root may read it: chgrp it to the service's group, and chmod 0640 it"]
+    hints = hints if written and os.geteuid() == 0 else []
     command = f"narration-cleanup -c {shlex.quote(str(path or 'FILE'))}"
     if program is not None or remarks:
-        typer.echo(f"Try it: {printable(command)} dry-run", err=not written)
+        hints.append(f"Try it: {printable(command)} dry-run")
     elif written:
-        typer.echo(
-            f"Wrote {printable(path)}: edit it, then run: {printable(command)} config validate"
-        )
-    if written and os.geteuid() == 0:
-        typer.echo("Only root may read it: chgrp it to the service's group, and chmod 0640 it")
+        wrote = f"Wrote {printable(path)}: edit it, then run: {printable(command)} config validate"
+        hints.insert(0, wrote)
+    for hint in hints:
+        typer.echo(hint, err=not written)
 
 
 def _write_new(path: Path, text: str, *, overwrite: bool) -> None:
