@@ -11,13 +11,14 @@ from typing import Annotated
 
 import typer
 
+from narration_cleanup.cli.known_layouts import for_places, for_program
 from narration_cleanup.cli.lazy import LazyCommand
 from narration_cleanup.core.errors import CleanupError, ConfigError
 from narration_cleanup.core.files import replace_file
 from narration_cleanup.core.model import Problem
 from narration_cleanup.core.own_files import check_way, make_folder
 from narration_cleanup.core.rights import nearest_folder
-from narration_cleanup.core.text import printable
+from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.report.documents import (
     SCHEMA_VERSION,
     configuration_problems,
@@ -28,6 +29,7 @@ from narration_cleanup.report.documents.operator_types import Config, Setting
 from narration_cleanup.report.streams import until_closed
 from narration_cleanup.settings import SETTINGS, Settings, load_settings, require_target
 from narration_cleanup.settings.mask import safe, without_password
+from narration_cleanup.settings.programs import PROGRAMS
 from narration_cleanup.settings.show import init_text, plain, show_lines
 
 config_app = typer.Typer(
@@ -79,23 +81,59 @@ def init_command(
         typer.Argument(metavar="FILE", help="The file to write; standard output if left out."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", metavar="", help="Overwrite a file.")] = False,
+    program: Annotated[
+        str | None,
+        typer.Option("--for", metavar="NAME", help=f"For a known program: {', '.join(PROGRAMS)}."),
+    ] = None,
+    directory: Annotated[
+        str | None,
+        typer.Option("--from", metavar="DIR", help="Propose one for the cache in this folder."),
+    ] = None,
+    requests_db: Annotated[
+        str | None,
+        typer.Option(
+            "--requests-db", metavar="DB", help="... and for the requests in this database."
+        ),
+    ] = None,
 ) -> None:
-    """Write a commented configuration file with every setting and its default."""
+    """Write a configuration file: every setting with its default, or what a program or a place has.
+
+    With --for, --from and --requests-db name that program's places; without, they are examined,
+    and nothing in them is changed.
+    """
+    text, remarks = init_text(), list[str]()
+    if program is not None:
+        text, remarks = for_program(program, directory, requests_db)
+    elif directory is not None or requests_db is not None:
+        text, remarks = for_places(directory, requests_db)
+    written = path is not None
     if path is None:
-        typer.echo(init_text(), nl=False)
-        return
+        typer.echo(text, nl=False)
+    else:
+        _write_new(path, text, overwrite=force)
+    for remark in remarks:
+        typer.echo(printable_line(remark), err=not written)
+    hints = ["Only root may read it: chgrp it to the service's group, and chmod 0640 it"]
+    hints = hints if written and os.geteuid() == 0 else []
+    command = f"narration-cleanup -c {shlex.quote(str(path or 'FILE'))}"
+    if program is not None or remarks:
+        hints.append(f"Try it: {printable(command)} dry-run")
+    elif written:
+        wrote = f"Wrote {printable(path)}: edit it, then run: {printable(command)} config validate"
+        hints.insert(0, wrote)
+    for hint in hints:
+        typer.echo(hint, err=not written)
+
+
+def _write_new(path: Path, text: str, *, overwrite: bool) -> None:
     try:
-        _write(path, init_text(), overwrite=force)
+        _write(path, text, overwrite=overwrite)
     except OSError as error:
         if isinstance(error, FileExistsError) and os.path.lexists(path):
             why = f"{printable(path)} exists already: add --force to overwrite it"
         else:
             why = f"cannot write {printable(path)}: {error.strerror}"
         raise CleanupError(why) from error
-    validate = f"narration-cleanup -c {shlex.quote(str(path))} config validate"
-    typer.echo(f"Wrote {printable(path)}: edit it, then run: {printable(validate)}")
-    if os.geteuid() == 0:
-        typer.echo("Only root may read it: chgrp it to the service's group, and chmod 0640 it")
 
 
 def config_document(settings: Settings | None, problems: Sequence[Problem] = ()) -> Config:

@@ -1,6 +1,11 @@
 """Settings: what they are (`SETTINGS`), and how they are read (`load_settings`)."""
 
-from narration_cleanup.settings.load import load_partial, load_settings, require_target
+from narration_cleanup.settings.load import (
+    load_from_tables,
+    load_partial,
+    load_settings,
+    require_target,
+)
 from narration_cleanup.settings.parsers import DeleteLimit
 from narration_cleanup.settings.schema import BY_NAME, SETTINGS, Origin, Settings
 from narration_cleanup.settings.sections import (
@@ -30,6 +35,7 @@ __all__ = [
     "Setting",
     "Settings",
     "StatusSettings",
+    "load_from_tables",
     "load_partial",
     "load_settings",
     "require_target",

@@ -107,6 +107,20 @@ def load_settings(
     return _built(reading)
 
 
+def load_from_tables(tables: Mapping[str, object], environ: Mapping[str, str]) -> Settings:
+    """The settings in `tables` as TOML has them, and no others; `environ` gives the folders.
+
+    Raises `ConfigError` as `load_settings` does.
+    """
+    reading = _Reading(environ)
+    _take_table(reading, tables, "", Origin("argument"))
+    _take_defaults(reading)
+    reading.faults += _contradictions(reading)
+    if reading.faults:
+        raise ConfigError(*reading.faults)
+    return _built(reading)
+
+
 def load_partial(
     *,
     flags: Mapping[str, object | None],

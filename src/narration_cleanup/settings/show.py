@@ -108,3 +108,14 @@ def init_text() -> str:
         for setting in members:
             lines += [f"# {setting.help}", f"#{setting.key} = {toml(setting.default)}", ""]
     return "\n".join(lines)
+
+
+def settings_text(values: Mapping[str, object]) -> str:
+    """Tables of these settings alone, given by dotted name, in the order of all settings."""
+    lines = []
+    for section, members in _by_section():
+        given = [setting for setting in members if setting.name in values]
+        if given:
+            lines += ["", f"[{section}]"]
+            lines += [f"{setting.key} = {toml(values[setting.name])}" for setting in given]
+    return "\n".join([*lines, ""])

@@ -1,0 +1,271 @@
+"""Examines a folder: whether it is a cache of generated audio, and how it is laid out."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from narration_cleanup.core.deadline import Deadline
+from narration_cleanup.core.errors import ConfigError
+from narration_cleanup.core.text import printable
+from narration_cleanup.report.format import count
+from narration_cleanup.settings import BY_NAME
+from narration_cleanup.stores.cache.paths import folder_of, with_slashes
+
+Examined = tuple[dict[str, object], list[str], list[str]]
+"""Settings by dotted name, what is sure, what is not."""
+
+_AUDIO = (".mp3", ".wav", ".ogg", ".opus", ".m4a", ".flac", ".webm", ".aac", ".mp4")
+_SIDECARS = (".json", ".vtt", ".srt", ".txt", ".pho")
+_MOST_FILES = 20_000
+_MOST_INDEX = 256 * 2**20
+_SAMPLE = 40
+_SETTLED_WITHIN = 2.0
+_GENERATED = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-|[0-9a-f]*[0-9][0-9a-f]{7,}|[0-9]{6,}|^tmp\w{6,}$|^tts_[0-9]+$",
+    re.IGNORECASE,
+)
+"""In the stems that programs give: a UUID, a digest, an epoch, a temporary name, a counter."""
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_TAGS = re.compile(rb"TALB|TRCK|\xa9alb|ALBUM=|TRACKNUMBER=", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class _Found:
+    """Files below a folder, by their names below it; ``cut``: there are more than were counted."""
+
+    audio: list[PurePosixPath] = field(default_factory=list)
+    others: list[PurePosixPath] = field(default_factory=list)
+    cut: bool = False
+
+    @property
+    def suffixes(self) -> set[str]:
+        return {path.suffix.lower() for path in self.audio}
+
+
+def examine_cache(directory: str) -> Examined:
+    """Settings for the cache in ``directory``; raises ``ConfigError`` where it is none."""
+    if "://" in directory:
+        raise ConfigError(f"{printable(directory)}: only a folder can be examined, not a bucket")
+    folder = Path(directory).absolute()
+    where = printable(folder)
+    if not folder.is_dir():
+        raise ConfigError(f"{where} is no folder that can be examined: name that of the audio")
+    try:
+        found = _walk(folder)
+    except OSError as error:
+        raise ConfigError(f"{where} cannot be read: {error.strerror}") from None
+    settings: dict[str, object] = {"cache.dir": str(folder)}
+    for index in _json_files(folder, found):
+        entries = _entries(index)
+        if entries:
+            settings["cache.index"] = index.name
+            settings.update(_suffixes(found))
+            sure, unsure = _indexed(folder, index.name, entries, settings)
+            return settings, sure, unsure
+    if not found.audio:
+        total = count(len(found.others), "file", "files")
+        what = f"{total}, none of them audio" if found.others else "nothing in it"
+        raise ConfigError(f"{where} is no cache of audio: there is {what}")
+    _refuse_other_index(folder, found)
+    _refuse_no_cache(folder, found)
+    settings["cache.index"] = "none"
+    settings.update(_suffixes(found))
+    days = {path.parts[0] for path in found.audio if len(path.parts) > 1}
+    if days and all(map(_DAY.fullmatch, days)):
+        settings["cache.remove_empty_dirs"] = True
+    more = "more than " if found.cut else ""
+    sure = [
+        f"no index: {more}{count(len(found.audio), 'audio file', 'audio files')} "
+        f"({', '.join(sorted(found.suffixes))}), aged by their modification times"
+    ]
+    return (
+        settings,
+        sure,
+        ["whether all of this audio can be made anew: what is not, belongs in keep"],
+    )
+
+
+def _walk(folder: Path) -> _Found:
+    found, seen = _Found(), 0
+
+    def failed(error: OSError) -> None:
+        if error.filename == str(folder):
+            raise error
+
+    for root, folders, names in os.walk(folder, onerror=failed):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = PurePosixPath(root).relative_to(folder)
+        for name in sorted(names):
+            if name.startswith("."):
+                continue
+            path = below / name
+            (found.audio if path.suffix.lower() in _AUDIO else found.others).append(path)
+            seen += 1
+            if seen == _MOST_FILES:
+                found.cut = True
+                return found
+    return found
+
+
+def _beside(found: _Found) -> set[str]:
+    """What the sidecars of the audio may be called, without their last suffix."""
+    return {str(each) for path in found.audio for each in (path, path.with_suffix(""))}
+
+
+def _json_files(folder: Path, found: _Found) -> Iterator[Path]:
+    """Files at the top that may be an index of this tool's own form, the usual name first."""
+    beside = _beside(found)
+    names = [
+        str(path)
+        for path in found.others
+        if len(path.parts) == 1 and path.suffix == ".json" and path.stem not in beside
+    ]
+    usual = str(BY_NAME["cache.index"].default)
+    for name in sorted(names, key=lambda name: name != usual):
+        yield folder / name
+
+
+def _entries(file: Path) -> Mapping[str, Mapping[str, object]] | None:
+    """The entries of an index of our form; ``None`` for any other file.
+
+    Empty or torn, it may be being written: it is read again for two seconds. Raises
+    ``ConfigError`` where it stays so.
+    """
+    deadline = Deadline(_SETTLED_WITHIN)
+    while True:
+        try:
+            if file.stat().st_size > _MOST_INDEX:
+                return None
+            document = json.loads(file.read_bytes())
+            break
+        except (ValueError, OSError, RecursionError) as error:
+            if not re.search("index|cache", file.name):
+                return None
+            if deadline.passed:
+                raise ConfigError(
+                    f"{printable(file)} cannot be read as JSON ({printable(str(error))}): it is "
+                    "being written, or damaged; try again"
+                ) from None
+            deadline.pause(0.05)
+    if not isinstance(document, dict):
+        return None
+    entries = {
+        key: value
+        for key, value in document.items()
+        if isinstance(value, dict)
+        and isinstance(value.get("file_path"), str)
+        and isinstance(value.get("created_at"), str)
+    }
+    return entries if 2 * len(entries) > len(document) else None
+
+
+def _indexed(
+    folder: Path,
+    index: str,
+    entries: Mapping[str, Mapping[str, object]],
+    settings: dict[str, object],
+) -> tuple[list[str], list[str]]:
+    """What is sure and what is not; adds the folder's other names in the index to ``settings``."""
+    folders, present = Counter[str](), Counter[str]()
+    for entry in entries.values():
+        path = str(entry["file_path"])
+        above = folder_of(path)
+        folders[above] += 1
+        present[above] += (folder / with_slashes(path).rpartition("/")[2]).is_file()
+    sure = [f"index {printable(index)}: {count(len(entries), 'entry', 'entries')}"]
+    unsure = list[str]()
+    known = {above for above in folders if _is_this(folder, above)}
+    others = sorted(above for above in folders if above not in known and present[above])
+    if others:
+        settings["cache.dir_in_index"] = others
+    for above in others:
+        line = (
+            f"the index calls this folder {printable(above)}: {present[above]:,} of "
+            f"{count(folders[above], 'entry has its', 'entries have their')} file here"
+        )
+        (sure if 2 * present[above] > folders[above] else unsure).append(line)
+    missing = folders.total() - present.total()
+    if 2 * missing > folders.total():
+        unsure.append(
+            f"{missing:,} of {folders.total():,} entries have no file here: is this the folder "
+            "that the service writes to?"
+        )
+    return sure, unsure
+
+
+def _is_this(folder: Path, named: str) -> bool:
+    """Whether the folder of a path in the index is found without a setting."""
+    parts = PurePosixPath(named).parts
+    if named.startswith("/"):
+        return os.path.realpath(named) == os.path.realpath(folder)
+    return folder.parts[len(folder.parts) - len(parts) :] == parts
+
+
+def _suffixes(found: _Found) -> dict[str, object]:
+    default = BY_NAME["cache.audio_suffixes"].default
+    assert isinstance(default, tuple)
+    more = sorted(found.suffixes - set(default))
+    return {"cache.audio_suffixes": [*default, *more]} if more else {}
+
+
+def _refuse_other_index(folder: Path, found: _Found) -> None:
+    """Without its index, audio that a program still lists would be missed by it."""
+    stems = [path.stem.encode() for path in found.audio[:_SAMPLE]]
+    beside = _beside(found)
+    for path in found.others:
+        file = folder / path
+        if len(path.parts) > 1 or str(path.with_suffix("")) in beside or path.suffix == ".log":
+            continue
+        try:
+            if not file.is_file() or file.stat().st_size > _MOST_INDEX:
+                continue
+            content = file.read_bytes()
+        except OSError:
+            continue
+        if 2 * sum(stem in content for stem in stems) > len(stems):
+            raise ConfigError(
+                f"{printable(file)} lists the audio of this folder, in a form that is not known: "
+                "without its entries the program would miss what is removed"
+            )
+
+
+def _refuse_no_cache(folder: Path, found: _Found) -> None:
+    where = printable(folder)
+    beside = _beside(found)
+    sidecars = [
+        path
+        for path in found.others
+        if path.suffix.lower() in _SIDECARS and str(path.with_suffix("")) in beside
+    ]
+    strangers = len(found.others) - len(sidecars)
+    if strangers > len(found.audio) + len(sidecars):
+        raise ConfigError(
+            f"{where} is no cache of audio: {strangers:,} of "
+            f"{count(len(found.audio) + len(found.others), 'file', 'files')} in it are something "
+            "else. Name the folder that holds the audio alone"
+        )
+    step = max(1, len(found.audio) // _SAMPLE)
+    sample = found.audio[::step][:_SAMPLE]
+    named = [path for path in sample if not _GENERATED.search(path.stem)]
+    tagged = [path for path in sample if _is_tagged(folder / path)]
+    for chosen, what in ((named, "is named as people do"), (tagged, "has an album in its tags")):
+        if 4 * len(chosen) > len(sample):
+            raise ConfigError(
+                f"{where} looks like a collection, not like a cache: much of its audio "
+                f"{what}, such as {printable(str(chosen[0]))}. Nothing here would be made anew. If "
+                "it is a cache all the same, set cache.dir and cache.index by hand"
+            )
+
+
+def _is_tagged(file: Path) -> bool:
+    try:
+        with file.open("rb") as stream:
+            return _TAGS.search(stream.read(4096)) is not None
+    except OSError:
+        return False

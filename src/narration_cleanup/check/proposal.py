@@ -1,0 +1,112 @@
+"""Proposes a configuration for a real folder and table (`config init --from`). Changes nothing."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from narration_cleanup.check.examine_cache import examine_cache
+from narration_cleanup.check.examine_requests import examine_requests
+from narration_cleanup.core.errors import ConfigError
+from narration_cleanup.core.model import Target
+from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.zones import LOCAL, UTC, IndexTimes, is_utc, zone_text
+from narration_cleanup.report.format import count, entries
+from narration_cleanup.run.stores import (
+    Targets,
+    cache_policy,
+    open_cache,
+    open_requests,
+    request_policy,
+)
+from narration_cleanup.run.survey import Plans, survey_and_plan
+from narration_cleanup.settings import Settings, load_from_tables
+from narration_cleanup.settings.show import settings_text
+
+
+@dataclass(slots=True)
+class Proposal:
+    """Settings by dotted name, and what is known and what is assumed: a sentence each."""
+
+    settings: dict[str, object] = field(default_factory=dict)
+    sure: list[str] = field(default_factory=list)
+    unsure: list[str] = field(default_factory=list)
+
+    def add(self, settings: Mapping[str, object], sure: list[str], unsure: list[str]) -> None:
+        """Add what one of the places has shown."""
+        self.settings.update(settings)
+        self.sure += sure
+        self.unsure += unsure
+
+
+def propose(directory: str | None, database: str | None, now: float) -> Proposal:
+    """Examine a folder and a request database, and try what that gives without changing anything.
+
+    Raises ``ConfigError`` that says why where a place is no cache or no request table, or where
+    what was found cannot be worked on.
+    """
+    proposal = Proposal()
+    if directory is not None:
+        proposal.add(*examine_cache(directory))
+    if database is not None:
+        proposal.add(*examine_requests(database))
+    settings = _loaded(proposal.settings)
+    times = IndexTimes(settings.cleanup.timezone, now)
+    plans = _tried(settings, times, now)
+    problems = [*plans.problems]
+    if plans.cache is not None:
+        problems += plans.cache.problems
+        removed = len(plans.cache.actions)
+        proposal.sure.append(
+            f"a run now would remove {removed:,} of {entries(plans.cache.totals.entry_count)} "
+            f"(older than {settings.cache.ttl_days:g} days)"
+        )
+        if settings.cache.index is not None:
+            _zone(proposal, times, now)
+    if plans.requests is not None:
+        problems += plans.requests.problems
+        abandoned = count(len(plans.requests.actions), "request", "requests")
+        proposal.sure.append(f"a run now would cancel {abandoned}")
+    for target, wanted, plan in (
+        (Target.CACHE, directory, plans.cache),
+        (Target.REQUESTS, database, plans.requests),
+    ):
+        if wanted is not None and plan is None:
+            raise ConfigError(*(each.message for each in problems if each.target is target))
+    proposal.unsure += [problem.message for problem in problems]
+    return proposal
+
+
+def _loaded(proposed: Mapping[str, object]) -> Settings:
+    """The proposal as a program reads it from its file, without this process's variables."""
+    return load_from_tables(tomllib.loads(settings_text(proposed)), {"HOME": "/"})
+
+
+def _tried(settings: Settings, times: IndexTimes, now: float) -> Plans:
+    policies = cache_policy(settings.cache), request_policy(settings.requests)
+    cache = open_cache(settings.cache, times)
+    try:
+        requests = open_requests(settings, now, times)
+        try:
+            return survey_and_plan(Targets(cache, requests), policies, now, NoProgress())
+        finally:
+            if requests is not None:
+                requests.close()
+    finally:
+        if cache is not None:
+            cache.close()
+
+
+def _zone(proposal: Proposal, times: IndexTimes, now: float) -> None:
+    message = f"times without a zone are read in {zone_text(times.zone, now)}"
+    if times.proof is not None:
+        proposal.sure.append(f"{message}, as {times.proof.files} audio files prove")
+        if times.proof.zone == UTC and not is_utc(LOCAL, now):
+            proposal.settings["cleanup.timezone"] = UTC
+    elif is_utc(LOCAL, now):
+        proposal.sure.append(f"{message}, which is local time")
+    else:
+        proposal.unsure.append(
+            f"{message}; no file proves the zone. If it is known, set cleanup.timezone"
+        )

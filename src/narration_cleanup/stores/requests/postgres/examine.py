@@ -1,0 +1,67 @@
+"""The tables of a PostgreSQL database, for a look at one whose layout is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import groupby
+
+from psycopg import sql
+
+from narration_cleanup.stores.requests.postgres.session import Connection, Session
+
+_COLUMNS = """
+SELECT c.oid, n.nspname, c.relname, a.attname
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relkind IN ('r', 'p') AND n.nspname <> 'information_schema'
+  AND NOT pg_catalog.starts_with(n.nspname::text, 'pg_')
+  AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+  AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+ORDER BY n.nspname, c.relname, c.oid, a.attnum
+"""
+_ALLOWED = """
+SELECT e.enumlabel::text FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_enum e ON e.enumtypid = a.atttypid
+WHERE a.attrelid = %(oid)s AND a.attname = %(column)s
+UNION ALL
+SELECT word[1] FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_constraint k ON k.conrelid = a.attrelid AND k.conkey = ARRAY[a.attnum],
+LATERAL pg_catalog.regexp_matches(
+  pg_catalog.pg_get_constraintdef(k.oid), '''([^'']*)''', 'g') AS word
+WHERE a.attrelid = %(oid)s AND a.attname = %(column)s AND k.contype = 'c'
+"""
+
+Table = tuple[str, list[str], Callable[[str], list[object]], Callable[[str], list[str]]]
+"""Its name, its columns, the values in a column, and those that a CHECK or an enum allows."""
+
+
+def read_tables(url: str, most: int) -> Iterator[Table]:
+    """Each table that may be read; at most so many values of a column.
+
+    Raises ``TargetError`` where the server cannot be asked, ``ConfigError`` for a wrong URL.
+    """
+    session = Session(url)
+    try:
+        rows = session.do(lambda it: it.execute(_COLUMNS).fetchall())
+        for (oid, schema, name), columns in groupby(rows, key=lambda row: row[:3]):
+
+            def distinct(
+                column: str, of: tuple[str, str] = (str(schema), str(name))
+            ) -> list[object]:
+                query = sql.SQL("SELECT DISTINCT {} FROM {} LIMIT {}").format(
+                    sql.Identifier(column), sql.Identifier(*of), sql.Literal(most)
+                )
+                return session.do(lambda it: [row[0] for row in it.execute(query).fetchall()])
+
+            def allowed(column: str, oid: object = oid) -> list[str]:
+                def query(connection: Connection) -> list[str]:
+                    found = connection.execute(_ALLOWED, {"oid": oid, "column": column})
+                    return [str(row[0]) for row in found.fetchall()]
+
+                return session.do(query)
+
+            shown = str(name) if schema == "public" else f"{schema}.{name}"
+            yield shown, [str(row[3]) for row in columns], distinct, allowed
+    finally:
+        session.close()

@@ -1,0 +1,102 @@
+"""The example of a FastAPI service, asked by a real client beside a running cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.samples import Sample, make_sample
+
+pytest.importorskip("fastapi", reason="needs the extra `servers`")
+pytest.importorskip("httpx", reason="needs the extra `servers`")
+pytestmark = pytest.mark.filterwarnings("default")  # what those libraries warn of is theirs
+
+PATH = "/api/narration/cleanup"
+TOKEN = {"Authorization": "Bearer secret"}
+STATS = {
+    "running",
+    "cleanup_interval_hours",
+    "abandoned_timeout_hours",
+    "cache",
+    "requests",
+}
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Sample:
+    return make_sample(tmp_path / "service")
+
+
+def client(sample: Sample, state: Path, **options: Any) -> Any:
+    from fastapi.testclient import TestClient
+
+    from examples.fastapi_service import create_app
+
+    settings = {
+        "cache": {"dir": str(sample.cache.directory)},
+        "requests": {"db": str(sample.database)},
+        "cleanup": {"state_dir": str(state)},
+    }
+    return TestClient(create_app(settings, token="secret", **options))
+
+
+def check_stats(stats: dict[str, Any]) -> None:
+    assert stats.keys() == STATS
+    assert isinstance(stats["running"], bool)
+    assert stats["cache"].keys() == {"entry_count", "total_size_mb", "max_size_mb", "ttl_days"}
+    assert stats["requests"].keys() == {"total", "by_status", "active", "queued"}
+
+
+def test_the_endpoints_answer_with_the_services_keys(sample: Sample, tmp_path: Path) -> None:
+    with client(sample, tmp_path / "state", every_hours=None) as http:
+        before = http.get(f"{PATH}/stats", headers=TOKEN).json()
+        check_stats(before)
+        assert before["cache"]["entry_count"] == 60
+        assert before["running"] is False
+
+        answer = http.post(f"{PATH}/run", headers=TOKEN)
+        assert answer.status_code == 200
+        done = answer.json()
+        assert done.keys() == {"success", "message", "stats"}
+        assert done["success"] is True
+        assert done["message"] == "Cleanup tasks completed successfully"
+        check_stats(done["stats"])
+        assert done["stats"]["cache"]["entry_count"] < 60
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}])
+def test_without_the_token_nothing_is_done(
+    sample: Sample, tmp_path: Path, headers: dict[str, str]
+) -> None:
+    files = set(sample.cache.directory.iterdir())
+    with client(sample, tmp_path / "state", every_hours=None) as http:
+        assert http.get(f"{PATH}/stats", headers=headers).status_code == 401
+        assert http.post(f"{PATH}/run", headers=headers).status_code == 401
+    assert set(sample.cache.directory.iterdir()) == files
+
+
+def test_a_run_that_cannot_be_done_is_an_error_with_its_reason(
+    sample: Sample, tmp_path: Path
+) -> None:
+    with client(sample, tmp_path / "state", every_hours=None) as http:
+        sample.cache.directory.rename(tmp_path / "elsewhere")
+        answer = http.post(f"{PATH}/run", headers=TOKEN)
+        assert answer.status_code == 503
+        assert str(sample.cache.directory) in answer.json()["detail"]
+
+
+def test_the_loop_of_the_lifespan_runs_at_the_start_and_ends_with_the_service(
+    sample: Sample, tmp_path: Path
+) -> None:
+    import narration_cleanup
+
+    with client(sample, tmp_path / "state", every_hours=6) as http:
+        assert http.get(f"{PATH}/stats", headers=TOKEN).json()["running"] is True
+    # The end of the service waits for the run that has begun.
+    settings = {
+        "cache": {"dir": str(sample.cache.directory)},
+        "cleanup": {"state_dir": str(tmp_path / "state")},
+    }
+    assert narration_cleanup.stats(settings)["last_run"] is not None
