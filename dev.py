@@ -63,13 +63,16 @@ def set_up(extra: str) -> None:
         # A fresh Debian's venv cannot bring a pip of its own; the one outside installs into it.
         run(sys.executable, "-m", "venv", "--without-pip", str(VENV))
         install = [sys.executable, "-m", "pip", "--python", str(PYTHON), "install", "-qq"]
-    run(*install, "-c", str(HERE / "constraints.txt"), "-e", f"{HERE}{extra}")
+    # The build backend, which pip and uv install elsewhere, is held to the same versions.
+    variables = ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT", "UV_BUILD_CONSTRAINT")
+    held = dict.fromkeys(variables, "constraints.txt")  # a path with a space in it would be two
+    run(*install, "-c", "constraints.txt", "-e", f"{HERE}{extra}", **held)
     stamp.write_text(f"{made_from.hexdigest()}\n{extra}\n")
 
 
-def run(*command: str) -> None:
-    """Run a step of the set-up; end with its exit code when it fails."""
-    code = subprocess.call(command)
+def run(*command: str, **variables: str) -> None:
+    """Run a step of the set-up in this folder; end with its exit code when it fails."""
+    code = subprocess.call(command, cwd=HERE, env={**os.environ, **variables})
     if code:
         sys.exit(f"dev.py: exit {code} from: {' '.join(command)}")
 

@@ -12,12 +12,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Receiver:
-    """What arrived, in order: (path, body). `answers` are the codes to give, the last for ever;
-    while `hangs` is set, nothing is answered; `arrived` is set by the first of them."""
+    """What arrived, in order: (path, body). `answers` are the codes to give, the last for ever,
+    with the address `moved_to`; methods in `refuses` are answered 501. While `hangs` is set,
+    nothing is answered; `arrived` is set by the first of them."""
 
     port: int = 0
     got: list[tuple[str, str]] = field(default_factory=list)
     answers: list[int] = field(default_factory=lambda: [200])
+    moved_to: str = ""
+    refuses: tuple[str, ...] = ()
     hangs: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
     arrived: threading.Event = field(default_factory=threading.Event)
@@ -41,7 +44,13 @@ def receiver() -> Iterator[Receiver]:
     state = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.do_POST()
+
         def do_POST(self) -> None:
+            if self.command in state.refuses:
+                self.send_error(501)
+                return
             body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
             state.got.append((self.path, body))
             state.arrived.set()
@@ -50,6 +59,8 @@ def receiver() -> Iterator[Receiver]:
                 return
             answers = state.answers
             self.send_response(answers.pop(0) if len(answers) > 1 else answers[0])
+            if state.moved_to:
+                self.send_header("Location", state.moved_to)
             self.send_header("Content-Length", "0")
             self.end_headers()
 

@@ -21,17 +21,20 @@ import msgspec
 
 from narration_cleanup.core.model import StoredFile
 from narration_cleanup.stores.cache.local import scan
+from narration_cleanup.stores.cache.local.directory import Directory
 
 S3_CACHE = "narration_cleanup.stores.cache.s3.indexed"
 """Whose `IN_FLIGHT` tests shorten: the time of an object cannot be set."""
 
 
-def arrival_before(instant: float) -> Callable[[str, os.stat_result], StoredFile]:
+def arrival_before(
+    instant: float,
+) -> Callable[[Directory, str, os.stat_result], StoredFile]:
     """`scan.stored_file`, but that nothing arrives after `instant`, except by its mtime."""
     stored_file = scan.stored_file
 
-    def stored(name: str, status: os.stat_result) -> StoredFile:
-        file = stored_file(name, status)
+    def stored(directory: Directory, name: str, status: os.stat_result) -> StoredFile:
+        file = stored_file(directory, name, status)
         if file.arrived_at <= instant:
             return file
         return msgspec.structs.replace(file, arrived_at=file.modified_at)

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from narration_cleanup.cli.app import app
-from narration_cleanup.run.recorder import NOTIFIED_BY
+from narration_cleanup.core.files import NOTIFIED_BY
 from narration_cleanup.settings import BY_NAME, load_settings
 from narration_cleanup.settings.schema import BY_VARIABLE, TABLES
 from narration_cleanup.settings.sources import FILE_VARIABLE

@@ -271,6 +271,37 @@ def test_a_dry_run_tells_that_a_run_would_refuse(sample: Sample, places: list[ob
     assert document("dry-run", *places, "--max-delete", "33")["problems"] == []
 
 
+@pytest.mark.parametrize(("limit", "most"), [("6", "7"), ("46%", "47%")])
+def test_more_to_cancel_than_allowed_leaves_the_requests_and_cleans_the_cache(
+    sample: Sample, places: list[object], limit: str, most: str
+) -> None:
+    """7 of 15 active requests are abandoned."""
+    database = sample.database.read_bytes()
+    why = f"7 of 15 active requests would be cancelled, more than --max-cancel {limit} allows"
+    (warning,) = document("dry-run", *places, "--max-cancel", limit)["problems"]
+    assert (warning["code"], warning["severity"]) == ("max_cancel", "warning")
+    assert warning["message"] == f"{why}: a run would refuse, and leave the requests"
+    found = document("run", *places, "--max-cancel", limit, expect=4)
+    assert found["outcome"] == "refused"
+    assert found["message"].startswith(f"{why}: nothing was cancelled.")
+    assert found["cache"]["removed_count"] == 33
+    assert found["requests"] is None
+    assert found["stats"]["requests"]["by_status"]["queued"] == 9
+    assert sample.database.read_bytes() == database
+    assert document("run", *places, "--max-cancel", most)["requests"]["cancelled_count"] == 7
+
+
+def test_a_backlog_is_reported(sample: Sample, places: list[object]) -> None:
+    with closing(sqlite3.connect(sample.database)) as connection, connection:
+        connection.execute(
+            "UPDATE requests SET status = 'queued' WHERE rowid IN "
+            "(SELECT rowid FROM requests WHERE status = 'completed' LIMIT 8)"
+        )
+    for command in ("dry-run", "run"):
+        codes = [each["code"] for each in document(command, *places)["problems"]]
+        assert codes == ["backlog"]
+
+
 def test_an_entry_made_in_the_future_is_not_said_to_be_new(sample: Sample) -> None:
     index = sample.cache.index
     entries = read_index(index)

@@ -178,7 +178,7 @@ def test_over_the_limit_the_least_recently_used_go_down_to_the_mark(tmp_path: Pa
     planned = document("--config", config, "dry-run", "--enforce-max-size")
     assert [action["key"] for action in planned["actions"]] == expected
     told = cleanup("--config", config, "dry-run", "-v", "--enforce-max-size").stdout
-    assert f"keep    {oldest}  kept by {oldest[:12]}*\n" in told
+    assert f"    {oldest}  kept by {oldest[:12]}*\n" in told
     done = document("--config", config, "run", "--enforce-max-size")
     assert [(a["key"], a["reason"], a["outcome"]) for a in done["actions"]] == [
         (key, "evicted", "done") for key in expected
@@ -199,7 +199,7 @@ def test_what_keeps_the_cache_above_its_limit_is_said(tmp_path: Path) -> None:
     )
     told = cleanup("--config", config, "dry-run", "-v", expect=3).stdout
     for entry in sample.entries:
-        assert f"keep    {entry.key}  kept by variant-*\n" in told
+        assert f"    {entry.key}  kept by variant-*\n" in told
     assert "4 entries of 0.00 MB are protected (dry-run -v says by what)" in told
 
 
@@ -230,8 +230,8 @@ def test_voices_with_a_ttl_of_their_own_and_pins_are_explained(tmp_path: Path) -
     )
     told = cleanup("--config", config, "dry-run", "-v").stdout
     long_lived, gone, too_old, pinned = (entry.key for entry in sample.entries)
-    assert f"keep    {long_lived}  voice style eerie_narrator has 30 days\n" in told
-    assert f"keep    {pinned}  kept by v3\n" in told
+    assert f"    {long_lived}  voice style eerie_narrator has 30 days\n" in told
+    assert f"    {pinned}  kept by v3\n" in told
     done = document("--config", config, "run")
     assert {action["key"] for action in done["actions"]} == {gone, too_old}
     assert set(read_index(sample.index)) == {long_lived, pinned}

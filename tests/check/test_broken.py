@@ -11,11 +11,13 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from narration_cleanup.check import Finding, Status, environment, run_checks, schedule, worst
+from narration_cleanup.check import Finding, Status, run_checks, schedule, worst
 from narration_cleanup.core.errors import ConfigError, ExitCode
+from narration_cleanup.core.files import not_found
 from narration_cleanup.report.history import open_history
 from narration_cleanup.report.record import record_of
 from narration_cleanup.run.access import lock_out_of_reach
@@ -80,7 +82,8 @@ class Place:
 def no_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever this machine's own systemd and cron say, is not of the test."""
     monkeypatch.setattr("narration_cleanup.systemd.status.find_schedule", lambda _: None)
-    monkeypatch.setattr(schedule, "cron_lines", lambda places: ["0 */6 * * * narration-cleanup"])
+    lines = ["0 */6 * * * narration-cleanup"]
+    monkeypatch.setattr("narration_cleanup.systemd.cron.cron_lines", lambda: lines)
 
 
 @pytest.fixture
@@ -106,6 +109,7 @@ def is_warning(finding: Finding, message: str, remedy: str) -> None:
 
 def test_a_sound_set_up_passes(place: Place) -> None:
     place.ran(6, 0.1)
+    place.environ["NARRATION_ALERTS_PING_URL"] = "http://127.0.0.1:9/x"
     findings = place.findings()
     assert [finding for finding in findings if finding.status is not Status.PASSED] == []
     assert worst(findings) is Status.PASSED
@@ -179,7 +183,7 @@ def test_a_cache_over_its_limit(place: Place) -> None:
 
 def test_no_database(place: Place) -> None:
     place.sample.database.unlink()
-    is_failed(place.one("requests.database_missing"), "no such file", "requests.db")
+    is_failed(place.one("requests.database_missing"), "does not exist", "requests.db")
 
 
 def test_a_missing_table(place: Place) -> None:
@@ -213,8 +217,48 @@ def test_a_state_folder_that_cannot_be_made(place: Place) -> None:
 
 
 def test_a_disk_that_is_full(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "free_bytes", lambda folder: 4_096)
-    is_failed(place.one("state.directory"), "is full", "make room")
+    full = SimpleNamespace(f_bavail=1, f_frsize=4_096, f_files=0, f_favail=0, f_flag=0)
+    monkeypatch.setattr(os, "statvfs", lambda place: full)
+    is_failed(place.one("state.directory"), "is full", "free disk space")
+    is_failed(place.one("cache.space"), "is full: 4,096 bytes are free", "free disk space")
+
+
+def test_a_file_system_without_inodes(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = SimpleNamespace(f_bavail=10**6, f_frsize=4_096, f_files=10**6, f_favail=3, f_flag=0)
+    monkeypatch.setattr(os, "statvfs", lambda place: full)
+    is_failed(place.one("cache.space"), "has 3 inodes free", "remove files")
+
+
+def test_no_alert_target_is_a_warning(place: Place) -> None:
+    is_warning(place.one("alerts"), "no alert target is configured", "notify --test")
+
+
+def test_a_secret_that_every_user_can_read(place: Place) -> None:
+    file = place.root / "config.toml"
+    file.write_text('[alerts]\nping_url = "http://127.0.0.1:9/canary"\n')
+    place.environ["NARRATION_CLEANUP_CONFIG"] = str(file)
+    file.chmod(0o644)
+    finding = place.one("settings.secrets")
+    is_warning(finding, "holds alerts.ping_url, and every user can read it", "chmod 0640")
+    assert "canary" not in finding.message
+    file.chmod(0o640)
+    assert "settings.secrets" not in {each.check for each in place.findings()}
+
+
+def test_a_file_that_root_left_is_given_back_and_no_run_as_root_is_advised(
+    place: Place, as_nobody: Callable[[], None]
+) -> None:
+    folder, database = place.sample.cache.directory, place.sample.database
+    for mine in (place.root, folder.parent, folder):
+        os.chown(mine, NOBODY, -1)
+    as_nobody()
+    index = folder / "cache_index.json"
+    is_failed(place.one("cache.index_owner"), "belongs to root", f"chown --reference={folder}")
+    assert f"{index}" in place.one("cache.index_owner").remedy
+    chown = f"chown --reference={database.parent} {database}"
+    is_failed(place.one("requests.owner"), "root left it there", chown)
+    for finding in place.findings():
+        assert "run as root" not in finding.message + finding.remedy
 
 
 def test_a_damaged_history(place: Place) -> None:
@@ -242,7 +286,7 @@ def test_a_run_that_failed_for_two_faults_is_told_in_one_line() -> None:
 
 
 def test_nothing_that_starts_runs(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schedule, "cron_lines", lambda places: [])
+    monkeypatch.setattr("narration_cleanup.systemd.cron.cron_lines", list)
     is_warning(place.one("schedule"), "nothing is known to start runs", "systemd install")
 
 
@@ -281,6 +325,57 @@ def test_a_timer(
     assert finding.status is status
     assert message in finding.message
     assert remedy in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("differences", "last_exit", "checks"),
+    [
+        ([], 0, {"schedule.units": "passed"}),
+        (["the unit has no access to /x"], 0, {"schedule.units": "failed"}),
+        ([], 226, {"schedule.units": "passed", "schedule.result": "failed"}),
+        ([], 3, {"schedule.units": "passed"}),
+    ],
+)
+def test_units_that_are_not_as_the_settings_or_could_not_start(
+    place: Place,
+    monkeypatch: pytest.MonkeyPatch,
+    differences: list[str],
+    last_exit: int,
+    checks: dict[str, str],
+) -> None:
+    found = Schedule(
+        timer="narration-cleanup@voices.timer",
+        service="narration-cleanup@voices.service",
+        enabled=True,
+        active=True,
+        running=False,
+        next_run=datetime.fromtimestamp(NOW + 60, UTC),
+        last_run=None,
+        last_result="exit-code" if last_exit else "success",
+        last_exit=last_exit,
+        instance="voices",
+    )
+    monkeypatch.setattr("narration_cleanup.systemd.status.find_schedule", lambda _: found)
+    monkeypatch.setattr(
+        "narration_cleanup.systemd.compare.unit_differences", lambda *_, user_known: differences
+    )
+    of_units = [each for each in place.findings() if each.check.startswith("schedule.")]
+    assert {each.check: each.status.value for each in of_units} == checks
+    for each in of_units:
+        if each.status is Status.FAILED:
+            assert "systemd install --instance voices" in each.remedy
+    if last_exit == 226:
+        assert any("exit 226/NAMESPACE" in each.message for each in of_units)
+
+
+def test_a_folder_that_a_unit_does_not_show_is_not_said_to_be_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert not_found(Path("/var/lib/narration")) == "does not exist"
+    monkeypatch.setenv("NARRATION_NOTIFIED_BY", "unit")
+    assert not_found(Path("/srv/narration")) == "does not exist"
+    assert "is not visible in this unit" in not_found(Path("/var/lib/narration"))
+    assert "systemd install" in not_found(Path("/home/x"))
 
 
 def test_a_lock_that_no_run_could_take(place: Place, as_nobody: Callable[[], None]) -> None:

@@ -9,13 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jsonschema
 import pytest
 
 from narration_cleanup.check import Finding, Status
 from narration_cleanup.check.report import show_check
-from narration_cleanup.check.schedule import cron_lines
-from narration_cleanup.report.documents import schema_text
+from narration_cleanup.systemd.cron import cron_lines
 from tests.samples import Sample, make_sample
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,13 +63,9 @@ def test_wrong_settings_are_exit_1_too(sample: Sample) -> None:
     assert "failed   settings: variable NARRATION_CACHE_TTL_DAYS" in done.stdout
 
 
-def test_the_document_holds_to_its_schema(sample: Sample) -> None:
-    schema = json.loads(schema_text("check"))
-    kind = jsonschema.Draft202012Validator
-    kind.check_schema(schema)
+def test_the_document_counts_the_checks_and_has_no_secret(sample: Sample) -> None:
     done = check(sample, "--json", NARRATION_ALERTS_PING_URL="https://example.com/canary-1")
     document = json.loads(done.stdout)
-    kind(schema, format_checker=kind.FORMAT_CHECKER).validate(document)
     assert document["outcome"] == "warning"
     assert document["counts"]["failed"] == 0
     assert sum(document["counts"].values()) == len(document["checks"])

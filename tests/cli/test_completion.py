@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from narration_cleanup.report.documents import schema_names
+from narration_cleanup.report.documents.schema import schema_names
 from narration_cleanup.report.history import FILE_NAME
 from tests.report.history.test_store import Told, run_once
 from tests.results import NOW

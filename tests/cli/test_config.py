@@ -142,7 +142,7 @@ def test_init_replaces_nothing_that_is_no_file(tmp_path: Path) -> None:
 
 def test_init_says_why_it_cannot_write(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(CleanupError, match=r"cannot write .*: File exists"):
+    with pytest.raises(CleanupError, match=r"cannot write .*: Not a directory"):
         run("config", "init", tmp_path / "file" / "config.toml")
     with pytest.raises(CleanupError, match=r"cannot write .*: (Is a directory|.* no regular file)"):
         run("config", "init", tmp_path, "--force")

@@ -188,6 +188,32 @@ def test_wrong_settings_do_not_keep_it_from_telling(
     assert len(hears.got) == 2
 
 
+@pytest.mark.usefixtures("journal")
+@pytest.mark.parametrize("text", ["[alerts", "alerts.on = 'never'", None])
+def test_a_configuration_that_cannot_be_used_is_loud_whoever_can_be_sent_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    file = tmp_path / "config.toml"
+    if text is not None:
+        file.write_text(text)
+    monkeypatch.setenv("NARRATION_CLEANUP_CONFIG", str(file))
+    ended(monkeypatch, "exit-code", "1")
+    done = call("notify", "--unit", UNIT)
+    assert done.exit_code == 1
+    assert "the settings for alerts cannot be read whole: " in done.stderr
+    assert str(file) in done.stderr
+
+
+def test_a_trial_uses_the_credentials_that_the_unit_gets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with receiver() as made:
+        (tmp_path / "alerts.urls").write_text(made.url("m", "json"))
+        monkeypatch.setattr("narration_cleanup.systemd.discover.CREDENTIALS", tmp_path)
+        assert call("notify", "--test").exit_code == 0
+        assert made.paths == ["/m"]
+
+
 def test_what_could_not_be_sent_is_exit_1(hears: Receiver) -> None:
     hears.answers[:] = [404]
     done = call("notify", "--test")
@@ -208,7 +234,20 @@ def test_a_trial_without_anybody_to_send_to_says_what_to_set() -> None:
 def test_a_unit_with_nobody_to_tell_is_no_failure() -> None:
     done = call("notify", "--unit", UNIT)
     assert done.exit_code == 0
-    assert "Nobody is told" in done.stdout
+    assert "No alert target" in done.stdout
+
+
+@pytest.mark.parametrize("text", ["[alerts", "alerts.urls = 5", None])
+def test_a_unit_that_cannot_know_whom_to_tell_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    file = tmp_path / "config.toml"
+    if text is not None:
+        file.write_text(text)
+    monkeypatch.setenv("NARRATION_CLEANUP_CONFIG", str(file))
+    done = call("notify", "--unit", UNIT)
+    assert isinstance(done.exception, ConfigError)
+    assert str(file) in str(done.exception)
 
 
 @pytest.mark.parametrize("arguments", [(), ("--test", "--unit", UNIT)])

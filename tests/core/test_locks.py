@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from narration_cleanup.core.errors import BusyError, ConfigError
+from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.zones import IndexTimes
 from narration_cleanup.run.stores import Targets
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER
@@ -69,9 +70,9 @@ def test_a_lock_in_the_state_directory_serves_instead(tmp_path: Path) -> None:
     cache = open_cache(tmp_path / "cache")
     targets = Targets(cache, None)
     with (
-        targets.locked(tmp_path / "state"),
+        targets.locked(tmp_path / "state", Problems()),
         pytest.raises(BusyError),
-        targets.locked(tmp_path / "state"),
+        targets.locked(tmp_path / "state", Problems()),
     ):
         pass
     cache.close()
@@ -84,7 +85,7 @@ def test_a_cache_without_any_lock_is_refused(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("no folder")
     with (
         pytest.raises(ConfigError, match=r"cleanup\.state_dir"),
-        Targets(cache, None).locked(tmp_path / "state"),
+        Targets(cache, None).locked(tmp_path / "state", Problems()),
     ):
         pass
     cache.close()
@@ -94,7 +95,7 @@ def test_requests_alone_need_no_lock(tmp_path: Path) -> None:
     """Every row is guarded by what it was planned on."""
     (tmp_path / "state").write_text("no folder")
     requests = SqliteRequests(tmp_path / "requests.db", RequestMapping())
-    with Targets(None, requests).locked(tmp_path / "state"):
+    with Targets(None, requests).locked(tmp_path / "state", Problems()):
         pass
 
 
@@ -102,17 +103,17 @@ def test_requests_alone_need_no_lock(tmp_path: Path) -> None:
 def test_who_holds_the_lock_and_since_when_is_reported(tmp_path: Path) -> None:
     cache = open_cache(tmp_path / "cache")
     other = Targets(open_again(tmp_path / "cache"), None)
-    with Targets(cache, None).locked(tmp_path / "state"):
+    with Targets(cache, None).locked(tmp_path / "state", Problems()):
         assert other.cache is not None
         assert other.cache.in_progress()
-        since = r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+        since = r"[\w.-]+, since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
         with (
             pytest.raises(BusyError, match=rf"another run \(pid {os.getpid()}, {since}\)"),
-            other.locked(tmp_path / "state"),
+            other.locked(tmp_path / "state", Problems()),
         ):
             pass
     assert not cache.in_progress()
-    with other.locked(tmp_path / "state"):
+    with other.locked(tmp_path / "state", Problems()):
         assert cache.in_progress()
     assert list((tmp_path / "cache" / OWN_FOLDER).iterdir()) == []
 
@@ -138,12 +139,12 @@ def test_a_run_that_had_to_lock_elsewhere_is_heard_of_all_the_same(
     later = Targets(open_again(tmp_path / "cache"), None)
     with monkeypatch.context() as full:
         full.setattr(StagingDir, "private", _no_space)
-        holding = Targets(first, None).locked(tmp_path / "state")
+        holding = Targets(first, None).locked(tmp_path / "state", Problems())
         holding.__enter__()
-    with pytest.raises(BusyError), later.locked(tmp_path / "state"):
+    with pytest.raises(BusyError), later.locked(tmp_path / "state", Problems()):
         pass
     holding.__exit__(None, None, None)
-    with later.locked(tmp_path / "state"):
+    with later.locked(tmp_path / "state", Problems()):
         pass
 
 

@@ -37,15 +37,15 @@ def test_the_demo_shows_all_three_commands_and_leaves_a_clean_sandbox(tmp_path: 
     told = [
         "25 narrations in five voices",
         "$ narration-cleanup -c narration-cleanup.toml dry-run",
-        "expired: 20.5 days old, limit 7",
         "Would remove 10 of 25 entries and 1 file without an entry",
+        "20.5 days old, limit 7",
         "Would cancel 3 of 28 requests",
         "$ narration-cleanup -c narration-cleanup.toml run",
         "INFO - Removed 10 expired cache entries, freed ",
         "INFO - Cancelled 3 abandoned requests",
         "INFO - Cleanup tasks completed successfully",
         "$ narration-cleanup -c narration-cleanup.toml stats",
-        "expired            0, 0 B (older than 7 days)",
+        "expired   0, 0.00 MB",
         f"cd {place}",
         "-c narration-cleanup.toml stats --json",
     ]

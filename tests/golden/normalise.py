@@ -5,7 +5,7 @@
 - how long a run took, and when it ended: zeros of the same type and form
 - the time of a JSON log line, which is read from the clock when it is written: zeros, in its form
 - the same two in a page of metrics: ``<seconds>``, ``<time>``
-- a process id, in a text: ``<pid>``; a port of 127.0.0.1: ``<port>``
+- a process id and name, in a text: ``<pid>``, ``<name>``; a port of 127.0.0.1: ``<port>``
 - this user, where something is said to be theirs or allowed to them: ``<user>``
 """
 
@@ -28,6 +28,7 @@ _VERSION = re.escape(narration_cleanup.__version__)
 _RULES = (
     (re.compile(rf"\b(narration-cleanup )({_VERSION})\b"), r"\1<version>"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:<port>"),
+    (re.compile(r"\bpid \d+, [\w.-]+,"), "pid <pid>, <name>,"),
     (re.compile(r"\b(pid|process) \d+"), r"\1 <pid>"),
     (re.compile(r'version="[^"]*"'), 'version="<version>"'),
     (re.compile(r"^(narration_cleanup_last_run_duration_seconds\S*) \S+$", re.M), r"\1 <seconds>"),

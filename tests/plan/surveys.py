@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 
 from narration_cleanup.core.model import (
     CacheEntry,
-    Figures,
     Problem,
     Ref,
     StoredFile,
-    TimeSpan,
     Unmatched,
 )
 
@@ -52,11 +50,12 @@ class Entries:
     """An ``EntryBatch`` whose refs are made of positions in the survey."""
 
     entries: Sequence[CacheEntry]
-    positions: Sequence[int]
-    counted: Figures
+    first: int
+    unjudged: int = 0
+    more_bytes: int = 0
 
-    def ref(self, position: int) -> Ref:
-        return self.positions[position], 0, 0
+    def whole(self, position: int) -> tuple[CacheEntry, Ref]:
+        return self.entries[position], (self.first + position, 0, 0)
 
 
 @dataclass
@@ -72,19 +71,9 @@ class Survey:
     sizes: Mapping[str, int] = field(default_factory=dict)
     """Of files whose size is not what their entry states."""
 
-    def batches(
-        self, *, last_used: bool = False, staying: TimeSpan | None = None
-    ) -> Iterator[Entries]:
+    def batches(self, *, last_used: bool = False) -> Iterator[Entries]:
         for first in range(0, len(self.entries), 2):
-            some = list(enumerate(self.entries))[first : first + 2]
-            told = [each for each in some if not _is_within(each[1].created_at, staying)]
-            counted = [each[1] for each in some if each not in told]
-            figures = Figures(
-                [each.size_bytes for each in counted],
-                [each.created_at for each in counted if each.created_at is not None],
-                [each.voice_style for each in counted],
-            )
-            yield Entries([each for _, each in told], [at for at, _ in told], figures)
+            yield Entries(self.entries[first : first + 2], first)
 
     def times_changed(self) -> bool:
         return False
@@ -107,7 +96,3 @@ class Survey:
 
     def free_bytes(self) -> int | None:
         return self.free
-
-
-def _is_within(created_at: float | None, span: TimeSpan | None) -> bool:
-    return span is not None and created_at is not None and span[0] <= created_at <= span[1]

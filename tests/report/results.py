@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult, Result
 from narration_cleanup.core.model import CacheEntry, Problem, RequestStatus, Severity, Target
 from narration_cleanup.core.problems import Problems
+from narration_cleanup.core.units import DAY, HOUR
 from narration_cleanup.plan import CachePlan, RequestPlan
 from narration_cleanup.plan.actions import (
     Actions,
@@ -21,7 +22,6 @@ from narration_cleanup.plan.actions import (
     RemoveFile,
     RequestAction,
 )
-from narration_cleanup.plan.policy import DAY, HOUR
 from narration_cleanup.plan.totals import CacheTotals, RequestTotals
 from narration_cleanup.report.record import RunRecord
 from narration_cleanup.report.stats import CacheStats, Stats

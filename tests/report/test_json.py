@@ -1,4 +1,4 @@
-"""The JSON documents: the words and figures promised, and the shipped schemas."""
+"""The JSON documents: the words and figures promised, and the schemas."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import tracemalloc
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 
 from narration_cleanup.apply.result import Result
@@ -21,7 +22,9 @@ from narration_cleanup.core.problems import Problems
 from narration_cleanup.plan import CachePlan
 from narration_cleanup.plan.actions import Actions, CacheAction, Outcome, Reason, RemoveEntry
 from narration_cleanup.plan.totals import CacheTotals
-from narration_cleanup.report.documents import schema_text, write_run, write_stats
+from narration_cleanup.report import documents
+from narration_cleanup.report.documents import types, write, write_run
+from narration_cleanup.report.documents.schema import schema_names, schema_text
 from narration_cleanup.report.stats import CacheStats, Stats
 from tests.report.results import (
     HOSTILE,
@@ -37,13 +40,10 @@ from tests.report.results import (
 Document = dict[str, Any]
 
 
-def checked(name: str, text: str) -> Document:
-    """The document in ``text``, after the shipped schema has had its say."""
-    schema = json.loads(schema_text(name))
-    kind = jsonschema.Draft202012Validator
-    kind.check_schema(schema)
+def checked(kind: type[msgspec.Struct], text: str) -> Document:
+    """The document in ``text``, which has the members and types that ``kind`` has."""
     document: Document = json.loads(text)
-    kind(schema, format_checker=kind.FORMAT_CHECKER).validate(document)
+    msgspec.convert(document, kind)
     return document
 
 
@@ -53,14 +53,14 @@ def run_document(
     stream = io.StringIO()
     write_run(result, stats, stream, trigger=trigger)
     assert stream.getvalue().isascii()
-    return checked("run", stream.getvalue())
+    return checked(types.Run, stream.getvalue())
 
 
 def stats_document(stats: Stats) -> Document:
     stream = io.StringIO()
-    write_stats(stats, stream)
+    write(documents.stats_document(stats), stream)
     assert stream.getvalue().count("\n") == 1
-    return checked("stats", stream.getvalue())
+    return checked(types.Stats, stream.getvalue())
 
 
 def test_a_dry_run_has_only_planned_outcomes_and_nothing_done() -> None:
@@ -219,22 +219,33 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 
 def test_a_report_that_cannot_be_written_is_an_error() -> None:
     with pytest.raises(CleanupError, match="No space left"), open("/dev/full", "w") as stream:
-        write_stats(Stats(NOW, 6, 1), stream)
+        write(documents.stats_document(Stats(NOW, 6, 1)), stream)
 
 
-def test_schemas_are_strict_and_the_one_holds_the_other() -> None:
-    run, stats = json.loads(schema_text("run")), json.loads(schema_text("stats"))
-    document = {key: stats[key] for key in stats if not key.startswith("$") and key != "title"}
-    assert run["$defs"]["stats"] == document
-    assert {**run["$defs"], **stats["$defs"]} == run["$defs"]
-    result = result_of(cache_plan(2, 1), None)
-    good = run_document(result)
-    for spoil in ({"more": 1}, {"outcome": "fine"}, {"started_at": "2026-11-23T12:00:00"}):
-        with pytest.raises(jsonschema.ValidationError):
-            checked("run", json.dumps({**good, **spoil}))
+@pytest.mark.parametrize("name", schema_names())
+def test_a_schema_is_valid_and_allows_no_other_members(name: str) -> None:
+    schema = json.loads(schema_text(name))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    objects = [schema, *schema["$defs"].values()]
+    strict = [each["title"] for each in objects if each.get("additionalProperties") is False]
+    assert set(strict) | {"ByReason"} >= {each["title"] for each in objects if "properties" in each}
+    assert "UnsetType" not in schema_text(name)
 
 
-def test_an_unknown_schema_is_said_with_the_known_ones() -> None:
+def test_what_is_always_there_is_required_and_what_may_be_missing_is_not() -> None:
+    kinds = json.loads(schema_text("run"))["$defs"]
+    missing = {
+        (name, member)
+        for name, kind in kinds.items()
+        for member in set(kind.get("properties", ())) - set(kind.get("required", ()))
+        if name != "ByReason"
+    }
+    notes = {(name, "note") for name in kinds if "kind" in kinds[name].get("properties", ())}
+    assert len(notes) == 5
+    assert missing == {("RemoveEntry", "sidecars")} | notes
+
+
+def test_an_unknown_schema_is_reported_with_the_known_ones() -> None:
     with pytest.raises(LookupError, match="run, stats"):
         schema_text("../stats")
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import io
 import json
 
+import msgspec
 import pytest
 
 from narration_cleanup.apply.result import Result
 from narration_cleanup.core.model import Problem, Severity, Target
 from narration_cleanup.core.problems import MOST_OF_A_KIND
-from narration_cleanup.report.documents import problem_documents
+from narration_cleanup.report.documents import problem_items
 from narration_cleanup.report.log import Log, LogFormat
-from narration_cleanup.report.repeated import EACH_TOLD, gathered
+from narration_cleanup.report.summary import MOST_ALIKE, gathered
 from narration_cleanup.report.text import show_run
 from tests.report.results import NOW
 
@@ -30,14 +31,14 @@ def result_with(*problems: Problem) -> Result:
     return result
 
 
-@pytest.mark.parametrize("number", [EACH_TOLD + 1, MOST_OF_A_KIND, MOST_OF_A_KIND + 1, 2_500])
+@pytest.mark.parametrize("number", [MOST_ALIKE + 1, MOST_OF_A_KIND, MOST_OF_A_KIND + 1, 2_500])
 def test_one_stands_for_all_with_its_reason(number: int) -> None:
     found = gathered(result_with(*map(failed, range(number))).all_problems())
     assert found == [(failed(0), number - 1)]
 
 
 def test_a_few_are_each_told() -> None:
-    few = [failed(number) for number in range(EACH_TOLD)]
+    few = [failed(number) for number in range(MOST_ALIKE)]
     assert gathered(few) == [(problem, 0) for problem in few]
 
 
@@ -87,9 +88,9 @@ def test_a_reader_is_told_the_number_once(terminal: bool) -> None:
 
 
 def test_json_has_as_many_as_it_always_had() -> None:
-    documents = problem_documents(result_with(*map(failed, range(2_500))).all_problems())
+    documents = problem_items(result_with(*map(failed, range(2_500))).all_problems())
     assert len(documents) == MOST_OF_A_KIND + 1
-    assert documents[-1] == {
+    assert msgspec.to_builtins(documents[-1]) == {
         "half": "cache",
         "code": "not_removed",
         "severity": "problem",

@@ -9,15 +9,28 @@ from pathlib import Path
 import pytest
 
 from narration_cleanup.core.errors import ExitCode
-from narration_cleanup.report.history import History, ProcessMark, open_history
-from narration_cleanup.report.record import Counters, record_of
+from narration_cleanup.report.history import History, ProcessMark, open_history, trigger_of
+from narration_cleanup.report.record import Counters, Places, record_of
 from narration_cleanup.report.stats import Stats
-from narration_cleanup.run.recent_runs import with_recent_runs, with_timer
+from narration_cleanup.run.recent_runs import with_recent_runs
+from narration_cleanup.settings import Settings, load_settings
 from narration_cleanup.systemd.status import Schedule
 from tests.results import NOW, make_result
 
 HOUR = 3_600.0
 NOTHING = Stats(generated_at=NOW, cleanup_interval_hours=6, abandoned_timeout_hours=1)
+
+
+@pytest.fixture(autouse=True)
+def no_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine's own systemd and cron are not part of the test."""
+    monkeypatch.setattr("narration_cleanup.systemd.status.find_schedule", lambda _: None)
+    monkeypatch.setattr("narration_cleanup.systemd.cron.cron_lines", list)
+
+
+def settings(state: Path, cache: str = "") -> Settings:
+    environ = {"NARRATION_CLEANUP_STATE_DIR": str(state), "NARRATION_CACHE_DIR": cache}
+    return load_settings(flags={}, config_file=None, environ=environ)
 
 
 @pytest.fixture
@@ -28,34 +41,89 @@ def history(tmp_path: Path) -> Iterator[History]:
     opened.close()
 
 
-def ran(history: History, hours_ago: float, stopped: ExitCode | None = None) -> int | None:
+def ran(
+    history: History, hours_ago: float, stopped: ExitCode | None = None, trigger: str = "timer"
+) -> int | None:
     at = NOW - hours_ago * HOUR
-    run_id = history.begin(at, trigger="timer", version="1")
+    run_id = history.begin(at, trigger=trigger, version="1")
     history.finish(run_id, record_of(make_result(started_at=at, stopped=stopped)))
     return run_id
 
 
 def test_nothing_recorded_is_nothing_known(tmp_path: Path) -> None:
-    stats, past = with_recent_runs(NOTHING, tmp_path)
+    stats, past = with_recent_runs(NOTHING, settings(tmp_path))
     assert stats == NOTHING
     assert past.counters == Counters()
 
 
-@pytest.mark.parametrize(("hours_ago", "alive"), [(0, True), (9, True), (9.001, False)])
-def test_alive_for_one_and_a_half_intervals(
-    history: History, tmp_path: Path, hours_ago: float, alive: bool
+@pytest.mark.parametrize(
+    ("triggers", "hours_ago", "due_in"),
+    [
+        ("timer timer", (9, 3), 3),
+        ("cron cron", (3, 1), 5),
+        ("timer hand timer", (9, 4, 3), 3),
+        ("timer timer hand", (9, 3, 1), 3),
+        ("hand hand", (9, 3), 3),
+        ("timer", (1,), None),
+        ("hand hand", (1.2, 1.1), None),
+        ("timer timer", (16, 9.001), None),
+        ("timer timer", (13, 3), None),
+        ("systemd systemd", (2, 1), None),
+    ],
+)
+def test_alive_where_the_last_two_runs_came_in_time_by_themselves(
+    history: History,
+    tmp_path: Path,
+    triggers: str,
+    hours_ago: tuple[float, ...],
+    due_in: float | None,
 ) -> None:
-    ran(history, hours_ago)
-    stats, _ = with_recent_runs(NOTHING, tmp_path)
-    assert stats.running is alive
+    for trigger, ago in zip(triggers.split(), hours_ago, strict=True):
+        ran(history, ago, trigger=trigger)
+    stats, _ = with_recent_runs(NOTHING, settings(tmp_path))
+    assert stats.last_run is not None
     assert not stats.in_progress
-    assert stats.next_run_at == pytest.approx(NOW + (6 - hours_ago) * HOUR)
+    assert stats.running is (due_in is not None)
+    due = None if due_in is None else pytest.approx(NOW + due_in * HOUR)
+    assert stats.next_run_at == due
+
+
+def test_a_cron_line_is_a_schedule_until_a_run_is_overdue(
+    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("narration_cleanup.systemd.cron.cron_lines", lambda: ["@daily x"])
+    stats, _ = with_recent_runs(NOTHING, settings(tmp_path))
+    assert (stats.running, stats.next_run_at) == (True, None)
+    ran(history, 10, trigger="cron")
+    stats, _ = with_recent_runs(NOTHING, settings(tmp_path))
+    assert (stats.running, stats.next_run_at) == (False, None)
+    ran(history, 1, trigger="cron")
+    stats, _ = with_recent_runs(NOTHING, settings(tmp_path))
+    assert (stats.running, stats.next_run_at) == (True, NOW + 5 * HOUR)
+
+
+def test_a_cronjob_says_so_by_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not with_recent_runs(NOTHING, settings(tmp_path))[0].running
+    monkeypatch.setenv("NARRATION_SCHEDULED_BY", "cronjob")
+    assert with_recent_runs(NOTHING, settings(tmp_path))[0].running
+    assert trigger_of().value == "cron"
+
+
+def test_one_cache_is_not_shown_the_last_run_of_another(tmp_path: Path) -> None:
+    one = open_history(tmp_path, warn=pytest.fail, at=NOW, places=Places("/one", None))
+    assert one is not None
+    ran(one, 7)
+    ran(one, 1)
+    one.close()
+    assert with_recent_runs(NOTHING, settings(tmp_path, "/one"))[0].running
+    stats, past = with_recent_runs(NOTHING, settings(tmp_path, "/two"))
+    assert (stats, past.counters) == (NOTHING, Counters())
 
 
 def test_a_run_at_work_is_in_progress(history: History, tmp_path: Path) -> None:
     ran(history, 6)
     run_id = history.begin(NOW - 12 * HOUR, trigger="timer", version="1")
-    stats, past = with_recent_runs(NOTHING, tmp_path)
+    stats, past = with_recent_runs(NOTHING, settings(tmp_path))
     assert stats.in_progress
     assert stats.running
     assert stats.last_run is not None
@@ -68,7 +136,7 @@ def test_a_killed_run_is_not_in_progress(history: History, tmp_path: Path) -> No
     done = ran(history, 6)
     gone = ProcessMark(2**22 + 1, 1, "another boot")
     history.begin(NOW, trigger="timer", version="1", process=gone)
-    stats, past = with_recent_runs(NOTHING, tmp_path)
+    stats, past = with_recent_runs(NOTHING, settings(tmp_path))
     assert past.last is not None
     assert past.last.id == done  # what the metrics tell: a killed run has no figures
     assert not stats.in_progress
@@ -79,14 +147,14 @@ def test_a_killed_run_is_not_in_progress(history: History, tmp_path: Path) -> No
 def test_a_run_that_found_the_lock_held_is_not_the_last(history: History, tmp_path: Path) -> None:
     done = ran(history, 1)
     ran(history, 0.5, ExitCode.BUSY)
-    stats, _ = with_recent_runs(NOTHING, tmp_path)
+    stats, _ = with_recent_runs(NOTHING, settings(tmp_path))
     assert stats.last_run is not None
     assert stats.last_run.id == done
 
 
 def test_a_history_that_cannot_be_read_is_a_warning(tmp_path: Path) -> None:
     (tmp_path / "history.db").write_bytes(b"damaged" * 1000)
-    stats, _ = with_recent_runs(NOTHING, tmp_path)
+    stats, _ = with_recent_runs(NOTHING, settings(tmp_path))
     (problem,) = stats.problems
     assert (problem.code, problem.severity.value) == ("history_unreadable", "warning")
     assert stats.last_run is None
@@ -96,7 +164,7 @@ def test_a_timer_knows_better_when_the_next_run_is(
     history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran(history, 0)
-    stats, _ = with_recent_runs(NOTHING, tmp_path)
+    stats, _ = with_recent_runs(NOTHING, settings(tmp_path))
     schedule = Schedule(
         timer="narration-cleanup.timer",
         service="narration-cleanup.service",
@@ -108,8 +176,7 @@ def test_a_timer_knows_better_when_the_next_run_is(
         last_result=None,
         last_exit=None,
     )
-    monkeypatch.setattr("narration_cleanup.systemd.manager.is_running", lambda: True)
     monkeypatch.setattr("narration_cleanup.systemd.status.find_schedule", lambda _: schedule)
-    assert with_timer(stats, None).next_run_at == NOW + 60
-    monkeypatch.setattr("narration_cleanup.systemd.status.find_schedule", lambda _: None)
-    assert with_timer(stats, None) == stats
+    known, _ = with_recent_runs(NOTHING, settings(tmp_path))
+    assert (stats.running, stats.next_run_at) == (False, None)
+    assert (known.running, known.next_run_at) == (True, NOW + 60)

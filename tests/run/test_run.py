@@ -3,26 +3,29 @@
 import errno
 import json
 import os
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import replace
+import time
+from collections.abc import Sequence
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from freezegun import freeze_time
 from typer.testing import CliRunner
 
-from narration_cleanup.apply.result import Result, RunOutcome
+from narration_cleanup.apply.apply import apply_cache
+from narration_cleanup.apply.result import CacheResult, Result, RunOutcome
 from narration_cleanup.apply.signals import Stop
 from narration_cleanup.cli.app import app
-from narration_cleanup.core.errors import TargetError
-from narration_cleanup.core.model import Target
+from narration_cleanup.core.errors import ExitCode, TargetError
+from narration_cleanup.core.model import RequestSurvey, Target
+from narration_cleanup.core.problems import attempt
 from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.units import DAY
 from narration_cleanup.plan import CachePolicy, RequestPolicy
-from narration_cleanup.plan.policy import DAY
 from narration_cleanup.run import run as job
-from narration_cleanup.run.stores import Targets
-from narration_cleanup.run.survey import survey_and_plan
+from narration_cleanup.run.survey import survey_and_plan_cache
+from narration_cleanup.stores.cache import CacheStore, FileTarget, Removal
 from narration_cleanup.stores.cache.local.directory import Directory
 from narration_cleanup.stores.cache.local.indexed import IndexedDirectory
 from narration_cleanup.stores.requests.mapping import RequestMapping
@@ -30,7 +33,6 @@ from narration_cleanup.stores.requests.sqlite.table import SqliteRequests
 from tests.opened import open_sample
 from tests.samples import (
     SAMPLE_NOW,
-    CacheSample,
     EntrySpec,
     make_cache,
     make_sample,
@@ -52,20 +54,22 @@ class Silent:
 
     def requests_done(self, requests: object) -> None: ...
 
-
-@contextmanager
-def halves_of(sample: CacheSample) -> Iterator[Targets]:
-    """A cache alone."""
-    store = open_sample(sample)
-    with closing(store):
-        yield Targets(store, None)
+    def overwritten(self, requests: object) -> None: ...
 
 
-def run(targets: Targets) -> Result:
-    """Look, plan, and do it."""
+def work_on(result: Result, stop: Stop | None = None) -> job.Work:
+    """A run that nobody hears of."""
+    return job.Work(result, stop or Stop(), NoProgress(), Silent())
+
+
+def clean(store: CacheStore, policy: CachePolicy | None = None) -> Result:
+    """Clean a cache alone."""
     result = Result(NOW, dry_run=False)
-    plans = survey_and_plan(targets, (CachePolicy(), RequestPolicy()), NOW, NoProgress())
-    job.run(targets, plans, result, Stop(), NoProgress(), Silent())
+    attempt(
+        lambda: job.clean_cache(store, policy or CachePolicy(), work_on(result)),
+        Target.CACHE,
+        result.problems,
+    )
     return result
 
 
@@ -82,9 +86,10 @@ def test_a_fault_of_the_short_look_leads_to_the_long_one(
         raise fault
 
     monkeypatch.setattr(IndexedDirectory, "unchanged_since", failing)
-    with halves_of(sample) as targets:
-        result = run(targets)
-        assert job.left_in_cache(targets, result) is None
+    with closing(open_sample(sample)) as store:
+        result = clean(store)
+        assert result.cache is not None
+        assert job.left_in_cache(store, result.cache) is None
     assert result.outcome is RunOutcome.SUCCESS
 
 
@@ -99,13 +104,15 @@ def test_an_error_that_nobody_foresaw_in_the_requests_leaves_the_cache_to_be_cle
 
     monkeypatch.setattr(SqliteRequests, step, failing)
     with (
-        halves_of(sample.cache) as targets,
+        closing(open_sample(sample.cache)) as store,
         closing(SqliteRequests(sample.database, RequestMapping(timezone="UTC"))) as requests,
     ):
-        result = Result(NOW, dry_run=False)
-        both = job.recover(replace(targets, requests=requests), result)
-        plans = survey_and_plan(both, (CachePolicy(), RequestPolicy()), NOW, NoProgress())
-        job.run(both, plans, result, Stop(), NoProgress(), Silent())
+        result = clean(store)
+        attempt(
+            lambda: job.clean_requests(requests, RequestPolicy(), work_on(result)),
+            Target.REQUESTS,
+            result.problems,
+        )
     assert result.outcome is RunOutcome.PARTIAL
     assert result.cache is not None
     assert result.cache.removed_count == len(result.cache.plan.actions) > 0
@@ -123,13 +130,14 @@ def test_an_error_that_stops_all_is_in_the_document_too(
     def failing(*_: object, **__: object) -> None:
         raise ValueError("so many digits")
 
-    monkeypatch.setattr("narration_cleanup.cli.run.survey_and_plan", failing)
+    monkeypatch.setattr("narration_cleanup.run.run.collect_stats", failing)
     arguments = ["run", "--json", "--cache-dir", str(sample.cache.directory)]
     environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
     done = CliRunner().invoke(app, arguments, env=environment)
     assert done.exit_code == 1
     document = json.loads(done.stdout)
-    assert (document["outcome"], document["cache"]) == ("failed", None)
+    assert document["outcome"] == "failed"
+    assert document["cache"]["removed_count"] > 0
     assert "so many digits" in document["message"]
     assert "Traceback" not in done.output
 
@@ -153,42 +161,35 @@ def test_each_removed_file_is_looked_for_again_once(
 
     monkeypatch.setattr(Directory, "status", noting)
     begun = False
-    with halves_of(sample) as targets:
-        result = Result(NOW, dry_run=False)
-        policies = CachePolicy(partial_ttl=DAY), RequestPolicy()
-        plans = survey_and_plan(targets, policies, NOW, NoProgress())
+    with closing(open_sample(sample)) as store:
+        plan = survey_and_plan_cache(store, CachePolicy(partial_ttl=DAY), NOW, NoProgress())
         begun = True
-        job.run(targets, plans, result, Stop(), NoProgress(), Silent())
-        assert job.left_in_cache(targets, result) is not None
+        cache = apply_cache(plan, store, Stop(), NoProgress())
+        assert job.left_in_cache(store, cache) is not None
     looked_for = [name for name in looked_for if name != sample.index.name]
     assert looked_for == [*(entry.name for entry in sample.entries[:2]), partial.name]
 
 
-def test_work_that_cannot_be_looked_at_again_is_no_success(tmp_path: Path) -> None:
+def test_work_that_cannot_be_looked_at_again_is_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     entries = [EntrySpec(age=timedelta(days=days)) for days in (9, 1)]
     sample = make_cache(tmp_path / "cache", entries=entries)
+    apply = apply_cache
+
+    def torn(*done: object) -> CacheResult:
+        result = apply(*done)  # type: ignore[arg-type]
+        sample.index.write_bytes(b"\xff\xfe")
+        return result
+
+    monkeypatch.setattr(job, "apply_cache", torn)
     store = open_sample(sample)
-    targets, result = Targets(store, None), Result(NOW, dry_run=False)
-    policies = CachePolicy(), RequestPolicy()
-    plans = survey_and_plan(targets, policies, NOW, NoProgress())
-    job.run(targets, plans, result, Stop(), NoProgress(), Silent())
-    sample.index.write_bytes(b"\xff\xfe")
-    job.look_again(result, survey_and_plan(targets, policies, NOW, NoProgress()))
+    result = clean(store)
     store.close()
     assert result.outcome is RunOutcome.PARTIAL
     assert [problem.code for problem in result.all_problems()] == ["index_unreadable"]
     assert result.cache is not None
     assert result.cache.removed_count == 1
-
-
-def test_a_half_that_could_not_be_looked_at_is_not_waited_for_twice(tmp_path: Path) -> None:
-    sample = make_cache(tmp_path / "cache", entries=[EntrySpec(age=timedelta(days=1))])
-    with halves_of(sample) as targets:
-        assert job.reached(targets, run(targets)) == targets
-        sample.index.write_bytes(b"{")
-        torn = run(targets)
-        assert torn.outcome is RunOutcome.FAILED
-        assert job.reached(targets, torn) == Targets(None, None)
 
 
 def test_what_came_during_a_run_and_would_be_evicted_now_is_nothing_left_over(
@@ -197,11 +198,10 @@ def test_what_came_during_a_run_and_would_be_evicted_now_is_nothing_left_over(
     """A service at work fills the cache again; that something stayed is another matter."""
     entries = [EntrySpec(age=timedelta(days=days), size=1_000) for days in (6, 5, 4, 3)]
     sample = make_cache(tmp_path / "cache", entries=entries)
-    policies = CachePolicy(evict_above=2_000, evict_to=2_000), RequestPolicy()
-    result = Result(NOW, dry_run=False)
-    with halves_of(sample) as targets:
-        plans = survey_and_plan(targets, policies, NOW, NoProgress())
-        job.run(targets, plans, result, Stop(), NoProgress(), Silent())
+    policy = CachePolicy(evict_above=2_000, evict_to=2_000)
+    with closing(open_sample(sample)) as store:
+        plan = survey_and_plan_cache(store, policy, NOW, NoProgress())
+        cache = apply_cache(plan, store, Stop(), NoProgress())
         index = read_index(sample.index)
         assert len(index) == 2
         for number, fields in enumerate(list(index.values())):
@@ -209,9 +209,132 @@ def test_what_came_during_a_run_and_would_be_evicted_now_is_nothing_left_over(
             (sample.directory / name).write_bytes(b"x" * 1_000)
             index[f"late{number}"] = fields | {"file_path": str(sample.directory / name)}
         write_index(sample.index, index)
-        after = survey_and_plan(targets, policies, NOW, NoProgress())
-        assert after.cache is not None
-        assert len(after.cache.actions) == 2
-        job.look_again(result, after)
-    assert result.outcome is RunOutcome.SUCCESS
-    assert result.all_problems() == []
+        after = survey_and_plan_cache(store, policy, NOW, NoProgress())
+        assert len(after.actions) == 2
+        job.verify_cache(store, cache, after, NOW)
+    assert list(cache.problems) == []
+
+
+@pytest.mark.parametrize("anew", [True, False])
+def test_audio_that_is_made_anew_is_not_still_there(tmp_path: Path, anew: bool) -> None:
+    """The service writes back the old entry from its memory, and the audio with it."""
+    entries = [EntrySpec(age=timedelta(days=days)) for days in (9, 1)]
+    sample = make_cache(tmp_path / "cache", entries=entries)
+    before = sample.index.read_bytes()
+    started_at = time.time()
+    with closing(open_sample(sample)) as store:
+        plan = survey_and_plan_cache(store, CachePolicy(), NOW, NoProgress())
+        cache = apply_cache(plan, store, Stop(), NoProgress())
+        assert cache.removed_count == 1
+        file = sample.directory / sample.entries[0].name
+        file.write_bytes(b"made anew, or never gone")
+        if not anew:
+            os.utime(file, (started_at - DAY, started_at - DAY))
+        sample.index.write_bytes(before)
+        after = survey_and_plan_cache(store, CachePolicy(), NOW, NoProgress())
+        assert [action.file for action in after.actions] == ([] if anew else [file.name])
+        job.verify_cache(store, cache, after, started_at)
+    assert [problem.code for problem in cache.problems] == ([] if anew else ["still_there"])
+
+
+def test_the_figures_of_a_run_that_was_stopped_are_those_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("narration_cleanup.apply.apply.FILES_AT_A_TIME", 2)
+    entries = [EntrySpec(age=timedelta(days=days)) for days in (20, 19, 18, 17, 1)]
+    sample = make_cache(tmp_path / "cache", entries=entries)
+    result, stop = Result(NOW, dry_run=False), Stop()
+    remove = IndexedDirectory.remove
+
+    def stopping(store: IndexedDirectory, files: Sequence[FileTarget]) -> Sequence[Removal]:
+        stop.exit_code = ExitCode.INTERRUPTED
+        return remove(store, files)
+
+    monkeypatch.setattr(IndexedDirectory, "remove", stopping)
+    with closing(open_sample(sample)) as store:
+        after = job.clean_cache(store, CachePolicy(), work_on(result, stop))
+    assert after is not None
+    assert after.totals.entry_count == len(read_index(sample.index)) == 3
+    assert result.cache is not None
+    assert result.cache.removed_count == 2
+    assert list(result.problems) == list(result.cache.problems) == []
+
+
+class PanicError(BaseException):
+    """What a library in another language may raise: no ``Exception``."""
+
+
+@pytest.mark.parametrize("fault", [PanicError("panicked"), ValueError("so many digits")])
+@pytest.mark.parametrize("step", ["locked", "recover", "survey", "remove"])
+def test_whatever_the_cache_raises_the_requests_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, fault: BaseException
+) -> None:
+    sample = make_sample(tmp_path)
+    before = read_index(sample.cache.index)
+
+    def failing(*_: object, **__: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(IndexedDirectory, step, failing)
+    arguments = ["run", "--json", "--cache-dir", str(sample.cache.directory)]
+    environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
+    with freeze_time(SAMPLE_NOW):
+        done = CliRunner().invoke(
+            app, [*arguments, "--requests-db", str(sample.database)], env=environment
+        )
+    assert done.exit_code == 3, done.output
+    document = json.loads(done.stdout)
+    assert document["outcome"] == "partial"
+    assert document["requests"]["cancelled_count"] > 0
+    assert "Traceback" not in done.output
+    assert read_index(sample.cache.index) == before
+    history = CliRunner().invoke(app, ["history", "--json"], env=environment)
+    assert json.loads(history.stdout)["runs"][0]["outcome"] == "partial"
+
+
+def test_the_cache_is_cleaned_before_the_requests_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = make_sample(tmp_path)
+    before = len(read_index(sample.cache.index))
+    left: list[int] = []
+    survey = SqliteRequests.survey
+
+    def noting(store: SqliteRequests) -> RequestSurvey:
+        left.append(len(read_index(sample.cache.index)))
+        return survey(store)
+
+    monkeypatch.setattr(SqliteRequests, "survey", noting)
+    arguments = ["run", "--cache-dir", str(sample.cache.directory)]
+    environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
+    with freeze_time(SAMPLE_NOW):
+        done = CliRunner().invoke(
+            app, [*arguments, "--requests-db", str(sample.database)], env=environment
+        )
+    assert done.exit_code == 0, done.output
+    assert 0 < left[0] < before
+
+
+def test_what_no_run_can_remove_is_a_problem_once(tmp_path: Path) -> None:
+    entries = [EntrySpec(age=timedelta(days=days)) for days in (9, 8, 1)]
+    sample = make_cache(tmp_path / "cache", entries=entries)
+    link = sample.directory / sample.entries[0].name
+    link.unlink()
+    link.symlink_to(sample.entries[2].name)
+    arguments = ["run", "--json", "--cache-dir", str(sample.directory)]
+    environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
+    with freeze_time(SAMPLE_NOW):
+        first, second = (CliRunner().invoke(app, arguments, env=environment) for _ in range(2))
+        other = sample.directory / "other.mp3"
+        other.symlink_to(sample.entries[2].name)
+        index = read_index(sample.index)
+        fields = dict(index[sample.entries[0].key])
+        index["other"] = fields | {"file_path": str(other)}
+        write_index(sample.index, index)
+        third = CliRunner().invoke(app, arguments, env=environment)
+    assert (first.exit_code, second.exit_code, third.exit_code) == (3, 0, 3)
+    (known,) = json.loads(second.stdout)["problems"]
+    assert (known["code"], known["severity"]) == ("odd_file", "warning")
+    problems = json.loads(third.stdout)["problems"]
+    assert [each["severity"] for each in problems] == ["warning", "problem"]
+    assert link.is_symlink()

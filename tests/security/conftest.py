@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,43 @@ def call(
         text=True,
         cwd="/",
     )
+
+
+def plant_journal(database: Path, victim: Path) -> Path:
+    """A hot rollback journal that names ``victim`` as its super-journal, which SQLite deletes."""
+    page = struct.unpack(">H", database.read_bytes()[16:18])[0]
+    magic, name = bytes.fromhex("d9d505f920a163d7"), os.fsencode(victim)
+    head = magic + struct.pack(">5I", 0, 1, database.stat().st_size // page, 512, page)
+    tail = struct.pack(">I", 0x40000000 // page + 1) + name
+    tail += struct.pack(">2I", len(name), sum(name)) + magic
+    journal = database.with_name(f"{database.name}-journal")
+    journal.write_bytes(head.ljust(512, b"\0") + tail)
+    return journal
+
+
+_SWAP = """
+import os, sys
+place, link, user = sys.argv[1], sys.argv[2], int(sys.argv[3])
+away = place + "-away"
+os.setgroups([]), os.setresgid(user, user, user), os.setresuid(user, user, user)
+print(flush=True)
+while True:
+    for old, new in ((place, away), (link, place), (place, link), (away, place)):
+        try:
+            os.rename(old, new)
+        except OSError:
+            pass
+"""
+
+
+@contextmanager
+def swapping(place: Path, link: Path) -> Iterator[None]:
+    """Meanwhile the service's user puts ``link`` in the place of a folder, and that back again."""
+    command = [sys.executable, "-c", _SWAP, str(place), str(link), str(SERVICE)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield
+        finally:
+            process.kill()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import struct
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 import narration_cleanup
+from narration_cleanup.core.own_files import make_folder
 from narration_cleanup.report.history import FILE_NAME
 from tests.samples import EntrySpec, make_cache, make_requests, tree_digest
-from tests.security.conftest import OTHER, SERVICE, call, give
+from tests.security.conftest import OTHER, SERVICE, call, give, plant_journal, swapping
 
 OLD = EntrySpec(age=timedelta(days=400))
 
@@ -30,13 +33,7 @@ def test_a_refused_run_opens_nothing_for_writing(open_path: Path) -> None:
     call("run", "-q", "--requests-db", database, state=state)
     victim = open_path / "victim"
     victim.write_text("precious")
-    history = state / FILE_NAME
-    page = struct.unpack(">H", history.read_bytes()[16:18])[0]
-    magic, name = bytes.fromhex("d9d505f920a163d7"), os.fsencode(victim)
-    journal = magic + struct.pack(">5I", 0, 1, history.stat().st_size // page, 512, page)
-    journal = journal.ljust(512, b"\0") + struct.pack(">I", 0x40000000 // page + 1) + name
-    journal += struct.pack(">2I", len(name), sum(name)) + magic
-    (state / f"{FILE_NAME}-journal").write_bytes(journal)
+    plant_journal(state / FILE_NAME, victim)
     give(SERVICE, state, database.parent)
     before = tree_digest(open_path)
     done = call("run", "--requests-db", database, state=state)
@@ -155,3 +152,123 @@ def test_the_owner_of_a_database_is_not_asked_through_a_link(open_path: Path) ->
         os.chown(link, owner, owner, follow_symlinks=False)
         done = call("dry-run", "--requests-db", link, user=SERVICE, state=open_path / "state")
         assert done.returncode == code, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o775])
+def test_a_database_in_a_folder_of_others_is_refused(open_path: Path, mode: int) -> None:
+    """Who can write there can put a journal beside it, which names a file for SQLite to delete."""
+    victim, database = open_path / "victim", open_path / "shared" / "requests.db"
+    victim.write_text("precious")
+    make_requests(database)
+    os.chown(database.parent, 0, OTHER)
+    database.parent.chmod(mode)
+    os.chown(plant_journal(database, victim), OTHER, OTHER)
+    before = tree_digest(open_path)
+    done = call("run", "--requests-db", database, state=open_path / "state")
+    assert done.returncode == 78, done.stdout + done.stderr
+    assert "chmod" in done.stderr
+    assert tree_digest(open_path) == before
+
+
+def test_nor_does_the_service_open_the_journal_of_a_stranger(open_path: Path) -> None:
+    """He owns the folder above, or everybody can write there: the service's files are as dear."""
+    victim, database = open_path / "victim", open_path / "shared" / "requests.db"
+    victim.write_text("precious")
+    make_requests(database)
+    give(SERVICE, database.parent, victim)
+    os.chown(open_path, SERVICE, SERVICE)
+    database.parent.chmod(0o777)
+    journal = plant_journal(database, victim)
+    os.chown(journal, OTHER, OTHER)
+    before = tree_digest(database.parent)
+    places = ("--requests-db", database)
+    done = call("run", *places, user=SERVICE, state=open_path / "state")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"this is a file of user {OTHER}" in done.stdout + done.stderr
+    assert tree_digest(database.parent) == before
+    assert victim.read_text() == "precious"
+    # In a folder of one group, whoever belongs to it may have opened the database first.
+    journal.unlink()
+    database.with_name("requests.db-journal").touch()
+    os.chown(journal, OTHER, SERVICE)
+    database.parent.chmod(0o775)
+    done = call("dry-run", *places, user=SERVICE, state=open_path / "state")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_cache_below_a_folder_where_it_can_be_exchanged_is_refused(open_path: Path) -> None:
+    (open_path / "shared").mkdir()
+    cache = _cache(open_path / "shared" / "cache", 0)
+    (open_path / "shared").chmod(0o777)
+    before = tree_digest(open_path)
+    done = call("run", "--cache-dir", cache, state=open_path / "state")
+    assert done.returncode == 78, done.stdout + done.stderr
+    assert tree_digest(open_path) == before
+
+
+def test_a_configuration_of_one_user_makes_root_nobody_else(open_path: Path) -> None:
+    cache, config = _cache(open_path / "cache", OTHER), open_path / "config.toml"
+    places = f'[cache]\ndir = "{cache}"\n[cleanup]\nuser = '
+    config.write_text(f'{places}"{OTHER}"\n')
+    os.chown(config, SERVICE, SERVICE)
+    before = tree_digest(cache)
+    done = call("-c", config, "run", state=open_path / "state")
+    assert done.returncode == 78, done.stdout + done.stderr
+    assert f"it belongs to uid {SERVICE}" in done.stderr
+    assert tree_digest(cache) == before
+    for owner in (0, OTHER):  # root's, and that user's own
+        os.chown(config, owner, owner)
+        done = call("-c", config, "run", state=open_path / "state")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_folder_is_swapped_for_a_link_meanwhile(open_path: Path) -> None:
+    """A directory without an index: what is below the link would look as expired as the rest."""
+    audio, home = open_path / "others", open_path / "service"
+    audio.mkdir()
+    (audio / "song.mp3").write_bytes(b"x" * 100)
+    os.utime(audio / "song.mp3", (0, 1e9))
+    (home / "cache").mkdir(parents=True)
+    (home / "link").symlink_to(audio)
+    give(SERVICE, home)
+    config = open_path / "config.toml"
+    config.write_text(f'[cache]\ndir = "{home / "cache"}"\nindex = "none"\n')
+    with swapping(home / "cache", home / "link"):
+        for _ in range(3):
+            done = call("-c", config, "run", state=open_path / "state")
+            assert done.returncode == 78, done.stdout + done.stderr
+    assert (audio / "song.mp3").exists()
+
+
+@pytest.mark.parametrize("command", [("config", "init", "--force"), ("demo",)])
+def test_nothing_is_written_through_the_link_of_another(
+    open_path: Path, command: tuple[str, ...]
+) -> None:
+    victim = open_path / "victim"
+    if command == ("demo",):
+        victim.mkdir()
+    else:
+        victim.write_text("precious")
+    shared = open_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    (shared / "place").symlink_to(victim)
+    os.chown(shared / "place", SERVICE, SERVICE, follow_symlinks=False)
+    before = tree_digest(open_path)
+    done = call(*command, shared / "place", state=open_path / "state")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "is not trusted" in done.stderr
+    assert tree_digest(open_path) == before
+
+
+def test_a_folder_that_is_made_for_a_user_is_no_other(open_path: Path) -> None:
+    home, victim = open_path / "service", open_path / "victim"
+    home.mkdir()
+    victim.mkdir()
+    (home / "link").symlink_to(victim)
+    give(SERVICE, home)
+    with swapping(home / "folder", home / "link"):
+        for _ in range(200):
+            with suppress(OSError):
+                make_folder(home / "folder", (SERVICE, SERVICE))
+    assert victim.stat().st_uid == 0

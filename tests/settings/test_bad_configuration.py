@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from narration_cleanup.cli.app import app
 from narration_cleanup.core.errors import ConfigError
-from narration_cleanup.report.documents import schema_text
+from narration_cleanup.report.documents.schema import schema_text
 
 ROOT = Path(__file__).resolve().parents[2]
 UNKNOWN = "unknown setting cache.dri, did you mean cache.dir?"

@@ -18,6 +18,7 @@ from narration_cleanup.settings import (
     load_partial,
     load_settings,
     require_target,
+    sources,
 )
 from narration_cleanup.settings.sources import default_files
 from tests.settings_help import HOME, faults_of, load
@@ -342,6 +343,41 @@ def test_the_state_folder_comes_from_systemd_or_the_platform() -> None:
     )
 
 
+def test_the_state_folder_of_the_units_is_found_by_their_user_and_root_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    units = tmp_path / "units"
+    (units / "voices").mkdir(parents=True)
+    (tmp_path / "etc").mkdir()
+    monkeypatch.setattr(sources, "SYSTEM_STATE", units)
+    monkeypatch.setattr(sources, "SYSTEM_FILE", tmp_path / "etc" / "config.toml")
+
+    def found(file: str | None = None, **variables: str) -> tuple[str, str]:
+        named = None if file is None else tmp_path / "etc" / file
+        if named is not None:
+            named.touch()
+        settings = load_settings(
+            flags={}, config_file=named or NOTHING, environ={"HOME": "/h", **variables}
+        )
+        origin = settings.origin("cleanup.state_dir")
+        return str(settings.cleanup.state_dir), origin.source
+
+    own = "/h/.local/state/narration-cleanup"
+    assert found() == found("config.toml") == (str(units), "default")
+    assert found("voices.toml") == (str(units / "voices"), "default")
+    assert found("other.toml") == (own, "default")
+    assert found(STATE_DIRECTORY="/a") == ("/a", "default")
+    assert found(NARRATION_CLEANUP_STATE_DIR="/b") == ("/b", "variable")
+    monkeypatch.setattr(os, "geteuid", lambda: units.stat().st_uid + 1)
+    assert found() == (own, "default")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert found() == (str(units), "default")
+    units.joinpath("voices").rmdir()
+    units.rename(tmp_path / "moved")
+    units.symlink_to(tmp_path / "moved")
+    assert found() == (own, "default")
+
+
 def test_without_any_home_the_state_folder_must_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """As for a user that systemd made up and that is in no list of users."""
     monkeypatch.setattr(os.path, "expanduser", lambda text: text)
@@ -370,6 +406,10 @@ def test_lists_tables_and_limits_read_alike_from_toml_and_variables(tmp_path: Pa
         ghostly_whisper = 0.5
         [requests.statuses]
         queued = [0, "7"]
+        [requests.filter]
+        queue = ["tts", 7, "7"]
+        deleted_at = "null"
+        is_speech = true
         [cleanup]
         max_delete = "12.5%"
         [alerts]
@@ -383,6 +423,7 @@ def test_lists_tables_and_limits_read_alike_from_toml_and_variables(tmp_path: Pa
             "NARRATION_CACHE_AUDIO_SUFFIXES": ".MP3,",
             "NARRATION_CACHE_TTL_DAYS_BY_VOICE_STYLE": "eerie_narrator=30, ghostly_whisper=0.5",
             "NARRATION_REQUESTS_STATUSES_QUEUED": "0, '7'",
+            "NARRATION_REQUESTS_FILTER": "queue=tts, queue=7,queue='7',deleted_at=null,is_speech=1",
             "NARRATION_CLEANUP_MAX_DELETE": "12.5%",
             "NARRATION_ALERTS_URLS": "json://a\njson://b",
         }
@@ -398,6 +439,11 @@ def test_lists_tables_and_limits_read_alike_from_toml_and_variables(tmp_path: Pa
         "ghostly_whisper": 0.5,
     }
     assert from_file.requests.statuses.queued == (0, "7")
+    assert dict(from_file.requests.filter) == {
+        "queue": ("tts", 7, "7"),
+        "deleted_at": (None,),
+        "is_speech": (1,),
+    }
     assert from_file.cleanup.max_delete == DeleteLimit(12.5, percent=True)
 
 
@@ -424,6 +470,7 @@ def test_a_delete_limit_counts_items(limit: str, total: int, allowed: int) -> No
         ("cache.evict_to_percent", ["0", "100.1"]),
         ("cache.ttl_days_by_voice_style", ["a", "a=0", "a=1,a=2", "=1"]),
         ("requests.db", ["mysql://u@h/d", "postgresql:/u@h", "host=h dbname=d"]),
+        ("requests.filter", ["tts", "=tts", "queue=", "a=1,b"]),
         ("requests.time_format", ["ISO 8601"]),
         ("cleanup.timezone", ["Europe/Nowhere", "../../etc/passwd", "Europe", "Local"]),
         ("cleanup.max_delete", ["-1", "101%", "nan%", "%", "1.5", "1e3"]),

@@ -110,6 +110,7 @@ def test_what_config_show_prints_loads_to_the_same(
         "cache.ttl_days_by_voice_style": voices,
         "cache.remove_orphans": switch,
         "requests.statuses.queued": tuple(queued),
+        "requests.filter": {column: [None, *queued]},
         "requests.columns.heartbeat_at": column,
         "cleanup.max_delete": limit,
     }

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from narration_cleanup.cli.config import config_document
 from narration_cleanup.core.errors import ConfigError
+from narration_cleanup.report.documents import encode
 from narration_cleanup.settings import BY_NAME, load_settings
 from narration_cleanup.settings.mask import without_password
-from narration_cleanup.settings.show import show_document, show_lines
+from narration_cleanup.settings.show import show_lines
 from tests.settings_help import load
 
 CANARY = "c4n4ry"
@@ -84,7 +86,7 @@ def test_no_source_and_no_fault_shows_a_secret(
         said = str(error)
         assert "***" in said
     else:
-        said = "\n".join([*show_lines(settings), json.dumps(show_document(settings))])
+        said = "\n".join([*show_lines(settings), encode(config_document(settings))])
         assert said.count("***") >= 2
         assert CANARY in str(settings.value(name))
     assert CANARY not in said

@@ -16,8 +16,9 @@ from narration_cleanup.cli import systemd as command
 from narration_cleanup.cli.systemd import systemd_app
 from narration_cleanup.core.errors import CleanupError, ConfigError
 from narration_cleanup.systemd import discover as facts_room
+from narration_cleanup.systemd import install as install_room
 from narration_cleanup.systemd import manager
-from narration_cleanup.systemd.install import write_units
+from narration_cleanup.systemd.install import check_user, write_handed, write_units
 from narration_cleanup.systemd.installation import Installation
 from narration_cleanup.systemd.units import render
 
@@ -195,3 +196,32 @@ def test_system_units_need_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(CleanupError, match="need root"):
         run("install")
+
+
+def test_what_is_handed_over_is_for_root_alone_and_goes_with_the_units(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = place / "notify"
+    monkeypatch.setattr(install_room, "handed_folder", lambda instance: folder)
+    installation = Installation(
+        program=("nc",), user=ME, handed=((folder / "alerts.urls", "json://one.example"),)
+    )
+    write_handed(installation)
+    assert (folder / "alerts.urls").read_text() == "json://one.example"
+    assert {path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())} == {0o700, 0o600}
+    other = replace(installation, handed=((folder / "alerts.ping_url", "https://x.example"),))
+    write_handed(other)
+    assert [path.name for path in folder.iterdir()] == ["alerts.ping_url"]
+    write_handed(other, remove=True)
+    assert not folder.exists()
+
+
+def test_a_configuration_that_the_runs_could_not_read_is_said(place: Path) -> None:
+    (other,) = [each for each in pwd.getpwall() if each.pw_name == "nobody"]
+    if os.getuid() == other.pw_uid:
+        pytest.skip("this is nobody")
+    (place / "config.toml").chmod(0o600)
+    installation = Installation(program=("nc",), user="nobody", config=place / "config.toml")
+    with pytest.raises(ConfigError, match=r"cannot be read by nobody.* chmod 0640"):
+        check_user(installation)
+    check_user(replace(installation, config=Path("/etc/passwd")))

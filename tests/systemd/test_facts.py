@@ -17,6 +17,7 @@ from narration_cleanup.systemd.discover import find_facts, missing_folders
 from narration_cleanup.systemd.installation import Installation
 
 Find = Callable[..., Installation]
+ME = pwd.getpwuid(os.getuid()).pw_name
 
 
 @pytest.fixture
@@ -219,3 +220,43 @@ def test_missing_folders_are_named(place: Path) -> None:
         f"cache.dir {place}/cache is not a directory: create it, or correct it",
         f"requests.db: {place}/no is not a directory: correct it",
     ]
+
+
+@pytest.mark.parametrize("folder", ["/", "/srv", "/home/somebody", "/root", "/var/lib"])
+def test_no_unit_may_write_to_a_folder_of_everything(find: Find, folder: str) -> None:
+    variables = {"NARRATION_REQUESTS_DB": f"{folder}/requests.db"}
+    with pytest.raises(ConfigError, match=f"make {os.path.join(folder, 'narration')}, move"):
+        find(variables, run_as=ME)
+    # In a user's own manager nothing is bound, and the home is that user's.
+    assert Path(folder) in find(variables, for_user=True).data
+    assert find({"NARRATION_REQUESTS_DB": f"{folder}/narration/requests.db"}, run_as=ME)
+
+
+def test_the_notifying_unit_is_handed_what_it_could_not_read(
+    find: Find, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facts_room, "CONFIG_DIR", place / "etc")
+    config = place / "config.toml"
+    config.write_text(
+        f'cache.dir = "{place}/cache"\nrequests.db = "postgresql://me:canary@db/x"\n'
+        'alerts.urls = ["json://one.example", "json://two.example"]\nalerts.on = "always"\n'
+    )
+    monkeypatch.setattr(facts_room, "is_readable_by", lambda file, uid, groups: True)
+    assert find().handed == ()
+    assert find().notify_credentials == ()
+    monkeypatch.undo()
+    monkeypatch.setattr(facts_room, "CONFIG_DIR", place / "etc")
+    config.chmod(0o640)
+    installation = find(instance="voices")
+    folder = place / "etc" / "notify@voices"
+    assert installation.notify_credentials == (
+        ("alerts.on", folder / "alerts.on"),
+        ("alerts.urls", folder / "alerts.urls"),
+    )
+    assert dict(installation.handed) == {
+        folder / "alerts.on": "always",
+        folder / "alerts.urls": "json://one.example\njson://two.example",
+    }
+    assert installation.credentials == ()
+    assert "canary" not in repr(installation)
+    assert find(for_user=True).handed == ()

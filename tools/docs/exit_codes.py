@@ -27,7 +27,8 @@ MEANINGS: dict[ExitCode, tuple[str, str]] = {
     ExitCode.REFUSED: (
         "refused for safety",
         "It could have been done, but it would not have been safe: the clock jumped, or more would "
-        "go than cleanup.max_delete allows. Nothing was touched.",
+        "go than cleanup.max_delete allows: nothing was touched. More would be cancelled than "
+        "cleanup.max_cancel allows: no request was touched.",
     ),
     ExitCode.BUSY: (
         "another run holds the lock",

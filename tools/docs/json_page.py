@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 from typing import TypeAlias
 
-from narration_cleanup.report.documents import schema_names, schema_text
+from narration_cleanup.report.documents.schema import schema_names, schema_text
 
 Json: TypeAlias = str | int | float | bool | list["Json"] | dict[str, "Json"] | None
 Schema: TypeAlias = dict[str, Json]
 
 _PAGE = """\
-<!-- Made from the schemas by `python3 dev.py docs`; changes here are overwritten. -->
+<!-- Made from the types by `python3 dev.py docs`; changes here are overwritten. -->
 
 # JSON documents
 
 With `--json`, these commands write one JSON document to standard output and nothing else there;
 what is wrong, be it with the configuration, is in the document and in the exit code. The schemas
-(draft 2020-12) come with the program, and the tests hold every document to them:
+(draft 2020-12) are made from the program's own types:
 
 ```console
 $ narration-cleanup schema run | head -5
@@ -30,8 +30,8 @@ $ narration-cleanup schema run | head -5
 
 Sizes are in bytes unless the name ends in `_mb` (1 MB = 1048576 bytes), times are ISO 8601 with an
 offset, durations are in seconds. `schema_version` is raised when a member changes its meaning or
-goes; new members may come without. Keys, names and ids are given raw: JSON escapes what could do
-harm on a screen.
+is removed; new members may come without. Keys, names and ids are given raw: JSON escapes what
+could do harm on a screen.
 """
 
 _WRITTEN_BY = {
@@ -52,16 +52,16 @@ def json_page() -> str:
     ]
     head = "\n".join(schema_text("run").splitlines()[:5])
     lines = [_PAGE.format(run_head=head, documents="\n".join(rows))]
-    told: set[str] = set()
+    written: set[str] = set()
     for name, schema in schemas.items():
         inner = _inner(schema)
         lines += [f"## {name}", "", *_table(schema, inner), ""]
         for title, definition in inner.items():
-            if title in told or "properties" not in definition:
+            if title in written or "properties" not in definition:
                 continue
-            told.add(title)
-            said = definition.get("description")
-            lines += [f"### object {title}", "", *([str(said), ""] if said else [])]
+            written.add(title)
+            description = definition.get("description")
+            lines += [f"### object {title}", "", *([str(description), ""] if description else [])]
             lines += [*_table(definition, inner), ""]
     return "\n".join(lines).rstrip("\n") + "\n"
 
@@ -80,8 +80,8 @@ def _table(schema: Schema, inner: dict[str, Schema]) -> list[str]:
     rows = ["| member | type | |", "|---|---|---|"]
     for name, member in properties.items():
         assert isinstance(member, dict)
-        said = str(member.get("description", ""))
-        rows.append(f"| `{name}` | {_type(member, inner)} | {said} |")
+        description = str(member.get("description", ""))
+        rows.append(f"| `{name}` | {_type(member, inner)} | {description} |")
     return rows
 
 
@@ -92,11 +92,12 @@ def _type(schema: Json, inner: dict[str, Schema]) -> str:
     for several in ("anyOf", "oneOf"):
         choices = schema.get(several)
         if isinstance(choices, list):
-            return " or ".join(_type(choice, inner) for choice in choices)
+            named = [_type(choice, inner) for choice in choices]
+            return " or ".join(sorted(named, key="null".__eq__))
     if "$ref" in schema:
         name = str(schema["$ref"]).rpartition("/")[2]
-        told = "properties" in inner[name]
-        return f"[{name}](#object-{name})" if told else _type(inner[name], inner)
+        has_table = "properties" in inner[name]
+        return f"[{name}](#object-{name.lower()})" if has_table else _type(inner[name], inner)
     if "const" in schema:
         return f"`{json.dumps(schema['const'])}`"
     values = schema.get("enum")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 
-from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult
+from narration_cleanup.apply.result import ODD_FILE, CacheResult, Outcomes, RequestResult
 from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.deadline import Stopwatch
 from narration_cleanup.core.errors import TargetError, to_target_error
@@ -178,7 +178,7 @@ def _note_removal(action: RemoveEntry | RemoveFile, removal: Removal, result: Ca
         subject = action.key if isinstance(action, RemoveEntry) else action.file
         code, remedy = "not_removed", "the next run tries again; check looks at the rights"
         if removal.unexpected:
-            code, remedy = "odd_file", "take it away by hand"
+            code, remedy = ODD_FILE, "take it away by hand"
         # The subject says which file it is: the same reason is the same message for all.
         why = (removal.note or "").removeprefix(f"{printable(action.file)}: ")
         message = f"not removed: {why}; {remedy}"
@@ -213,13 +213,17 @@ def _commit(store: CacheStore, result: CacheResult) -> None:
         fault = to_target_error(error, "index_not_replaced")
         report = CommitReport(error=str(fault), code=fault.code)
     if report.error is not None:
-        result.problems.add(Problem(Target.CACHE, report.code, report.error))
+        result.entries_left = sum(1 for _ in dropping)
+        follow = f"entries without a file, which follow in a later run: {result.entries_left}"
+        result.problems.add(Problem(Target.CACHE, report.code, f"{report.error}; {follow}"))
     if report.error is None and not report.kept and Reason.DANGLING not in result.plan.by_reason:
         return
     for position, action in dropping.actions():
         if report.error is not None:
-            note = "its file is gone, its entry is still in the index"
-            result.outcomes.set(position, Outcome.FAILED, note)
+            note = "its file is gone, its entry follows in a later run"
+            removed = result.outcomes.get(position) is Outcome.DONE
+            removed = removed and result.outcomes.note(position) is None  # else it was gone before
+            result.outcomes.set(position, Outcome.DONE if removed else Outcome.FAILED, note)
         elif action.ref[2] in report.kept:
             note = "its audio was made anew meanwhile"
             result.outcomes.set(position, Outcome.SKIPPED, note)

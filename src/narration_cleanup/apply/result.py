@@ -21,6 +21,8 @@ from narration_cleanup.plan.actions import (
     RequestAction,
 )
 
+ODD_FILE = "odd_file"
+"""The code of what lies where audio should and cannot be removed."""
 _OUTCOMES = tuple(Outcome)
 
 
@@ -55,6 +57,10 @@ class Outcomes(Generic[ActionT]):
         """What became of the action at ``position`` so far."""
         return _OUTCOMES[self._codes[position]]
 
+    def note(self, position: int) -> str | None:
+        """The note on the action at ``position``, if it has one."""
+        return self._notes.get(position)
+
     def count(self, outcome: Outcome) -> int:
         """How many actions ended so."""
         return self._codes.count(_OUTCOMES.index(outcome))
@@ -76,6 +82,7 @@ class CacheResult:
 
     ``freed_bytes`` counts the bytes that the disk got back (0 for a file with other hard links);
     ``removed_by_reason`` and ``freed_by_reason`` count actions that are done.
+    ``entries_left`` of removed files are in the index still, because it could not be replaced.
     ``after`` is the plan made of a second look: what should have gone and is still there.
     """
 
@@ -86,6 +93,7 @@ class CacheResult:
     removed_by_reason: dict[Reason, int] = field(default_factory=dict)
     freed_by_reason: dict[Reason, int] = field(default_factory=dict)
     after: CachePlan | None = None
+    entries_left: int = 0
 
     @property
     def removed_count(self) -> int:
@@ -166,8 +174,8 @@ class Result:
         """What became of the whole, derived from what happened."""
         if self.stopped is not None:
             return _STOPPED.get(self.stopped, RunOutcome.FAILED)
-        problems = [p for p in self.all_problems() if p.severity is Severity.PROBLEM]
-        failed = sum(
+        problems = any(each.severity is Severity.PROBLEM for each in self.all_problems())
+        failed = any(
             target.outcomes.count(Outcome.FAILED)
             for target in (self.cache, self.requests)
             if target is not None
@@ -213,7 +221,7 @@ _EXIT_CODES = {
     RunOutcome.PARTIAL: ExitCode.PARTLY_DONE,
     RunOutcome.FAILED: ExitCode.FAILED,
 }
-_REFUSED_FOR = {"max_delete", "clock_jumped"}
+_REFUSED_FOR = {"max_delete", "max_cancel", "clock_jumped"}
 """Warnings of a dry run that a run would refuse."""
 _MESSAGES = {
     False: {

@@ -11,28 +11,32 @@ from narration_cleanup.check.finding import Finding, failed, passed, warning
 from narration_cleanup.check.problems import findings_of
 from narration_cleanup.core.errors import CleanupError
 from narration_cleanup.core.progress import NoProgress
-from narration_cleanup.core.timestamps import AUTO
-from narration_cleanup.core.users import current_user, user_name
-from narration_cleanup.core.zones import LOCAL, IndexTimes, is_utc, zone_text
-from narration_cleanup.plan import CachePlan
-from narration_cleanup.plan.policy import DAY
-from narration_cleanup.report.format import count, entries
-from narration_cleanup.run.access import (
+from narration_cleanup.core.rights import (
     can_read_in,
     can_write_in,
     described,
     is_read_only,
-    lock_out_of_reach,
+    may_be_replaced,
 )
+from narration_cleanup.core.timestamps import AUTO
+from narration_cleanup.core.units import DAY
+from narration_cleanup.core.users import current_user, user_name
+from narration_cleanup.core.zones import LOCAL, IndexTimes, is_utc, zone_text
+from narration_cleanup.plan import CachePlan
+from narration_cleanup.report.format import count, entries
+from narration_cleanup.run.access import fixed, lock_out_of_reach
 from narration_cleanup.run.stores import Targets, cache_policy, open_cache, request_policy
 from narration_cleanup.run.survey import survey_and_plan
 from narration_cleanup.settings import CacheSettings, Settings
 from narration_cleanup.stores.cache import CacheStore
-from narration_cleanup.stores.cache.local.index_file import may_be_replaced
+from narration_cleanup.stores.cache.local.index_file import left_by_root
 
 QUIET_AFTER = 2 * DAY
 """A service in use writes an entry more often than this; a shorter TTL counts instead."""
 SHOWN = 3
+LITTLE = 1_000_000
+"""Bytes free on a disk below which neither an index nor a history can be relied on."""
+FEW_INODES = 100
 
 _WHICH = "set cache.dir (--cache-dir, NARRATION_CACHE_DIR) to the folder the service writes to"
 
@@ -69,6 +73,9 @@ def _check_folder(folder: Path) -> Iterator[Finding]:
         return
     if not stat.S_ISDIR(status.st_mode):
         return
+    if (why := little_space(folder)) is not None:
+        message = f"{why[0]}; a run still removes what is expired, which makes room"
+        yield failed("cache.space", message, why[1])
     about = f"{folder} ({described(status)})"
     if not can_read_in(folder):
         yield failed(
@@ -98,6 +105,18 @@ def _check_folder(folder: Path) -> Iterator[Finding]:
         yield passed("cache.permissions", f"{current_user()} may read and write {about}")
 
 
+def little_space(place: Path) -> tuple[str, str] | None:
+    """What is wrong with the room on the disk of ``place``, and the remedy; else ``None``."""
+    found = os.statvfs(place)
+    free = found.f_bavail * found.f_frsize
+    if free < LITTLE:
+        return f"the disk of {place} is full: {free:,} bytes are free", "free disk space"
+    if found.f_files and found.f_favail < FEW_INODES:
+        message = f"the file system of {place} has {found.f_favail:,} inodes free"
+        return message, "remove files that are not needed, or enlarge the file system"
+    return None
+
+
 def _as_owner(status: os.stat_result) -> str:
     """The first half of what to do, unless this is the owner already."""
     return "" if status.st_uid == os.geteuid() else f"run as {user_name(status.st_uid)}, or "
@@ -117,10 +136,13 @@ def _check_store(
         yield from _check_index_owner(index)
         if why := lock_out_of_reach(index.with_name(f"{index.name}.lock")):
             remedy = (
-                f"make it a file that {current_user()} may read; or, if the service has no use "
-                "for it, none"
+                f"make it a file that {current_user()} may read and no program holds for long; "
+                "or, if the service has no use for it, take it away"
             )
             yield failed("cache.index_lock", f"{why}: a run removes nothing", remedy)
+        if why := fixed(index):
+            what, _, remedy = why.rpartition(": ")
+            yield failed("cache.index_fixed", f"{what}: a run removes nothing", remedy)
     if store.has_index:
         yield _zone(times, now)
     yield _written_lately(plans.cache, settings.cache, now)
@@ -144,7 +166,9 @@ def _check_index_owner(index: Path) -> Iterator[Finding]:
         f"the index belongs to {owner}, {group}, and this is {current_user()}, who may not make "
         "another such "
         "file: a run removes nothing",
-        f"run as {owner}, in {group}",
+        f"give it back: chown --reference={index.parent} {index}"
+        if left_by_root(index, status)
+        else f"run as {owner}, in {group}",
     )
 
 

@@ -6,30 +6,29 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from narration_cleanup.check.cache import little_space
 from narration_cleanup.check.finding import Finding, failed, passed, warning
 from narration_cleanup.core.own_files import check_own_file
-from narration_cleanup.core.users import current_user
-from narration_cleanup.report.history.database import ENDINGS, FILE_NAME
-from narration_cleanup.report.metrics import is_page
-from narration_cleanup.run.access import (
+from narration_cleanup.core.rights import (
     can_read_in,
     can_write_in,
     described,
-    free_bytes,
     nearest_folder,
 )
+from narration_cleanup.core.users import current_user
+from narration_cleanup.report.history.database import ENDINGS, FILE_NAME
+from narration_cleanup.report.metrics import is_page
 from narration_cleanup.settings import SETTINGS, Settings
 from narration_cleanup.settings.mask import safe
 from narration_cleanup.settings.show import toml
-
-LITTLE = 1_000_000
-"""Bytes free on a disk below which a history cannot be relied on."""
+from narration_cleanup.systemd.discover import CREDENTIALS
 
 
 def check_settings(settings: Settings, *, valid: bool) -> Iterator[Finding]:
     """The warnings of the settings, and, where they are ``valid``, where each value came from."""
     for text in settings.warnings:
         yield warning("settings", text, "correct the name, or remove it")
+    yield from _open_secrets(settings)
     details = [
         f"{entry.name} = {toml(safe(entry, settings.value(entry.name)))}"
         f"  ({settings.origin(entry.name)})"
@@ -46,6 +45,25 @@ def check_settings(settings: Settings, *, valid: bool) -> Iterator[Finding]:
         file = settings.config_file
         source = "no configuration file" if file is None else f"file {file}"
         yield passed("settings", f"valid; {source}, {len(details)} settings are set", details)
+
+
+def _open_secrets(settings: Settings) -> Iterator[Finding]:
+    """A configuration file that others can read and that holds a secret."""
+    file = settings.config_file
+    secret = [
+        entry.name
+        for entry in SETTINGS
+        if settings.origin(entry.name).source == "file"
+        and safe(entry, settings.value(entry.name)) != settings.value(entry.name)
+    ]
+    with suppress(OSError):
+        if file is not None and secret and file.stat().st_mode & 0o004:
+            message = f"{file} holds {', '.join(secret)}, and every user can read it"
+            remedy = (
+                f"chmod 0640 {file} and give it the group of the runs' user (chgrp); or move each "
+                f"into a file of root's, {CREDENTIALS}/NAME, and install the units again"
+            )
+            yield warning("settings.secrets", message, remedy)
 
 
 def check_state(settings: Settings) -> Iterator[Finding]:
@@ -66,18 +84,15 @@ def check_state(settings: Settings) -> Iterator[Finding]:
             "history is kept",
             f"make {folder} as root and give it to {current_user()}, or set cleanup.state_dir",
         )
-    elif free_bytes(nearest) < LITTLE:
-        yield failed(
-            "state.directory",
-            f"the disk that {nearest} is on is full: no history is kept",
-            "make room; the cache is cleaned all the same",
-        )
-    elif nearest == folder and (why := _untrusted(folder / FILE_NAME, *ENDINGS)):
+    elif (why := little_space(nearest)) is not None:
+        message = f"{why[0]}: no history is kept, and the cache is cleaned all the same"
+        yield failed("state.directory", message, why[1])
+    elif nearest == folder and (untrusted := _untrusted(folder / FILE_NAME, *ENDINGS)):
         remedy = (
             "put that right, or set cleanup.state_dir to a folder that only "
             f"{current_user()} writes to"
         )
-        yield failed("state.directory", f"{why}; until then no history is kept", remedy)
+        yield failed("state.directory", f"{untrusted}; until then no history is kept", remedy)
     else:
         yet = "" if nearest == folder else ", made by the first run"
         yield passed("state.directory", f"{folder}{yet}")
@@ -140,8 +155,12 @@ def check_alerts(settings: Settings) -> Iterator[Finding]:
     """Whether the addresses can be sent to; none of them is sent to, and none is shown."""
     alerts = settings.alerts
     if alerts.ping_url is None and not alerts.urls:
-        message = "nobody is told of a failed run (alerts.urls, alerts.ping_url)"
-        yield passed("alerts", message)
+        if not can_read_in(CREDENTIALS) and CREDENTIALS.exists():
+            message = f"the unit's addresses may be in {CREDENTIALS}, which only root reads"
+            yield passed("alerts", f"{message}: run check as root to look at them")
+            return
+        remedy = "set alerts.urls or alerts.ping_url; then: narration-cleanup notify --test"
+        yield warning("alerts", "no alert target is configured: a failure is not reported", remedy)
         return
     from narration_cleanup.report.notify import unknown_urls
 

@@ -10,7 +10,8 @@ from narration_cleanup.core.model import Problem, Severity
 SHOWN = 3
 
 _REMEDIES = {
-    "malformed_entry": "correct or remove these entries in the index while the service is stopped",
+    "malformed_entry": "a run keeps these entries; correct them while the service is stopped, or, "
+    "where it is most of them, look for a version that knows the service's format",
     "outside_cache": "if the service uses another path for the same folder, set "
     "cache.dir_in_index; one alone was not written by the service",
     "dir_in_index": "set it in the configuration file or the environment, as the message has it",
@@ -26,14 +27,28 @@ _REMEDIES = {
     "the service writes to",
     "keep_matches_nothing": "correct cache.keep, or remove the pattern from it",
     "over_limit": "raise the limit, or keep less (cache.keep)",
-    "unknown_status": "map it with requests.statuses, if requests in that state can be abandoned",
+    "unknown_status": "map it with requests.statuses, or name it in requests.statuses.ignored",
     "index_unreadable": "if the service is not writing it, restore it from a backup",
     "database_missing": "correct requests.db (--requests-db, NARRATION_REQUESTS_DB)",
     "no_such_table": "set requests.table",
+    "foreign_word": "set requests.statuses.cancelled as the line says",
     "no_such_column": "set requests.columns",
+    "not_a_table": "set requests.table to the name of the table itself",
+    "no_rights": "grant the rights that are named to the role",
+    "index_busy": "run again when the service is less busy",
+    "index_locked": "run again when the process that holds the lock has ended",
+    "own_folder": "give the folder to this user, or remove it while no run is at work",
+    "not_a_database": "set requests.db to the database of the service",
+    "irregular_file": "remove what lies there while the service is stopped; SQLite makes its own",
+    "database_locked": "find the process that holds the lock (fuser, lsof), and end it if it hangs",
+    "database_read_only": "give this user the right to write to the database and its folder",
+    "database_unreadable": "give this user the right to read the database",
+    "database_io_error": "look at the disk (dmesg), then check the database (PRAGMA quick_check)",
+    "bucket_unreachable": "check the endpoint, the bucket's name and the credentials",
+    "directory_replaced": "run again when the folder is in its place",
     "mixed_times": "set requests.time_format",
 }
-_ANY = "the message says what to do"
+_ANY = "look up this code in the troubleshooting page (docs/troubleshooting.md)"
 
 
 def findings_of(problems: Iterable[Problem], area: str) -> Iterator[Finding]:

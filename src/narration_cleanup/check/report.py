@@ -1,15 +1,15 @@
-"""What `check` found: JSON, or lines with a word before each, coloured on a terminal."""
+"""What `check` found: a document, or lines with a word before each, coloured on a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from json import JSONEncoder
 from typing import TextIO
 
 from narration_cleanup import __version__
 from narration_cleanup.check.finding import Finding, Status
 from narration_cleanup.core.text import printable, printable_line
-from narration_cleanup.report.documents import SCHEMA_VERSION, Json
+from narration_cleanup.report.documents import SCHEMA_VERSION, like
+from narration_cleanup.report.documents.operator_types import Check, CheckCounts, CheckItem
 from narration_cleanup.report.format import count, iso
 from narration_cleanup.report.streams import allow_any_character, until_closed
 from narration_cleanup.report.wrapping import columns, wrapped
@@ -21,27 +21,16 @@ _HANG = 2
 """How far the rest of a wrapped line stands in, beyond where its text began."""
 
 
-def write_check_json(findings: Sequence[Finding], now: float, outcome: Status, to: TextIO) -> None:
-    """Write the document of `check --json`."""
-    document: dict[str, Json] = {
-        "schema_version": SCHEMA_VERSION,
-        "version": __version__,
-        "generated_at": iso(now),
-        "outcome": outcome.value,
-        "counts": {status.value: _count(findings, status) for status in Status},
-        "checks": [
-            {
-                "check": finding.check,
-                "status": finding.status.value,
-                "message": finding.message,
-                "remedy": finding.remedy,
-                "details": [*finding.details],
-            }
-            for finding in findings
-        ],
-    }
-    with until_closed(to):
-        to.write(JSONEncoder().encode(document) + "\n")
+def check_document(findings: Sequence[Finding], now: float, outcome: Status) -> Check:
+    """The document of `check --json`; `now` is an instant."""
+    return Check(
+        schema_version=SCHEMA_VERSION,
+        version=__version__,
+        generated_at=iso(now),
+        outcome=outcome.value,
+        counts=CheckCounts(**{each.value: _count(findings, each) for each in Status}),
+        checks=[like(CheckItem, finding) for finding in findings],
+    )
 
 
 def show_check(

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 
-from narration_cleanup.check.finding import Finding, failed, passed
+from narration_cleanup.check.finding import Finding, failed, passed, warning
 from narration_cleanup.check.problems import findings_of
 from narration_cleanup.core.errors import CleanupError, TargetError
 from narration_cleanup.core.model import GenerationRequest, Target
 from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.rights import described, is_read_only
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.zones import IndexTimes, form_of, zone_text
 from narration_cleanup.report.format import age, count, iso
-from narration_cleanup.run.access import described, is_read_only, missing_rights, refuse_other_users
+from narration_cleanup.run.access import missing_rights, refuse_other_users
 from narration_cleanup.run.stores import Targets, cache_policy, open_requests, request_policy
 from narration_cleanup.run.survey import survey_and_plan
 from narration_cleanup.settings import Settings
+from narration_cleanup.stores.cache.local.index_file import left_by_root
 from narration_cleanup.stores.requests import RequestStore
 
 ROWS_SHOWN = 3
@@ -35,6 +38,10 @@ def check_requests(
         store = open_requests(settings, now, index)
     except CleanupError as error:
         remedy = "run as that user: --run-as (systemd install does so by itself)"
+        database = Path(settings.requests.db)
+        with suppress(OSError):
+            if left_by_root(database, database.stat()):
+                remedy = f"chown --reference={database.parent} {database}"
         yield failed("requests.owner", str(error), remedy)
         return
     assert store is not None
@@ -58,6 +65,7 @@ def _check_store(store: RequestStore, settings: Settings, now: float) -> Iterato
         return
     yield from findings_of(plans.requests.problems, "requests")
     yield passed("requests.database", _about(settings.requests.db or "", store))
+    yield from _check_role(store)
     by_status = plans.requests.totals.by_status
     counted = ", ".join(f"{number:,} {printable(name)}" for name, number in by_status.items())
     yield passed("requests.statuses", f"table {settings.requests.table}: {counted or 'no rows'}")
@@ -66,6 +74,19 @@ def _check_store(store: RequestStore, settings: Settings, now: float) -> Iterato
     yield passed(
         "requests.times", f"{count(abandoned, 'request is', 'requests are')} abandoned", rows
     )
+
+
+def _check_role(store: RequestStore) -> Iterator[Finding]:
+    if not store.location.startswith("postgresql://"):
+        return
+    from narration_cleanup.stores.requests.postgres import PostgresRequests
+
+    if isinstance(store, PostgresRequests):
+        role, excess = store.excess_rights()
+        if excess:
+            message = f"the role {printable(role)} can do more than is needed: {', '.join(excess)}"
+            remedy = "make a role with the rights that docs/remote.md lists, and connect as that"
+            yield warning("requests.role", message, remedy)
 
 
 def _about(location: str, store: RequestStore) -> str:

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import os
+from collections.abc import Iterator
 
 from narration_cleanup.check.finding import Finding, failed, passed, warning
+from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.report.format import age, clock
+from narration_cleanup.report.history import SCHEDULED_BY
 from narration_cleanup.report.record import RUNNING, Counters, RunRecord
 from narration_cleanup.run.recent_runs import RecentRuns, read_recent_runs
 from narration_cleanup.settings import Settings
+from narration_cleanup.systemd.status import Schedule
 
 LATE_AFTER = 2.0
 """Intervals without a success after which something is wrong: one may be missed, two not."""
-CRON_PLACES = (Path("/etc/crontab"), Path("/etc/cron.d"), Path("/etc/cron.daily"))
+FIRST_OF_UNITS = 200
+"""Exit codes from here on are systemd's own: it could not start the program."""
+_UNIT_CODES = {203: "/EXEC", 216: "/GROUP", 217: "/USER", 226: "/NAMESPACE", 243: "/CREDENTIALS"}
 _INSTALL = "narration-cleanup systemd install, or a line for cron: systemd install --print cron"
 
 
 def check_schedule(settings: Settings, now: float) -> Iterator[Finding]:
     """The timer or cron, the last run, and the last success."""
-    yield _starter(settings.config_file)
+    yield from _starter(settings)
     unreadable: list[str] = []
-    past = read_recent_runs(settings.cleanup.state_dir, unreadable.append)
+    past = read_recent_runs(settings, unreadable.append)
     for text in unreadable:
         remedy = "the next run moves a damaged history aside; else give this user the right to it"
         yield failed("runs.history", text, remedy)
@@ -30,17 +34,25 @@ def check_schedule(settings: Settings, now: float) -> Iterator[Finding]:
         yield from _runs(past, past.counters, settings.cleanup.interval_hours * 3_600, now)
 
 
-def _starter(config_file: Path | None) -> Finding:
+def _starter(settings: Settings) -> Iterator[Finding]:
+    from narration_cleanup.systemd.cron import cron_lines
     from narration_cleanup.systemd.manager import is_running
-    from narration_cleanup.systemd.status import Schedule, find_schedule
+    from narration_cleanup.systemd.status import find_schedule
 
-    schedule: Schedule | None = find_schedule(config_file)
-    if schedule is None:
-        lines = cron_lines(CRON_PLACES)
-        if lines:
-            return passed("schedule", "cron starts runs", lines)
+    schedule = find_schedule(settings.config_file)
+    if schedule is not None:
+        yield _timer(schedule)
+        yield from _units(schedule, settings)
+    elif lines := cron_lines():
+        yield passed("schedule", "cron starts runs", lines)
+    elif by := os.environ.get(SCHEDULED_BY):
+        yield passed("schedule", f"{by} starts runs ({SCHEDULED_BY})")
+    else:
         why = "systemd has no narration-cleanup.timer" if is_running() else "there is no systemd"
-        return warning("schedule", f"nothing is known to start runs: {why}, nor cron", _INSTALL)
+        yield warning("schedule", f"nothing is known to start runs: {why}, nor cron", _INSTALL)
+
+
+def _timer(schedule: Schedule) -> Finding:
     timer = schedule.timer
     if not schedule.active:
         remedy = f"systemctl enable --now {timer}"
@@ -55,25 +67,42 @@ def _starter(config_file: Path | None) -> Finding:
     return passed("schedule", f"{timer} is active{when}")
 
 
-def cron_lines(places: Sequence[Path]) -> list[str]:
-    """Lines of cron that name the program: of the system's tables, and of this user's own."""
-    texts = []
-    for place in places:
-        files = sorted(place.iterdir()) if place.is_dir() else [place]
-        for file in files:
-            try:
-                texts.append(file.read_text(errors="replace"))
-            except OSError:
-                continue
-    try:
-        own = subprocess.run(
-            ["crontab", "-l"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=5
+def _units(schedule: Schedule, settings: Settings) -> Iterator[Finding]:
+    """Whether the units are those that the settings would make, and could start their run."""
+    from narration_cleanup.systemd.compare import unit_differences
+    from narration_cleanup.systemd.discover import find_facts
+
+    install = "narration-cleanup systemd install"
+    if schedule.for_user:
+        install += " --user"
+    if schedule.instance is not None:
+        install += f" --instance {schedule.instance}"
+    code = schedule.last_exit or 0
+    if schedule.last_result not in (None, "success") and code >= FIRST_OF_UNITS:
+        name = _UNIT_CODES.get(code, "")
+        yield failed(
+            "schedule.result",
+            f"{schedule.service} could not start its run: exit {code}{name}, so nothing is cleaned",
+            f"{install}; journalctl -u {schedule.service} names what is missing",
         )
-        texts.append(own.stdout)
-    except (OSError, subprocess.SubprocessError):
-        pass
-    lines = (line.strip() for text in texts for line in text.splitlines())
-    return [line for line in lines if "narration-cleanup" in line and not line.startswith("#")]
+    try:
+        named = settings.cleanup.user is not None
+        local_database = settings.requests.db is not None and "://" not in settings.requests.db
+        installation = find_facts(
+            settings, os.environ, for_user=schedule.for_user, instance=schedule.instance
+        )
+        differences = unit_differences(installation, user_known=named or local_database)
+    except (ConfigError, ValueError) as error:
+        message = f"the units cannot be compared: {error}"
+        yield warning("schedule.units", message, f"correct it, then: {install}")
+        return
+    if differences is None:
+        return
+    if differences:
+        message = f"{schedule.service} is not as the settings are: {'; '.join(differences)}"
+        yield failed("schedule.units", message, install)
+    else:
+        yield passed("schedule.units", "the units have the folders, user and interval as set")
 
 
 def _runs(past: RecentRuns, counters: Counters, interval: float, now: float) -> Iterator[Finding]:

@@ -10,11 +10,13 @@ from typing import Annotated
 import typer
 
 from narration_cleanup.check import Status, run_checks, worst
-from narration_cleanup.check.report import show_check, write_check_json
+from narration_cleanup.check.report import check_document, show_check
 from narration_cleanup.cli import options
 from narration_cleanup.core.errors import ConfigError, ExitCode
+from narration_cleanup.report.documents import write
 from narration_cleanup.run.run_as import act_as
 from narration_cleanup.settings import Settings, load_partial, load_settings
+from narration_cleanup.systemd.discover import with_credentials
 
 
 def check_command(
@@ -42,7 +44,7 @@ def check_command(
     findings = list(run_checks(settings, faults, now, allow_other_user=allow_other_user))
     outcome = worst(findings)
     if as_json:
-        write_check_json(findings, now, outcome, sys.stdout)
+        write(check_document(findings, now, outcome), sys.stdout)
     else:
         show_check(findings, sys.stdout, quiet=quiet)
     raise typer.Exit(_exit_code(outcome, strict=strict))
@@ -52,10 +54,11 @@ def _settings(
     context: typer.Context, flags: dict[str, str | None]
 ) -> tuple[Settings, tuple[str, ...]]:
     """The settings as far as they are right, and their faults."""
+    environ = with_credentials(os.environ, context.obj)
     try:
-        return load_settings(flags=flags, config_file=context.obj, environ=os.environ), ()
+        return load_settings(flags=flags, config_file=context.obj, environ=environ), ()
     except ConfigError as error:
-        settings, _ = load_partial(flags=flags, config_file=context.obj, environ=os.environ)
+        settings, _ = load_partial(flags=flags, config_file=context.obj, environ=environ)
         return settings, error.faults
 
 

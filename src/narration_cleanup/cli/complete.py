@@ -107,7 +107,7 @@ def _settings(context: typer.Context, flags: dict[str, object]) -> Settings:
 
 
 def _schemas() -> Iterator[tuple[str, str]]:
-    from narration_cleanup.report.documents import schema_names
+    from narration_cleanup.report.documents.schema import schema_names
 
     for name in schema_names():
         yield name, f"The document of {name}"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,12 +14,21 @@ import typer
 from narration_cleanup.cli.lazy import LazyCommand, LazyGroup
 from narration_cleanup.core.errors import CleanupError, ConfigError
 from narration_cleanup.core.files import replace_file
+from narration_cleanup.core.model import Problem
+from narration_cleanup.core.own_files import check_way, make_folder
+from narration_cleanup.core.rights import nearest_folder
 from narration_cleanup.core.text import printable
-from narration_cleanup.report.documents import configuration_problems, problem_documents
+from narration_cleanup.report.documents import (
+    SCHEMA_VERSION,
+    configuration_problems,
+    problem_items,
+    write,
+)
+from narration_cleanup.report.documents.operator_types import Config, Setting
 from narration_cleanup.report.streams import until_closed
-from narration_cleanup.settings import Settings, load_settings, require_target
-from narration_cleanup.settings.mask import without_password
-from narration_cleanup.settings.show import init_text, show_document, show_lines
+from narration_cleanup.settings import SETTINGS, Settings, load_settings, require_target
+from narration_cleanup.settings.mask import safe, without_password
+from narration_cleanup.settings.show import init_text, plain, show_lines
 
 config_app = typer.Typer(
     name="config",
@@ -39,11 +48,10 @@ def show_command(
         settings = _settings(context)
     except ConfigError as error:
         if as_json:
-            problems = problem_documents(configuration_problems(error))
-            typer.echo(json.dumps(show_document(None, problems), indent=2))
+            write(config_document(None, configuration_problems(error)), sys.stdout, indent=2)
         raise
     if as_json:
-        typer.echo(json.dumps(show_document(settings), indent=2))
+        write(config_document(settings), sys.stdout, indent=2)
         return
     _warn(settings)
     with until_closed(sys.stdout):
@@ -87,6 +95,29 @@ def init_command(
         raise CleanupError(why) from error
     validate = f"narration-cleanup -c {shlex.quote(str(path))} config validate"
     typer.echo(f"Wrote {printable(path)}: edit it, then run: {printable(validate)}")
+    if os.geteuid() == 0:
+        typer.echo("Only root may read it: chgrp it to the service's group, and chmod 0640 it")
+
+
+def config_document(settings: Settings | None, problems: Sequence[Problem] = ()) -> Config:
+    """The document of `config show --json`; without `settings`, `problems` say why."""
+    file = None if settings is None else settings.config_file
+    return Config(
+        schema_version=SCHEMA_VERSION,
+        config_file=None if file is None else str(file),
+        settings={}
+        if settings is None
+        else {
+            setting.name: Setting(
+                value=plain(safe(setting, settings.value(setting.name))),
+                origin=str(settings.origin(setting.name)),
+                variable=setting.env,
+            )
+            for setting in SETTINGS
+        },
+        warnings=[] if settings is None else list(settings.warnings),
+        problems=problem_items(problems),
+    )
 
 
 def _settings(context: typer.Context) -> Settings:
@@ -101,10 +132,12 @@ def _warn(settings: Settings) -> None:
 
 def _write(path: Path, text: str, *, overwrite: bool) -> None:
     """Write a whole file or none; what is there stays, mode included, unless `overwrite`."""
+    if os.geteuid() == 0 or path.is_symlink():
+        check_way(path if overwrite and path.exists() else nearest_folder(path.parent))
     target = path.resolve() if overwrite else path  # through a link, which stays one
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     if not overwrite or not target.exists():
-        with target.open("x", encoding="utf-8") as file:
+        with open(target, "x", encoding="utf-8", opener=_private) as file:
             try:
                 file.write(text)
                 file.flush()
@@ -113,3 +146,7 @@ def _write(path: Path, text: str, *, overwrite: bool) -> None:
                 raise
         return
     replace_file(target, text, target.stat().st_mode & 0o7777)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)  # secrets are written into it

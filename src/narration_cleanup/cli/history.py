@@ -19,9 +19,8 @@ from narration_cleanup.cli.lazy import LazyCommand, LazyGroup
 from narration_cleanup.core.errors import CleanupError, ConfigError
 from narration_cleanup.core.model import Problem, Target
 from narration_cleanup.core.text import printable
-from narration_cleanup.report.documents import configuration_problems
+from narration_cleanup.report.documents import configuration_problems, write_history
 from narration_cleanup.report.history import History, read_history
-from narration_cleanup.report.history_text import show_history, show_run_record, write_history_json
 from narration_cleanup.settings import load_settings
 
 T = TypeVar("T")
@@ -72,8 +71,10 @@ def history_command(
     with _told(as_json):
         found = _read(context, lambda history: history.runs(number or None, oldest))
     if as_json:
-        write_history_json(found or [], sys.stdout)
+        write_history(found or [], sys.stdout)
     elif found:
+        from narration_cleanup.report.history_text import show_history
+
         show_history(found)
     else:
         typer.echo("No run is recorded." if since is None else "No run is recorded since then.")
@@ -96,11 +97,13 @@ def show_command(
     if record is None:
         why = f"there is no run {run_id}: narration-cleanup history lists them"
         if as_json:
-            write_history_json([], sys.stdout, [Problem(Target.PROGRAM, "no_such_run", why)])
+            write_history([], sys.stdout, [Problem(Target.PROGRAM, "no_such_run", why)])
         raise CleanupError(why)
     if as_json:
-        write_history_json([record], sys.stdout)
+        write_history([record], sys.stdout)
     else:
+        from narration_cleanup.report.history_text import show_run_record
+
         show_run_record(record)
 
 
@@ -126,12 +129,12 @@ def _told(as_json: bool) -> Iterator[None]:
         yield
     except ConfigError as error:
         if as_json:
-            write_history_json([], sys.stdout, configuration_problems(error))
+            write_history([], sys.stdout, configuration_problems(error))
         raise
     except CleanupError as error:
         if as_json:
             problem = Problem(Target.PROGRAM, "history_unreadable", str(error))
-            write_history_json([], sys.stdout, [problem])
+            write_history([], sys.stdout, [problem])
         raise
 
 

@@ -13,8 +13,12 @@ import typer
 
 from narration_cleanup.core.errors import ConfigError, ExitCode
 from narration_cleanup.core.text import printable, printable_line
+from narration_cleanup.report.attention import attention
+from narration_cleanup.run.recent_runs import past_runs
 from narration_cleanup.run.recorder import host_name, notify_of
 from narration_cleanup.settings import AlertsSettings, load_partial, load_settings
+from narration_cleanup.settings.sources import SYSTEM_STATE
+from narration_cleanup.systemd.discover import with_credentials
 
 _INSTANCE = r"narration-cleanup@([A-Za-z0-9_.-]+)\.service"
 _CONFIG_DIR = Path("/etc/narration-cleanup")
@@ -58,28 +62,38 @@ def config_of(unit: str, named: Path | None, *, folder: Path = _CONFIG_DIR) -> P
 def _notify_of_unit(context: typer.Context, unit: str, *, start: bool) -> list[str]:
     """Tell; what could not be sent. A run that failed for its settings is told of too, so these
     are read as far as they are right."""
-    settings, _ = load_partial(
-        flags={}, config_file=config_of(unit, context.obj), environ=os.environ
-    )
-    alerts, said = settings.alerts, list[str]()
+    file = config_of(unit, context.obj)
+    # A user that systemd made up has no home, which is no fault of the settings.
+    environ = {"STATE_DIRECTORY": str(SYSTEM_STATE), **os.environ}
+    said = list[str]()
+    try:
+        settings = load_settings(flags={}, config_file=file, environ=environ)
+    except ConfigError as error:
+        said += [f"the settings for alerts cannot be read whole: {each}" for each in error.faults]
+        settings, _ = load_partial(flags={}, config_file=file, environ=environ)
+    alerts = settings.alerts
     if alerts.ping_url is None and not alerts.urls:
-        typer.echo("Nobody is told: neither alerts.ping_url nor alerts.urls is set.")
+        typer.echo("No alert target is configured: neither alerts.ping_url nor alerts.urls is set.")
         return said
-    from narration_cleanup.report.notify import ping_start, record_of_unit, unit_end
+    from narration_cleanup.report.notify import ping_start, records_with, unit_end
 
     if start:
-        wrong = None if alerts.ping_url is None else ping_start(alerts.ping_url)
-        return [] if wrong is None else [wrong]
+        url, style = alerts.ping_url, alerts.ping_style
+        wrong = None if url is None else ping_start(url, style)
+        return said if wrong is None else [*said, wrong]
     end = unit_end(unit, os.environ)
-    record = record_of_unit(end, time.time())
-    notify_of(record, alerts, said.append, lines=end.lines, unit=unit)
+    records = records_with(end, past_runs(settings.cleanup.state_dir), time.time())
+    record = records[-1]
+    found = attention(records)
+    notify_of(record, alerts, said.append, lines=end.lines, unit=unit, found=found)
     typer.echo(f"{printable(unit)}: {record.outcome}")
     return said
 
 
 def _trial(context: typer.Context) -> list[str]:
     """Send a trial message; what could not be sent."""
-    settings = load_settings(flags={}, config_file=context.obj, environ=os.environ)
+    environ = with_credentials(os.environ, context.obj)
+    settings = load_settings(flags={}, config_file=context.obj, environ=environ)
     alerts = settings.alerts
     _require_somebody(alerts)
     from narration_cleanup.report.notify import send, trial_message
@@ -95,4 +109,4 @@ def _trial(context: typer.Context) -> list[str]:
 
 def _require_somebody(alerts: AlertsSettings) -> None:
     if alerts.ping_url is None and not alerts.urls:
-        raise ConfigError("there is nobody to tell: set alerts.urls (NARRATION_ALERTS_URLS)")
+        raise ConfigError("no alert target is configured: set alerts.urls (NARRATION_ALERTS_URLS)")

@@ -49,6 +49,7 @@ EnforceMaxSize = Annotated[
 ]
 MinFreeMb = Annotated[str | None, _setting("cache.min_free_mb", "--min-free-mb", _RULES, "MB")]
 MaxDelete = Annotated[str | None, _setting("cleanup.max_delete", "--max-delete", _RULES, "N|N%")]
+MaxCancel = Annotated[str | None, _setting("cleanup.max_cancel", "--max-cancel", _RULES, "N|N%")]
 IgnoreClock = Annotated[
     bool,
     typer.Option(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import partial
 
 import typer
@@ -17,25 +17,20 @@ from narration_cleanup.cli import options
 from narration_cleanup.cli.options import Invocation
 from narration_cleanup.core.deadline import Stopwatch
 from narration_cleanup.core.errors import CleanupError, ExitCode, internal_error
-from narration_cleanup.core.model import Problem, Severity, Target
 from narration_cleanup.core.progress import Progress
-from narration_cleanup.report import documents as json_output
-from narration_cleanup.report import text
+from narration_cleanup.report import documents, text
 from narration_cleanup.report.log import Log, LogFormat
 from narration_cleanup.report.progress_bar import showing_progress
 from narration_cleanup.report.record import RunRecord
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.run import recorder
-from narration_cleanup.run import run as job
-from narration_cleanup.run.access import OtherUserError, missing_rights, refuse_other_users
-from narration_cleanup.run.collect_stats import collect_stats
-from narration_cleanup.run.guards import refuse_too_many, too_many
-from narration_cleanup.run.recent_runs import clock_fault, with_last_run, with_recent_runs
+from narration_cleanup.run.access import OtherUserError, refuse_other_users
+from narration_cleanup.run.recent_runs import with_last_run
 from narration_cleanup.run.recorder import RunRecorder
+from narration_cleanup.run.run import dry_run, run
 from narration_cleanup.run.run_as import act_as
-from narration_cleanup.run.stores import Targets, cache_policy, open_targets, request_policy
-from narration_cleanup.run.survey import Plans, Policies, survey_and_plan
 from narration_cleanup.settings import Settings, load_settings, require_target
+from narration_cleanup.settings.mask import without_password
 
 Work = Callable[[Settings, Invocation, Result, Log, Progress, RunRecorder | None], Stats]
 
@@ -51,6 +46,7 @@ def run_command(
     enforce_max_size: options.EnforceMaxSize = None,
     min_free_mb: options.MinFreeMb = None,
     max_delete: options.MaxDelete = None,
+    max_cancel: options.MaxCancel = None,
     ignore_clock: options.IgnoreClock = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
@@ -67,6 +63,7 @@ def run_command(
         "cache.enforce_max_size": enforce_max_size,
         "cache.min_free_mb": min_free_mb,
         "cleanup.max_delete": max_delete,
+        "cleanup.max_cancel": max_cancel,
     }
     call = Invocation(
         context.obj, flags, as_json, quiet, verbose, allow_other_user, ignore_clock, log_format
@@ -88,6 +85,7 @@ def dry_run_command(
     enforce_max_size: options.EnforceMaxSize = None,
     min_free_mb: options.MinFreeMb = None,
     max_delete: options.MaxDelete = None,
+    max_cancel: options.MaxCancel = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -103,6 +101,7 @@ def dry_run_command(
         "cache.enforce_max_size": enforce_max_size,
         "cache.min_free_mb": min_free_mb,
         "cleanup.max_delete": max_delete,
+        "cleanup.max_cancel": max_cancel,
     }
     call = Invocation(
         context.obj, flags, as_json, quiet, verbose, allow_other_user, log_format=log_format
@@ -119,7 +118,7 @@ def _carry_out(
     """
     log = _log(call, result)
     stats, told, watch, refused = None, None, Stopwatch(), False
-    crash: Exception | None = None
+    crash: BaseException | None = None
     try:
         settings = load_settings(flags=call.flags, config_file=call.config_file, environ=os.environ)
         settings = act_as(settings)
@@ -138,7 +137,9 @@ def _carry_out(
     except CleanupError as error:
         result.stop(error.exit_code, str(error))
         refused = isinstance(error, OtherUserError)
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a panic of a library is no Exception
         if isinstance(error, OSError):  # the output, where nobody could see more of it
             result.stop(ExitCode.FAILED, internal_error(error))
             _remember_and_tell(told, result, log, watch, done)
@@ -198,14 +199,27 @@ def _show(
     record: RunRecord | None,
 ) -> None:
     if stats is not None and record is not None:
-        stats = with_last_run(stats, record)
+        stats = with_last_run(stats, record, told.starts if told is not None else ())
     if not result.dry_run or result.stopped is not None:
         log.finished(result)
     if call.as_json:
         trigger = None if told is None else told.trigger
-        json_output.write_run(result, stats, sys.stdout, trigger=trigger)
+        documents.write_run(result, stats, sys.stdout, trigger=trigger)
     else:
-        text.show_run(result, stats, verbose=call.verbose, quiet=call.quiet)
+        command = _command_of(result)
+        text.show_run(result, stats, verbose=call.verbose, quiet=call.quiet, command=command)
+
+
+def _command_of(result: Result) -> str | None:
+    """The command that does what this dry run has planned; ``None`` where that is nothing."""
+    targets = (result.cache, result.requests)
+    planned = any(target is not None and len(target.plan.actions) for target in targets)
+    words = sys.argv[1:]
+    if not (result.dry_run and planned and "dry-run" in words):
+        return None
+    words[words.index("dry-run")] = "run"
+    kept = (without_password(word) for word in words if word not in ("-v", "--verbose"))
+    return shlex.join(["narration-cleanup", *kept])
 
 
 def _dry_run(
@@ -216,35 +230,7 @@ def _dry_run(
     progress: Progress,
     told: RunRecorder | None,
 ) -> Stats:
-    now = result.started_at
-    with open_targets(settings, now) as targets:
-        plans = survey_and_plan(targets, _policies(settings), now, progress, explain=call.verbose)
-        job.dry_run(plans, result)
-        _warn_of_too_many(settings, plans, result)
-        _warn_of_the_clock(settings, plans, result)
-        result.problems.extend(missing_rights(settings))
-        stats = collect_stats(settings, plans.cache, plans.requests, plans.problems, now)
-    return with_recent_runs(stats, settings.cleanup.state_dir)[0]
-
-
-def _warn_of_too_many(settings: Settings, plans: Plans, result: Result) -> None:
-    limit = settings.cleanup.max_delete
-    if limit is not None and plans.cache is not None:
-        total = plans.cache.totals.entry_count
-        why = too_many(len(plans.cache.actions), total, limit.allowed, str(limit))
-        if why is not None:
-            message = f"{why}: a run would refuse, and touch nothing"
-            warning = Problem(Target.CACHE, "max_delete", message, severity=Severity.WARNING)
-            result.problems.add(warning)
-
-
-def _warn_of_the_clock(settings: Settings, plans: Plans, result: Result) -> None:
-    state_dir = settings.cleanup.state_dir
-    why = clock_fault(state_dir, result.started_at, os.environ, plans.cache)
-    if why is not None:
-        message = f"{why}: a run would refuse, and touch nothing"
-        warning = Problem(Target.PROGRAM, "clock_jumped", message, severity=Severity.WARNING)
-        result.problems.add(warning)
+    return dry_run(settings, result, progress, explain=call.verbose)
 
 
 def _run(
@@ -259,52 +245,4 @@ def _run(
 ) -> Stats:
     log.started(settings.cleanup.interval_hours, settings.requests.abandoned_timeout_hours)
     log.tasks_started()
-    with ExitStack() as stack:
-        targets = stack.enter_context(open_targets(settings, result.started_at))
-        stack.enter_context(targets.locked(settings.cleanup.state_dir))
-        if told is not None:
-            told.clock_trusted = call.ignore_clock
-            told.refuse_clock_jump()
-        return _run_locked(settings, targets, result, log, stop, progress, told)
-
-
-def _run_locked(
-    settings: Settings,
-    targets: Targets,
-    result: Result,
-    log: Log,
-    stop: Stop,
-    progress: Progress,
-    told: RunRecorder | None,
-) -> Stats:
-    now, policies = result.started_at, _policies(settings)
-    targets = job.recover(targets, result)
-    plans = survey_and_plan(targets, policies, now, progress)
-    if told is not None:
-        told.refuse_unproved_absence(plans.cache)
-    limit = settings.cleanup.max_delete
-    if limit is not None and plans.cache is not None:
-        total = plans.cache.totals.entry_count
-        refuse_too_many(len(plans.cache.actions), total, limit.allowed, str(limit))
-    job.run(targets, plans, result, stop, progress, log)
-    if told is not None and targets.requests is not None and result.requests is not None:
-        # Once it is asked to stop, a run waits for no database any more.
-        count = result.stopped is None
-        recorder.note_cancelled(told, targets.requests, result.requests, now, count=count)
-        log.overwritten(result.requests)
-    if result.stopped is not None:
-        return collect_stats(settings, plans.cache, plans.requests, plans.problems, now)
-    after = survey_and_plan(
-        job.reached(targets, result),
-        policies,
-        now,
-        progress,
-        known_cache=job.left_in_cache(targets, result),
-        known_requests=job.left_in_requests(targets, result),
-    )
-    job.look_again(result, after)
-    return collect_stats(settings, after.cache, after.requests, after.problems, now)
-
-
-def _policies(settings: Settings) -> Policies:
-    return cache_policy(settings.cache), request_policy(settings.requests)
+    return run(settings, result, stop, progress, log, told, ignore_clock=call.ignore_clock)

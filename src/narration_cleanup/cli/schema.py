@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from narration_cleanup.cli import complete
-from narration_cleanup.report.documents import schema_text
+from narration_cleanup.report.documents.schema import schema_text
 from narration_cleanup.report.streams import until_closed
 
 

@@ -15,7 +15,7 @@ from narration_cleanup.cli import options
 from narration_cleanup.core.errors import ConfigError, ExitCode
 from narration_cleanup.core.model import Severity
 from narration_cleanup.core.text import printable
-from narration_cleanup.report import documents as json_output
+from narration_cleanup.report import documents
 from narration_cleanup.report.progress_bar import showing_progress
 from narration_cleanup.report.record import CacheState
 from narration_cleanup.report.stats import Stats
@@ -23,7 +23,7 @@ from narration_cleanup.report.streams import until_closed
 from narration_cleanup.run.access import refuse_other_users
 from narration_cleanup.run.collect_stats import collect_stats, in_progress
 from narration_cleanup.run.observers import VoiceFilter
-from narration_cleanup.run.recent_runs import RecentRuns, with_recent_runs, with_timer
+from narration_cleanup.run.recent_runs import RecentRuns, with_recent_runs
 from narration_cleanup.run.run_as import act_as
 from narration_cleanup.run.stores import cache_policy, open_targets, request_policy
 from narration_cleanup.run.survey import survey_and_plan
@@ -71,7 +71,7 @@ def stats_command(
         )
     except ConfigError as error:
         if as_json and not prometheus:
-            json_output.write_stats(_nothing_seen(error, now), sys.stdout)
+            documents.write(documents.stats_document(_nothing_seen(error, now)), sys.stdout)
         raise
 
 
@@ -111,13 +111,12 @@ def _show(
             now,
             in_progress=in_progress(targets),
         )
-    stats, past = with_recent_runs(stats, settings.cleanup.state_dir)
-    stats = with_timer(stats, settings.config_file)
+    stats, past = with_recent_runs(stats, settings)
     if prometheus:
         with until_closed(sys.stdout):
             sys.stdout.write(_metrics(stats, past, settings))
     elif as_json:
-        json_output.write_stats(stats, sys.stdout)
+        documents.write(documents.stats_document(stats), sys.stdout)
     else:
         from narration_cleanup.report import text
 
@@ -137,7 +136,7 @@ def _nothing_seen(error: ConfigError, now: float) -> Stats:
         generated_at=now,
         cleanup_interval_hours=interval,
         abandoned_timeout_hours=timeout,
-        problems=json_output.configuration_problems(error),
+        problems=documents.configuration_problems(error),
     )
 
 

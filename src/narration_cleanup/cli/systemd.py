@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +15,7 @@ from narration_cleanup.cli import complete
 from narration_cleanup.cli.lazy import LazyCommand, LazyGroup
 from narration_cleanup.core.errors import CleanupError, ConfigError
 from narration_cleanup.core.text import printable
+from narration_cleanup.report.documents import SCHEMA_VERSION, like, operator_types, write
 from narration_cleanup.settings import Settings, load_settings, require_target
 from narration_cleanup.systemd.discover import (
     check_instance,
@@ -21,9 +23,18 @@ from narration_cleanup.systemd.discover import (
     find_facts,
     missing_folders,
 )
-from narration_cleanup.systemd.install import check_user, enable, make_folders, remove, write_units
+from narration_cleanup.systemd.install import (
+    check_user,
+    enable,
+    make_folders,
+    remove,
+    write_handed,
+    write_units,
+)
 from narration_cleanup.systemd.installation import CONFIG_DIR, Installation, timer_name
 from narration_cleanup.systemd.manager import is_running, unit_folder
+from narration_cleanup.systemd.show import schedule_lines
+from narration_cleanup.systemd.status import Schedule, read_schedule
 from narration_cleanup.systemd.units import render
 
 systemd_app = typer.Typer(
@@ -127,6 +138,8 @@ def _install(
         raise ConfigError(*faults)
     check_user(installation)
     made = make_folders(installation)
+    if installation.user is not None:
+        write_handed(installation)
     write_units(installation, units, folder)
     enable(installation)
     for path in made:
@@ -135,17 +148,8 @@ def _install(
         f"Installed {', '.join(units)} in {printable(folder)}, and started "
         f"{timer_name(installation)}"
     )
-    _tell_what_is_left(installation, settings)
-
-
-def _tell_what_is_left(installation: Installation, settings: Settings) -> None:
     if installation.user is None:
         typer.echo("To run while you are not logged in: loginctl enable-linger")
-    elif (
-        installation.state is not None and settings.origin("cleanup.state_dir").source == "default"
-    ):
-        place = f"/var/lib/{installation.state}"
-        typer.echo(f'The history is in {place}: cleanup.state_dir = "{place}" shows it to you too')
 
 
 @systemd_app.command("uninstall", cls=LazyCommand)
@@ -172,21 +176,30 @@ def status_command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Show when the timer runs next, when it last ran, and how that ended."""
-    from narration_cleanup.systemd.show import schedule_document, schedule_lines
-    from narration_cleanup.systemd.status import read_schedule
-
     if instance is not None:
         check_instance(instance)
     schedule = read_schedule(instance, for_user=user)
     if as_json:
-        import json
-
-        typer.echo(json.dumps(schedule_document(schedule), indent=2))
+        write(schedule_document(schedule), sys.stdout, indent=2)
     else:
         for line in schedule_lines(schedule):
             typer.echo(line)
     if schedule is None:
         raise typer.Exit(1)
+
+
+def schedule_document(schedule: Schedule | None) -> operator_types.Systemd:
+    """The document of `systemd status --json`."""
+    if schedule is None:
+        return operator_types.Systemd(schema_version=SCHEMA_VERSION, installed=False)
+    times = {"next_run": schedule.next_run, "last_run": schedule.last_run}
+    return like(
+        operator_types.Systemd,
+        schedule,
+        schema_version=SCHEMA_VERSION,
+        installed=True,
+        **{name: None if time is None else time.isoformat() for name, time in times.items()},
+    )
 
 
 def _settings(

@@ -4,6 +4,15 @@ from __future__ import annotations
 
 import time
 
+_SETTLED_WITHIN = 2.0
+_BYTES_A_SECOND = 1_000_000
+
+
+def time_to_write(size: int) -> float:
+    """Seconds within which a service has surely written an index of so many bytes, be it ever so
+    busy and its disk a slow one."""
+    return _SETTLED_WITHIN + size / _BYTES_A_SECOND
+
 
 class Deadline:
     """A moment ``seconds`` from now on the monotonic clock."""

@@ -64,14 +64,15 @@ class IndexChangedError(CleanupError):
     """The index was rewritten while it was being read; reading it again may succeed.
 
     ``size`` is what it had in bytes: a larger one takes the service longer to write.
+    ``rewritten``: it was seen to change, and so is not merely torn.
     """
 
-    def __init__(self, message: str, size: int = 0) -> None:
+    def __init__(self, message: str, size: int = 0, *, rewritten: bool = False) -> None:
         super().__init__(message)
-        self.size = size
+        self.size, self.rewritten = size, rewritten
 
 
-def to_target_error(error: Exception, code: str) -> TargetError:
+def to_target_error(error: BaseException, code: str) -> TargetError:
     """What stops a half: ``error`` itself, a fault of the disk with what and where (``code``), or
     one that was not foreseen (``internal_error``). An error that stops both is raised again."""
     if isinstance(error, TargetError):
@@ -86,7 +87,7 @@ def to_target_error(error: Exception, code: str) -> TargetError:
     return TargetError(code, f"{where}{error.strerror}; look at the disk and its permissions")
 
 
-def internal_error(error: Exception) -> str:
+def internal_error(error: BaseException) -> str:
     """One line about an error that was not foreseen, with the line of code that raised it."""
     trace, where = error.__traceback__, ""
     while trace is not None:

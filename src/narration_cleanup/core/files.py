@@ -8,6 +8,22 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+NOTIFIED_BY = "NARRATION_NOTIFIED_BY"
+"""``unit`` in the environment of a system unit, whose ``OnFailure=``/``OnSuccess=`` units send what
+is to be sent: its sandbox has no network itself, and does not show every folder."""
+_HIDDEN = tuple(map(Path, ("/var", "/home", "/root", "/run/user", "/tmp")))
+
+
+def not_found(path: Path) -> str:
+    """What to report of a path that leads nowhere: inside a unit, it may only be out of sight."""
+    in_unit = os.environ.get(NOTIFIED_BY) == "unit"
+    if in_unit and any(path.is_relative_to(each) for each in _HIDDEN):
+        return (
+            "is not visible in this unit, which was made for other folders, or it was removed: "
+            "narration-cleanup systemd install makes the units anew"
+        )
+    return "does not exist"
+
 
 def replace_file(file: Path, text: str, mode: int) -> None:
     """Put ``file`` with ``text`` and ``mode`` in place once it is on the disk. Raises ``OSError``.

@@ -82,23 +82,46 @@ def _taken(name: str, folder: int, location: str) -> int:
 
 
 def _busy(fd: int, location: str) -> BusyError:
+    """The refusal, with the process that holds the lock: the run that wrote its id and the time
+    into the file, else whom the kernel names."""
     holder = ""
-    with suppress(OSError, ValueError, OverflowError):
-        pid, since = map(int, os.pread(fd, 64, 0).split())
-        holder = f" (pid {pid}, since {datetime.fromtimestamp(since):%Y-%m-%d %H:%M:%S})"
+    with suppress(OSError, ValueError, OverflowError, StopIteration):
+        words = os.pread(fd, 64, 0).split()
+        pid = int(words[0]) if len(words) == 2 else _holder(os.fstat(fd).st_ino)
+        holder = f"pid {pid}"
+        with suppress(OSError):
+            holder += f", {printable(Path(f'/proc/{pid}/comm').read_text().strip())}"
+        since = int(words[1]) if len(words) == 2 else os.fstat(fd).st_mtime
+        holder += f", since {datetime.fromtimestamp(since):%Y-%m-%d %H:%M:%S}"
+    holder = holder and f" ({holder})"
     return BusyError(f"another run{holder} is at work on {printable(location)}: nothing was done")
+
+
+def _holder(inode: int) -> int:
+    """The process that has locked the file; see proc_locks(5). Raises ``StopIteration``."""
+    rows = (line.split() for line in Path("/proc/locks").read_text().splitlines())
+    return next(int(row[4]) for row in rows if int(row[5].rpartition(":")[2]) == inode)
 
 
 def is_held(name: str, folder: int) -> bool:
     """Whether a run holds the lock; not where this user may not look at it."""
     try:
+        _refuse_held(name, folder, "")
+    except BusyError:
+        return True
+    return False
+
+
+def _refuse_held(name: str, folder: int, location: str) -> None:
+    try:
         fd = os.open(name, _FLAGS, dir_fd=folder)
     except OSError:
-        return False
+        return
     try:
-        return not try_lock(fd, shared=True)
+        if not try_lock(fd, shared=True):
+            raise _busy(fd, location)
     except OSError:
-        return False
+        return
     finally:
         os.close(fd)
 
@@ -124,10 +147,7 @@ def refuse_lock_in(state_dir: Path, location: str) -> None:
     with suppress(OSError):
         folder = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            if is_held(_state_name(location), folder):
-                raise BusyError(
-                    f"another run is at work on {printable(location)}: nothing was done"
-                )
+            _refuse_held(_state_name(location), folder, location)
         finally:
             os.close(folder)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -78,34 +78,25 @@ class CacheEntry(msgspec.Struct, frozen=True, gc=False):
     shares_sidecars: bool = False
 
 
-class Figures(NamedTuple):
-    """Some entries by their figures alone: one size each, the instants of those that have one.
-
-    ``voice_styles`` has one for each, or is empty where there are none.
-    """
-
-    sizes: Sequence[int] = ()
-    created: Sequence[float] = ()
-    voice_styles: Sequence[str] = ()
-
-
-TimeSpan = tuple[float, float]
-"""From one instant to another, both included."""
-
-
 class EntryBatch(Protocol):
-    """Some entries in index order; ``ref`` makes the handle of one, only when it is needed.
+    """Some entries in index order.
 
-    ``counted`` are the figures of entries that are not among ``entries`` (see ``CacheSurvey``).
+    ``whole`` gives one with its sidecars, and the store's handle on it, only when it is needed.
+    ``more_bytes`` are those of sidecars, of these entries or others, that are in no entry's size.
+
+    ``unjudged`` counts what is kept since it is not understood: no entry, but one in the totals.
     """
 
     @property
     def entries(self) -> Sequence[CacheEntry]: ...
 
     @property
-    def counted(self) -> Figures: ...
+    def unjudged(self) -> int: ...
 
-    def ref(self, position: int) -> Ref: ...
+    @property
+    def more_bytes(self) -> int: ...
+
+    def whole(self, position: int) -> tuple[CacheEntry, Ref]: ...
 
 
 class StoredFile(msgspec.Struct, frozen=True, gc=False):
@@ -150,8 +141,6 @@ class Unmatched(msgspec.Struct, frozen=True):
 class CacheSurvey(Protocol):
     """One look at a cache. Passes may be repeated and give the same answer.
 
-    Entries that were created within ``staying`` may be told by their figures alone: making a
-    value of each takes longer than all else that is done with one that stays.
     ``problems`` grows while ``batches`` is first consumed. ``unmatched`` and
     ``empty_files`` (the names of zero-byte audio and their mtime) need one whole pass before them.
     """
@@ -162,9 +151,7 @@ class CacheSurvey(Protocol):
     @property
     def empty_files(self) -> Mapping[str, float]: ...
 
-    def batches(
-        self, *, last_used: bool = False, staying: TimeSpan | None = None
-    ) -> Iterator[EntryBatch]: ...
+    def batches(self, *, last_used: bool = False) -> Iterator[EntryBatch]: ...
 
     def times_changed(self) -> bool:
         """After a whole pass: whether a next one reads times otherwise, in the zone it proved."""
@@ -205,8 +192,9 @@ Scalar = str | int | float | None
 class GenerationRequest(msgspec.Struct, frozen=True):
     """One row: its id, status, instants, and the raw values that a guarded update compares with.
 
-    ``guard`` holds the raw (status, created_at, started_at, heartbeat_at) as read; a column that
-    is not mapped is ``None``. ``place`` is where the store has it (a rowid), to find it quickly:
+    ``guard`` holds the raw (status, created_at, started_at, heartbeat_at, scheduled_at) as read, of
+    a finished row (status, created_at, started_at, completed_at); a column that is not mapped is
+    ``None``. ``place`` is where the store has it (a rowid), to find it quickly:
     whether it is the same row is for its id and the guard to say.
     """
 
@@ -216,8 +204,14 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     started_at: float | None
     heartbeat_at: float | None
     finished_at: float | None
-    guard: tuple[Scalar, Scalar, Scalar, Scalar]
+    guard: tuple[Scalar, ...]
     place: int | None = None
+    scheduled_at: float | None = None
+
+    @property
+    def start_is_unreadable(self) -> bool:
+        """Whether ``started_at`` has a value that is no time."""
+        return self.started_at is None and self.guard[2] is not None
 
 
 class RequestSurvey(Protocol):

@@ -55,7 +55,7 @@ def check_own_folder(folder: Path) -> None:
 
     Raises as ``check_own_file`` does.
     """
-    _check_way(folder)
+    check_way(folder)
     status = os.stat(folder)
     if status.st_mode & stat.S_IWOTH or (
         status.st_mode & stat.S_IWGRP and not _is_own_group(status.st_gid)
@@ -71,7 +71,7 @@ def make_own_folder(folder: Path) -> None:
     above = folder
     while not os.path.lexists(above):
         above = above.parent
-    _check_way(above)
+    check_way(above)
     make_folder(folder)
     check_own_folder(folder)
 
@@ -148,15 +148,21 @@ def trusted_users() -> frozenset[int]:
     return frozenset(users)
 
 
-def _check_way(folder: Path) -> None:
-    trusted = trusted_users()
-    for place, status in way_to(folder):
+def check_way(place: Path, *others: int) -> None:
+    """Check that only this user, root and ``others`` can put something else in ``place``.
+
+    Raises ``PermissionError`` that names what is wrong and the remedy, ``OSError`` where it cannot
+    be reached.
+    """
+    trusted = trusted_users().union(others)
+    for part, status in way_to(place):
         if status.st_uid not in trusted:
-            _refuse(place, f"it belongs to uid {status.st_uid}: name a folder of this user's own")
+            _refuse(part, f"it belongs to uid {status.st_uid}: name a place of this user's own")
         # In a folder with the sticky bit (/tmp) nobody replaces what is another's.
-        is_open = status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
-        if is_open and stat.S_ISDIR(status.st_mode):
-            _refuse(place, "everybody can write to it: chmod o-w it, or name another folder")
+        if stat.S_IMODE(status.st_mode) & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH and (
+            stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode)
+        ):
+            _refuse(part, "everybody can write to it: chmod o-w it, or name another place")
 
 
 def _is_own_group(gid: int) -> bool:

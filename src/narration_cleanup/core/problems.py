@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
+from narration_cleanup.core.errors import to_target_error
 from narration_cleanup.core.model import Problem, Severity, Target
 
 MOST_OF_A_KIND = 100
 """Problems of one code that are kept whole; more are only counted."""
 
+T = TypeVar("T")
 
 _Kind = tuple[Target, str, Severity]
 
@@ -61,3 +64,19 @@ class Problems:
 
 def _kind(problem: Problem) -> _Kind:
     return problem.target, problem.code, problem.severity
+
+
+def attempt(work: Callable[[], T], target: Target, problems: Problems) -> T | None:
+    """What ``work`` returns; ``None`` where it fails, and a problem says why.
+
+    Any failure of one target, foreseen or not, leaves the other to be worked on; a panic of a
+    library in another language too, which is no ``Exception``. What stops both is raised.
+    """
+    try:
+        return work()
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        fault = to_target_error(error, "unreadable")
+        problems.add(Problem(target, fault.code, str(fault)))
+    return None

@@ -44,8 +44,10 @@ _POSIX_TZ = re.compile(
 _FIXED = re.compile(r"([+-])([01][0-9]):([0-5][0-9])", re.ASCII)
 _HOUR_PREFIX = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}", re.ASCII)
 _EPOCH_ORDINAL = datetime(1970, 1, 1).toordinal()
-_MILLISECONDS_FROM = 1e11
-"""Numbers from here on are milliseconds: as seconds they would lie past the year 5138."""
+_YEAR_5138 = 1e11
+"""Numbers from here on are of a smaller unit than seconds."""
+SCALES = {"unix": 1, "unix_ms": 1_000, "unix_us": 1_000_000, "unix_ns": 1_000_000_000}
+"""What a second is in the units that numbers may have."""
 
 
 def offset_at(zone: str) -> OffsetAt:
@@ -147,25 +149,43 @@ def iso(instant: float) -> str:
 
 
 def from_number(value: float) -> float | None:
-    """Unix seconds or milliseconds, told apart by their size; ``None`` for what is neither.
+    """Unix seconds, milli-, micro- or nanoseconds, known by their size; ``None`` for no time.
 
-    Seconds from 2000 on and milliseconds from 2000 to 5138; anything else (0, a Julian day,
-    microseconds) is more likely a fault or another unit than a time.
+    Of each unit from 2000 to 5138, which leaves no number to two of them; anything else (0, a
+    Julian day) is more likely a fault than a time.
     """
-    if YEAR_2000 <= value < _MILLISECONDS_FROM:
-        return float(value)
-    if YEAR_2000 * 1000 <= value < _MILLISECONDS_FROM * 1000:
-        return value / 1000
-    return None
+    scale = _scale_of(value)
+    return None if scale is None else value / scale
+
+
+def is_unset(value: object) -> bool:
+    """Whether a time is one before 2000 (0, 1970, 0001-01-01), which means that it is not set."""
+    if isinstance(value, str):
+        if number := _NUMBER.fullmatch(value):
+            return float(number[0]) < YEAR_2000
+        return _TEXT.fullmatch(value) is not None and value < "2000"
+    return isinstance(value, (int, float)) and 0 <= value < YEAR_2000
+
+
+def _scale_of(value: float) -> int | None:
+    scales = SCALES.values()
+    return next((each for each in scales if YEAR_2000 <= value / each < _YEAR_5138), None)
 
 
 class _Form(NamedTuple):
-    """How a column writes its times: what is needed to write one more."""
+    """How a column writes its times: what is needed to write one more.
+
+    ``scale`` is that of a number, 0 of a text. ``suffix``: ``Z``, an offset of zero, or ``_LOCAL``
+    digits for another one, which the zone has to give.
+    """
 
     kind: type
-    milliseconds: bool = False
-    separator: str = "T"
+    scale: int = 0
+    point: str = ""
     digits: int = 0
+    separator: str = ""
+    colon: str = ""
+    has_seconds: bool = True
     suffix: str = ""
 
 
@@ -176,18 +196,23 @@ def format_like(
 ) -> str | int | float | None:
     """``instant`` in the form that most of ``examples`` have; ``None`` where none has a form.
 
-    Text with ``T`` or a space, with or without a fraction, naive, with ``Z`` or with an offset;
-    Unix seconds or milliseconds as integer, float or text. ``zone_of`` names the zone in which a
-    text of the form is written (of a naive one that of its like).
+    Every form that can be read: text with ``T`` or a space, with or without seconds and a
+    fraction, naive, with ``Z`` or with an offset; Unix time in any unit, as number or text.
+    ``zone_of`` names the zone in which a text of the form is written (of a naive one that of its
+    like).
     """
     counted = Counter(filter(None, map(_form_of, examples)))
     if not counted:
         return None
     form = _most_precise(counted)
-    if form.separator != _NUMBER:
+    if not form.scale:
         return _as_text(form, instant, zone_of)
-    number = instant * 1000 if form.milliseconds else instant
-    return form.kind(number) if form.kind is float else form.kind(int(number))
+    if form.digits:
+        return f"{instant * form.scale:.{form.digits}f}"
+    if form.kind is float:
+        return instant * form.scale
+    number = int(instant * 1_000_000) * form.scale // 1_000_000
+    return str(number) if form.kind is str else number
 
 
 def _zone_info(zone: str) -> tzinfo:
@@ -242,50 +267,60 @@ def _readings(wall: float, offsets: Iterable[OffsetAt]) -> list[float]:
 
 
 _TEXT = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ])[0-9]{2}:[0-9]{2}:[0-9]{2}"
-    r"(?:\.([0-9]{1,9}))?(Z|[+-][0-9]{2}:?[0-9]{2})?",
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ])[0-9]{2}(:?)[0-9]{2}"
+    r"((?:\2)[0-9]{2}(?:([.,])([0-9]{1,9}))?)?(Z|[+-][0-9]{2}(?::?[0-9]{2})?)?",
     re.ASCII,
 )
-_NUMBER = "#"
-"""In place of a separator: the form is a number."""
-_LOCAL = "+"
-"""In place of a suffix: an offset other than zero, which the zone has to give."""
+_NUMBER = re.compile(r"[0-9]{1,19}(?:\.([0-9]{1,9}))?", re.ASCII)
+_LOCAL = "9"
+"""In place of each digit of an offset other than zero."""
 
 
 def _form_of(value: object) -> _Form | None:
     if isinstance(value, (int, float)):
-        if from_number(value) is None:
-            return None
-        return _Form(type(value), value >= _MILLISECONDS_FROM, _NUMBER)
+        scale = _scale_of(value)
+        return None if scale is None else _Form(type(value), scale)
     if not isinstance(value, str):
         return None
-    # Python refuses to read a number of more than 4,300 digits; no time has more than these.
-    if len(value) < 19 and value.isascii() and value.isdigit() and from_number(int(value)):
-        return _Form(str, int(value) >= _MILLISECONDS_FROM, _NUMBER)
+    if number := _NUMBER.fullmatch(value):
+        scale = _scale_of(float(value))
+        digits = len(number[1] or "")
+        return None if scale is None else _Form(str, scale, "." if digits else "", digits)
     match = _TEXT.fullmatch(value)
     if match is None:
         return None
-    separator, fraction, suffix = match.groups(default="")
+    separator, colon, seconds, point, fraction, suffix = match.groups(default="")
     if suffix[1:].strip("0:"):
-        suffix = _LOCAL
-    return _Form(str, False, separator, len(fraction), suffix)
+        suffix = "+" + re.sub("[0-9]", _LOCAL, suffix[1:])
+    return _Form(str, 0, point, len(fraction), separator, colon, bool(seconds), suffix)
 
 
 def _most_precise(counted: Counter[_Form]) -> _Form:
     """The commonest form; ``isoformat()`` leaves a fraction of zero out, so one with it is it."""
-    common = counted.most_common(1)[0][0]
-    same = (form for form in counted if form._replace(digits=common.digits) == common)
+    common = counted.most_common(1)[0][0]._replace(digits=0, point="")
+    same = (form for form in counted if form._replace(digits=0, point="") == common)
     return max(same, key=lambda form: form.digits)
 
 
 def _as_text(form: _Form, instant: float, zone_of: Callable[[str], str]) -> str:
     moment = datetime.fromtimestamp(instant, UTC)
-    if form.suffix in ("", _LOCAL):
+    if not form.suffix or _LOCAL in form.suffix:
         like = moment.replace(tzinfo=None).isoformat(form.separator, "seconds")
         zone = zone_of(like + ".0" if form.digits else like)
         ahead = timedelta(seconds=offset_at(zone)(instant))
         moment = datetime.fromtimestamp(instant, timezone(ahead))
-    text = moment.replace(tzinfo=None).isoformat(form.separator, "seconds")
+    time_format = "%H:%M:%S" if form.has_seconds else "%H:%M"
+    text = (
+        f"{moment:%Y-%m-%d}{form.separator}{moment.strftime(time_format.replace(':', form.colon))}"
+    )
     if form.digits:
-        text += f".{moment.microsecond:06d}"[: form.digits + 1].ljust(form.digits + 1, "0")
-    return text + (moment.isoformat()[-6:] if form.suffix == _LOCAL else form.suffix)
+        fraction = f"{moment.microsecond:06d}"[: form.digits].ljust(form.digits, "0")
+        text += form.point + fraction
+    if _LOCAL not in form.suffix:
+        return text + form.suffix
+    offset = moment.isoformat()[-6:]
+    if ":" not in form.suffix:
+        offset = offset.replace(":", "")
+    if len(form.suffix) == 3:
+        offset = offset.removesuffix("00")
+    return text + offset

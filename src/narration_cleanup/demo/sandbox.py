@@ -15,6 +15,8 @@ from datetime import datetime
 from pathlib import Path
 
 from narration_cleanup.core.errors import CleanupError, RefusedError
+from narration_cleanup.core.own_files import check_way
+from narration_cleanup.core.rights import nearest_folder
 from narration_cleanup.core.text import printable
 from narration_cleanup.demo.voices import VOICES, speak
 from narration_cleanup.settings.show import toml
@@ -102,6 +104,8 @@ def _make_sandbox(directory: Path, now: float) -> Sandbox:
         raise RefusedError(
             f"{printable(directory)} is not an empty folder: name one that is, or a new one"
         )
+    if os.geteuid() == 0:
+        check_way(nearest_folder(directory))
     cache = directory / "cache" / "narration"
     cache.mkdir(parents=True)
     _make_cache(cache, directory, now)

@@ -58,6 +58,8 @@ class RemoveEntry(msgspec.Struct, frozen=True, array_like=True, tag="remove_entr
     detail: str
     ref: Ref
     sidecars: tuple[str, ...] = ()
+    voice_style: str = ""
+    variant_id: str = ""
 
 
 class RemoveFile(msgspec.Struct, frozen=True, array_like=True, tag="remove_file", gc=False):
@@ -88,7 +90,7 @@ class CancelRequest(msgspec.Struct, frozen=True, array_like=True, tag="cancel_re
     age_seconds: float
     reason: Reason
     detail: str
-    guard: tuple[Scalar, Scalar, Scalar, Scalar]
+    guard: tuple[Scalar, ...]
     place: int | None = None
 
 
@@ -100,7 +102,7 @@ class DeleteRequest(msgspec.Struct, frozen=True, array_like=True, tag="delete_re
     age_seconds: float
     reason: Reason
     detail: str
-    guard: tuple[Scalar, Scalar, Scalar, Scalar]
+    guard: tuple[Scalar, ...]
     place: int | None = None
 
 

@@ -7,27 +7,33 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from narration_cleanup.core.model import RequestStatus
-from narration_cleanup.plan.actions import Actions, CacheAction, Reason, RequestAction
+from narration_cleanup.plan.actions import Actions, CacheAction, Reason, RemoveFile, RequestAction
 from narration_cleanup.plan.requests import FUTURE
 from narration_cleanup.plan.totals import RequestTotals
 from narration_cleanup.plan.types import CachePlan, RequestPlan
 
-_COUNTED_APART = {Reason.EXPIRED, Reason.PARTIAL}
-"""What these remove is not in ``staying``, and in no other figure but those of the plan itself."""
+_UNKNOWN_AFTER = {Reason.EVICTED, Reason.DANGLING}
+"""The entries that these remove are counted among those that neither age nor emptiness removes."""
 
 
 def plan_after(plan: CachePlan) -> CachePlan | None:
     """What a second survey would lead to, if ``plan`` was done and nothing else has changed.
 
-    ``None`` where only the survey can tell, as after evictions, or where sidecars were shared.
+    ``None`` where only the survey can tell: after evictions, after dangling entries were dropped,
+    or where sidecars were shared.
     """
-    known = plan.by_reason.keys() <= _COUNTED_APART and not plan.totals.dangling_count
-    if plan.staying is None or not known or plan.shares_sidecars:
+    if plan.staying is None or plan.shares_sidecars or plan.by_reason.keys() & _UNKNOWN_AFTER:
         return None
+    orphans = [
+        action.size_bytes
+        for action in (plan.actions if Reason.ORPHAN in plan.by_reason else ())
+        if isinstance(action, RemoveFile) and action.reason is Reason.ORPHAN
+    ]
     totals = replace(
         plan.staying,
-        orphan_count=plan.totals.orphan_count,
-        orphan_size_bytes=plan.totals.orphan_size_bytes,
+        dangling_count=plan.totals.dangling_count - plan.missing_file,
+        orphan_count=plan.totals.orphan_count - len(orphans),
+        orphan_size_bytes=plan.totals.orphan_size_bytes - sum(orphans),
     )
     return CachePlan(Actions(CacheAction), totals, plan.problems, plan.explain)
 

@@ -18,6 +18,7 @@ from narration_cleanup.core.model import (
     is_most,
 )
 from narration_cleanup.core.problems import Problems
+from narration_cleanup.core.units import DAY, HOUR
 from narration_cleanup.plan.actions import (
     Actions,
     CacheAction,
@@ -27,7 +28,7 @@ from narration_cleanup.plan.actions import (
     RemoveFile,
 )
 from narration_cleanup.plan.eviction import plan_evictions
-from narration_cleanup.plan.policy import DAY, HOUR, CachePolicy
+from narration_cleanup.plan.policy import CachePolicy
 from narration_cleanup.plan.reasons import DAYS, age_past
 from narration_cleanup.plan.rules import Rules
 from narration_cleanup.plan.totals import CacheTotals
@@ -76,12 +77,15 @@ def plan_cache(
 def _plan_entries(survey: CacheSurvey, rules: Rules, *, explain: bool) -> CachePlan:
     totals, staying = CacheTotals(ttl=rules.policy.ttl), CacheTotals(ttl=rules.policy.ttl)
     plan = CachePlan(Actions(CacheAction), totals, Problems(), explain, staying=staying)
-    staying_for_sure = None if explain else rules.staying
-    for batch in survey.batches(staying=staying_for_sure):
-        staying.count(batch.counted, rules.now)
+    for batch in survey.batches():
+        staying.entry_count += batch.unjudged
+        staying.total_size_bytes += batch.more_bytes
         going = _plan_batch(plan, batch, rules)
         if going:
-            totals.count_entries([batch.entries[position] for position in going], rules.now)
+            totals.count_entries(list(going.values()), rules.now)
+            staying.total_size_bytes -= sum(
+                entry.size_bytes - batch.entries[at].size_bytes for at, entry in going.items()
+            )
             kept = [entry for at, entry in enumerate(batch.entries) if at not in going]
             staying.count_entries(kept, rules.now)
         else:
@@ -90,10 +94,10 @@ def _plan_entries(survey: CacheSurvey, rules: Rules, *, explain: bool) -> CacheP
     return plan
 
 
-def _plan_batch(plan: CachePlan, batch: EntryBatch, rules: Rules) -> set[int]:
-    """Plan the removals in a batch; the positions of the entries that go."""
+def _plan_batch(plan: CachePlan, batch: EntryBatch, rules: Rules) -> dict[int, CacheEntry]:
+    """Plan the removals in a batch; the entries that go, with their sidecars, by position."""
     entries = batch.entries
-    going = set()
+    going = {}
     for position in rules.candidates(entries):
         entry = entries[position]
         verdict = rules.verdict(entry)
@@ -102,8 +106,8 @@ def _plan_batch(plan: CachePlan, batch: EntryBatch, rules: Rules) -> set[int]:
         if rule := rules.held_by(entry):
             plan.hold(entry.key, rule)
             continue
-        plan.remove(entry, verdict, batch.ref(position))
-        going.add(position)
+        going[position], ref = batch.whole(position)
+        plan.remove(going[position], verdict, ref)
     latest = rules.latest
     for entry in [entry for entry in entries if (entry.created_at or 0.0) > latest]:
         plan.problems.add(_future(entry.key, "created_at"))

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import msgspec
 
 from narration_cleanup.core.model import CacheEntry, CacheSurvey, EntryBatch, Problem, Target
+from narration_cleanup.core.units import DAY, MB
 from narration_cleanup.plan.actions import CacheAction, Reason, RemoveEntry, RemoveFile
-from narration_cleanup.plan.policy import DAY, MB, CachePolicy
+from narration_cleanup.plan.policy import CachePolicy
 from narration_cleanup.plan.rules import Rules
 from narration_cleanup.plan.types import CachePlan, removal_of
 
@@ -106,8 +107,10 @@ def _plan_least_used(
                 protected += 1
                 protected_bytes += size
                 continue
+            entry, ref = batch.whole(position)
             detail = f"last used {(rules.now + latest_first) / DAY:.1f} days ago, {goal.why}"
-            action = removal_of(entry, (Reason.EVICTED, detail), batch.ref(position))
+            action = removal_of(entry, (Reason.EVICTED, detail), ref)
+            size = survey.size_of(entry.file, entry.size_bytes)
             action = msgspec.structs.replace(action, size_bytes=size)
             order += 1
             heapq.heappush(candidates, (latest_first, -order, size, plan.actions.packed(action)))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-DAY = 86_400.0
-HOUR = 3_600.0
-MB = 1024 * 1024
+from narration_cleanup.core.units import DAY, HOUR
+
 EMPTY_AUDIO_AGE = HOUR
 """Zero-byte audio younger than this may be a file that is just being written."""
 IN_FLIGHT = HOUR
@@ -32,9 +31,13 @@ class CachePolicy:
 
 @dataclass(frozen=True, slots=True)
 class RequestPolicy:
-    """What the operator allows of the requests. Ages in seconds; ``None`` is off."""
+    """What the operator allows of the requests. Ages in seconds; ``None`` is off.
+
+    ``from_start``: ``generating_timeout`` counts from the start of the generation.
+    """
 
     queued_timeout: float = HOUR
     generating_timeout: float = HOUR
+    from_start: bool = False
     heartbeat_timeout: float | None = None
     delete_finished_after: float | None = None

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from narration_cleanup.plan.policy import DAY, HOUR
-
-MINUTE = 60.0
+from narration_cleanup.core.units import DAY, HOUR, MINUTE
 
 
 class Unit(NamedTuple):

@@ -11,6 +11,7 @@ from narration_cleanup.core.model import (
 )
 from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.timestamps import FUTURE_TOLERANCE
+from narration_cleanup.core.units import DAY, HOUR
 from narration_cleanup.plan.actions import (
     Actions,
     CancelRequest,
@@ -18,7 +19,7 @@ from narration_cleanup.plan.actions import (
     Reason,
     RequestAction,
 )
-from narration_cleanup.plan.policy import DAY, HOUR, RequestPolicy
+from narration_cleanup.plan.policy import RequestPolicy
 from narration_cleanup.plan.reasons import DAYS, HOURS, MINUTES, age_past
 from narration_cleanup.plan.totals import RequestTotals
 from narration_cleanup.plan.types import RequestPlan
@@ -30,9 +31,8 @@ FUTURE = "created_in_future"
 def plan_requests(survey: RequestSurvey, policy: RequestPolicy, now: float) -> RequestPlan:
     """Decide which requests are abandoned, and which finished rows are old enough to go.
 
-    Abandoned is an active status and ``now - created_at > timeout``, strictly. A generating
-    request with a heartbeat is judged by the heartbeat's age instead, where a timeout for it is
-    set: a worker that still says it lives is not abandoned.
+    Abandoned is an active status and an age past its timeout, strictly; see ``_age_of`` for what
+    the age is counted from.
     """
     plan = RequestPlan(
         Actions(RequestAction), RequestTotals(by_status=survey.by_status()), Problems()
@@ -46,7 +46,7 @@ def plan_requests(survey: RequestSurvey, policy: RequestPolicy, now: float) -> R
                 continue
             unit = HOURS if limit >= HOUR else MINUTES
             detail = (
-                f"{request.status} {clock}{age_past(age, limit, unit)}, "
+                f"{request.status} {clock.format(age_past(age, limit, unit))}, "
                 f"limit {limit / unit.seconds:g} {unit.plural}"
             )
             plan.totals.count_abandoned(request.status)
@@ -70,16 +70,41 @@ def plan_requests(survey: RequestSurvey, policy: RequestPolicy, now: float) -> R
 def _age_of(
     request: GenerationRequest, policy: RequestPolicy, now: float
 ) -> tuple[float, float, str]:
-    """Age and limit in seconds, and how the age is worded."""
+    """Age and limit in seconds, and the words around the age.
+
+    A request that is scheduled for a later time counts from that time.
+    """
+    since, limit, words = _clock_of(request, policy, now)
+    if request.scheduled_at is not None and request.scheduled_at >= since:
+        since, words = request.scheduled_at, "for {} after its scheduled time"
+    return now - since, limit, words
+
+
+def _clock_of(
+    request: GenerationRequest, policy: RequestPolicy, now: float
+) -> tuple[float, float, str]:
+    """The instant that a request counts from, its limit in seconds, and the words around its age.
+
+    A generating request counts from its heartbeat, or where ``from_start`` is set and there is no
+    heartbeat from its start; a start after the heartbeat is a new try, and counts instead. With
+    ``from_start`` waiting and generating together end at the sum of both timeouts, so that a
+    request whose worker restarts again and again ends.
+    """
+    since = max(request.created_at, request.scheduled_at or 0.0)
     if request.status is RequestStatus.QUEUED:
-        return now - request.created_at, policy.queued_timeout, "for "
-    if request.heartbeat_at is not None and policy.heartbeat_timeout is not None:
-        return (
-            now - request.heartbeat_at,
-            policy.heartbeat_timeout,
-            "without a heartbeat for ",
-        )
-    return now - request.created_at, policy.generating_timeout, "for "
+        return since, policy.queued_timeout, "for {}"
+    heartbeat_at, started_at = request.heartbeat_at, request.started_at
+    longest = policy.queued_timeout + policy.generating_timeout
+    if policy.from_start and (now - since > longest or request.start_is_unreadable):
+        return since, longest, "{} after it was created, waiting included"
+    if heartbeat_at is not None and policy.heartbeat_timeout is not None:
+        if started_at is None or started_at <= heartbeat_at:
+            return heartbeat_at, policy.heartbeat_timeout, "without a heartbeat for {}"
+        silent = "without a heartbeat for {} since its start"
+        return started_at, policy.heartbeat_timeout, silent
+    if policy.from_start and started_at is not None:
+        return started_at, policy.generating_timeout, "for {} since its start"
+    return since, policy.generating_timeout, "for {}"
 
 
 def _plan_deletions(plan: RequestPlan, survey: RequestSurvey, limit: float, now: float) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from narration_cleanup.core.model import CacheEntry, StoredFile, TimeSpan
+from narration_cleanup.core.model import CacheEntry, StoredFile
 from narration_cleanup.core.timestamps import FUTURE_TOLERANCE
+from narration_cleanup.core.units import DAY, HOUR
 from narration_cleanup.plan.actions import Reason
-from narration_cleanup.plan.policy import DAY, EMPTY_AUDIO_AGE, HOUR, IN_FLIGHT, CachePolicy
+from narration_cleanup.plan.policy import EMPTY_AUDIO_AGE, IN_FLIGHT, CachePolicy
 from narration_cleanup.plan.reasons import DAYS, age_past
 from narration_cleanup.plan.types import Verdict
 
@@ -37,11 +38,6 @@ class Rules:
         self.latest = now + FUTURE_TOLERANCE
         self._keep = [(pattern, pattern_matcher(pattern)) for pattern in policy.keep]
         self._unused = dict(self._keep)
-
-    @property
-    def staying(self) -> TimeSpan | None:
-        """Entries created within it stay for sure, and nothing is to be told of them."""
-        return None if self.empty_files else (self.earliest_cutoff, self.latest)
 
     def candidates(self, entries: Sequence[CacheEntry]) -> list[int]:
         """Positions of the entries that may go: the rest is not worth a call for each."""

@@ -86,4 +86,6 @@ def removal_of(entry: CacheEntry, verdict: Verdict, ref: Ref) -> RemoveEntry:
     elif entry.sidecars:
         count = len(entry.sidecars)
         detail += f", with {count} sidecars" if count > 1 else ", with its sidecar"
-    return RemoveEntry(entry.key, entry.file, entry.size_bytes, reason, detail, ref, entry.sidecars)
+    what = entry.key, entry.file, entry.size_bytes
+    voice = entry.voice_style, entry.variant_id
+    return RemoveEntry(*what, reason, detail, ref, entry.sidecars, *voice)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
-KB = 1024
-MB = 1024 * 1024
-"""The service counts its sizes in these (2**20 bytes), and calls them MB."""
-GB = 1024 * MB
-MINUTE = 60.0
-HOUR = 3_600.0
-DAY = 86_400.0
+from narration_cleanup.core.units import DAY, HOUR, KB, MB, MINUTE
+
+Sizes = Callable[[int], str]
+"""How a size in bytes is shown."""
 
 
 def megabytes(size_bytes: int) -> float:
@@ -18,15 +16,22 @@ def megabytes(size_bytes: int) -> float:
     return round(size_bytes / MB, 2)
 
 
-def size(size_bytes: int) -> str:
-    """A size for a reader: ``812 B``, ``23.9 KB``, ``12.34 MB``, ``1.21 GB``."""
-    if size_bytes < KB:
-        return f"{size_bytes} B"
-    if size_bytes < MB:
-        return f"{size_bytes / KB:.1f} KB"
-    if size_bytes < GB:
-        return f"{size_bytes / MB:.2f} MB"
-    return f"{size_bytes / GB:,.2f} GB"
+def sizes_up_to(largest: int) -> Sizes:
+    """How sizes are shown in an output of which ``largest`` is the largest: all in one unit.
+
+    ``23.9 KB`` where none reaches a MB, else ``12.34 MB``. What is more than nothing is never
+    shown as nothing.
+    """
+    unit, name = (KB, "KB") if largest < MB else (MB, "MB")
+    digits = 1 if unit == KB else 2
+
+    def shown(size_bytes: int) -> str:
+        amount = round(size_bytes / unit, digits)
+        if size_bytes and not amount:
+            return f"<{10**-digits:.{digits}f} {name}"
+        return f"{amount:,.{digits}f} {name}"
+
+    return shown
 
 
 def age(seconds: float) -> str:

@@ -1,81 +1,44 @@
-"""The run history: JSON, a line for each run in a pipe, a table and a plot on a terminal."""
+"""The run history for a reader: a table with a plot over time, and one run whole."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from json import JSONEncoder
 from typing import TextIO
 
-from narration_cleanup.core.model import Problem
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from narration_cleanup.apply.result import RunOutcome
 from narration_cleanup.core.text import printable, printable_line
-from narration_cleanup.report.documents import SCHEMA_VERSION, Json, problem_documents
-from narration_cleanup.report.format import clock, count, iso, size
-from narration_cleanup.report.history_columns import COLUMNS, FIGURES, cells, took
-from narration_cleanup.report.record import RunRecord
-from narration_cleanup.report.sentences import problem_line
+from narration_cleanup.report.format import Sizes, age, clock, count, sizes_up_to
+from narration_cleanup.report.record import KILLED, RUNNING, RunRecord
 from narration_cleanup.report.streams import allow_any_character, until_closed
+from narration_cleanup.report.summary import problem_line
+from narration_cleanup.report.terminal import DIM, ERROR, KEEP, OK, WARN, open_console
+from narration_cleanup.report.text import is_terminal
 from narration_cleanup.report.wrapping import columns, wrapped
 
+_COLUMNS = ("id", "began", "outcome", "by", "took", "removed", "freed", "cancelled", "problems")
+_FIGURES = frozenset({"id", "took", "removed", "freed", "cancelled", "problems"})
+"""Columns that are aligned to the right."""
 _LABEL = 19
 """Columns that a label has, in the lines of one run."""
-
-
-def write_history_json(
-    records: Sequence[RunRecord], stream: TextIO, problems: Sequence[Problem] = ()
-) -> None:
-    """Write the document of ``history --json``, newest run first, one run a line.
-
-    ``problems`` say why the runs could not be looked up.
-    """
-    encode = JSONEncoder().encode
-    with until_closed(stream):
-        stream.write(f'{{"schema_version": {SCHEMA_VERSION}, "runs": [')
-        for number, record in enumerate(records):
-            stream.write(("," if number else "") + "\n" + encode(run_document(record)))
-        stream.write("\n]" if records else "]")
-        stream.write(f', "problems": {encode(problem_documents(problems))}}}\n')
-
-
-def run_document(record: RunRecord) -> dict[str, Json]:
-    """One run as JSON; counts and sizes are of what was really done."""
-    state = record.cache_state
-    return {
-        "id": record.id,
-        "outcome": record.outcome,
-        "exit_code": record.exit_code,
-        "message": record.message,
-        "trigger": record.trigger,
-        "version": record.version,
-        "started_at": iso(record.started_at),
-        "finished_at": None if record.finished_at is None else iso(record.finished_at),
-        "duration_seconds": None if record.duration is None else round(record.duration, 3),
-        "planned_count": record.planned_count,
-        "removed_count": record.removed_count,
-        "freed_bytes": record.freed_bytes,
-        "removed_by_reason": {**record.removed_by_reason},
-        "freed_by_reason": {**record.freed_by_reason},
-        "cancelled_count": record.cancelled_count,
-        "cancelled_by_status": {**record.cancelled_by_status},
-        "deleted_count": record.deleted_count,
-        "deleted_by_status": {**record.deleted_by_status},
-        "overwritten_count": record.overwritten_count,
-        "skipped_count": record.skipped_count,
-        "failed_count": record.failed_count,
-        "problem_count": record.problem_count,
-        "warning_count": record.warning_count,
-        "problems": problem_documents(record.problems),
-        "cache_after": None
-        if state is None
-        else {
-            "entry_count": state.entry_count,
-            "size_bytes": state.size_bytes,
-            "limit_bytes": state.limit_bytes,
-        },
-        "requests_after": None
-        if record.requests_by_status is None
-        else {**record.requests_by_status},
-    }
+_HEIGHT = 4
+_LEVELS = " ▁▂▃▄▅▆▇█"
+_ASCII_LEVELS = " .:-=+*%#"
+_AXIS = 11
+_STYLES = {
+    RunOutcome.SUCCESS.value: OK,
+    RUNNING: KEEP,
+    RunOutcome.BUSY.value: DIM,
+    RunOutcome.FAILED.value: ERROR,
+    RunOutcome.REFUSED.value: ERROR,
+    KILLED: ERROR,
+}
+_LEFT_OUT_FIRST = ("took", "by", "cancelled", "problems", "removed")
+"""Columns that a narrow terminal goes without."""
 
 
 def show_history(
@@ -85,18 +48,17 @@ def show_history(
     terminal: bool | None = None,
     width: int | None = None,
 ) -> None:
-    """Show runs, newest first: on a terminal with a plot over time, else one line for each."""
+    """Show runs, newest first: one line for each, and on a terminal a plot over time."""
     stream = sys.stdout if stream is None else stream
     allow_any_character(stream)
     with until_closed(stream):
-        if stream.isatty() if terminal is None else terminal:
-            from narration_cleanup.report.rich_history import print_history
-            from narration_cleanup.report.terminal import open_console
-
-            print_history(records, open_console(stream, width))
-            return
-        for line in table_lines([COLUMNS, *(cells(record) for record in records)]):
-            stream.write(f"{line}\n")
+        terminal = is_terminal(stream) if terminal is None else terminal
+        console = open_console(stream, width, terminal=terminal)
+        sizes = sizes_up_to(max((record.freed_bytes for record in records), default=0))
+        console.print(_table(records, console, sizes))
+        ended = [record for record in reversed(records) if record.finished_at is not None]
+        if terminal and len(ended) > 1:
+            _print_plots(ended, console, sizes)
 
 
 def show_run_record(
@@ -115,22 +77,14 @@ def show_run_record(
             stream.write(f"{wrapped(line, width, hang=_LABEL)}\n")
 
 
-def table_lines(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Rows in columns, the first row being the titles; figures stand to the right."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    for row in rows:
-        padded = [
-            cell.rjust(wide) if title in FIGURES else cell.ljust(wide)
-            for title, cell, wide in zip(COLUMNS, row, widths, strict=True)
-        ]
-        yield "  ".join(padded).rstrip()
-
-
 def _facts(record: RunRecord) -> Iterator[tuple[str, str]]:
+    state = record.cache_state
+    held = () if state is None else (state.size_bytes, state.limit_bytes or 0)
+    sizes = sizes_up_to(max(record.freed_bytes, *held) if held else record.freed_bytes)
     yield "run", f"{record.id}, version {printable(record.version)}"
     yield "began", f"{clock(record.started_at)}, by {printable(record.trigger)}"
     if record.finished_at is not None:
-        yield "ended", f"{clock(record.finished_at)}, after {took(record.duration or 0)}"
+        yield "ended", f"{clock(record.finished_at)}, after {_took(record.duration or 0)}"
     code = "" if record.exit_code is None else f", exit code {record.exit_code}"
     yield "outcome", f"{printable(record.outcome)}{code}"
     for number, line in enumerate(record.message.splitlines()):
@@ -138,9 +92,9 @@ def _facts(record: RunRecord) -> Iterator[tuple[str, str]]:
     if record.finished_at is None:
         return
     yield "planned", count(record.planned_count, "action")
-    yield "removed", f"{record.removed_count:,}, {size(record.freed_bytes)} freed"
+    yield "removed", f"{record.removed_count:,}, {sizes(record.freed_bytes)} freed"
     for reason, number in record.removed_by_reason.items():
-        freed = size(record.freed_by_reason.get(reason, 0))
+        freed = sizes(record.freed_by_reason.get(reason, 0))
         yield f"  {printable(reason)}", f"{number:,}, {freed} freed"
     yield "cancelled", f"{record.cancelled_count:,}"
     for status, number in record.cancelled_by_status.items():
@@ -153,15 +107,126 @@ def _facts(record: RunRecord) -> Iterator[tuple[str, str]]:
     ):
         if number:
             yield label, f"{number:,}"
-    if record.cache_state is not None:
-        state = record.cache_state
-        limit = "" if state.limit_bytes is None else f" of {size(state.limit_bytes)}"
-        yield "cache after", f"{state.entry_count:,} entries, {size(state.size_bytes)}{limit}"
+    if state is not None:
+        limit = "" if state.limit_bytes is None else f" of {sizes(state.limit_bytes)}"
+        yield "cache after", f"{state.entry_count:,} entries, {sizes(state.size_bytes)}{limit}"
     if record.requests_by_status is not None:
         found = record.requests_by_status.items()
         yield "requests after", ", ".join(f"{n:,} {printable(name)}" for name, n in found) or "none"
-    told = len(record.problems)
+    shown = len(record.problems)
     for problem in record.problems:
         yield problem.severity.value, problem_line(problem)
-    if (more := record.problem_count + record.warning_count - told) > 0:
+    if (more := record.problem_count + record.warning_count - shown) > 0:
         yield "", f"and {count(more, 'more problem', 'more problems')}"
+
+
+def _print_plots(ended: Sequence[RunRecord], console: Console, sizes: Sizes) -> None:
+    """From the oldest run to the newest."""
+    freed = [float(record.freed_bytes) for record in ended]
+    removed = [float(record.removed_count) for record in ended]
+    for title, values, top, style in (
+        ("freed", freed, sizes(int(max(freed))), WARN),
+        ("removed", removed, f"{max(removed):,.0f}", KEEP),
+    ):
+        console.print()
+        console.print(_plot(title, values, top, style, console))
+    console.print(_time_axis(ended, console))
+
+
+def plotted(values: Sequence[float], width: int, height: int, levels: str) -> list[str]:
+    """A plot of bars, ``height`` lines of at most ``width`` characters, the first line on top.
+
+    One column for each value; where there are more values than columns, a column is the highest
+    of its values. What is more than nothing is never drawn as nothing.
+    """
+    columns = _grouped(values, width)
+    top = max(columns, default=0.0)
+    steps = len(levels) - 1
+    filled = [
+        0 if value <= 0 or top <= 0 else max(1, round(value / top * height * steps))
+        for value in columns
+    ]
+    return [
+        "".join(levels[min(max(amount - line * steps, 0), steps)] for amount in filled)
+        for line in reversed(range(height))
+    ]
+
+
+def _grouped(values: Sequence[float], width: int) -> list[float]:
+    if len(values) <= width:
+        return list(values)
+    edges = [number * len(values) // width for number in range(width + 1)]
+    return [max(values[edges[n] : edges[n + 1]]) for n in range(width)]
+
+
+def _table(records: Sequence[RunRecord], console: Console, sizes: Sizes) -> Table:
+    rows = [_cells(record, sizes) for record in records]
+    kept = list(range(len(_COLUMNS)))
+    for title in _LEFT_OUT_FIRST:
+        if _width([_COLUMNS, *rows], kept) > console.width:
+            kept.remove(_COLUMNS.index(title))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for position in kept:
+        title = _COLUMNS[position]
+        table.add_column(title, justify="right" if title in _FIGURES else "left", no_wrap=True)
+    for record, row in zip(records, rows, strict=True):
+        style = _STYLES.get(record.outcome, WARN)
+        table.add_row(
+            *(
+                Text(row[position], style if _COLUMNS[position] == "outcome" else "")
+                for position in kept
+            )
+        )
+    return table
+
+
+def _width(rows: Sequence[Sequence[str]], kept: Sequence[int]) -> int:
+    return sum(max(len(row[position]) for row in rows) + 2 for position in kept)
+
+
+def _plot(title: str, values: Sequence[float], top: str, style: str, console: Console) -> Text:
+    levels = _ASCII_LEVELS if console.options.ascii_only else _LEVELS
+    width = max(console.width - _AXIS - 1, 10)
+    scale = max(1, min(4, width // max(len(values), 1)))  # a few runs get broad bars
+    lines = plotted(values, width, _HEIGHT, levels)
+    text = Text(no_wrap=True)
+    for number, line in enumerate(lines):
+        label = top if number == 0 else title if number == 1 else ""
+        text.append(f"{label:>{_AXIS}} ", DIM)
+        gap = " " if scale > 1 else ""
+        text.append("".join(cell * (scale - len(gap)) + gap for cell in line), style)
+        if number < len(lines) - 1:
+            text.append("\n")
+    return text
+
+
+def _time_axis(ended: Sequence[RunRecord], console: Console) -> Text:
+    """From when to when: further to the left, or in two lines, where the terminal is narrow."""
+    first, last = clock(ended[0].started_at), clock(ended[-1].started_at)
+    lines = [f"{first} to {last}, {count(len(ended), 'run')}"]
+    if len(lines[0]) > console.width:
+        lines = [first, f"to {last}, {count(len(ended), 'run')}"]
+    left = max(0, min(_AXIS + 1, console.width - max(map(len, lines))))
+    return Text("\n".join(" " * left + line for line in lines), DIM, no_wrap=True)
+
+
+def _cells(record: RunRecord, sizes: Sizes) -> tuple[str, ...]:
+    """One run's cells, in the order of ``_COLUMNS``; a run that never said how it ended has no
+    figures."""
+    ended = record.finished_at is not None
+    return (
+        str(record.id),
+        clock(record.started_at),
+        printable(record.outcome),
+        printable(record.trigger),
+        "-" if record.duration is None else _took(record.duration),
+        f"{record.removed_count:,}" if ended else "-",
+        sizes(record.freed_bytes) if ended else "-",
+        f"{record.cancelled_count:,}" if ended else "-",
+        f"{record.problem_count + record.failed_count:,}" if ended else "-",
+    )
+
+
+def _took(seconds: float) -> str:
+    """How long a run took: ``0.4 s``, ``12 min``."""
+    return f"{seconds:.1f} s" if seconds < 60 else age(seconds)

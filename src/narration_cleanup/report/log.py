@@ -16,6 +16,7 @@ from typing import TextIO
 from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult, Result, RunOutcome
 from narration_cleanup.core.model import Problem, Severity
 from narration_cleanup.core.text import printable, printable_line
+from narration_cleanup.core.units import MB
 from narration_cleanup.plan.actions import (
     CACHE_REASONS,
     CacheAction,
@@ -24,9 +25,9 @@ from narration_cleanup.plan.actions import (
     Reason,
     RequestAction,
 )
-from narration_cleanup.report.format import MB, count, entries, iso
-from narration_cleanup.report.repeated import and_more, gathered
+from narration_cleanup.report.format import count, entries, iso
 from narration_cleanup.report.streams import Lines, allow_any_character
+from narration_cleanup.report.summary import and_more, gathered
 
 Field = str | int | float | bool | None | Mapping[str, int]
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 import msgspec
 
 from narration_cleanup.apply.result import CacheResult, RequestResult, Result, RunOutcome
-from narration_cleanup.core.model import ACTIVE, Problem, RequestStatus, Severity
+from narration_cleanup.core.model import ACTIVE, Problem, RequestStatus, Severity, Target
 from narration_cleanup.core.text import storable
 from narration_cleanup.plan.actions import (
     CACHE_REASONS,
@@ -48,11 +48,25 @@ class CacheState(msgspec.Struct, frozen=True):
     limit_bytes: int | None
 
 
+class Places(msgspec.Struct, frozen=True):
+    """What a run works on, by where it is; both ``None``: not known, or nothing is configured."""
+
+    cache: str | None = None
+    requests: str | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The names that a run is counted under; the first is what a history is asked by."""
+        return tuple(each for each in (self.cache, self.requests) if each) or ("",)
+
+
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One run. Instants in Unix seconds, sizes in bytes; counts are of what was really done.
 
     ``outcome`` is one of ``ENDINGS``, or ``running``. ``cache_state`` and ``requests_by_status``
-    are ``None`` where that half is not configured or could not be looked at.
+    are ``None`` where that half is not configured or could not be looked at. ``undone`` names the
+    targets that were not done at all; ``busy_count`` counts the runs in a row, this one included,
+    that found the lock held.
     """
 
     id: int = 0
@@ -61,6 +75,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
     trigger: str = Trigger.HAND.value
     version: str = ""
+    places: Places = Places()
     started_at: float = 0.0
     finished_at: float | None = None
     planned_count: int = 0
@@ -78,6 +93,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     problem_count: int = 0
     warning_count: int = 0
     problems: list[Problem] = []
+    undone: list[str] = []
+    busy_count: int = 0
     cache_state: CacheState | None = None
     requests_by_status: dict[str, int] | None = None
 
@@ -119,6 +136,7 @@ def record_of(result: Result, *, limit_bytes: int | None = None) -> RunRecord:
         problem_count=len(serious),
         warning_count=len(problems) - len(serious),
         problems=[_kept(problem) for problem in told[:PROBLEMS_KEPT]],
+        undone=_undone(result),
         skipped_count=_count(result, Outcome.SKIPPED),
         failed_count=_count(result, Outcome.FAILED),
         planned_count=sum(len(target.plan.actions) for target in _targets(result)),
@@ -144,6 +162,21 @@ def _kept(problem: Problem) -> Problem:
     """The problem as history and receivers can hold it: a file's name may be no UTF-8."""
     subject = None if problem.subject is None else storable(problem.subject)
     return msgspec.structs.replace(problem, message=storable(problem.message), subject=subject)
+
+
+def _undone(result: Result) -> list[str]:
+    """The targets that could not be surveyed, or of whose work all failed."""
+    if result.stopped is not None:
+        return []
+    targets = (
+        (Target.CACHE, result.cache_configured, result.cache),
+        (Target.REQUESTS, result.requests_configured, result.requests),
+    )
+    return [
+        name.value
+        for name, configured, target in targets
+        if configured and (target is None or target.nothing_done)
+    ]
 
 
 def _targets(result: Result) -> list[CacheResult | RequestResult]:

@@ -26,10 +26,10 @@ class Stats:
     """The health of cache and queue as of ``generated_at``; instants in Unix seconds.
 
     A half that is not configured is ``None``, and so is one that could not be surveyed: then a
-    problem says why. ``running``: the automatic clean-up is alive, that is, a run is in progress
-    or the last one began at most 1.5 intervals ago. ``in_progress``: a run is at work now.
-    ``last_run`` is the latest that the history knows: one that is at work, or was killed, has no
-    end.
+    problem says why. ``running``: the automatic clean-up is alive, that is, a run is in progress,
+    a schedule was found, or the last two runs came in time by themselves. ``in_progress``: a run is
+    at work now. ``last_run`` is the latest that the history knows: one that is at work, or was
+    killed, has no end.
     """
 
     generated_at: float

@@ -1,90 +1,303 @@
-"""A result as a reader wants it: grouped by reason, the unusual first, the long tail counted."""
+"""A result as a reader wants it: grouped by reason, problems gathered, and headlines of each.
+
+Every text for people, be it a terminal's, a pipe's or the log's, has its words from here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import NamedTuple, TypeVar
 
+from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult, Result, RunOutcome
+from narration_cleanup.core.model import Problem, RequestStatus, Severity, Target
+from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.plan.actions import (
     Action,
+    CacheAction,
     CancelRequest,
     DeleteRequest,
     Outcome,
     Reason,
     RemoveEntry,
     RemoveFile,
+    RequestAction,
 )
+from narration_cleanup.report.format import Sizes, age, clock, count, entries
+from narration_cleanup.report.record import RunRecord
+from narration_cleanup.report.stats import Stats
 
-_UNUSUAL = (Outcome.FAILED, Outcome.SKIPPED)
+MOST_ALIKE = 3
+"""Problems with the same reason that are each shown, for what they are about."""
+MORE_PROBLEMS = 10
+"""Problems shown without ``-v``."""
+NOT_CONFIGURED = "not configured: left out"
+_FILES = (Reason.ORPHAN, Reason.PARTIAL)
+
+StrT = TypeVar("StrT", bound=str)
+AnyOutcomes = Outcomes[CacheAction] | Outcomes[RequestAction]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One action for a reader: the names are raw, to be escaped where they are shown.
+class Row(NamedTuple):
+    """One action for a reader, its texts safe to show.
 
     ``size_bytes`` is ``None`` for what has no size: requests, and entries without a file.
+    ``problem`` is why it failed or was skipped, empty where it was not.
     """
 
     name: str
     size_bytes: int | None
-    status: str | None
     detail: str
-    outcome: Outcome
-    note: str | None
+    problem: str
 
 
 @dataclass(slots=True)
 class Group:
-    """The actions of one reason: how many, how large, what became of them, and some of them."""
+    """The actions of one reason: how many, how large, and what became of them."""
 
     reason: Reason
-    cap: int
-    count: int = 0
+    outcomes: AnyOutcomes
     size_bytes: int = 0
+    name_width: int = 0
+    detail_width: int = 0
     by_outcome: dict[Outcome, int] = field(default_factory=dict)
     unusual: list[Row] = field(default_factory=list)
-    usual: list[Row] = field(default_factory=list)
+    usual: array[int] = field(default_factory=lambda: array("Q"))
 
     @property
-    def rows(self) -> list[Row]:
-        """At most ``cap`` rows, those that failed or were skipped first."""
-        return (self.unusual + self.usual)[: self.cap]
+    def count(self) -> int:
+        """How many actions have this reason."""
+        return len(self.unusual) + len(self.usual)
 
-    @property
-    def more(self) -> int:
-        """How many are not among the rows."""
-        return self.count - len(self.rows)
-
-    def add(self, action: Action, outcome: Outcome, note: str | None) -> None:
-        """Count one action, and keep its row while there is room."""
-        self.count += 1
-        self.size_bytes += size_of(action) or 0
-        self.by_outcome[outcome] = self.by_outcome.get(outcome, 0) + 1
-        rows = self.unusual if outcome in _UNUSUAL else self.usual
-        if len(rows) < self.cap:
-            rows.append(row_of(action, outcome, note))
+    def rows(self, limit: int | None) -> Iterator[Row]:
+        """At most ``limit`` of the actions, those that failed or were skipped first."""
+        actions = self.outcomes.actions
+        usual = (row_of(actions[position]) for position in self.usual)
+        return islice(chain(self.unusual, usual), limit)
 
 
-def grouped(
-    outcomes: Iterable[tuple[Action, Outcome, str | None]], cap: int
-) -> dict[Reason, Group]:
+def grouped(outcomes: AnyOutcomes) -> list[Group]:
     """One pass over the actions: a group for each reason, in the order first met."""
     groups: dict[Reason, Group] = {}
-    for action, outcome, note in outcomes:
+    for position, (action, outcome, note) in enumerate(outcomes):
         group = groups.get(action.reason)
         if group is None:
-            group = groups[action.reason] = Group(action.reason, cap)
-        group.add(action, outcome, note)
-    return groups
+            group = groups[action.reason] = Group(action.reason, outcomes)
+        group.size_bytes += size_of(action) or 0
+        group.name_width = max(group.name_width, len(printable(_name(action))))
+        group.detail_width = max(group.detail_width, len(_detail(action)))
+        group.by_outcome[outcome] = group.by_outcome.get(outcome, 0) + 1
+        if outcome in (Outcome.FAILED, Outcome.SKIPPED):
+            why = "" if note is None else f" ({printable_line(note)})"
+            group.unusual.append(row_of(action, f"{outcome.value}{why}"))
+        else:
+            group.usual.append(position)
+    return list(groups.values())
 
 
-def row_of(action: Action, outcome: Outcome, note: str | None) -> Row:
+def row_of(action: Action, problem: str = "") -> Row:
     """One action as a row."""
-    if isinstance(action, CancelRequest | DeleteRequest):
-        return Row(str(action.id), None, action.status.value, action.detail, outcome, note)
-    return Row(action.file, size_of(action), None, action.detail, outcome, note)
+    return Row(printable(_name(action)), size_of(action), printable(_detail(action)), problem)
+
+
+def _detail(action: Action) -> str:
+    """The figures behind the reason, after the voice and variant of an entry."""
+    if isinstance(action, RemoveEntry):
+        voice = "/".join(filter(None, (action.voice_style, action.variant_id)))
+        return f"{voice}: {action.detail}" if voice else action.detail
+    return action.detail
 
 
 def size_of(action: Action) -> int | None:
     """The size that an action is expected to free, where it frees any."""
     return action.size_bytes if isinstance(action, RemoveEntry | RemoveFile) else None
+
+
+def _name(action: Action) -> str:
+    return str(action.id) if isinstance(action, CancelRequest | DeleteRequest) else action.file
+
+
+def gathered(problems: Sequence[Problem]) -> list[tuple[Problem, int]]:
+    """Problems by reason, as these were met, each with how many more there are of its reason.
+
+    A reason is a code and its message.
+    Up to three of the same are left as they are; of more, the first stands for all.
+    """
+    same: dict[tuple[Target, str, Severity, str], list[Problem]] = {}
+    reasons: dict[tuple[Target, str, Severity], str] = {}
+    for problem in problems:
+        kind = problem.target, problem.code, problem.severity
+        # Those that were only counted have the message of the ones before them.
+        reason = reasons.get(kind, "") if problem.repeats else problem.message
+        reasons[kind] = reason
+        same.setdefault((*kind, reason), []).append(problem)
+    shown: list[tuple[Problem, int]] = []
+    for found in same.values():
+        if len(found) <= MOST_ALIKE:
+            shown += [(problem, 0) for problem in found]
+        else:
+            shown.append((found[0], number_of(found) - 1))
+    return shown
+
+
+def number_of(problems: Sequence[Problem]) -> int:
+    """How many problems there are, with those that were only counted."""
+    return sum(problem.repeats or 1 for problem in problems)
+
+
+def and_more(more: int) -> str:
+    """What follows the one that is shown."""
+    return f", and {more:,} more for the same reason" if more else ""
+
+
+def entries_among(by_reason: Mapping[Reason, int]) -> int:
+    """How many of these actions remove an entry: all but those on files without one."""
+    return sum(number for reason, number in by_reason.items() if reason not in _FILES)
+
+
+def kept_entries(cache: CacheResult, *, dry_run: bool) -> int:
+    """Entries that are kept: those surveyed, less those that are (or were) removed."""
+    removed = cache.plan.by_reason if dry_run else cache.removed_by_reason
+    return cache.plan.totals.entry_count - entries_among(removed)
+
+
+def cache_headline(cache: CacheResult, sizes: Sizes, *, dry_run: bool) -> str:
+    """``Would remove 33 of 60 entries and 2 files, 1.02 MB`` or ``Removed …, freed …``."""
+    by_reason = cache.plan.by_reason if dry_run else cache.removed_by_reason
+    going = entries_among(by_reason)
+    files = sum(by_reason.values()) - going
+    what = f"{going:,} of {entries(cache.plan.totals.entry_count)}"
+    if files:
+        what += f" and {count(files, 'file')} without an entry"
+    if dry_run:
+        return f"Would remove {what}, {sizes(cache.plan.planned_bytes)}"
+    return f"Removed {what}, freed {sizes(cache.freed_bytes)}"
+
+
+def requests_headline(requests: RequestResult, *, dry_run: bool) -> str:
+    """``Would cancel 7 of 158 requests`` or ``Cancelled …``; deletions where there are any."""
+    deletions = requests.deleted_count
+    cancels = requests.cancelled_count
+    if dry_run:
+        cancels = sum(1 for action in requests.plan.actions if action.reason is Reason.ABANDONED)
+        deletions = len(requests.plan.actions) - cancels
+    total = count(requests.plan.totals.total, "request")
+    text = f"{'Would cancel' if dry_run else 'Cancelled'} {cancels:,} of {total}"
+    if deletions:
+        text += f", {'delete' if dry_run else 'deleted'} {deletions:,} finished"
+    return text
+
+
+def kept_texts(result: Result, stats: Stats | None, sizes: Sizes) -> list[str]:
+    """What is kept, a text for each target that was surveyed."""
+    texts = []
+    if result.cache is not None:
+        text = f"{entries(kept_entries(result.cache, dry_run=result.dry_run))} in the cache"
+        if not result.dry_run and stats is not None and stats.cache is not None:
+            text += f", {sizes(stats.cache.totals.total_size_bytes)}"
+        texts.append(text)
+    if result.requests is not None:
+        changed = result.requests.cancelled_count + result.requests.deleted_count
+        if result.dry_run:
+            changed = len(result.requests.plan.actions)
+        untouched = result.requests.plan.totals.total - changed
+        texts.append(f"{count(untouched, 'request')} as they are")
+    return texts
+
+
+def group_title(group: Group, sizes: Sizes) -> str:
+    """``33 entries, 0.99 MB``: the totals of one reason."""
+    if group.reason in (Reason.ABANDONED, Reason.FINISHED):
+        return count(group.count, "request")
+    if group.reason in _FILES:
+        return f"{count(group.count, 'file')}, {sizes(group.size_bytes)}"
+    if group.reason is Reason.DANGLING:
+        return entries(group.count)
+    return f"{entries(group.count)}, {sizes(group.size_bytes)}"
+
+
+def outcomes_line(group: Group) -> str:
+    """What became of a group, where not all went as planned: ``31 done, 2 skipped``."""
+    return listed({outcome.value: number for outcome, number in group.by_outcome.items()})
+
+
+def listed(counts: Mapping[StrT, int]) -> str:
+    """``4 queued, 3 generating``."""
+    return ", ".join(f"{number:,} {printable(name)}" for name, number in counts.items())
+
+
+def problems_title(problems: Sequence[Problem]) -> str:
+    """``2 problems, 1 warning``."""
+    severe = number_of([each for each in problems if each.severity is Severity.PROBLEM])
+    mild = number_of(problems) - severe
+    parts = [count(severe, "problem")] if severe else []
+    return ", ".join(parts + ([count(mild, "warning")] if mild else []))
+
+
+def problem_line(problem: Problem, more: int = 0) -> str:
+    """One problem in one line, safe to show: target, message (with what to do), subject.
+
+    ``more``: how many others there are with the same reason.
+    """
+    subject = "" if problem.subject is None else f" ({printable(problem.subject)})"
+    return f"{problem.target.value}: {printable_line(problem.message)}{subject}{and_more(more)}"
+
+
+def in_order(by_status: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Requests by status in the order of a request's life; unknown statuses last."""
+    known = tuple(RequestStatus)
+    return sorted(
+        by_status.items(),
+        key=lambda item: known.index(RequestStatus(item[0])) if item[0] in known else len(known),
+    )
+
+
+def automatic(stats: Stats) -> str:
+    """Whether the automatic clean-up is alive."""
+    interval = f"every {stats.cleanup_interval_hours:g} h"
+    if stats.in_progress:
+        return f"a run is in progress ({interval})"
+    return f"alive ({interval})" if stats.running else f"no schedule found (meant to be {interval})"
+
+
+def last_run(run: RunRecord | None, now: float, sizes: Sizes) -> str:
+    """The last run in one line."""
+    if run is None:
+        return "none recorded"
+    text = f"{clock(run.started_at)}, {age(now - run.started_at)} ago: {printable(run.outcome)}"
+    if run.finished_at is None:
+        return text
+    return (
+        f"{text}, {run.removed_count:,} removed, {sizes(run.freed_bytes)} freed, "
+        f"{run.cancelled_count:,} cancelled"
+    )
+
+
+def next_run(stats: Stats) -> str:
+    """When the next run is due, where that is known."""
+    if stats.next_run_at is None:
+        return "not known"
+    wait = stats.next_run_at - stats.generated_at
+    return f"{clock(stats.next_run_at)}, " + (f"in {age(wait)}" if wait >= 0 else "overdue")
+
+
+def state(stats: Stats, sizes: Sizes) -> tuple[bool, str]:
+    """The state in one line, and whether it is good: nothing is wrong, and runs are made."""
+    run, cache, requests = stats.last_run, stats.cache, stats.requests
+    serious = [each for each in stats.problems if each.severity is Severity.PROBLEM]
+    wrong = [problems_title(serious)] if serious else []
+    if not (stats.running or stats.in_progress):
+        wrong.append("no run lately" if run is not None else "no run recorded")
+    elif run is not None and run.finished_at is not None and run.outcome != RunOutcome.SUCCESS:
+        wrong.append(f"the last run ended as {printable(run.outcome)}")
+    parts = []
+    if cache is not None:
+        totals = cache.totals
+        text = f"{entries(totals.entry_count)}, {sizes(totals.total_size_bytes)}"
+        parts.append(f"{text}, {totals.expired_count:,} expired")
+    if requests is not None:
+        parts.append(f"{count(requests.total, 'request')}, {requests.abandoned_count:,} abandoned")
+    parts = [", ".join(wrong), *parts] if wrong else parts
+    return not wrong, f"{'Attention' if wrong else 'OK'}: {'; '.join(parts)}"

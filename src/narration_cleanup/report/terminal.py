@@ -1,31 +1,67 @@
-"""The pieces that terminal output is made of: the console, bars, and how things are marked."""
+"""The pieces that a report is made of, for a terminal and a pipe both.
+
+A terminal gets colours, boxes and bars, no wider than it is. A pipe or a file gets the same text
+without them, in lines as long as they need to be, so that names are whole.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+import re
+from collections.abc import Iterable, Sequence
 from typing import TextIO
 
+from rich.box import ROUNDED
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from narration_cleanup.core.model import Problem, Severity
-from narration_cleanup.report import sentences
-from narration_cleanup.report.repeated import gathered
+from narration_cleanup.report import summary
 
 WARN = "yellow"
 KEEP = "cyan"
 OK = "green"
 ERROR = "red"
-DIM = "bright_black"
+DIM = "dim"
+"""Fainter than the rest on a light and on a dark background; a grey can be read on one only."""
+_PIPE_WIDTH = 1_000_000
 
 
-def open_console(stream: TextIO, width: int | None = None) -> Console:
-    """A console that takes every text as it is: no markup, no emoji, nothing coloured by guess."""
-    return Console(
-        file=stream,
-        width=width,
-        force_terminal=True,
+class _Plain(io.StringIO):
+    """Passes on what a console writes, without the spaces that fill its lines up."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._fill = re.compile(" +$", re.MULTILINE)
+
+    def write(self, text: str) -> int:
+        return self._stream.write(self._fill.sub("", text))
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+class _Console(Console):
+    """Leaves a reader that has gone away to the caller, where Rich would end the process."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+def open_console(stream: TextIO, width: int | None = None, *, terminal: bool = True) -> Console:
+    """A console that takes every text as it is: no markup, no emoji, nothing coloured by guess.
+
+    On a terminal it is as wide as that unless ``width`` is given.
+    """
+    return _Console(
+        file=stream if terminal else _Plain(stream),
+        width=width if terminal else _PIPE_WIDTH,
+        force_terminal=terminal,
+        color_system="auto" if terminal else None,
         markup=False,
         emoji=False,
         highlight=False,
@@ -42,13 +78,15 @@ def bar(
     *,
     track: bool = True,
 ) -> Text:
-    """A bar of ``width`` cells: each part's share of ``whole`` in its style.
+    """A bar of ``width`` cells: each part's share of ``whole`` in its style; none in a pipe.
 
     A part that is more than nothing gets a cell at least, so that it is seen. ``track`` draws
     the rest of the width faintly.
     """
     full, empty = ("=", "-") if console.options.ascii_only else ("━", "─")
     text = Text()
+    if not console.is_terminal:
+        return text
     used = 0
     for value, style in parts:
         if value <= 0 or whole <= 0:
@@ -59,19 +97,50 @@ def bar(
     return text.append((empty if track else " ") * (width - used), DIM)
 
 
-def problem_table(problems: Sequence[Problem], *, verbose: bool) -> RenderableType:
-    """Problems for a terminal: the first ten, and each reason once, unless ``verbose``."""
-    told = [(problem, 0) for problem in problems] if verbose else gathered(problems)
-    limit = len(told) if verbose else sentences.MORE_PROBLEMS
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for problem, more in told[:limit]:
-        line = Text(sentences.problem_line(problem, more))
-        table.add_row(Text(problem.severity.value, worst([problem])), line)
-    if len(told) <= limit:
+def indented(body: RenderableType, columns: int) -> Padding:
+    """``body`` that many columns to the right."""
+    return Padding(body, (0, 0, 0, columns), expand=False)
+
+
+def panel(
+    console: Console, title: str, body: RenderableType, width: int, style: str = DIM
+) -> RenderableType:
+    """``body`` in a box with a title; in a pipe, below it."""
+    if not console.is_terminal:
+        return Group("", Text(title), indented(body, 2))
+    return Panel(
+        body,
+        title=Text(title, "bold default"),
+        title_align="left",
+        box=ROUNDED,
+        border_style=style,
+        width=width,
+    )
+
+
+def pairs(rows: Iterable[tuple[str, Text]]) -> Table:
+    """Label and value in two columns."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True, style=DIM)
+    grid.add_column(overflow="fold")
+    for label, value in rows:
+        grid.add_row(Text(label), value)
+    return grid
+
+
+def problem_table(
+    problems: Sequence[Problem], console: Console, *, verbose: bool
+) -> RenderableType:
+    """Each reason once, and on a terminal the first ten, unless ``verbose``."""
+    shown = [(problem, 0) for problem in problems] if verbose else summary.gathered(problems)
+    limit = len(shown) if verbose or not console.is_terminal else summary.MORE_PROBLEMS
+    table = pairs(())
+    for problem, more in shown[:limit]:
+        line = Text(summary.problem_line(problem, more))
+        table.add_row(Text(problem.severity.value, f"not dim {worst([problem])}"), line)
+    if len(shown) <= limit:
         return table
-    return Group(table, Text(f"and {len(told) - limit:,} more (-v shows all)", DIM))
+    return Group(table, Text(f"and {len(shown) - limit:,} more (-v shows all)", DIM))
 
 
 def worst(problems: Sequence[Problem]) -> str:

@@ -1,4 +1,4 @@
-"""What a person reads: Rich on a terminal, plain text in a pipe; the same facts in both."""
+"""What a person reads of a run and of the state, on a terminal or in a pipe."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import sys
 from typing import TextIO
 
 from narration_cleanup.apply.result import Result, RunOutcome
-from narration_cleanup.report import plain_text
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.report.streams import allow_any_character, until_closed
 
@@ -20,30 +19,29 @@ def show_run(
     width: int | None = None,
     verbose: bool = False,
     quiet: bool = False,
+    command: str | None = None,
 ) -> None:
     """Show what a run did, or what it would do (``result.dry_run``), and why.
 
-    ``stats`` is how things stand afterwards. On a terminal (``terminal=None`` asks the stream)
-    with Rich, as wide as the terminal unless ``width`` is given; ``verbose`` shows every item,
-    and what a rule kept. In a pipe a dry run is plain lines, one for each item; a run says
-    nothing here, and neither does what was refused: log lines (``output.logs``) tell of those.
-    ``quiet`` says nothing unless something is wrong.
+    ``stats`` is the state afterwards; ``command`` is the one that does what is planned. On a
+    terminal (``terminal=None`` asks the stream) as wide as that unless ``width`` is given;
+    ``verbose`` shows every item, and what a rule kept. In a pipe every item is shown of a dry run;
+    a run shows nothing here, and neither does what was refused: log lines (``report.log``) report
+    those. ``quiet`` shows nothing unless something is wrong.
     """
     stream = sys.stdout if stream is None else stream
     if quiet and result.outcome is RunOutcome.SUCCESS and not result.all_problems():
         return
-    on_terminal = _is_terminal(stream) if terminal is None else terminal
-    if not on_terminal and (not result.dry_run or result.stopped is not None):
+    terminal = is_terminal(stream) if terminal is None else terminal
+    if not terminal and (not result.dry_run or result.stopped is not None):
         return
+    from narration_cleanup.report.run_text import print_run
+    from narration_cleanup.report.terminal import open_console
+
     allow_any_character(stream)
     with until_closed(stream):
-        if not on_terminal:
-            plain_text.write_dry_run(result, stream, verbose=verbose, quiet=quiet)
-            return
-        from narration_cleanup.report.rich_run import print_run
-        from narration_cleanup.report.terminal import open_console
-
-        print_run(result, stats, open_console(stream, width), verbose=verbose, quiet=quiet)
+        console = open_console(stream, width, terminal=terminal)
+        print_run(result, stats, console, verbose=verbose, quiet=quiet, command=command)
 
 
 def show_stats(
@@ -55,26 +53,26 @@ def show_stats(
     verbose: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Show how cache and queue stand: panels with bars on a terminal, a table in a pipe.
+    """Show the state of cache and queue: on a terminal in panels with bars.
 
-    ``verbose`` shows every voice style and problem; ``quiet`` says nothing unless there are
+    ``verbose`` shows every voice style and problem; ``quiet`` shows nothing unless there are
     problems, and then only those.
     """
     stream = sys.stdout if stream is None else stream
     if quiet and not stats.problems:
         return
+    from narration_cleanup.report.stats_text import print_stats
+    from narration_cleanup.report.terminal import open_console
+
     allow_any_character(stream)
     with until_closed(stream):
-        if not (_is_terminal(stream) if terminal is None else terminal):
-            plain_text.write_stats(stats, stream, verbose=verbose, quiet=quiet)
-            return
-        from narration_cleanup.report.rich_stats import print_stats
-        from narration_cleanup.report.terminal import open_console
-
-        print_stats(stats, open_console(stream, width), verbose=verbose, quiet=quiet)
+        terminal = is_terminal(stream) if terminal is None else terminal
+        console = open_console(stream, width, terminal=terminal)
+        print_stats(stats, console, verbose=verbose, quiet=quiet)
 
 
-def _is_terminal(stream: TextIO) -> bool:
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person is at the other end; a closed stream leads nowhere."""
     try:
         return stream.isatty()
     except ValueError:

@@ -1,23 +1,37 @@
-"""Who this process acts as, what it may do and what belongs to whom: asked without trying it.
-
-The one place that answers: every command asks here before it opens anything for writing.
-"""
+"""Whose files a command would work on: every command asks here before it opens one for writing."""
 
 from __future__ import annotations
 
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from narration_cleanup.core.errors import ConfigError, TargetError
+from narration_cleanup.core.locks import wait_for_lock
 from narration_cleanup.core.model import Problem, Severity, Target
-from narration_cleanup.core.own_files import trusted_users, way_to
+from narration_cleanup.core.own_files import check_own_folder, check_way, trusted_users, way_to
+from narration_cleanup.core.rights import (
+    can_read,
+    can_write,
+    can_write_in,
+    described,
+    is_read_only,
+    may_be_replaced,
+)
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.users import current_user, user_name
 from narration_cleanup.settings import Settings
-from narration_cleanup.stores.cache.local.index_file import foreign_index, may_be_replaced
+from narration_cleanup.stores.cache.local.index_file import (
+    fixed_index,
+    foreign_index,
+    left_by_root,
+)
 from narration_cleanup.stores.requests import is_postgres
+
+LOCK_SECONDS = 3.0
+"""How long a look waits for the lock of a service that is writing its index."""
 
 
 class OtherUserError(ConfigError):
@@ -41,6 +55,8 @@ def refuse_other_users(settings: Settings, *, allow_other_user: bool, writes: bo
     others = {place: _other_owner(place) for place in places if place is not None}
     found = [(place, owner) for place, owner in others.items() if owner is not None]
     if not found:
+        if as_root:
+            _refuse_open_folders(database, cache if writes else None)
         return
     whose = ", ".join(f"{printable(place)} belongs to {_named(owner)}" for place, owner in found)
     whose = f"{whose}, but this is {_named(os.geteuid())}: "
@@ -53,10 +69,34 @@ def refuse_other_users(settings: Settings, *, allow_other_user: bool, writes: bo
             f"as that user: sudo -u {by_sudo} narration-cleanup ..., or add --run-as {user} "
             "(setting cleanup.user), with which it becomes that user first"
         )
+    place = found[0][0]
+    with suppress(OSError):
+        if left_by_root(place, place.stat()):
+            raise OtherUserError(
+                f"{whose}root left it there; give it back: chown "
+                f"--reference={printable(place.parent)} {printable(place)}"
+            )
     raise OtherUserError(
         f"{whose}run as {user} (the service could be left with files that it cannot write), or "
         "give --allow-other-user"
     )
+
+
+def _refuse_open_folders(database: Path | None, cache: Path | None) -> None:
+    """Refuse, as root, what others can put another in the place of, and a database in a folder
+    that they can write to: a journal of theirs there could name any file for SQLite to delete."""
+    try:
+        for place in (database, cache):
+            if place is not None:
+                real = Path(os.path.realpath(place))
+                check_way(place.parent)
+                check_way(real.parent)
+                if place is database:
+                    check_own_folder(real.parent)
+    except PermissionError as error:
+        raise OtherUserError(f"{error.strerror}; root does not work there") from None
+    except OSError:
+        return  # the survey says what is wrong with it
 
 
 def refuse_two_owners(settings: Settings) -> None:
@@ -111,57 +151,6 @@ def _named(uid: int) -> str:
     return f"{user_name(uid)} (uid {uid})"
 
 
-def described(status: os.stat_result) -> str:
-    """Owner and mode: ``owner narration, mode 0750``."""
-    return f"owner {user_name(status.st_uid)}, mode {stat.S_IMODE(status.st_mode):04o}"
-
-
-def can_write_in(folder: Path) -> bool:
-    """Whether files can be made, renamed and removed in ``folder``."""
-    return _may(folder, os.W_OK | os.X_OK)
-
-
-def can_read(file: Path) -> bool:
-    """Whether ``file`` can be read."""
-    return _may(file, os.R_OK)
-
-
-def can_write(file: Path) -> bool:
-    """Whether ``file`` can be written to."""
-    return _may(file, os.W_OK)
-
-
-def is_read_only(place: Path) -> bool:
-    """Whether ``place`` is there, on a file system that nobody may write to."""
-    try:
-        return bool(os.statvfs(place).f_flag & os.ST_RDONLY)
-    except OSError:
-        return False
-
-
-def can_read_in(folder: Path) -> bool:
-    """Whether the files of ``folder`` can be listed and reached."""
-    return _may(folder, os.R_OK | os.X_OK)
-
-
-def free_bytes(folder: Path) -> int:
-    """What may still be written on the disk of ``folder``, by a process that is not root."""
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize
-
-
-def nearest_folder(path: Path) -> Path:
-    """``path``, or the folder above it that exists and in which it would have to be made."""
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    return path
-
-
-def _may(path: Path, mode: int) -> bool:
-    effective = os.access in os.supports_effective_ids
-    return os.access(path, mode, effective_ids=effective)
-
-
 def missing_rights(settings: Settings) -> Iterator[Problem]:
     """A warning for each half that a run as this user could not change.
 
@@ -180,10 +169,12 @@ def missing_rights(settings: Settings) -> Iterator[Problem]:
         elif not can_write_in(folder):
             yield _warning(Target.CACHE, folder, "remove nothing")
         elif settings.cache.index is not None:
-            yield from _foreign_index(folder / settings.cache.index)
-            if why := lock_out_of_reach(folder / f"{settings.cache.index}.lock"):
-                message = f"{why}: a run as this user could remove nothing"
-                yield Problem(Target.CACHE, "not_writable", message, severity=Severity.WARNING)
+            index = folder / settings.cache.index
+            yield from _foreign_index(index)
+            for why in (lock_out_of_reach(index.with_name(f"{index.name}.lock")), fixed(index)):
+                if why is not None:
+                    message = f"{why}: a run as this user could remove nothing"
+                    yield Problem(Target.CACHE, "not_writable", message, severity=Severity.WARNING)
     if database is not None:
         try:
             # SQLite writes its journal beside the file itself, not beside a link to it.
@@ -222,7 +213,30 @@ def lock_out_of_reach(lock: Path) -> str | None:
         return f"{printable(lock)} is no file that can be locked"
     if not can_read(lock):
         return f"{current_user()} may not read {printable(lock)} ({described(status)})"
-    return None
+    try:
+        fd = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        return f"{printable(lock)} cannot be opened ({error.strerror})"
+    try:
+        if wait_for_lock(fd, LOCK_SECONDS, shared=True):
+            return None
+        return f"another program has held {printable(lock)} for {LOCK_SECONDS:g} s"
+    except OSError as error:
+        return f"{printable(lock)} cannot be locked ({error.strerror})"
+    finally:
+        os.close(fd)
+
+
+def fixed(index: Path) -> str | None:
+    """Why no new index can take the place of this one (see ``fixed_index``)."""
+    try:
+        fd = os.open(index.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:  # the survey says what is wrong with it
+        return None
+    try:
+        return fixed_index(index.parent, index.name, fd)
+    finally:
+        os.close(fd)
 
 
 def _foreign_index(file: Path) -> Iterator[Problem]:

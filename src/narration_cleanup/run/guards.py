@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 
 from narration_cleanup.core.errors import RefusedError
-from narration_cleanup.core.model import is_most
-from narration_cleanup.plan import CachePlan
-from narration_cleanup.plan.policy import DAY
+from narration_cleanup.core.model import Problem, Severity, Target, is_most
+from narration_cleanup.core.units import DAY
+from narration_cleanup.plan import CachePlan, RequestPlan
 from narration_cleanup.report.history import ClockMark
+from narration_cleanup.settings import CleanupSettings, DeleteLimit
 
 LARGEST_JUMP = 300.0
 """Seconds by which wall clock and boot-time clock may part between two runs."""
@@ -91,19 +92,36 @@ def refuse_clock(why: str | None) -> None:
         )
 
 
-def too_many(planned: int, total: int, allowed: Callable[[int], int], limit: str) -> str | None:
-    """What is wrong where more entries would go than the operator allows; else ``None``.
+def too_many(
+    limits: CleanupSettings, cache: CachePlan | None, requests: RequestPlan | None
+) -> Iterator[Problem]:
+    """What is wrong where more would go than the operator allows; each target has its limit."""
+    if cache is not None:
+        total = cache.totals.entry_count
+        what = f"{len(cache.actions)} entries and files would go from a cache of {total} entries"
+        yield from _over(Target.CACHE, "delete", limits.max_delete, len(cache.actions), total, what)
+    if requests is not None:
+        planned = requests.totals.abandoned_count
+        total = requests.totals.active_count
+        what = f"{planned} of {total} active requests would be cancelled"
+        yield from _over(Target.REQUESTS, "cancel", limits.max_cancel, planned, total, what)
 
-    ``allowed`` gives the most that may go of ``total`` entries; ``limit`` is how it was said.
-    """
-    if planned <= allowed(total):
-        return None
-    what = f"{planned} entries and files would go from a cache of {total} entries"
-    return f"{what}, more than --max-delete {limit} allows"
+
+def backlog(requests: RequestPlan) -> Iterator[Problem]:
+    """That most of the active requests are abandoned, which an outage of the service explains."""
+    totals = requests.totals
+    if is_most(totals.abandoned_count, totals.active_count):
+        message = (
+            f"{totals.abandoned_count} of {totals.active_count} active requests are abandoned: a "
+            "backlog, as after an outage of the service; cleanup.max_cancel limits what a run "
+            "cancels"
+        )
+        yield Problem(Target.REQUESTS, "backlog", message, severity=Severity.WARNING)
 
 
-def refuse_too_many(planned: int, total: int, allowed: Callable[[int], int], limit: str) -> None:
-    """Raise ``RefusedError`` where that is so."""
-    why = too_many(planned, total, allowed, limit)
-    if why is not None:
-        raise RefusedError(f"{why}: nothing was touched. Look with dry-run, then raise the limit")
+def _over(
+    target: Target, verb: str, limit: DeleteLimit | None, planned: int, total: int, what: str
+) -> Iterator[Problem]:
+    if limit is not None and planned > limit.allowed(total):
+        message = f"{what}, more than --max-{verb} {limit} allows"
+        yield Problem(target, f"max_{verb}", message, severity=Severity.WARNING)

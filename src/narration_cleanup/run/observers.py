@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from narration_cleanup.core.model import (
+    CacheEntry,
     CacheSurvey,
     EntryBatch,
-    Figures,
     Problem,
     Ref,
-    TimeSpan,
     Unmatched,
 )
 from narration_cleanup.core.progress import Progress
@@ -64,13 +63,11 @@ class CountedSurvey(_SurveyWrapper):
         super().__init__(survey)
         self._progress = progress
 
-    def batches(
-        self, *, last_used: bool = False, staying: TimeSpan | None = None
-    ) -> Iterator[EntryBatch]:
+    def batches(self, *, last_used: bool = False) -> Iterator[EntryBatch]:
         """See ``CacheSurvey``."""
-        for batch in self._survey.batches(last_used=last_used, staying=staying):
+        for batch in self._survey.batches(last_used=last_used):
             yield batch
-            self._progress.advance(len(batch.entries) + len(batch.counted.sizes))
+            self._progress.advance(len(batch.entries))
 
 
 class VoiceFilter(_SurveyWrapper):
@@ -86,9 +83,7 @@ class VoiceFilter(_SurveyWrapper):
         self._voice_style = voice_style
         self._others = others
 
-    def batches(
-        self, *, last_used: bool = False, staying: TimeSpan | None = None
-    ) -> Iterator[EntryBatch]:
+    def batches(self, *, last_used: bool = False) -> Iterator[EntryBatch]:
         """See ``CacheSurvey``; of each batch only the entries of the voice style."""
         for batch in self._survey.batches(last_used=last_used):
             chosen = _Chosen(batch, self._voice_style)
@@ -112,7 +107,7 @@ class VoiceFilter(_SurveyWrapper):
 class _Chosen:
     """The entries of a batch that have one voice style."""
 
-    counted = Figures()
+    unjudged = more_bytes = 0
 
     def __init__(self, batch: EntryBatch, voice_style: str) -> None:
         self._batch = batch
@@ -123,6 +118,6 @@ class _Chosen:
         ]
         self.entries = [batch.entries[position] for position in self._positions]
 
-    def ref(self, position: int) -> Ref:
+    def whole(self, position: int) -> tuple[CacheEntry, Ref]:
         """See ``EntryBatch``."""
-        return self._batch.ref(self._positions[position])
+        return self._batch.whole(self._positions[position])

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from narration_cleanup.core.model import Problem, Severity, Target
+from narration_cleanup.core.text import storable
 from narration_cleanup.plan import CachePlan
-from narration_cleanup.report.history import read_clocks, read_history
-from narration_cleanup.report.record import RUNNING, Counters, RunRecord
+from narration_cleanup.report.history import SCHEDULED_BY, Start, read_clocks, read_history
+from narration_cleanup.report.record import RUNNING, Counters, Places, RunRecord, Trigger
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.run.guards import absent, clock_jump, jumped, unproved_absence
+from narration_cleanup.settings import Settings
+from narration_cleanup.settings.mask import without_password
 
 ALIVE_FOR = 1.5
 """Intervals after the start of a run for which the automatic clean-up counts as alive."""
@@ -21,26 +25,54 @@ ALIVE_FOR = 1.5
 class RecentRuns:
     """``latest`` is the run that began last, at work, ended or killed; ``last`` is the one that
     last said how it ended; neither is one that found the lock held. ``counters`` is ``None`` where
-    there is a history that cannot be read."""
+    there is a history that cannot be read; ``starts`` are those of the newest runs."""
 
     latest: RunRecord | None = None
     last: RunRecord | None = None
     counters: Counters | None = field(default_factory=Counters)
+    starts: Sequence[Start] = ()
 
 
-def read_recent_runs(state_dir: Path, warn: Callable[[str], None]) -> RecentRuns:
-    """Read the history; ``warn`` is told where it cannot be read."""
+def places_of(settings: Settings) -> Places:
+    """Where the settings' cache and database are, the same by whatever link they are named."""
+    return Places(_place(settings.cache.dir), _place(settings.requests.db))
+
+
+def _place(location: str | None) -> str | None:
+    if location is None:
+        return None
+    if "://" in location:
+        return storable(without_password(location).rstrip("/"))
+    return storable(os.path.realpath(location))
+
+
+def read_recent_runs(settings: Settings, warn: Callable[[str], None]) -> RecentRuns:
+    """Read the history of what the settings name; ``warn`` is told where it cannot be read."""
     trouble: list[str] = []
-    history = read_history(state_dir, warn=trouble.append)
+    state_dir = settings.cleanup.state_dir
+    history = read_history(state_dir, warn=trouble.append, places=places_of(settings))
     if history is None:
         past = RecentRuns(counters=None if trouble else Counters())
     else:
         latest = history.running() or history.last_run()
-        past = RecentRuns(latest, history.last_finished(), history.counters())
+        past = RecentRuns(latest, history.last_finished(), history.counters(), history.starts())
         history.close()
     for text in trouble:
         warn(text)
     return past
+
+
+def past_runs(state_dir: Path) -> list[RunRecord]:
+    """The newest run and those before it on the same places, newest first, back to a success; none
+    where they cannot be read. What it worked on need not be in sight."""
+    history = read_history(state_dir, warn=lambda _: None)
+    if history is None:
+        return []
+    found = history.before(most=1)
+    if found:
+        found += history.before(found[0].id, places=found[0].places)
+    history.close()
+    return found
 
 
 def clock_fault(
@@ -56,7 +88,7 @@ def clock_fault(
     return jumped(clock_jump(clocks, marks)) or absent(unproved_absence(clocks, marks), cache)
 
 
-def with_recent_runs(stats: Stats, state_dir: Path) -> tuple[Stats, RecentRuns]:
+def with_recent_runs(stats: Stats, settings: Settings) -> tuple[Stats, RecentRuns]:
     """The statistics with what the history knows; one that cannot be read is a warning."""
     problems = list(stats.problems)
 
@@ -64,36 +96,58 @@ def with_recent_runs(stats: Stats, state_dir: Path) -> tuple[Stats, RecentRuns]:
         severity = Severity.WARNING
         problems.append(Problem(Target.PROGRAM, "history_unreadable", text, severity=severity))
 
-    past = read_recent_runs(state_dir, warn)
-    return replace(with_last_run(stats, past.latest), problems=problems), past
+    past = read_recent_runs(settings, warn)
+    stats = replace(with_last_run(stats, past.latest, past.starts), problems=problems)
+    return _with_schedule(stats, settings.config_file), past
 
 
-def with_last_run(stats: Stats, run: RunRecord | None) -> Stats:
-    """The statistics with the last run, and what follows from it: whether the automatic clean-up
-    is alive, and when the next run is due."""
+def with_last_run(stats: Stats, run: RunRecord | None, starts: Sequence[Start]) -> Stats:
+    """The statistics with the last run, and with what the newest ``starts`` show: whether runs are
+    started in time, and when the next one is due."""
     if run is None:
         return stats
     interval = stats.cleanup_interval_hours * 3_600
-    alive = stats.generated_at - run.started_at <= ALIVE_FOR * interval
+    due = _next_due(starts, stats.generated_at, interval)
     in_progress = stats.in_progress or run.outcome == RUNNING
     return replace(
         stats,
-        running=in_progress or alive,
+        running=in_progress or due is not None,
         in_progress=in_progress,
         last_run=run,
-        next_run_at=run.started_at + interval,
+        next_run_at=due,
     )
 
 
-def with_timer(stats: Stats, config_file: Path | None) -> Stats:
-    """The statistics with the next run as systemd's timer has it, where there is one."""
-    from narration_cleanup.systemd.manager import is_running
+def _next_due(starts: Sequence[Start], now: float, interval: float) -> float | None:
+    """When the next run is due; ``None`` unless the last two came in time by themselves.
 
-    if not is_running():
-        return stats
+    Two runs that a timer or cron started at most 1.5 intervals apart did, and so did two of which
+    it is not known who started them, if they are also at least half an interval apart.
+    """
+    timed = [at for at, trigger in starts if trigger in (Trigger.TIMER, Trigger.CRON)]
+    for times, least in ((timed, 0.0), ([at for at, _ in starts], 0.5 * interval)):
+        recent = len(times) > 1 and now - times[0] <= ALIVE_FOR * interval
+        if recent and least <= times[0] - times[1] <= ALIVE_FOR * interval:
+            return times[0] + interval
+    return None
+
+
+def _with_schedule(stats: Stats, config_file: Path | None) -> Stats:
+    """The statistics with what is known to start runs: a timer of systemd's, which also knows when
+    the next one is, a line for cron, or the variable of a scheduler such as a CronJob.
+
+    Of the last two it is not known whether they are at work: a run that is overdue says not.
+    """
+    from narration_cleanup.systemd.cron import cron_lines
     from narration_cleanup.systemd.status import find_schedule
 
     schedule = find_schedule(config_file)
-    if schedule is None or schedule.next_run is None:
+    if schedule is not None and schedule.active:
+        due = None if schedule.next_run is None else schedule.next_run.timestamp()
+        return replace(stats, running=True, next_run_at=due or stats.next_run_at)
+    if not os.environ.get(SCHEDULED_BY) and not cron_lines():
         return stats
-    return replace(stats, next_run_at=schedule.next_run.timestamp())
+    last, interval = stats.last_run, stats.cleanup_interval_hours * 3_600
+    late = last is not None and stats.generated_at - last.started_at > ALIVE_FOR * interval
+    due = None if last is None or late else last.started_at + interval
+    return replace(stats, running=stats.running or not late, next_run_at=stats.next_run_at or due)

@@ -16,15 +16,19 @@ from pathlib import Path
 import msgspec
 
 from narration_cleanup import __version__
-from narration_cleanup.apply.result import RequestResult, Result, RunOutcome
-from narration_cleanup.core.errors import CleanupError
+from narration_cleanup.apply.result import ODD_FILE, RequestResult, Result, RunOutcome
+from narration_cleanup.core.errors import CleanupError, ExitCode
+from narration_cleanup.core.files import NOTIFIED_BY
 from narration_cleanup.core.model import Problem, Severity, Target
+from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.text import printable
 from narration_cleanup.plan import CachePlan
 from narration_cleanup.plan.actions import CancelRequest, Outcome
+from narration_cleanup.report.attention import Attention, attention
 from narration_cleanup.report.history import (
     ClockMark,
     History,
+    Start,
     open_history,
     read_clocks,
     trigger_of,
@@ -39,12 +43,14 @@ from narration_cleanup.report.metrics import (
 )
 from narration_cleanup.report.record import RunRecord, record_of
 from narration_cleanup.run.guards import absent, clock_jump, jumped, refuse_clock, unproved_absence
+from narration_cleanup.run.recent_runs import places_of
 from narration_cleanup.settings import AlertsSettings, Settings, load_partial
 from narration_cleanup.stores.requests import RequestStore
 
-NOTIFIED_BY = "NARRATION_NOTIFIED_BY"
-"""``unit`` in the environment of a unit whose ``OnFailure=``/``OnSuccess=`` units do the telling:
-it has no network itself. Outside such a unit the run tells, so that nothing is heard twice."""
+BUSY_FAILS_AT = 3
+"""Runs in a row that find the lock held, of which the last fails."""
+_KNOWN_FROM = 20
+"""Runs whose reports are read for what is known; some may be of another cache."""
 
 Warn = Callable[[str], None]
 
@@ -66,6 +72,8 @@ class RunRecorder:
     clocks: ClockMark | None = None
     clock_refused: bool | None = None
     clock_trusted: bool = False
+    attention: Attention | None = None
+    starts: Sequence[Start] = ()
     writes: bool = True
 
     @property
@@ -77,6 +85,24 @@ class RunRecorder:
         """Raise ``RefusedError`` where the clock jumped since the last run."""
         if self.history is not None and self.clocks is not None:
             self._refuse_clock(jumped(clock_jump(self.clocks, self.history.clock_marks())))
+
+    def without_known(self, problems: Problems) -> Problems:
+        """``problems``, where what lies in the way of a removal (``odd_file``) and was reported by
+        an earlier run is a warning: no run can remove it."""
+        if self.history is None or all(each.code != ODD_FILE for each in problems):
+            return problems
+        known = {
+            (each.subject, each.message)
+            for run in self.history.runs(limit=_KNOWN_FROM)
+            for each in run.problems
+            if each.code == ODD_FILE
+        }
+        found = Problems()
+        for each in problems:
+            if each.code == ODD_FILE and (each.subject, each.message) in known:
+                each = msgspec.structs.replace(each, severity=Severity.WARNING)
+            found.add(each)
+        return found
 
     def refuse_unproved_absence(self, cache: CachePlan | None) -> None:
         """Raise ``RefusedError`` where most of the cache would expire by a clock far ahead."""
@@ -94,7 +120,9 @@ def start(settings: Settings, result: Result, environ: Mapping[str, str]) -> Run
     telling = RunRecorder(settings, environ, trigger_of(environ).value)
     telling.clocks = read_clocks(result.started_at, environ)
     warn = _warning(result, "history_unusable")
-    telling.history = open_history(settings.cleanup.state_dir, warn=warn, at=result.started_at)
+    telling.history = open_history(
+        settings.cleanup.state_dir, warn=warn, at=result.started_at, places=places_of(settings)
+    )
     if telling.history is not None:
         telling.run_id = telling.history.begin(
             result.started_at, trigger=telling.trigger, version=__version__
@@ -102,7 +130,8 @@ def start(settings: Settings, result: Result, environ: Mapping[str, str]) -> Run
     if telling.sends and settings.alerts.ping_url is not None:
         from narration_cleanup.report.notify import ping_start
 
-        _warn_all(_warning(result, "alert_not_sent"), [ping_start(settings.alerts.ping_url)])
+        wrong = ping_start(settings.alerts.ping_url, settings.alerts.ping_style)
+        _warn_all(_warning(result, "alert_not_sent"), [wrong])
     return telling
 
 
@@ -149,9 +178,15 @@ def note_cancelled(
 def finish(telling: RunRecorder, result: Result) -> RunRecord:
     """Write history and metrics; the record of the run, as kept."""
     settings, history = telling.settings, telling.history
+    earlier = [] if history is None else history.before(telling.run_id)
+    busy_count = _fail_where_held(result, earlier)
     record = record_of(result, limit_bytes=_limit_bytes(settings))
+    record = msgspec.structs.replace(record, busy_count=busy_count)
     if history is not None:
         record = history.finish(telling.run_id, record)
+    telling.attention = attention([*reversed(earlier), record])
+    if history is not None:
+        telling.starts = history.starts()
         refused = telling.clock_refused
         if telling.clocks is not None and refused is not None:
             history.mark_clock(msgspec.structs.replace(telling.clocks, refused=refused))
@@ -168,10 +203,26 @@ def finish(telling: RunRecorder, result: Result) -> RunRecord:
     return record
 
 
+def _fail_where_held(result: Result, earlier: Sequence[RunRecord]) -> int:
+    """How many runs in a row found the lock held. From the third on, that is a failure: what holds
+    it may hang, and no run would say so. ``earlier`` are the runs before, newest first."""
+    if result.stopped is not ExitCode.BUSY:
+        return 0
+    count = 1 + (earlier[0].busy_count if earlier else 0)
+    if count >= BUSY_FAILS_AT:
+        result.stop(
+            ExitCode.FAILED,
+            f"{result.stop_message}; {count} runs in a row found it so: if that process hangs, "
+            "end it [lock_held]",
+        )
+    return count
+
+
 def notify(telling: RunRecorder, record: RunRecord, lines: Sequence[str], warn: Warn) -> None:
     """Ping the end and send the message that is asked for; ``lines`` are the last of the log."""
     if telling.sends:
-        notify_of(record, telling.settings.alerts, warn, lines=lines)
+        found = telling.attention
+        notify_of(record, telling.settings.alerts, warn, lines=lines, found=found)
 
 
 def notify_of(
@@ -181,8 +232,10 @@ def notify_of(
     *,
     lines: Sequence[str] = (),
     unit: str | None = None,
+    found: Attention | None = None,
 ) -> None:
-    """Ping and message about a run that ended, here or in the unit called ``unit``."""
+    """Ping and message about a run that ended, here or in the unit called ``unit``; ``found`` is
+    what it changed for the operator."""
     if alerts.ping_url is None and not alerts.urls:
         return
     from narration_cleanup.report.notify import message_of, ping_end, send, summary_lines, wanted
@@ -191,9 +244,10 @@ def notify_of(
     lines = [_without(line, secrets) for line in lines]
     if alerts.ping_url is not None:
         body = lines or summary_lines(record)
-        _warn_all(warn, [ping_end(alerts.ping_url, record, body)])
-    if alerts.urls and wanted(record.outcome, alerts.on):
-        message = message_of(record, host_name(), unit=unit, lines=lines)
+        _warn_all(warn, [ping_end(alerts.ping_url, record, body, alerts.ping_style)])
+    if alerts.urls and wanted(record.outcome, alerts.on, found):
+        found = found if alerts.on == "attention" else None
+        message = message_of(record, host_name(), unit=unit, lines=lines, found=found)
         _warn_all(warn, send(message, alerts.urls))
 
 

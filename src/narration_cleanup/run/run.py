@@ -1,24 +1,60 @@
-"""The job itself: do what was planned, and look again. Neither half stops the other."""
+"""One run, from top to bottom: lock, recover, plan, guard, apply, verify; ``recorder`` records it.
+
+The cache is cleaned, whole, before the requests are looked at, and neither stops the other.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import os
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from narration_cleanup.apply.apply import apply_cache, apply_requests
 from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult, Result
 from narration_cleanup.apply.signals import Stop
-from narration_cleanup.core.errors import TargetError
+from narration_cleanup.core.deadline import Stopwatch
+from narration_cleanup.core.errors import ExitCode, RefusedError, TargetError
 from narration_cleanup.core.model import Problem, Severity, Target
+from narration_cleanup.core.problems import Problems, attempt
 from narration_cleanup.core.progress import Progress
-from narration_cleanup.plan import CachePlan, RequestPlan, plan_after, requests_after
-from narration_cleanup.plan.actions import CacheAction, Outcome, Reason, RemoveEntry, RequestAction
-from narration_cleanup.run.stores import Targets
-from narration_cleanup.run.survey import Plans, attempt
+from narration_cleanup.plan import (
+    CachePlan,
+    CachePolicy,
+    RequestPlan,
+    RequestPolicy,
+    plan_after,
+    requests_after,
+)
+from narration_cleanup.plan.actions import Outcome, Reason, RemoveEntry
+from narration_cleanup.report.stats import Stats
+from narration_cleanup.run import recorder
+from narration_cleanup.run.access import missing_rights
+from narration_cleanup.run.collect_stats import collect_stats
+from narration_cleanup.run.guards import backlog, too_many
+from narration_cleanup.run.recent_runs import clock_fault, with_recent_runs
+from narration_cleanup.run.recorder import RunRecorder
+from narration_cleanup.run.stores import cache_policy, open_targets, request_policy
+from narration_cleanup.run.survey import (
+    Plans,
+    survey_and_plan,
+    survey_and_plan_cache,
+    survey_and_plan_requests,
+)
+from narration_cleanup.settings import CleanupSettings, Settings
+from narration_cleanup.stores.cache import CacheStore
+from narration_cleanup.stores.requests import RequestStore
+
+_RAISE_THE_LIMIT = "Look with dry-run, then raise the limit"
+LOOKED_AT_IN = 5.0
+"""Seconds for which a run that was asked to stop looks at the cache again, to say how it is."""
 
 
-class JobLog(Protocol):
-    """Told of each half as it begins and ends."""
+class RunLog(Protocol):
+    """Hears of each target as its work begins and ends."""
 
     def cache_started(self) -> None: ...
 
@@ -28,35 +64,81 @@ class JobLog(Protocol):
 
     def requests_done(self, requests: RequestResult) -> None: ...
 
+    def overwritten(self, requests: RequestResult) -> None: ...
 
-def recover(targets: Targets, result: Result) -> Targets:
-    """Finish what a killed process left half done, so that it is planned on like anything else.
 
-    The halves to work on: without one of which that cannot be done. In the cache, what is staged
-    would be missed, and its entries dropped.
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the steps of a run share. ``recorder`` is ``None`` where nothing is recorded."""
+
+    result: Result
+    stop: Stop
+    progress: Progress
+    log: RunLog
+    recorder: RunRecorder | None = None
+    limits: CleanupSettings = field(default_factory=CleanupSettings)
+
+
+def run(
+    settings: Settings,
+    result: Result,
+    stop: Stop,
+    progress: Progress,
+    log: RunLog,
+    recorder: RunRecorder | None,
+    *,
+    ignore_clock: bool = False,
+) -> Stats:
+    """Clean what is configured, filling in ``result``; how it is afterwards.
+
+    Raises ``BusyError``, ``RefusedError`` and ``ConfigError``, before anything is removed.
     """
-    cache, requests = targets.cache, targets.requests
-    if cache is not None:
-        count = attempt(cache.recover, Target.CACHE, result.problems)
-        cache = None if count is None else cache
-        if count:
-            message = "files that an earlier run, which was killed, had set aside are put back"
-            _note_recovery(Target.CACHE, f"{message}: {count}", result)
-    if requests is not None:
-        recovered = attempt(requests.recover, Target.REQUESTS, result.problems)
-        requests = None if recovered is None else requests
-        if recovered:
-            message = "a change that a killed process left in the journal is rolled back"
-            _note_recovery(Target.REQUESTS, message, result)
-    return Targets(cache, requests)
+    now = result.started_at
+    work = Work(result, stop, progress, log, recorder, settings.cleanup)
+    failures = Problems()
+    cache, requests = None, None
+    with ExitStack() as stack:
+        targets = stack.enter_context(open_targets(settings, now, failures))
+        targets = stack.enter_context(targets.locked(settings.cleanup.state_dir, failures))
+        if recorder is not None:
+            recorder.clock_trusted = ignore_clock
+            recorder.refuse_clock_jump()
+        if (store := targets.cache) is not None:
+            cache = attempt(
+                lambda: clean_cache(store, cache_policy(settings.cache), work),
+                Target.CACHE,
+                failures,
+            )
+        if (table := targets.requests) is not None and not stop.asked:
+            requests = attempt(
+                lambda: clean_requests(table, request_policy(settings.requests), work),
+                Target.REQUESTS,
+                failures,
+            )
+    if stop.exit_code is not None:
+        result.stop(
+            stop.exit_code, "Stopped by a signal: what was begun is finished, the rest waits"
+        )
+    result.problems.extend(failures)
+    return collect_stats(settings, cache, requests, failures, now)
 
 
-def _note_recovery(target: Target, message: str, result: Result) -> None:
-    result.problems.add(Problem(target, "recovered", message, severity=Severity.WARNING))
+def dry_run(settings: Settings, result: Result, progress: Progress, *, explain: bool) -> Stats:
+    """What a run would do: every outcome is ``planned``, and what would stop it is a warning."""
+    now = result.started_at
+    with open_targets(settings, now, result.problems) as targets:
+        policies = cache_policy(settings.cache), request_policy(settings.requests)
+        plans = survey_and_plan(targets, policies, now, progress, explain=explain)
+        show_plans(plans, result)
+        _warn_of_too_many(settings, plans, result)
+        _warn_of_the_clock(settings, plans, result)
+        result.problems.extend(missing_rights(settings))
+        stats = collect_stats(settings, plans.cache, plans.requests, plans.problems, now)
+    return with_recent_runs(stats, settings)[0]
 
 
-def dry_run(plans: Plans, result: Result) -> None:
-    """Fill in what a run would do: every outcome is ``planned``."""
+def show_plans(plans: Plans, result: Result) -> None:
+    """Fill in what a run would do."""
     result.problems.extend(plans.problems)
     if plans.cache is not None:
         result.cache = CacheResult(plans.cache, Outcomes(plans.cache.actions))
@@ -64,70 +146,97 @@ def dry_run(plans: Plans, result: Result) -> None:
         result.requests = RequestResult(plans.requests, Outcomes(plans.requests.actions))
 
 
-def run(
-    targets: Targets,
-    plans: Plans,
-    result: Result,
-    stop: Stop,
-    progress: Progress,
-    log: JobLog,
-) -> None:
-    """Do what was planned, filling in ``result`` as it goes; ``log`` is told of each half."""
-    result.problems.extend(plans.problems)
-    if targets.cache is not None and plans.cache is not None:
-        log.cache_started()
-        result.cache = apply_cache(plans.cache, targets.cache, stop, progress)
-        log.cache_done(result.cache)
-    if targets.requests is not None and plans.requests is not None:
-        log.requests_started()
-        at = targets.requests.now() or result.started_at
-        result.requests = apply_requests(plans.requests, targets.requests, at, stop, progress)
-        log.requests_done(result.requests)
-    if stop.exit_code is not None:
-        result.stop(
-            stop.exit_code, "Stopped by a signal: what was begun is finished, the rest waits"
-        )
-
-
-def look_again(result: Result, after: Plans) -> None:
-    """Compare what should be gone with what is still there: freed nothing is no success.
-
-    Neither is what cannot be looked at again: nobody knows how it stands.
-    """
-    for target, done, now in (
-        (Target.CACHE, result.cache, after.cache),
-        (Target.REQUESTS, result.requests, after.requests),
-    ):
-        if done is not None and now is None:
-            done.problems.extend(problem for problem in after.problems if problem.target is target)
-    if result.cache is not None and after.cache is not None:
-        result.cache.after = after.cache
-        _still_expired(result.cache, after.cache)
-    if result.requests is not None and after.requests is not None:
-        result.requests.after = after.requests
-        left = len(after.requests.actions) - _told(result.requests.outcomes)
-        if left > 0:
-            message = f"requests that should be cancelled are still as they were: {left}"
-            result.requests.problems.add(Problem(Target.REQUESTS, "still_there", message))
-
-
-def reached(targets: Targets, result: Result) -> Targets:
-    """Without the half that could not be looked at: it is not waited for a second time."""
-    return replace(
-        targets,
-        cache=targets.cache if result.cache is not None else None,
-        requests=targets.requests if result.requests is not None else None,
+def clean_cache(store: CacheStore, policy: CachePolicy, work: Work) -> CachePlan | None:
+    """Clean one cache: recover, plan, guard, apply, verify. How it is afterwards, if known."""
+    result, progress = work.result, work.progress
+    if count := store.recover():
+        message = "files that an earlier run, which was killed, had set aside are put back"
+        _note_recovery(Target.CACHE, f"{message}: {count}", result)
+    watch = Stopwatch()
+    plan = survey_and_plan_cache(store, policy, result.started_at, progress)
+    took = watch.seconds
+    if work.recorder is not None:
+        work.recorder.refuse_unproved_absence(plan)
+    for problem in too_many(work.limits, plan, None):
+        raise RefusedError(f"{problem.message}: nothing was touched. {_RAISE_THE_LIMIT}")
+    work.log.cache_started()
+    result.cache = cache = apply_cache(plan, store, work.stop, progress)
+    if work.recorder is not None:
+        cache.problems = work.recorder.without_known(cache.problems)
+    work.log.cache_done(cache)
+    if work.stop.asked and took > LOOKED_AT_IN:
+        return None
+    after = left_in_cache(store, cache) or survey_and_plan_cache(
+        store, policy, result.started_at, progress
     )
+    if not work.stop.asked:
+        cache.after = after
+        verify_cache(store, cache, after, result.started_at)
+    return after
 
 
-def left_in_cache(targets: Targets, result: Result) -> CachePlan | None:
-    """How the cache stands after all that was planned was done, if nobody has changed it since.
+def clean_requests(store: RequestStore, policy: RequestPolicy, work: Work) -> RequestPlan | None:
+    """Clean one table of requests, as ``clean_cache`` does; what was planned, where a stop was
+    asked for meanwhile, as no database is waited for any more."""
+    result, progress = work.result, work.progress
+    if store.recover():
+        message = "a change that a killed process left in the journal is rolled back"
+        _note_recovery(Target.REQUESTS, message, result)
+    plan = survey_and_plan_requests(store, policy, result.started_at, progress)
+    result.problems.extend(backlog(plan))
+    for problem in too_many(work.limits, None, plan):
+        why = f"{problem.message}: nothing was cancelled. {_RAISE_THE_LIMIT}"
+        result.stop(ExitCode.REFUSED, why)
+        return plan
+    work.log.requests_started()
+    at = store.now() or result.started_at
+    result.requests = requests = apply_requests(plan, store, at, work.stop, progress)
+    work.log.requests_done(requests)
+    stopped = work.stop.asked
+    if work.recorder is not None:
+        recorder.note_cancelled(
+            work.recorder, store, requests, result.started_at, count=not stopped
+        )
+        work.log.overwritten(requests)
+    if stopped:
+        return requests_after(plan, requests.cancelled_by_status, requests.deleted_by_status)
+    after = left_in_requests(store, requests) or survey_and_plan_requests(
+        store, policy, result.started_at, progress
+    )
+    requests.after = after
+    verify_requests(requests, after)
+    return after
 
-    ``None`` where that has to be found out by a second look at everything. An entry left the
-    index only when its file had been looked for again: here the other files are.
+
+def _note_recovery(target: Target, message: str, result: Result) -> None:
+    result.problems.add(Problem(target, "recovered", message, severity=Severity.WARNING))
+
+
+def _warn_of_too_many(settings: Settings, plans: Plans, result: Result) -> None:
+    if plans.requests is not None:
+        result.problems.extend(backlog(plans.requests))
+    for problem in too_many(settings.cleanup, plans.cache, plans.requests):
+        what = "touch nothing" if problem.target is Target.CACHE else "leave the requests"
+        message = f"{problem.message}: a run would refuse, and {what}"
+        result.problems.add(msgspec.structs.replace(problem, message=message))
+
+
+def _warn_of_the_clock(settings: Settings, plans: Plans, result: Result) -> None:
+    state_dir = settings.cleanup.state_dir
+    why = clock_fault(state_dir, result.started_at, os.environ, plans.cache)
+    if why is not None:
+        message = f"{why}: a run would refuse, and touch nothing"
+        warning = Problem(Target.PROGRAM, "clock_jumped", message, severity=Severity.WARNING)
+        result.problems.add(warning)
+
+
+def left_in_cache(store: CacheStore, cache: CacheResult) -> CachePlan | None:
+    """How the cache is after all that was planned was done, if nothing else has changed it.
+
+    ``None`` where that has to be found out by a second survey. An entry left the index only when
+    its file had been looked for again: here the other files are.
     """
-    store, cache = targets.cache, result.cache
-    if store is None or cache is None or cache.removed_count != len(cache.plan.actions):
+    if cache.entries_left or cache.removed_count != len(cache.plan.actions):
         return None
     left = plan_after(cache.plan)
     removed = (
@@ -137,39 +246,41 @@ def left_in_cache(targets: Targets, result: Result) -> CachePlan | None:
     )
     try:
         return left if left is not None and store.unchanged_since(removed) else None
-    except (TargetError, OSError):  # the second look says what is wrong
+    except (TargetError, OSError):  # the second survey says what is wrong
         return None
 
 
-def left_in_requests(targets: Targets, result: Result) -> RequestPlan | None:
-    """The same for the requests: how they stand if nobody has changed others since the look.
+def left_in_requests(store: RequestStore, requests: RequestResult) -> RequestPlan | None:
+    """The same for the requests: how they are if no others were changed since the survey.
 
     The rows that were changed are looked at again, one by one; ``None`` as above.
     """
-    store, requests = targets.requests, result.requests
-    if store is None or requests is None:
-        return None
     if requests.outcomes.count(Outcome.DONE) != len(requests.plan.actions):
         return None
     left = requests_after(requests.plan, requests.cancelled_by_status, requests.deleted_by_status)
     try:
         return left if left is not None and store.unchanged_since(requests.plan.actions) else None
-    except TargetError:  # the second look says what is wrong
+    except TargetError:  # the second survey says what is wrong
         return None
 
 
-def _still_expired(cache: CacheResult, after: CachePlan) -> None:
-    written_back = after.missing_file + after.by_reason.get(Reason.DANGLING, 0)
-    # What would be evicted now is what has come since, or what the evicted did not free.
-    evicted = after.by_reason.get(Reason.EVICTED, 0)
-    left = len(after.actions) - written_back - evicted - _told_but_of_evictions(cache)
-    if left > 0:
+def verify_cache(
+    store: CacheStore, cache: CacheResult, after: CachePlan, started_at: float
+) -> None:
+    """Compare what was removed with what is there: nothing freed is no success.
+
+    What a service made anew since ``started_at`` is no fault, nor is what came since.
+    """
+    removed = _done_among(cache, {action.file for action in after.actions})
+    left = store.count_older(removed, started_at) if removed else 0
+    if left:
         message = (
-            f"entries or files that should be gone are still there: {left}. Does the service use "
+            f"files that were removed are still there: {left}. Does the service use "
             "this folder, and may this user write to it?"
         )
         cache.problems.add(Problem(Target.CACHE, "still_there", message))
-    if written_back and not cache.outcomes.count(Outcome.FAILED):
+    written_back = after.missing_file + after.by_reason.get(Reason.DANGLING, 0)
+    if written_back > cache.entries_left and not cache.outcomes.count(Outcome.FAILED):
         message = (
             f"the service wrote {written_back} removed entries back from its memory: it drops "
             "each when it meets it, or the next run does"
@@ -179,17 +290,34 @@ def _still_expired(cache: CacheResult, after: CachePlan) -> None:
         )
 
 
-def _told_but_of_evictions(cache: CacheResult) -> int:
-    told = _told(cache.outcomes)
-    if not told or Reason.EVICTED not in cache.plan.by_reason:
-        return told
-    undone = (Outcome.SKIPPED, Outcome.FAILED)
-    return sum(
-        outcome in undone and action.reason is not Reason.EVICTED
+def _done_among(cache: CacheResult, files: set[str]) -> Iterable[str]:
+    if not files:
+        return ()
+    return {
+        action.file
         for action, outcome, _ in cache.outcomes
-    )
+        if outcome is Outcome.DONE and action.file in files
+    }
 
 
-def _told(outcomes: Outcomes[CacheAction] | Outcomes[RequestAction]) -> int:
-    """Actions of which it is already said that they were not done."""
-    return outcomes.count(Outcome.SKIPPED) + outcomes.count(Outcome.FAILED)
+def verify_requests(requests: RequestResult, after: RequestPlan) -> None:
+    """Compare what was changed with what is there now: a row that is as it was planned on is no
+    success, be it reported as changed or not."""
+    waiting = {(action.id, action.guard) for action in after.actions}
+    if not waiting:
+        return
+    found = [
+        outcome
+        for action, outcome, _ in requests.outcomes
+        if outcome is not Outcome.FAILED and (action.id, action.guard) in waiting
+    ]
+    skipped = found.count(Outcome.SKIPPED)
+    if skipped:
+        message = (
+            f"requests that were skipped are still as they were planned on: {skipped}. A worker "
+            "holds them, or a trigger or row security of the database does not let them change"
+        )
+        requests.problems.add(Problem(Target.REQUESTS, "not_changed", message))
+    if len(found) > skipped:
+        message = f"requests that should be changed are still as they were: {len(found) - skipped}"
+        requests.problems.add(Problem(Target.REQUESTS, "still_there", message))

@@ -9,11 +9,12 @@ from dataclasses import replace
 
 import narration_cleanup
 from narration_cleanup.core.errors import ConfigError
+from narration_cleanup.core.own_files import check_way
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.users import Account, account_of, user_name
 from narration_cleanup.run.access import refuse_two_owners
 from narration_cleanup.settings import Settings
-from narration_cleanup.settings.sources import state_dir
+from narration_cleanup.settings.sources import FILE_VARIABLE, state_dir
 
 _SET_DUMPABLE = 4
 """``PR_SET_DUMPABLE`` of ``prctl``: without it, ``/proc/self/fdinfo`` is root's from then on."""
@@ -26,8 +27,10 @@ def act_as(settings: Settings) -> Settings:
     module. Raises ``ConfigError`` where it cannot be done.
     """
     if settings.cleanup.user is None:
+        _check_source(settings)
         return settings
     account = account_of(settings.cleanup.user)
+    _check_source(settings, account.uid)
     if os.geteuid() == account.uid:
         return settings
     if os.geteuid() != 0:
@@ -45,9 +48,23 @@ def act_as(settings: Settings) -> Settings:
         unknown_urls(settings.alerts.urls)  # Apprise imports its parts when it reads an address
     become(account)
     if settings.origin("cleanup.state_dir").source == "default":
-        folder = state_dir(os.environ)[0]
+        file = {FILE_VARIABLE: str(settings.config_file)} if settings.config_file else {}
+        folder = state_dir({**os.environ, **file})[0]
         settings = replace(settings, cleanup=replace(settings.cleanup, state_dir=folder))
     return settings
+
+
+def _check_source(settings: Settings, *others: int) -> None:
+    """Refuse, as root, a configuration that a user can write whom root does not become: it says
+    what is removed, and as whom."""
+    if os.geteuid() != 0 or settings.config_file is None:
+        return
+    try:
+        check_way(settings.config_file, *others)
+    except PermissionError as error:
+        raise ConfigError(f"{error.strerror}; root reads its settings from no such file") from None
+    except OSError:
+        return  # a pipe, which has no place
 
 
 def import_all() -> None:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from narration_cleanup.core.errors import ConfigError, TargetError
 from narration_cleanup.core.locks import refuse_lock_in, run_lock_in
+from narration_cleanup.core.model import Target
+from narration_cleanup.core.problems import Problems, attempt
 from narration_cleanup.core.text import printable
+from narration_cleanup.core.units import DAY, HOUR, MB
 from narration_cleanup.core.zones import IndexTimes
 from narration_cleanup.plan import CachePolicy, RequestPolicy
-from narration_cleanup.plan.policy import DAY, HOUR, MB
 from narration_cleanup.settings import CacheSettings, RequestSettings, Settings
 from narration_cleanup.stores.cache import CacheStore
 from narration_cleanup.stores.requests import RequestStore
@@ -27,26 +29,44 @@ class Targets:
     requests: RequestStore | None
 
     @contextmanager
-    def locked(self, state_dir: Path) -> Iterator[None]:
-        """Hold the run lock of every half; raises ``BusyError`` where another run has one.
+    def locked(self, state_dir: Path, problems: Problems) -> Iterator[Targets]:
+        """Hold the run lock of every target; those that have one, and why the others have none.
 
-        A cache that cannot be locked in any way is refused (``ConfigError``). Requests can do
-        without: every row is guarded by what it was planned on, so two runs do no harm.
+        Raises ``BusyError`` where another run has one. A cache that cannot be locked in any way is
+        refused (``ConfigError``). Requests can do without: every row is guarded by what it was
+        planned on, so two runs do no harm.
         """
+        cache, requests = self.cache, self.requests
         with ExitStack() as stack:
-            if self.cache is not None:
-                try:
-                    stack.enter_context(self.cache.locked())
-                except TargetError as fault:  # network file systems cannot lock a directory
-                    _lock_in(state_dir, self.cache, fault, stack)
-                else:
-                    refuse_lock_in(state_dir, self.cache.location)
-            elif self.requests is not None:
+            if cache is not None:
+                cache = attempt(
+                    lambda: _lock_cache(self.cache, state_dir, stack), Target.CACHE, problems
+                )
+            elif requests is not None:
                 with suppress(OSError):
-                    stack.enter_context(run_lock_in(state_dir, self.requests.location))
-            if self.requests is not None:
-                stack.enter_context(self.requests.locked())
-            yield
+                    stack.enter_context(run_lock_in(state_dir, requests.location))
+            if requests is not None:
+                requests = attempt(
+                    lambda: _lock_requests(self.requests, stack), Target.REQUESTS, problems
+                )
+            yield Targets(cache, requests)
+
+
+def _lock_cache(cache: CacheStore | None, state_dir: Path, stack: ExitStack) -> CacheStore | None:
+    if cache is not None:
+        try:
+            stack.enter_context(cache.locked())
+        except TargetError as fault:  # network file systems cannot lock a directory
+            _lock_in(state_dir, cache, fault, stack)
+        else:
+            refuse_lock_in(state_dir, cache.location)
+    return cache
+
+
+def _lock_requests(requests: RequestStore | None, stack: ExitStack) -> RequestStore | None:
+    if requests is not None:
+        stack.enter_context(requests.locked())
+    return requests
 
 
 def _lock_in(state_dir: Path, cache: CacheStore, fault: TargetError, stack: ExitStack) -> None:
@@ -61,17 +81,21 @@ def _lock_in(state_dir: Path, cache: CacheStore, fault: TargetError, stack: Exit
 
 
 @contextmanager
-def open_targets(settings: Settings, now: float) -> Iterator[Targets]:
+def open_targets(
+    settings: Settings, now: float, problems: Problems | None = None
+) -> Iterator[Targets]:
     """Open what is configured, and close it again; ``now``: the instant that ages are of.
 
-    Raises ``ConfigError`` where a location is not what it should be, before anything is touched.
+    A target that cannot be opened is left out, and ``problems`` has the reason. Raises
+    ``ConfigError`` where a location is not what it should be, before anything is touched.
     """
     with ExitStack() as stack:
         times = IndexTimes(settings.cleanup.timezone, now)
-        requests = open_requests(settings, now, times)
+        problems = Problems() if problems is None else problems
+        requests = attempt(lambda: open_requests(settings, now, times), Target.REQUESTS, problems)
         if requests is not None:
             stack.callback(requests.close)
-        cache = open_cache(settings.cache, times)
+        cache = attempt(lambda: open_cache(settings.cache, times), Target.CACHE, problems)
         if cache is not None:
             stack.callback(cache.close)
         yield Targets(cache, requests)
@@ -146,6 +170,7 @@ def request_mapping(settings: RequestSettings, zone: str) -> RequestMapping:
         table=settings.table,
         columns=Columns(**asdict(settings.columns)),
         statuses=Statuses(**asdict(settings.statuses)),
+        filter=settings.filter,
         time_format=settings.time_format,
         timezone=zone,
         error_text=settings.error_text,
@@ -185,6 +210,7 @@ def request_policy(settings: RequestSettings) -> RequestPolicy:
     return RequestPolicy(
         queued_timeout=hours(settings.queued_timeout_hours),
         generating_timeout=generating,
+        from_start=settings.generating_timeout_hours is not None,
         heartbeat_timeout=(generating if minutes is None else minutes * 60)
         if has_heartbeat
         else None,

@@ -253,7 +253,9 @@ def _take_defaults(reading: _Reading) -> None:
             reading.values[setting.name] = setting.default
             continue
         try:
-            reading.values[setting.name], where = setting.compute(reading.environ)
+            file = {} if reading.file is None else {FILE_VARIABLE: str(reading.file)}
+            value, where = setting.compute({**reading.environ, **file})
+            reading.values[setting.name] = value
         except NoDefault as error:  # it has no value then, and nothing may be built without
             reading.faults.append(f"{setting.name} ({setting.env}): {error}")
             continue
@@ -282,7 +284,9 @@ def _columns_twice(reading: _Reading) -> Iterator[str]:
     )
     pairs = [(key, other) for key in (identity, status) for other in columns if other != key]
     pairs += [(error, other) for other in columns if other not in (identity, status, error)]
-    pairs.append((completed_at, created_at))
+    updated_at, scheduled_at = "requests.columns.updated_at", "requests.columns.scheduled_at"
+    pairs += [(completed_at, each) for each in (created_at, scheduled_at, updated_at)]
+    pairs += [(updated_at, each) for each in (created_at, scheduled_at)]
     on_postgres = str(reading.values.get("requests.db")).startswith(("postgres:", "postgresql:"))
     for key, other in pairs:
         names = [reading.values[name] for name in (key, other)]

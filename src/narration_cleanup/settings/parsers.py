@@ -233,13 +233,13 @@ def _status_from_text(part: str) -> str | int:
     return part[1:-1] if len(part) > 2 and part[0] == part[-1] and part[0] in "'\"" else part
 
 
-def numbers_by_name(expected: str, one: Parser[float]) -> Parser[Mapping[str, float]]:
-    """A table of numbers; as text `name=number,name=number`."""
+def by_name(expected: str, one: Parser[T], *, several: bool = False) -> Parser[Mapping[str, T]]:
+    """A table of values; as text `name=value,name=value`, with a list of `several` of one name."""
 
-    def parse(raw: object) -> Mapping[str, float]:
+    def parse(raw: object) -> Mapping[str, T]:
         if not isinstance(raw, Mapping):
             raise ValueError
-        found: dict[str, float] = {}
+        found: dict[str, T] = {}
         for name, value in raw.items():
             try:
                 found[text_of(name)] = one.parse(value)
@@ -249,15 +249,33 @@ def numbers_by_name(expected: str, one: Parser[float]) -> Parser[Mapping[str, fl
         return MappingProxyType(found)
 
     def from_text(source: str) -> object:
-        found: dict[str, object] = {}
+        found: dict[str, list[object]] = {}
         for part in _comma_list(source):
             name, sign, value = part.partition("=")
-            if not sign or name.strip() in found:
+            if not sign or (name.strip() in found and not several):
                 raise ValueError
-            found[name.strip()] = one.from_text(value)
-        return found
+            found.setdefault(name.strip(), []).append(one.from_text(value.strip()))
+        return {name: values if several else values[0] for name, values in found.items()}
 
     return Parser(expected, parse, from_text)
+
+
+def column_values(expected: str) -> Parser[tuple[str | int | float | None, ...]]:
+    """One value or a list of them, as status words are read; null and none are NULL."""
+
+    def parse(raw: object) -> tuple[str | int | float | None, ...]:
+        several = raw if isinstance(raw, (list, tuple)) else [raw]
+        return _each(several, _column_value)
+
+    return Parser(expected, parse, _status_from_text)
+
+
+def _column_value(part: object) -> str | int | float | None:
+    if isinstance(part, float) and math.isfinite(part):
+        return part
+    if part is None or part in ("null", "none"):
+        return None
+    return int(part) if isinstance(part, bool) else _status(part)
 
 
 _MOST_ITEMS = 2**53

@@ -23,8 +23,9 @@ from narration_cleanup.settings.setting import computed, none_or, setting
 from narration_cleanup.settings.sources import state_dir
 
 AgeFrom = Literal["mtime", "atime"]
-TimeFormat = Literal["auto", "iso", "unix", "unix_ms"]
-AlertsOn = Literal["failure", "partial", "always"]
+TimeFormat = Literal["auto", "iso", "unix", "unix_ms", "unix_us", "unix_ns"]
+PingStyle = Literal["auto", "healthchecks", "uptime-kuma", "cronitor", "template"]
+AlertsOn = Literal["attention", "failure", "partial", "always"]
 
 # A thousand years, and a million terabytes: beyond any use, and inside what a date and a
 # double can count exactly.
@@ -54,6 +55,10 @@ def _hours_above_0() -> parsers.Parser[float]:
 
 def _column() -> parsers.Parser[str]:
     return parsers.text("the name of a column")
+
+
+def _column_values() -> parsers.Parser[tuple[str | int | float | None, ...]]:
+    return parsers.column_values("a text, a number, null, or a list of those")
 
 
 def _statuses() -> parsers.Parser[tuple[str | int, ...]]:
@@ -134,7 +139,7 @@ class CacheSettings:
         parsers.switch(), True, help="With an index: remove audio of zero bytes, once an hour old."
     )
     ttl_days_by_voice_style: Mapping[str, float] = setting(
-        parsers.numbers_by_name(
+        parsers.by_name(
             "a table of days above 0 by voice style, such as eerie_narrator = 30", _days_above_0()
         ),
         MappingProxyType({}),
@@ -161,6 +166,12 @@ class ColumnSettings:
     heartbeat_at: str | None = none_or(
         _column(), help="When its worker last showed a sign of life."
     )
+    scheduled_at: str | None = none_or(
+        _column(), help="The time that it is meant for: it counts from then, not from created_at."
+    )
+    updated_at: str | None = none_or(
+        _column(), help="When the row was last changed; set when a request is cancelled."
+    )
     error: str | None = none_or(_column(), "error", help="Its error text; see error_text.")
 
 
@@ -179,6 +190,9 @@ class StatusSettings:
         ("cancelled",),
         help="Cancelled; the first is what is written.",
     )
+    ignored: tuple[str | int, ...] = setting(
+        _statuses(), (), help="Other states of the service: left alone, without a warning."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +201,8 @@ class RequestSettings:
 
     db: str | None = none_or(
         parsers.location("a path or postgresql://…", "postgresql", "postgres"),
-        help="The request database: an SQLite file, or postgresql://user@host/name.",
+        help="The request database: an SQLite file, or postgresql://user@host/name. A password in "
+        "an option is visible in the list of processes: better in ~/.pgpass or a variable.",
         flag="--requests-db",
     )
     abandoned_timeout_hours: float = setting(
@@ -200,7 +215,8 @@ class RequestSettings:
         _hours_above_0(), help="The same for queued requests alone."
     )
     generating_timeout_hours: float | None = none_or(
-        _hours_above_0(), help="The same for generating requests alone."
+        _hours_above_0(),
+        help="The same for generating requests alone, counted from their start where it is known.",
     )
     heartbeat_timeout_minutes: float | None = none_or(
         parsers.number("a number of minutes above 0", above=0, most=_HOURS * 60),
@@ -209,10 +225,19 @@ class RequestSettings:
     table: str = setting(
         parsers.text("the name of a table"), "requests", help="The table of requests."
     )
+    filter: Mapping[str, tuple[str | int | float | None, ...]] = setting(
+        parsers.by_name(
+            'a table of a value or a list of values by column, such as { queue = "tts" }',
+            _column_values(),
+            several=True,
+        ),
+        MappingProxyType({}),
+        help='In a shared table, the rows that are meant, such as { queue = "tts" }.',
+    )
     time_format: TimeFormat = setting(
-        parsers.choice("auto", "iso", "unix", "unix_ms"),
+        parsers.choice("auto", "iso", "unix", "unix_ms", "unix_us", "unix_ns"),
         "auto",
-        help="How times are written: auto, iso, unix (seconds) or unix_ms (milliseconds).",
+        help="How times are written: auto, iso, or unix time in s, ms (unix_ms), us or ns.",
     )
     timezone: str | None = none_or(
         _time_zone(), help="The same as cleanup.timezone for the table, if it has another zone."
@@ -257,6 +282,11 @@ class CleanupSettings:
         help='Refuse a run that would remove more than this: a number, or a share like "10%".',
         flag="--max-delete",
     )
+    max_cancel: DeleteLimit | None = none_or(
+        parsers.delete_limit('a whole number, 0 or more, or a percentage such as "10%"'),
+        help="Leave the requests if a run would cancel more: a number, or a share of the active.",
+        flag="--max-cancel",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,9 +315,9 @@ class AlertsSettings:
     """Who hears about a run."""
 
     on: AlertsOn = setting(
-        parsers.choice("failure", "partial", "always"),
-        "failure",
-        help="When to send: failure, partial (a failure or a partial run) or always.",
+        parsers.choice("attention", "failure", "partial", "always"),
+        "attention",
+        help="When to send: attention (begins, weekly, well again), failure, partial or always.",
     )
     urls: tuple[str, ...] = setting(
         parsers.names("a list of Apprise URLs", split=str.split),
@@ -299,4 +329,9 @@ class AlertsSettings:
         parsers.url("an http or https URL"),
         help="A dead man's switch that is pinged at start and end. Secret, as above.",
         secret=True,
+    )
+    ping_style: PingStyle = setting(
+        parsers.choice("auto", "healthchecks", "uptime-kuma", "cronitor", "template"),
+        "auto",
+        help="How ping_url takes a state; template: the address has {state} and {message}.",
     )

@@ -5,7 +5,7 @@ Both texts are TOML that this tool would load again, secrets apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 
 from narration_cleanup.core.text import printable
@@ -36,7 +36,7 @@ def plain(value: object) -> object:
         return int(value) if value.is_integer() else value
     if isinstance(value, DeleteLimit):
         return str(value) if value.percent else int(value.amount)
-    if isinstance(value, tuple):
+    if isinstance(value, (list, tuple)):
         return [plain(part) for part in value]
     if isinstance(value, Mapping):
         return {name: plain(part) for name, part in value.items()}
@@ -86,33 +86,6 @@ def show_lines(settings: Settings) -> Iterator[str]:
             value = safe(setting, settings.value(setting.name))
             line = f"{setting.key} = {toml(value)}"
             yield f"{line:<{_ORIGIN_COLUMN}} # {printable(settings.origin(setting.name))}"
-
-
-def show_document(settings: Settings | None, problems: Sequence[object] = ()) -> dict[str, object]:
-    """The same as JSON: for each dotted name its value, origin and variable.
-
-    Without ``settings`` there are none that hold, and ``problems`` say why.
-    """
-    file = None if settings is None else settings.config_file
-    return {
-        "schema_version": 1,
-        "config_file": None if file is None else str(file),
-        "settings": {} if settings is None else dict(_values(settings)),
-        "warnings": [] if settings is None else list(settings.warnings),
-        "problems": list(problems),
-    }
-
-
-def _values(settings: Settings) -> Iterator[tuple[str, dict[str, object]]]:
-    for setting in SETTINGS:
-        yield (
-            setting.name,
-            {
-                "value": plain(safe(setting, settings.value(setting.name))),
-                "origin": str(settings.origin(setting.name)),
-                "variable": setting.env,
-            },
-        )
 
 
 def option_help(name: str) -> str:

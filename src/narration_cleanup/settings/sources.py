@@ -7,6 +7,7 @@ platforms are left to platformdirs.
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from narration_cleanup.settings.setting import NoDefault
 APP = "narration-cleanup"
 FILE_VARIABLE = "NARRATION_CLEANUP_CONFIG"
 SYSTEM_FILE = Path("/etc/narration-cleanup/config.toml")
+SYSTEM_STATE = Path("/var/lib/narration-cleanup")
+"""What ``StateDirectory=`` of the system's units makes."""
 
 
 def home(environ: Mapping[str, str]) -> str | None:
@@ -39,10 +42,27 @@ def state_dir(environ: Mapping[str, str]) -> tuple[Path, str]:
     given = environ.get("STATE_DIRECTORY", "").split(":")[0]  # systemd gives several so
     if given:
         return Path(given).absolute(), "variable STATE_DIRECTORY"
+    units = _folder_of_units(environ)
+    if units is not None:
+        return units, "the units' folder"
     folder = _user_dir(environ, "XDG_STATE_HOME", ".local/state")
     if folder is None:
         raise NoDefault("there is neither $STATE_DIRECTORY nor a home directory: set it")
     return folder, "default"
+
+
+def _folder_of_units(environ: Mapping[str, str]) -> Path | None:
+    """The state folder of the installed units, for their user and for root: a command by hand
+    finds the history of the timed runs. An instance's configuration file has its name."""
+    file = Path(environ.get(FILE_VARIABLE) or SYSTEM_FILE)
+    is_instance = file.parent == SYSTEM_FILE.parent and file.name != SYSTEM_FILE.name
+    folder = SYSTEM_STATE / file.stem if is_instance else SYSTEM_STATE
+    try:
+        status = folder.lstat()
+    except OSError:
+        return None
+    usable = stat.S_ISDIR(status.st_mode) and os.geteuid() in (0, status.st_uid)
+    return folder if usable else None
 
 
 def default_files(environ: Mapping[str, str]) -> list[Path]:

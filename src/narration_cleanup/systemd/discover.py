@@ -8,11 +8,12 @@ import pwd
 import re
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.own_files import way_to
+from narration_cleanup.core.rights import is_readable_by
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.users import user_name
 from narration_cleanup.settings import SETTINGS, Setting, Settings
@@ -29,6 +30,13 @@ instance NAME. Each is given to the unit that needs it, and to no other process.
 
 _REMOTE = re.compile(r"(s3|postgres|postgresql)://")
 _INSTANCE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_SHARED = frozenset(
+    Path("/", name)
+    for name in (
+        *("", "etc", "home", "media", "mnt", "opt", "root", "run", "srv", "tmp", "usr"),
+        *("usr/local", "var", "var/cache", "var/lib", "var/local", "var/log", "var/tmp"),
+    )
+)
 _CARRIED = {"variable", "flag"}
 
 
@@ -50,20 +58,30 @@ def find_facts(
     _refuse_relative_paths(settings, for_user=for_user)
     state, state_folder = _state(settings, instance, for_user=for_user)
     data = [*_data_folders(settings), *state_folder]
+    if not for_user:
+        _refuse_shared_folders(data)
     secrets = [] if for_user else _credentials(credentials_folder(instance))
     alerts = settings.alerts
+    handed = () if for_user else _handed(settings, handed_folder(instance))
     user = None if for_user else _user(settings, run_as)
+    group = None if user is None else _group(settings, user)
     return Installation(
         program=_program(),
         user=user,
-        group=None if user is None else _group(settings, user),
+        group=group,
+        history=None if user is None else STATE_ROOT / state if state else state_folder[0],
+        readers=None if user is None else group or _own_group(user),
         data=tuple(dict.fromkeys(data)),
         code=_code(),
         config=settings.config_file,
         state=state,
         environment=_carried(settings, environ, {name for name, _ in secrets}),
         credentials=tuple(pair for pair in secrets if not pair[0].startswith("alerts.")),
-        notify_credentials=tuple(pair for pair in secrets if pair[0].startswith("alerts.")),
+        notify_credentials=(
+            *(pair for pair in secrets if pair[0].startswith("alerts.")),
+            *((file.name, file) for file, _ in handed),
+        ),
+        handed=handed,
         interval_hours=settings.cleanup.interval_hours,
         network=any(_is_remote(place) for place in (settings.cache.dir, settings.requests.db)),
         tell_start=alerts.ping_url is not None,
@@ -89,6 +107,41 @@ def credentials_folder(instance: str | None) -> Path:
     """Where the credentials of one installation are. Settings are read with them, since a
     database's address, with its password, may stand there alone."""
     return CREDENTIALS if instance is None else CREDENTIALS / instance
+
+
+def handed_folder(instance: str | None) -> Path:
+    """Where `install` writes what belongs to the alerts, for the notifying unit alone."""
+    return CONFIG_DIR / ("notify" if instance is None else f"notify@{instance}")
+
+
+def _handed(settings: Settings, folder: Path) -> tuple[tuple[Path, str], ...]:
+    """The alerts of a configuration that not everybody can read: the notifying unit has a user of
+    its own, who is in no group, and is to know no more of it."""
+    file = settings.config_file
+    if file is None or is_readable_by(file, -1, ()):
+        return ()
+    found = [
+        (entry.name, settings.value(entry.name))
+        for entry in SETTINGS
+        if entry.section == "alerts" and settings.origin(entry.name).source == "file"
+    ]
+    return tuple(
+        (folder / name, "\n".join(value) if isinstance(value, tuple) else str(value))
+        for name, value in found
+    )
+
+
+def with_credentials(environ: Mapping[str, str], config_file: Path | None) -> dict[str, str]:
+    """The environment as the unit of this configuration has it: with the credentials that systemd
+    hands over, where this user may read them."""
+    instance = None
+    if config_file is not None and config_file.parent == CONFIG_DIR:
+        instance = None if config_file.stem == "config" else config_file.stem
+    folder = credentials_folder(instance)
+    given = environ.get("CREDENTIALS_DIRECTORY")
+    if not given and os.access(folder, os.R_OK | os.X_OK):
+        return {**environ, "CREDENTIALS_DIRECTORY": str(folder)}
+    return dict(environ)
 
 
 def missing_folders(settings: Settings) -> list[str]:
@@ -144,6 +197,19 @@ def _data_folders(settings: Settings) -> list[Path]:
                 [folder, folder.resolve()] if ".." not in folder.parts else [folder.resolve()]
             )
     return folders
+
+
+def _refuse_shared_folders(folders: Iterable[Path]) -> None:
+    """A unit may write in the whole folder that a file of its lies in: it is to hold that alone."""
+    faults = [
+        f"{printable(folder)} holds more than this program's data, and the unit could write to all "
+        f"of it: make {printable(folder / 'narration')}, move the database (with its -wal and "
+        "-shm), the cache or the metrics file there, and correct the setting"
+        for folder in dict.fromkeys(folders)
+        if folder in _SHARED or folder.parent == Path("/home")
+    ]
+    if faults:
+        raise ConfigError(*faults)
 
 
 def _is_remote(place: str | None) -> bool:
@@ -206,12 +272,24 @@ def _group(settings: Settings, user: str) -> str | None:
     if cache is None:
         return None
     try:
-        own = pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
+        own = _account(user)
         index = cache / (settings.cache.index or ".")
         gid = os.stat(index if index.exists() else cache).st_gid
         return None if gid == own.pw_gid else grp.getgrgid(gid).gr_name
     except (KeyError, OSError):  # neither user nor place need be there to print units
         return None
+
+
+def _own_group(user: str) -> str | None:
+    """The user's own group, in which the state directory is."""
+    try:
+        return grp.getgrgid(_account(user).pw_gid).gr_name
+    except KeyError:
+        return None
+
+
+def _account(user: str) -> pwd.struct_passwd:
+    return pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
 
 
 def _program() -> tuple[str, ...]:
@@ -237,7 +315,7 @@ def _code() -> tuple[Path, ...]:
 def _credentials(folder: Path) -> list[tuple[str, Path]]:
     try:
         found = sorted(os.listdir(folder))
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):  # root's; who installs system units is root
         return []
     except OSError as error:
         raise ConfigError(f"{printable(folder)}: {error.strerror}") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import grp
+import os
 import pwd
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,9 +11,10 @@ from pathlib import Path
 from narration_cleanup.core.errors import CleanupError, ConfigError
 from narration_cleanup.core.files import replace_file
 from narration_cleanup.core.own_files import make_folder
+from narration_cleanup.core.rights import is_readable_by
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.users import account_of
-from narration_cleanup.systemd.discover import HEADER
+from narration_cleanup.systemd.discover import HEADER, handed_folder
 from narration_cleanup.systemd.installation import (
     Installation,
     notify_names,
@@ -28,11 +31,18 @@ def check_user(installation: Installation) -> None:
     if installation.user is None or installation.user.isdecimal():
         return
     try:
-        pwd.getpwnam(installation.user)
+        account = pwd.getpwnam(installation.user)
     except KeyError:
         raise ConfigError(
             f"--run-as {printable(installation.user)}: there is no such user here"
         ) from None
+    groups = os.getgrouplist(account.pw_name, account.pw_gid)
+    config = installation.config
+    if config is not None and account.pw_uid and not is_readable_by(config, account.pw_uid, groups):
+        raise ConfigError(
+            f"{printable(config)} cannot be read by {account.pw_name}, the runs' user: chgrp it to "
+            f"{grp.getgrgid(account.pw_gid).gr_name}, and chmod 0640 it"
+        )
 
 
 def make_folders(installation: Installation) -> list[Path]:
@@ -77,6 +87,26 @@ def write_units(installation: Installation, units: Mapping[str, str], folder: Pa
         ) from error
 
 
+def write_handed(installation: Installation, *, remove: bool = False) -> None:
+    """Write the files that `handed` names, for root alone, in the place of those written before;
+    `remove` takes these away alone."""
+    folder = handed_folder(installation.instance)
+    try:
+        for earlier in folder.iterdir() if folder.is_dir() else ():
+            earlier.unlink()
+        if remove and folder.is_dir():
+            folder.rmdir()
+        if remove:
+            return
+        if installation.handed:
+            make_folder(folder)
+            folder.chmod(0o700)
+        for file, text in installation.handed:
+            replace_file(file, text, 0o600)
+    except OSError as error:
+        raise CleanupError(f"cannot write {printable(folder)}: {error.strerror}") from error
+
+
 def enable(installation: Installation) -> None:
     """Have systemd read the units and start the timer, now and at every boot."""
     for_user = installation.user is None
@@ -103,6 +133,8 @@ def remove(installation: Installation, folder: Path) -> list[Path]:
     ]
     if not ours:
         return []
+    if installation.user is not None:
+        write_handed(installation, remove=True)
     if folder / timer_name(installation) in ours:
         systemctl("disable", "--quiet", "--now", timer_name(installation), for_user=for_user)
     for path in ours:

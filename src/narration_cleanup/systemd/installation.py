@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 NAME = "narration-cleanup"
@@ -18,7 +18,9 @@ class Installation:
     `program` is the words of a command line, up to the sub-command. `data` is what a run may
     write: folders that exist. `code` is what the program is made of, `config` its file.
     `environment` holds settings that came from variables or flags. `user` is None in a user's own
-    manager, `group` where the user's own is the right one. `credentials` are (id, file) pairs. A
+    manager, `group` where the user's own is the right one. The notify units read the history in
+    the folder `history` by the group `readers`. `credentials` are (id, file) pairs; `handed` are
+    files that are written for them, each with its text. A
     failure is always told of; `tell_start` and `tell_success` say whether somebody waits for
     those too.
     """
@@ -30,9 +32,12 @@ class Installation:
     code: tuple[Path, ...] = ()
     config: Path | None = None
     state: str | None = NAME
+    history: Path | None = None
+    readers: str | None = None
     environment: tuple[tuple[str, str], ...] = ()
     credentials: tuple[tuple[str, Path], ...] = ()
     notify_credentials: tuple[tuple[str, Path], ...] = ()
+    handed: tuple[tuple[Path, str], ...] = field(default=(), repr=False)
     interval_hours: float = 6.0
     network: bool = False
     tell_start: bool = False

@@ -24,9 +24,10 @@ def word(given: str | Path, *, command: bool = False) -> str:
     return escaped if plain else f'"{escaped}"'
 
 
-def bound(path: Path) -> str:
-    """A path to bind: there, a colon parts source and destination unless it is escaped."""
-    return word(path).replace(":", "\\:")
+def bound(path: Path, prefix: str = "") -> str:
+    """A path to bind: there, a colon parts source and destination unless it is escaped. With the
+    prefix ``-`` it may be missing."""
+    return word(f"{prefix}{path}").replace(":", "\\:")
 
 
 def assignment(name: str, value: str) -> str:

@@ -105,5 +105,6 @@ def hidden_paths(installation: Installation) -> list[Path]:
         path
         for path in top_level(installation.data)
         if not any(path.is_relative_to(root) for root in _TMPFS)
+        and path != installation.history
         and not any(each.is_relative_to(path) for each in needed)
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,6 +36,8 @@ class Schedule:
     last_run: datetime | None
     last_result: str | None
     last_exit: int | None
+    instance: str | None = None
+    for_user: bool = False
 
 
 def read_schedule(instance: str | None = None, *, for_user: bool = False) -> Schedule | None:
@@ -61,7 +63,8 @@ def read_schedule(instance: str | None = None, *, for_user: bool = False) -> Sch
             listed = systemctl("list-timers", "--all", "--output=json", timer, for_user=for_user)
     except CleanupError:
         return None
-    return schedule_of(timer, service, found, next_in_list(listed, timer))
+    schedule = schedule_of(timer, service, found, next_in_list(listed, timer))
+    return replace(schedule, instance=instance, for_user=for_user)
 
 
 def find_schedule(config_file: Path | None) -> Schedule | None:

@@ -116,6 +116,8 @@ def service(installation: Installation) -> str:
         "IOSchedulingClass=best-effort",
         "IOSchedulingPriority=7",
         "OOMScoreAdjust=500",
+        "# With a million entries 76 MB were measured; each one removed takes 300 bytes more.",
+        "MemoryMax=1G",
         "",
         *places(installation),
         "",
@@ -190,20 +192,27 @@ def timer(installation: Installation) -> str:
 def notify(installation: Installation, *, start: bool = False) -> str:
     """The unit that tells of a run's end, or start: it has a network, and no sight of the data."""
     command = _command(installation, "notify", *(["--start"] if start else []), "--unit")
+    readers, history = "", list[str]()
+    if installation.history is not None and not start:
+        readers = f" {word(installation.readers)}" if installation.readers else ""
+        history = [f"BindReadOnlyPaths={bound(installation.history, '-')}"]
+        state_dir = assignment("NARRATION_CLEANUP_STATE_DIR", str(installation.history))
+        history.append(f"Environment={state_dir}")
     lines = [
         "Type=oneshot",
         f"ExecStart={command} %i.service",
         "DynamicUser=yes",
-        "# To read what the run said, and nothing of the run's own.",
-        "SupplementaryGroups=systemd-journal",
+        "# To read what the run said, and the history of runs.",
+        f"SupplementaryGroups=systemd-journal{readers}",
         "TimeoutStartSec=5min",
         "Environment=TYPER_USE_RICH=0",
         *_environment(installation),
         *(f"LoadCredential={name}:{word(file)}" for name, file in installation.notify_credentials),
         "",
-        "# Of /var, only the journal.",
+        "# Of /var, only what is bound back.",
         "TemporaryFileSystem=/var:ro",
         "BindReadOnlyPaths=-/var/log/journal",
+        *history,
         *(f"InaccessiblePaths={word(f'-{path}')}" for path in hidden_paths(installation)),
         *(f"BindReadOnlyPaths={bound(path)}" for path in bound_back(installation)),
         *hidden_homes(bound_back(installation)),

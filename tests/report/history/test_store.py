@@ -23,7 +23,7 @@ from narration_cleanup.report.history import (
     open_history,
     read_history,
 )
-from narration_cleanup.report.record import Counters, record_of
+from narration_cleanup.report.record import Counters, Places, record_of
 from tests.results import A_PROBLEM, NOW, make_result
 from tests.samples import tree_digest
 
@@ -269,8 +269,8 @@ def test_a_history_without_its_tables_is_damaged(
     [
         "UPDATE cancelled SET id = substr(id, 1, length(id) - 1)",
         "UPDATE cancelled SET id = 7 WHERE id = '\"one\"'",
-        "UPDATE OR IGNORE counters SET name = x'00ff'",
-        "UPDATE counters SET value = 'many'",
+        "UPDATE OR IGNORE sums SET name = x'00ff'",
+        "UPDATE sums SET value = 'many'",
         "UPDATE runs SET pid = 'x', outcome = NULL",
         "UPDATE clock SET wall = 'x'",
     ],
@@ -393,3 +393,75 @@ def test_looking_at_a_damaged_history_only_says_so(tmp_path: Path, told: Told) -
     assert read_history(tmp_path, warn=told) is None
     assert len(told) == 1
     assert tree_digest(tmp_path) == before
+
+
+VERSION_1 = """
+CREATE TABLE runs (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, started_at REAL NOT NULL, finished_at REAL, outcome TEXT,
+  exit_code INTEGER, trigger TEXT NOT NULL, version TEXT NOT NULL,
+  removed_count INTEGER NOT NULL DEFAULT 0, freed_bytes INTEGER NOT NULL DEFAULT 0,
+  cancelled_count INTEGER NOT NULL DEFAULT 0, problem_count INTEGER NOT NULL DEFAULT 0,
+  pid INTEGER NOT NULL, pid_started INTEGER, boot_id TEXT, story TEXT
+);
+CREATE TABLE counters (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE cancelled (
+  place TEXT NOT NULL, id TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (place, id)
+) WITHOUT ROWID;
+CREATE TABLE clock (
+  id INTEGER PRIMARY KEY, boot_id TEXT, since_boot REAL NOT NULL, wall REAL NOT NULL,
+  refused INTEGER NOT NULL
+);
+INSERT INTO runs (started_at, finished_at, outcome, trigger, version, pid)
+  VALUES (1000.0, 1001.0, 'success', 'timer', '0.1.1', 0);
+INSERT INTO counters VALUES ('runs:success', 5), ('removed_bytes', 77), ('last_success_at', 1001.0);
+PRAGMA user_version = 1;
+"""
+ONE, TWO = Places("/cache/one", "/db"), Places("/cache/two", "/db")
+
+
+def test_a_history_of_version_1_is_read_as_it_is_and_carried_on_by_the_next_run(
+    tmp_path: Path, told: Told
+) -> None:
+    file = tmp_path / "history.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(VERSION_1)
+    before = file.read_bytes()
+    looked = read_history(tmp_path, warn=told, places=ONE)
+    assert looked is not None
+    assert [run.outcome for run in looked.runs()] == ["success"]
+    assert counters_of(looked) == Counters(
+        runs={"success": 5}, removed_bytes=77, last_success_at=1001.0
+    )
+    looked.close()
+    assert file.read_bytes() == before
+
+    opened = open_history(tmp_path, warn=told, at=NOW, places=ONE)
+    assert opened is not None
+    run_once(opened, NOW)
+    assert counters_of(opened).runs == {"success": 6}
+    assert [run.started_at for run in opened.before()] == [NOW]
+    assert [run.started_at for run in opened.runs()] == [NOW, 1000.0]
+    opened.close()
+    other = read_history(tmp_path, warn=told, places=TWO)
+    assert other is not None
+    assert (other.last_run(), other.before(), counters_of(other)) == (None, [], Counters())
+    other.close()
+    assert told == []
+
+
+def test_each_place_has_its_own_runs_and_sums(tmp_path: Path, told: Told) -> None:
+    for number, places in enumerate((ONE, TWO, ONE)):
+        opened = open_history(tmp_path, warn=told, at=NOW, places=places)
+        assert opened is not None
+        run_once(opened, NOW + number)
+        opened.close()
+    for places, times in ((ONE, [2, 0]), (TWO, [1]), (Places(None, "/db"), [2, 1, 0])):
+        looked = read_history(tmp_path, warn=told, places=places)
+        assert looked is not None
+        last = looked.last_run()
+        assert last is not None
+        assert last.started_at == NOW + times[0]
+        assert counters_of(looked).runs == {"success": len(times)}
+        assert [run.id for run in looked.runs()] == [3, 2, 1]
+        looked.close()
+    assert told == []

@@ -6,11 +6,13 @@ import pytest
 
 from narration_cleanup.core.errors import ExitCode
 from narration_cleanup.core.model import Problem, Target
+from narration_cleanup.report.attention import Attention, Change
 from narration_cleanup.report.notify import UnitEnd, message_of, record_of_unit, wanted
 from narration_cleanup.report.record import ENDINGS, KILLED, record_of
 from tests.results import A_PROBLEM, NOW, make_result
 
-ASKED = {
+ASKED: dict[str, set[str]] = {
+    "attention": set(),
     "failure": {"failed", "refused", KILLED},
     "partial": {"failed", "refused", KILLED, "partial", "interrupted"},
     "always": set(ENDINGS),
@@ -19,7 +21,29 @@ ASKED = {
 
 @pytest.mark.parametrize("on", ASKED)
 def test_who_is_told_of_what(on: str) -> None:
-    assert {outcome for outcome in ENDINGS if wanted(outcome, on)} == ASKED[on]
+    assert {outcome for outcome in ENDINGS if wanted(outcome, on, None)} == ASKED[on]
+
+
+def test_attention_asks_for_what_is_news_alone() -> None:
+    news = Attention(Change.BEGINS, NOW)
+    assert {outcome for outcome in ENDINGS if wanted(outcome, "attention", news)} == set(ENDINGS)
+
+
+@pytest.mark.parametrize(
+    ("change", "title", "first"),
+    [
+        (Change.BEGINS, "needs attention (failed)", "Cleanup tasks failed"),
+        (Change.LASTS, "still needs attention (failed)", "The operator has been needed since 20"),
+        (Change.ENDS, "is well again (failed)", "The operator was needed since 20"),
+    ],
+)
+def test_a_message_says_that_it_begins_lasts_or_ends(
+    change: Change, title: str, first: str
+) -> None:
+    record = record_of(make_result(stopped=ExitCode.FAILED, message="Cleanup tasks failed"))
+    message = message_of(record, "box", found=Attention(change, NOW))
+    assert message.title == f"narration-cleanup on box: {title}"
+    assert message.body.startswith(first)
 
 
 def test_a_message_says_what_happened_and_where_to_look() -> None:

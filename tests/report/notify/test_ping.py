@@ -11,6 +11,7 @@ import pytest
 
 from narration_cleanup.core.errors import ExitCode
 from narration_cleanup.report.notify import ping_end, ping_start
+from narration_cleanup.report.notify.ping import last_whole, style_of
 from narration_cleanup.report.notify.time_limit import within
 from narration_cleanup.report.record import RunRecord, record_of
 from tests.receiver import Receiver, receiver
@@ -78,11 +79,72 @@ def test_a_receiver_that_refuses_is_not(switch: Receiver) -> None:
     assert len(switch.got) == 1
 
 
-def test_a_body_is_cut_at_its_beginning(switch: Receiver) -> None:
-    assert ping_end(switch.url(SECRET), OK, ["x" * 20_000, "the end"]) is None
+def test_a_body_is_the_last_lines_that_fit_each_whole(switch: Receiver) -> None:
+    lines = [f"line {number:04} ä" for number in range(2_000)]
+    assert ping_end(switch.url(SECRET), OK, lines) is None
     ((_, body),) = switch.got
-    assert len(body) == 10_000
-    assert body.endswith("the end")
+    assert 9_980 < len(body.encode()) <= 10_000
+    assert body.splitlines() == lines[-len(body.splitlines()) :]
+    assert last_whole(["", "short", "ä" * 20], 41) == b"\xc3\xa4" * 20
+    assert last_whole(["short", "ä" * 20], 39) == b"\xc3\xa4" * 19
+    assert last_whole([], 10) == b""
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_a_redirect_keeps_the_log(switch: Receiver, code: int) -> None:
+    switch.answers[:] = [code, 200]
+    switch.moved_to = switch.url("moved")
+    assert ping_end(switch.url(SECRET), FAILED, ["what happened"]) is None
+    assert switch.got == [(f"/{SECRET}/fail", "what happened"), ("/moved", "what happened")]
+
+
+def test_uptime_kuma_hears_up_or_down_and_nothing_of_a_start(switch: Receiver) -> None:
+    url = switch.url(f"api/push/{SECRET}?status=up&msg=OK&ping=")
+    switch.refuses = ("POST",)
+    assert ping_start(url) is None
+    assert ping_end(url, OK, ["x" * 600, "removed 3 & more"]) is None
+    assert ping_end(url, FAILED, ["ERROR - ä"]) is None
+    took = round((OK.duration or 0) * 1000)
+    assert switch.got == [
+        (f"/api/push/{SECRET}?status=up&msg=removed+3+%26+more&ping={took}", ""),
+        (f"/api/push/{SECRET}?status=down&msg=ERROR+-+%C3%A4&ping={took}", ""),
+    ]
+
+
+def test_cronitor_hears_run_complete_and_fail(switch: Receiver) -> None:
+    url = switch.url(f"p/{SECRET}/job?env=prod")
+    ping_start(url, "cronitor")
+    ping_end(url, OK, ["fine"], "cronitor")
+    ping_end(url, FAILED, ["bad"], "cronitor")
+    assert switch.got == [
+        (f"/p/{SECRET}/job?env=prod&state=run", ""),
+        (f"/p/{SECRET}/job?env=prod&state=complete&message=fine", "fine"),
+        (f"/p/{SECRET}/job?env=prod&state=fail&message=bad", "bad"),
+    ]
+
+
+def test_a_template_is_filled_and_a_receiver_that_takes_no_post_gets_get(
+    switch: Receiver,
+) -> None:
+    url = switch.url(SECRET + "/{state}?m={message}")
+    ping_start(url)
+    switch.refuses = ("POST",)
+    ping_end(url, FAILED, ["a b&c"])
+    assert switch.got == [(f"/{SECRET}/start?m=", ""), (f"/{SECRET}/fail?m=a%20b%26c", "")]
+
+
+@pytest.mark.parametrize(
+    ("url", "style"),
+    [
+        ("https://hc-ping.com/x", "healthchecks"),
+        ("https://cronitor.link/p/x/y", "cronitor"),
+        ("https://notcronitor.link/p/x/y", "healthchecks"),
+        ("https://kuma.example/sub/api/push/x?status=up", "uptime-kuma"),
+        ("https://x.example/{state}", "template"),
+    ],
+)
+def test_the_style_that_an_address_shows(url: str, style: str) -> None:
+    assert style_of(url) == style
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The index codec: what is read, what is refused, and that all that stays is as it was."""
 
 import json
+from typing import NoReturn
 
 import pytest
 from hypothesis import given
@@ -158,27 +159,35 @@ def test_a_member_that_is_to_go_twice_goes_once(twice: int) -> None:
     assert json.loads(left) == ({} if twice == 0 else {"a": 1})
 
 
-@given(INDEXES, st.integers(16, 400))
-def test_both_ways_of_reading_agree(entries: dict[str, object], chunk: int) -> None:
-    """Chunks or the whole: the same keys, values, places and digests."""
-    raw = json.dumps(entries, indent=2).encode()
+@given(INDEXES, FORMS, st.booleans(), st.integers(16, 400), st.integers(0, 3))
+def test_all_ways_of_reading_agree(
+    entries: dict[str, object], form: dict[str, object], crlf: bool, chunk: int, cuts: int
+) -> None:
+    """Decoded at once, member by member, or scanned, in pieces of any size: the same keys, values,
+    places and digests."""
+    text = json.dumps(entries, **form)  # type: ignore[arg-type]
+    raw = (text.replace("\n", "\r\n") if crlf else text).encode()
+
+    def read() -> list[tuple[str, object, Ref]]:
+        return [
+            (key, value, batch.ref(position))
+            for batch in index.members(reader(raw), len(raw))
+            for position, (key, value) in enumerate(zip(batch.keys, batch.values, strict=True))
+        ]
+
+    def undecodable(_: bytes) -> NoReturn:
+        raise ValueError
+
+    whole = read()
+    assert [ref[0] for _, _, ref in whole[1:]] == [ref[1] for _, _, ref in whole[:-1]]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(index, "CHUNK", chunk)
-        in_chunks = [
-            (key, value, ref[2], raw[ref[0] : ref[1]].strip(b", \n"))
-            for batch in index.members(reader(raw), len(raw))
-            for key, value, ref in zip(
-                batch.keys, batch.values, map(batch.ref, range(len(batch.keys))), strict=True
-            )
-        ]
-    whole = [
-        (key, value, ref[2], raw[ref[0] : ref[1]].strip(b", \n"))
-        for batch in index._members_of_whole(reader(raw), len(raw))
-        for key, value, ref in zip(
-            batch.keys, batch.values, map(batch.ref, range(len(batch.keys))), strict=True
-        )
-    ]
-    assert in_chunks == whole
+        patch.setattr(index, "_CUTS_TRIED", cuts)
+        assert read() == whole
+        patch.setattr(index, "_decode_chunk", undecodable)
+        assert read() == whole
+        patch.setattr(index, "_decode_raw_chunk", undecodable)
+        assert read() == whole
 
 
 @given(INDEXES, FORMS, st.data())

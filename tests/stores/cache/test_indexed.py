@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import stat
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,8 @@ from narration_cleanup.core.progress import NoProgress
 from narration_cleanup.core.zones import IndexTimes
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
 from narration_cleanup.plan.actions import Outcome, Reason, RemoveEntry
-from narration_cleanup.stores.cache.local import index_commit, scan
+from narration_cleanup.stores.cache.local import index_commit, index_file, scan
+from narration_cleanup.stores.cache.local import indexed as indexed_module
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER, Directory
 from narration_cleanup.stores.cache.local.indexed import IndexedDirectory
 from narration_cleanup.stores.cache.local.scan import DirectoryScan
@@ -835,16 +837,60 @@ def test_a_lock_that_the_file_system_cannot_take_is_found_before_anything_goes(
     assert len(names(sample)) == len(sample.entries)
 
 
-def test_a_service_that_keeps_its_lock_is_named(
+def test_a_lock_that_is_held_for_long_is_named_before_anything_is_removed(
     sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The files go, as on any other fault of the commit; the entries in the next run."""
-    monkeypatch.setattr(index_commit, "TRY_FOR", 0.05)
+    monkeypatch.setattr(indexed_module, "TRY_FOR", 0.05)
     lock = sample.directory / "cache_index.json.lock"
+    before = names(sample)
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         result = apply(store, plan(store))
     assert [problem.code for problem in result.problems] == ["index_locked"]
     assert outcomes(result) == ["failed"] * 3
+    assert names(sample) == before
     assert len(read_index(sample.index)) == len(sample.entries)
     assert outcomes(apply(store, plan(store))) == ["done"] * 3
+
+
+def test_where_the_index_cannot_follow_what_is_removed_is_reported_as_removed(
+    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(self: index_commit.IndexCommit) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    monkeypatch.setattr(index_commit.IndexCommit, "_put_in_place", busy)
+    result = apply(store, plan(store))
+    assert outcomes(result) == ["done"] * 3
+    assert (result.removed_count, result.entries_left) == (3, 3)
+    assert result.freed_bytes == 120 + 109 + 108
+    (problem,) = result.problems
+    assert problem.severity is Severity.PROBLEM
+    assert "entries without a file, which follow in a later run: 3" in problem.message
+    assert names(sample) == {entry.name for entry in sample.entries[3:]}
+    assert len(read_index(sample.index)) == len(sample.entries)
+
+
+def test_an_index_that_chattr_has_fixed_is_found_before_anything_is_removed(
+    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    immutable = (0x10).to_bytes(4, sys.byteorder) + bytes(4)
+    monkeypatch.setattr(fcntl, "ioctl", lambda *_: immutable)
+    before = names(sample)
+    result = apply(store, plan(store))
+    assert [problem.code for problem in result.problems] == ["index_fixed"]
+    assert outcomes(result) == ["failed"] * 3
+    assert names(sample) == before
+
+
+def test_an_index_that_is_mounted_as_a_file_is_found_before_anything_is_removed(
+    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts = iter(["42", "41"])
+    monkeypatch.setattr(index_file, "mount_id", lambda _: next(mounts))
+    before = names(sample)
+    result = apply(store, plan(store))
+    (problem,) = result.problems
+    assert problem.code == "index_fixed"
+    assert "mount its folder instead" in problem.message
+    assert names(sample) == before

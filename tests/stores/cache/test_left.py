@@ -1,5 +1,6 @@
 """What is left after a run: told without looking at everything again only where it is the same."""
 
+import os
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -9,8 +10,8 @@ import pytest
 from narration_cleanup.apply.apply import apply_cache
 from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.units import DAY
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_after, plan_cache
-from narration_cleanup.plan.policy import DAY
 from narration_cleanup.stores.cache import CacheStore
 from narration_cleanup.stores.cache.local.unindexed import AudioTree
 from tests.opened import open_sample
@@ -48,25 +49,41 @@ def clean(store: CacheStore, policy: CachePolicy) -> CachePlan:
     return plan
 
 
-def test_left_is_what_a_second_look_finds(store: CacheStore) -> None:
-    policy = CachePolicy(orphan_ttl=30 * DAY)
+def test_left_is_what_a_second_look_finds(sample: CacheSample, store: CacheStore) -> None:
+    """Also with entries without a file (expired and not), orphans (old and not), empty audio."""
+    (sample.directory / sample.entries[0].name).unlink()
+    (sample.directory / sample.entries[12].name).unlink()
+    if store.has_index:
+        empty = sample.directory / sample.entries[2].name
+        empty.write_bytes(b"")
+        os.utime(empty, (NOW - 3 * 3600,) * 2)
+        for number, age in enumerate((40, 1)):
+            orphan = sample.directory / f"{number:064x}.mp3"
+            orphan.write_bytes(b"12345")
+            os.utime(orphan, (NOW - age * DAY,) * 2)
+    policy = CachePolicy(orphan_ttl=30 * DAY, remove_empty=store.has_index)
     plan = clean(store, policy)
 
     left, second = plan_after(plan), look(store, policy)
     assert left is not None
     assert left.totals == second.totals
     assert list(left.actions) == list(second.actions) == []
+    assert [problem.code for problem in left.problems] == [each.code for each in second.problems]
     assert store.unchanged_since([action.file for action in plan.actions])
+    if store.has_index:
+        assert {reason.value for reason in plan.by_reason} == {"expired", "empty", "orphan"}
+        assert (left.totals.dangling_count, left.totals.orphan_count) == (1, 1)
 
 
 def test_evictions_ask_for_a_second_look(store: CacheStore) -> None:
     assert plan_after(clean(store, CachePolicy(evict_above=300, evict_to=200))) is None
 
 
-def test_dangling_entries_ask_for_a_second_look(sample: CacheSample, store: CacheStore) -> None:
+def test_dropped_entries_ask_for_a_second_look(sample: CacheSample) -> None:
     (sample.directory / sample.entries[0].name).unlink()
-    plan = look(store, CachePolicy())
-    assert (plan_after(plan) is None) == store.has_index
+    store = open_sample(sample)
+    assert plan_after(clean(store, CachePolicy(remove_dangling=True))) is None
+    store.close()
 
 
 def test_a_file_that_is_there_again_is_not_settled(sample: CacheSample, store: CacheStore) -> None:

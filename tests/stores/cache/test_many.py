@@ -1,4 +1,4 @@
-"""Many files at once: a second process removes one half of them, and writes the new index."""
+"""More files at once than are staged together."""
 
 from __future__ import annotations
 
@@ -15,30 +15,24 @@ import pytest
 from narration_cleanup.apply.apply import apply_cache
 from narration_cleanup.apply.result import CacheResult, Result, RunOutcome
 from narration_cleanup.apply.signals import Stop
-from narration_cleanup.core import second_process
+from narration_cleanup.core.model import Target
+from narration_cleanup.core.problems import attempt
 from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.units import DAY
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
-from narration_cleanup.plan.actions import Outcome
-from narration_cleanup.plan.policy import DAY
 from narration_cleanup.run import run as job
-from narration_cleanup.run.stores import Targets
-from narration_cleanup.stores.cache import FileTarget, Removal
-from narration_cleanup.stores.cache.local import index_commit, staging
+from narration_cleanup.stores.cache.local import staging
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER, Directory
-from narration_cleanup.stores.cache.local.index_commit import IndexCommit
 from narration_cleanup.stores.cache.local.indexed import IndexedDirectory
-from narration_cleanup.stores.cache.local.staging import Staging
 from narration_cleanup.stores.cache.local.staging_dir import SECOND, StagingDir
 from narration_cleanup.stores.cache.local.subfolders import Folders
-from narration_cleanup.stores.cache.local.unindexed import AudioTree
 from tests.opened import open_sample
+from tests.run.test_run import Silent
 from tests.samples import SAMPLE_NOW, CacheSample, EntrySpec, make_cache, read_index
-
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork")
 
 EXPIRED = 40
 STEP = 3
-"""Killed at one of so many calls: each is met in one half or the other."""
+"""Killed at one of so many calls."""
 
 
 @pytest.fixture
@@ -52,52 +46,12 @@ def make_sample_of_many(folder: Path) -> CacheSample:
     return make_cache(folder / "cache" / "narration", entries=entries)
 
 
-@pytest.fixture(params=["a second process", "no second process", "it is killed"])
-def store(
-    request: pytest.FixtureRequest, sample: CacheSample, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[IndexedDirectory]:
-    let_few_be_many(monkeypatch)
-    if request.param == "no second process":
-        monkeypatch.setattr(os, "fork", no_process)
-    if request.param == "it is killed":
-        kill_in_the_middle(monkeypatch)
+@pytest.fixture
+def store(sample: CacheSample, monkeypatch: pytest.MonkeyPatch) -> Iterator[IndexedDirectory]:
+    monkeypatch.setattr(staging, "AT_A_TIME", 4)
     opened = open_sample(sample)
     yield opened
     opened.close()
-
-
-def let_few_be_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So few that a second process is worth its making, whatever threads other tests have left."""
-    monkeypatch.setattr(staging, "AT_A_TIME", 4)
-    monkeypatch.setattr(index_commit, "MANY", 4)
-    monkeypatch.setattr(second_process, "_other_threads", lambda: False)
-
-
-def no_process() -> int:
-    """As it is where the user, or the unit, has as many as it may have."""
-    raise BlockingIOError(11, "Resource temporarily unavailable")
-
-
-def kill_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a second process end once it has staged its second group, and before it writes."""
-    here = os.getpid()
-    stage, write = Staging._stage, IndexCommit._write
-
-    def dying_stage(staging: Staging, *those: Any) -> object:
-        done = stage(staging, *those)
-        calls.append(os.getpid())
-        if os.getpid() != here and calls.count(os.getpid()) == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return done
-
-    def dying_write(replacement: IndexCommit, *those: Any) -> None:
-        if os.getpid() != here:
-            os.kill(os.getpid(), signal.SIGKILL)
-        write(replacement, *those)
-
-    calls: list[int] = []
-    monkeypatch.setattr(Staging, "_stage", dying_stage)
-    monkeypatch.setattr(IndexCommit, "_write", dying_write)
 
 
 def plan(store: IndexedDirectory) -> CachePlan:
@@ -141,48 +95,9 @@ def test_each_gets_its_own_answer(
     assert result.freed_bytes == 100 * (EXPIRED - 3)
 
 
-def test_sidecars_that_twins_share_go_with_the_last_of_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_entry_without_a_file_whose_file_is_back_by_then_stays(
+    sample: CacheSample, store: IndexedDirectory
 ) -> None:
-    """So one process removes both twins: each of two would leave them to the other."""
-    removed: list[set[str]] = []
-    remove_all = Staging._remove_all
-
-    def noting(staging: Staging, targets: list[FileTarget], *those: Any) -> list[Removal]:
-        removed.append({Path(target.name).stem for target in targets})
-        return remove_all(staging, targets, *those)
-
-    let_few_be_many(monkeypatch)
-    monkeypatch.setattr(Staging, "_remove_all", noting)
-    monkeypatch.setattr(os, "fork", no_process)  # so that both halves are seen here
-    stems = [f"narration-{number}" for number in range(EXPIRED)]
-    for suffix in (".mp3", ".wav", ".vtt"):
-        for stem in stems:
-            path = tmp_path / f"{stem}{suffix}"
-            path.write_bytes(b"x")
-            os.utime(path, (SAMPLE_NOW.timestamp() - 20 * DAY,) * 2)
-    store = AudioTree(tmp_path, audio_suffixes=(".mp3", ".wav"))
-    with closing(store):
-        with store.survey() as survey:
-            planned = plan_cache(survey, CachePolicy(), SAMPLE_NOW.timestamp())
-        # All of one suffix, then all of the other: halves by their number would part each pair.
-        actions = sorted(planned.actions, key=lambda action: action.file[-3:])
-        for position, action in enumerate(actions):
-            planned.actions[position] = action
-        result = apply_cache(planned, store, Stop(), NoProgress())
-    assert result.outcomes.count(Outcome.DONE) == 2 * EXPIRED
-    assert os.listdir(tmp_path) == [OWN_FOLDER]
-    first, second = removed
-    assert first
-    assert second
-    assert first | second == set(stems)
-    assert not first & second
-
-
-def test_nothing_is_left_of_an_index_that_was_written_in_vain(
-    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Entries whose file was missing, which is back when the index should follow."""
     audio = {entry.name: (sample.directory / entry.name) for entry in sample.entries[:10]}
     for path in audio.values():
         path.unlink()
@@ -196,7 +111,7 @@ def test_nothing_is_left_of_an_index_that_was_written_in_vain(
     before = sample.index.read_bytes()
     apply(store, planned)
     assert sample.index.read_bytes() == before
-    assert os.listdir(sample.directory / OWN_FOLDER) == []
+    assert not (sample.directory / OWN_FOLDER).exists()
 
 
 def test_audio_that_cannot_be_put_back_keeps_its_entry(
@@ -210,7 +125,11 @@ def test_audio_that_cannot_be_put_back_keeps_its_entry(
     waiting.rename(own / waiting.name)
     before = sample.index.read_bytes()
     result = Result(SAMPLE_NOW.timestamp(), dry_run=False, cache_configured=True)
-    assert job.recover(Targets(store, None), result) == Targets(None, None)
+    work = job.Work(result, Stop(), NoProgress(), Silent())
+    done = attempt(
+        lambda: job.clean_cache(store, CachePolicy(), work), Target.CACHE, result.problems
+    )
+    assert done is None
     assert [problem.code for problem in result.problems] == ["own_folder"]
     assert result.outcome is RunOutcome.FAILED
     assert waiting.exists()
@@ -221,7 +140,6 @@ def test_audio_that_cannot_be_put_back_keeps_its_entry(
 def test_an_entry_whose_file_is_there_again_stays(
     sample: CacheSample, store: IndexedDirectory, back: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where the new index was written without it by then."""
     remove = IndexedDirectory.remove
 
     def then_back(store: IndexedDirectory, files: list[object]) -> object:
@@ -257,15 +175,26 @@ def test_where_it_cannot_be_seen_what_is_gone_the_index_stays(
     assert os.listdir(sample.directory / OWN_FOLDER) == []
 
 
-@pytest.mark.parametrize("which", ["the first", "the second"])
-def test_killed_at_any_call_nothing_that_lives_is_lost_and_the_next_run_finishes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str
+def test_what_an_older_version_staged_in_a_second_folder_is_put_back(
+    sample: CacheSample, store: IndexedDirectory
 ) -> None:
-    """One of the two processes; the other goes on, and nobody is waited for for ever."""
-    let_few_be_many(monkeypatch)
+    second = sample.directory / OWN_FOLDER / SECOND
+    second.mkdir(parents=True)
+    waiting = sample.directory / sample.entries[-1].name
+    waiting.rename(second / waiting.name)
+    assert store.recover() == 1
+    assert waiting.exists()
+    assert os.listdir(sample.directory / OWN_FOLDER) == []
+
+
+@pytest.mark.filterwarnings("ignore:.*fork")
+def test_killed_at_any_call_nothing_that_lives_is_lost_and_the_next_run_finishes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "AT_A_TIME", 4)
     for number in range(1, 1_000, STEP):
         sample = make_sample_of_many(tmp_path / str(number))
-        if not killed(sample, which == "the first", number):
+        if not killed(sample, number):
             break
         live = [entry.name for entry in sample.entries[EXPIRED:]]
         assert all((sample.directory / name).exists() for name in live), number
@@ -279,39 +208,33 @@ def test_killed_at_any_call_nothing_that_lives_is_lost_and_the_next_run_finishes
         assert os.listdir(sample.directory / OWN_FOLDER) == [], number
     else:
         pytest.fail("the run never came to its end")
-    assert number > 10 * STEP
+    assert number > 2 * EXPIRED  # each file is renamed and unlinked
 
 
-def killed(sample: CacheSample, first: bool, number: int) -> bool:
-    """Run in a process of its own; whether it, or its second one, came to that call, and died."""
-    reading, writing = os.pipe()
+def killed(sample: CacheSample, number: int) -> bool:
+    """Run in a process of its own; whether it came to its so many-th change, and died there."""
     runner = os.fork()
     if not runner:
         try:
-            kill_at(number, first=first, tell=writing)
+            kill_at(number)
             store = open_sample(sample)
             apply(store, plan(store))
         finally:
             os._exit(0)
-    os.close(writing)
-    os.waitpid(runner, 0)
-    with open(reading, "rb") as pipe:
-        return bool(pipe.read())  # once both have ended
+    return os.WIFSIGNALED(os.waitpid(runner, 0)[1])
 
 
-def kill_at(number: int, *, first: bool, tell: int) -> None:
-    """Let the process that forks, or the forked one, kill itself at its so many-th change."""
-    here, count, write = os.getpid(), 0, os.write
+def kill_at(number: int) -> None:
+    """Let this process kill itself at its so many-th change of the file system."""
+    count = 0
     for name in ("rename", "unlink", "rmdir", "mkdir", "write"):
         real = getattr(os, name)
 
         def change(*those: Any, real: Any = real, **more: Any) -> Any:
             nonlocal count
-            if (os.getpid() == here) == first:
-                count += 1
-                if count == number:
-                    write(tell, b"killed")
-                    os.kill(os.getpid(), signal.SIGKILL)
+            count += 1
+            if count == number:
+                os.kill(os.getpid(), signal.SIGKILL)
             return real(*those, **more)
 
         setattr(os, name, change)

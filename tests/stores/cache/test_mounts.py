@@ -16,10 +16,12 @@ TABLE = """\
 
 def test_mount_points_below_and_the_options_of_its_own() -> None:
     assert read_mounts(TABLE, "/srv/cache", "40") == Mounts(
-        frozenset({"sub folder", "a/b"}), frozenset({"rw", "noatime", "nosuid"})
+        frozenset({"sub folder", "a/b"}), frozenset({"rw", "noatime", "nosuid"}), "ext4"
     )
     assert read_mounts(TABLE, "/srv/cache", "99").options == frozenset()
-    assert read_mounts(TABLE, "/home", "22") == Mounts(options=frozenset({"rw", "relatime"}))
+    assert read_mounts(TABLE, "/home", "22") == Mounts(
+        options=frozenset({"rw", "relatime"}), file_system="ext4"
+    )
 
 
 def test_the_real_table_can_be_read(tmp_path: Path) -> None:

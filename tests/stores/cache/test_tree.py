@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -18,7 +19,7 @@ from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.progress import NoProgress
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_after, plan_cache
-from narration_cleanup.plan.actions import Outcome
+from narration_cleanup.plan.actions import Outcome, RemoveEntry
 from narration_cleanup.stores.cache import FileTarget, Removal
 from narration_cleanup.stores.cache.local import unindexed as tree_module
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER
@@ -33,13 +34,6 @@ DAY = 86_400.0
 SUFFIXES = (".mp3", ".wav", ".ogg", ".opus", ".m4a", ".flac")
 
 Make = Callable[..., Path]
-
-
-@pytest.fixture(autouse=True, params=["alone", "beside"])
-def walked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of it with one process that looks, as in small caches, and with two."""
-    if request.param == "beside":
-        monkeypatch.setattr(tree_module, "LARGE_FOLDER", -1)
 
 
 @pytest.fixture
@@ -553,11 +547,8 @@ def test_audio_made_anew_while_it_is_removed_survives(
         assert not any((root / f"{stem}.wav").exists() for stem in set(stems) - renewed)
 
 
-def test_two_processes_together_look_at_everything_once(
-    root: Path, store: AudioTree, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Enough names for many reads of the directory, which the two must not share."""
-    monkeypatch.setattr(tree_module, "LARGE_FOLDER", -1)
+def test_of_a_large_folder_each_file_is_met_once(root: Path, store: AudioTree) -> None:
+    """Enough names for many reads of the directory."""
     names = {f"{number:032d}.mp3" for number in range(6_000)}
     for name in names:
         (root / name).touch()
@@ -565,3 +556,26 @@ def test_two_processes_together_look_at_everything_once(
         found = [entry.file for batch in survey.batches() for entry in batch.entries]
     assert len(found) == len(names)
     assert set(found) == names
+
+
+def test_each_folder_is_scanned_once_and_few_sidecars_cost_few_look_ups(
+    make: Make, store: AudioTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(100):
+        make(f"{number}.mp3", age=1)
+        make(f"sub/{number}.mp3", age=1)
+    for name in ("7.json", "sub/8.vtt", "sub/of no audio.txt", "old.mp3", "old.pho"):
+        make(name, age=10, size=500)
+    scans, look_ups = Mock(wraps=os.scandir), Mock(wraps=os.stat)
+    monkeypatch.setattr(os, "scandir", scans)
+    monkeypatch.setattr(os, "stat", look_ups)
+    planned = plan(store)
+    assert scans.call_count == 2
+    assert look_ups.call_count < 60
+    [action] = planned.actions
+    assert isinstance(action, RemoveEntry)
+    assert (action.file, action.sidecars) == ("old.mp3", ("old.pho",))
+    assert planned.totals.total_size_bytes == 200 * 10 + 4 * 500
+    left = plan_after(planned)
+    assert left is not None
+    assert left.totals.total_size_bytes == 200 * 10 + 2 * 500

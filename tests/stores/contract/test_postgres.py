@@ -384,6 +384,44 @@ def test_with_just_the_rights_of_the_documentation_everything_works(
     table.execute("DROP ROLE careful")
 
 
+def test_another_roles_functions_are_not_called(
+    server: Server, table: PostgresTable, tmp_path: Path
+) -> None:
+    """A function of the same name whose types match better is preferred, wherever it is."""
+    service_table(table, 2)
+    table.execute("CREATE ROLE careful LOGIN PASSWORD 'p'")
+    table.execute("GRANT SELECT, UPDATE ON requests TO careful")
+    bodies = {
+        "pg_try_advisory_lock(smallint, smallint)": "bool",
+        "pg_try_advisory_lock(int, smallint)": "bool",
+        "pg_try_advisory_lock(smallint, int)": "bool",
+        "pg_advisory_unlock(smallint, int)": "bool",
+        "set_config(text, text, boolean)": "text",
+        "has_column_privilege(oid, text, text)": "bool",
+        "count(text)": "bigint",
+        "to_timestamp(double precision)": "timestamptz",
+    }
+    for signature, returns in bodies.items():
+        table.execute(
+            f"CREATE FUNCTION public.{signature} RETURNS {returns} LANGUAGE plpgsql AS "
+            "$$BEGIN RAISE EXCEPTION 'shadowed'; END$$"
+        )
+    table.execute("ALTER ROLE careful SET search_path = public, pg_catalog")
+    url = server.url_of(table.url.rpartition("/")[2], "careful", "p")
+    try:
+        code, out, err = run(url, tmp_path, "run", "--json")
+        assert code == 0, err + out
+        assert statuses(table) == {"cancelled": 2}
+        code, out, _ = run(url, tmp_path, "check", "--json")
+        assert "requests.role" not in out
+        _, out, _ = run(table.url, tmp_path, "check", "--json")
+        assert '"requests.role"' in out
+        assert "superuser" in out
+    finally:
+        table.execute("DROP OWNED BY careful")
+        table.execute("DROP ROLE careful")
+
+
 def test_the_password_is_found_and_shown_nowhere(
     server: Server, table: PostgresTable, tmp_path: Path
 ) -> None:

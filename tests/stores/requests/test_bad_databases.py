@@ -16,13 +16,15 @@ from types import SimpleNamespace
 import pytest
 
 from narration_cleanup.apply.result import Result
+from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.model import Target
+from narration_cleanup.core.progress import NoProgress
 from narration_cleanup.plan import RequestPolicy, plan_requests
 from narration_cleanup.plan.actions import CancelRequest, Outcome
-from narration_cleanup.run.run import recover
-from narration_cleanup.run.stores import Targets
+from narration_cleanup.run.run import Work, clean_requests
 from narration_cleanup.stores.requests.sqlite.errors import to_target_error
+from tests.run.test_run import Silent
 from tests.samples import make_requests, make_sample, read_requests, tree_digest
 from tests.stores.requests.service import NOW, cancels, names, service, store_of
 
@@ -213,12 +215,13 @@ def test_a_run_reports_the_change_that_it_rolled_back(tmp_path: Path) -> None:
         live.execute("UPDATE requests SET result = randomblob(90000)")
         live.die()
     result = Result(NOW, dry_run=False)
-    targets = recover(Targets(None, store_of(path)), result)
-    assert targets.requests is not None
+    store = store_of(path)
+    clean_requests(store, RequestPolicy(), Work(result, Stop(), NoProgress(), Silent()))
     assert [(each.code, each.target) for each in result.problems] == [
         ("recovered", Target.REQUESTS)
     ]
-    assert len(cancels(targets.requests)) == 7
+    assert result.requests is not None
+    assert result.requests.cancelled_count == 7
 
 
 def test_of_statuses_in_free_text_the_largest_are_told_apart(tmp_path: Path) -> None:
@@ -336,7 +339,7 @@ def test_a_fault_is_named_by_its_cause(
 ) -> None:
     """Where SQLite's own word for it would lead an operator astray, the disk is looked at."""
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
-    monkeypatch.setattr(os, "access", lambda _, mode: writable or mode == os.R_OK)
+    monkeypatch.setattr(os, "access", lambda _, mode, **_how: writable or mode == os.R_OK)
     fault = sqlite3.OperationalError("told by SQLite\nin two lines")
     fault.sqlite_errorcode = code
     told = to_target_error(fault, path)

@@ -47,7 +47,7 @@ def page_of(
         layout = read_layout(connection, mapping, "here")
         page = PageReader(layout, mapping).count(connection, WHOLE, 1_000, keep=keep)
         rows = connection.execute(
-            "SELECT request_id, status, created_at, NULL, NULL, NULL, rowid FROM requests "
+            "SELECT request_id, status, created_at, NULL, NULL, NULL, NULL, rowid FROM requests "
             "ORDER BY rowid"
         ).fetchall()
     assert page.span == WHOLE

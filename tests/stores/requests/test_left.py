@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from narration_cleanup.apply.result import Result, RunOutcome
+from narration_cleanup.apply.apply import apply_requests
+from narration_cleanup.apply.result import RequestResult, Result, RunOutcome
 from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.errors import TargetError
+from narration_cleanup.core.model import RequestSurvey
 from narration_cleanup.core.progress import NoProgress
 from narration_cleanup.plan import (
-    CachePolicy,
     RequestPlan,
     RequestPolicy,
     plan_requests,
@@ -23,8 +24,6 @@ from narration_cleanup.plan import (
 )
 from narration_cleanup.plan.actions import CancelRequest, Outcome
 from narration_cleanup.run import run as job
-from narration_cleanup.run.stores import Targets
-from narration_cleanup.run.survey import survey_and_plan
 from narration_cleanup.stores.requests import RequestStore
 from narration_cleanup.stores.requests.mapping import Columns, RequestMapping
 from narration_cleanup.stores.requests.sqlite.table import SqliteRequests
@@ -43,12 +42,12 @@ def store(path: Path) -> SqliteRequests:
     return opened
 
 
-def run(store: RequestStore) -> tuple[Targets, Result]:
-    """Survey, plan and apply; the second look is the test's own."""
-    targets, result = Targets(None, store), Result(NOW, dry_run=False)
-    plans = survey_and_plan(targets, (CachePolicy(), POLICY), NOW, NoProgress())
-    job.run(targets, plans, result, Stop(), NoProgress(), Silent())
-    return targets, result
+def run(store: RequestStore) -> tuple[RequestResult, Result]:
+    """Survey, plan and apply; the second survey is the test's own."""
+    result = Result(NOW, dry_run=False)
+    plan = plan_requests(store.survey(), POLICY, NOW)
+    result.requests = apply_requests(plan, store, NOW, Stop(), NoProgress())
+    return result.requests, result
 
 
 def second_look(store: RequestStore) -> RequestPlan:
@@ -56,11 +55,11 @@ def second_look(store: RequestStore) -> RequestPlan:
 
 
 def test_left_is_what_a_second_look_finds(store: SqliteRequests) -> None:
-    targets, result = run(store)
+    requests, result = run(store)
     assert result.requests is not None
     assert result.requests.cancelled_count == 7
     assert result.requests.deleted_count > 0
-    left, second = job.left_in_requests(targets, result), second_look(store)
+    left, second = job.left_in_requests(store, requests), second_look(store)
     assert left is not None
     assert left.totals == second.totals
     assert list(left.actions) == list(second.actions) == []
@@ -81,35 +80,35 @@ def test_a_row_that_was_skipped_asks_for_a_second_look(
         return cancel(it, batch, at)
 
     monkeypatch.setattr(SqliteRequests, "cancel", late)
-    targets, result = run(store)
+    requests, result = run(store)
     assert result.requests is not None
     assert result.requests.outcomes.count(Outcome.SKIPPED) == 1
-    assert job.left_in_requests(targets, result) is None
+    assert job.left_in_requests(store, requests) is None
 
 
 def test_a_row_completed_after_it_was_cancelled_asks_for_a_second_look(
     store: SqliteRequests, path: Path
 ) -> None:
-    targets, result = run(store)
-    assert job.left_in_requests(targets, result) is not None
+    requests, _result = run(store)
+    assert job.left_in_requests(store, requests) is not None
     cancelled = [key for key, row in read_requests(path).items() if row[4] == "cancelled"]
     with closing(sqlite3.connect(path)) as worker, worker:
         worker.execute(
             "UPDATE requests SET status = 'completed' WHERE request_id = ?", cancelled[:1]
         )
-    assert job.left_in_requests(targets, result) is None
+    assert job.left_in_requests(store, requests) is None
 
 
 def test_a_fault_of_the_short_look_leads_to_the_long_one(
     store: SqliteRequests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    targets, result = run(store)
+    requests, result = run(store)
 
     def failing(*_: object) -> bool:
         raise TargetError("database_locked", "it is locked")
 
     monkeypatch.setattr(SqliteRequests, "unchanged_since", failing)
-    assert job.left_in_requests(targets, result) is None
+    assert job.left_in_requests(store, requests) is None
     assert result.outcome is RunOutcome.SUCCESS
 
 
@@ -117,11 +116,11 @@ def test_a_row_that_comes_meanwhile_is_missing_until_the_next_look(
     store: SqliteRequests, path: Path
 ) -> None:
     """What a run says of how things stand is of its look and its own changes."""
-    targets, result = run(store)
+    requests, _result = run(store)
     first = second_look(store)
     with closing(sqlite3.connect(path)) as worker, worker:
         worker.execute(INSERT.replace("09:00:00", "11:59:00"))
-    left = job.left_in_requests(targets, result)
+    left = job.left_in_requests(store, requests)
     assert left is not None
     assert left.totals == first.totals
     assert second_look(store).totals.total == first.totals.total + 1
@@ -155,19 +154,43 @@ def test_counts_that_do_not_add_up_ask_for_a_second_look(store: SqliteRequests) 
 def test_a_run_that_did_everything_looks_at_the_table_once(
     store: SqliteRequests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    targets, result = run(store)
+    surveys = 0
+    survey = SqliteRequests.survey
 
-    def surveyed(_: SqliteRequests) -> None:
-        raise AssertionError("a second survey")
+    def surveyed(it: SqliteRequests) -> RequestSurvey:
+        nonlocal surveys
+        surveys += 1
+        return survey(it)
 
     monkeypatch.setattr(SqliteRequests, "survey", surveyed)
-    left = job.left_in_requests(targets, result)
-    policies = CachePolicy(), POLICY
-    after = survey_and_plan(targets, policies, NOW, NoProgress(), known_requests=left)
-    job.look_again(result, after)
+    result = Result(NOW, dry_run=False)
+    after = job.clean_requests(store, POLICY, job.Work(result, Stop(), NoProgress(), Silent()))
+    assert surveys == 1
     assert result.outcome is RunOutcome.SUCCESS
     assert result.requests is not None
-    assert result.requests.after is left
+    assert result.requests.after is after
+
+
+def test_a_row_that_a_trigger_keeps_as_it_is_makes_the_run_partial(
+    store: SqliteRequests, path: Path
+) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "CREATE TRIGGER kept BEFORE UPDATE ON requests WHEN OLD.status = 'queued' "
+            "BEGIN SELECT RAISE(IGNORE); END"
+        )
+    before = read_requests(path)
+    result = Result(NOW, dry_run=False)
+    job.clean_requests(store, POLICY, job.Work(result, Stop(), NoProgress(), Silent()))
+    assert result.outcome is RunOutcome.PARTIAL
+    assert result.requests is not None
+    kept = result.requests.outcomes.count(Outcome.SKIPPED)
+    assert kept > 0
+    (problem,) = result.requests.problems
+    assert problem.code == "not_changed"
+    assert f"still as they were planned on: {kept}" in problem.message
+    queued = {key: row for key, row in before.items() if row[4] == "queued"}
+    assert {key: row for key, row in read_requests(path).items() if key in queued} == queued
 
 
 def test_batches_have_as_many_rows_as_the_store_asks_for(

@@ -147,8 +147,8 @@ def test_a_schema_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     seen: list[sqlite3.Connection] = []
     guard = limits.QueryLimit.guard
 
-    def noting(limit: limits.QueryLimit, connection: sqlite3.Connection, *, writes: bool) -> None:
-        guard(limit, connection, writes=writes)
+    def noting(limit: limits.QueryLimit, connection: sqlite3.Connection, longest: int) -> None:
+        guard(limit, connection, longest)
         seen.append(connection)
         settings = ("trusted_schema", "cell_size_check", "writable_schema")
         found = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in settings]

@@ -4,6 +4,7 @@ Nothing here may stop a clean-up: what goes wrong is a warning, and the run goes
 """
 
 from narration_cleanup.report.history.process import (
+    SCHEDULED_BY,
     ClockMark,
     ProcessMark,
     is_alive,
@@ -11,13 +12,21 @@ from narration_cleanup.report.history.process import (
     this_process,
     trigger_of,
 )
-from narration_cleanup.report.history.store import FILE_NAME, History, open_history, read_history
+from narration_cleanup.report.history.store import (
+    FILE_NAME,
+    History,
+    Start,
+    open_history,
+    read_history,
+)
 
 __all__ = [
     "FILE_NAME",
+    "SCHEDULED_BY",
     "ClockMark",
     "History",
     "ProcessMark",
+    "Start",
     "is_alive",
     "open_history",
     "read_clocks",

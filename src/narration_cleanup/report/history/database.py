@@ -18,15 +18,18 @@ from narration_cleanup.core.text import printable
 if TYPE_CHECKING:
     import sqlite3
 
+    from narration_cleanup.stores.requests.sqlite.limits import QueryLimit
+
 FILE_NAME = "history.db"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 ENDINGS = ("-journal", "-wal", "-shm")
 """Of what SQLite reads beside the file: a journal there may name another file to delete."""
+LONGEST = 4_000_000
+"""Bytes of a value: a run's story, with its problems, has some tens of thousands."""
 BUSY_SECONDS = 5.0
 """How long to wait for another run that is writing its own line."""
 
 _SCHEMA = """\
-BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS runs (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   started_at REAL NOT NULL,
@@ -42,11 +45,15 @@ CREATE TABLE IF NOT EXISTS runs (
   pid INTEGER NOT NULL,
   pid_started INTEGER,
   boot_id TEXT,
-  story TEXT
+  story TEXT,
+  cache TEXT,
+  requests TEXT
 );
 CREATE INDEX IF NOT EXISTS runs_by_time ON runs (started_at);
 CREATE INDEX IF NOT EXISTS runs_open ON runs (id) WHERE outcome IS NULL;
-CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sums (
+  place TEXT NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, PRIMARY KEY (place, name)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS cancelled (
   place TEXT NOT NULL, id TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (place, id)
 ) WITHOUT ROWID;
@@ -54,17 +61,31 @@ CREATE TABLE IF NOT EXISTS clock (
   id INTEGER PRIMARY KEY, boot_id TEXT, since_boot REAL NOT NULL, wall REAL NOT NULL,
   refused INTEGER NOT NULL
 );
-PRAGMA user_version = 1;
-COMMIT;
+PRAGMA user_version = 2
 """
+_FROM_1 = """\
+ALTER TABLE runs ADD COLUMN cache TEXT;
+ALTER TABLE runs ADD COLUMN requests TEXT;
+CREATE TABLE sums (
+  place TEXT NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, PRIMARY KEY (place, name)
+) WITHOUT ROWID;
+INSERT INTO sums SELECT '', name, value FROM counters WHERE typeof(name) = 'text';
+DROP TABLE counters;
+PRAGMA user_version = 2
+"""
+_LOOK_AT_1 = """\
+CREATE TEMP VIEW runs AS SELECT *, NULL AS cache, NULL AS requests FROM main.runs;
+CREATE TEMP VIEW sums AS SELECT '' AS place, name, value FROM main.counters
+"""
+"""For a reader, which may not change a history of version 1."""
 
 
 class Unusable(Exception):
     """There is no history to be had; the text says why, for a warning."""
 
 
-def connect(file: Path) -> sqlite3.Connection:
-    """Open the history for writing, making it where there is none.
+def connect(file: Path, limit: QueryLimit) -> sqlite3.Connection:
+    """Open the history for writing within ``limit``, making it where there is none.
 
     Raises ``sqlite3.Error`` or ``OSError``, and ``Unusable`` for one that a newer version wrote.
     """
@@ -74,15 +95,21 @@ def connect(file: Path) -> sqlite3.Connection:
     check_own_file(file, *ENDINGS)
     connection = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None)
     try:
+        limit.guard(connection, LONGEST)
         if _version(connection) != SCHEMA_VERSION:
-            connection.executescript(_SCHEMA)
+            connection.execute("BEGIN IMMEDIATE")
+            # Asked again: another run may have done it meanwhile.
+            script = {0: _SCHEMA, 1: _FROM_1}.get(_version(connection), "")
+            for statement in script.split(";\n"):
+                connection.execute(statement)
+            connection.execute("COMMIT")
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def connect_read_only(file: Path) -> sqlite3.Connection:
+def connect_read_only(file: Path, limit: QueryLimit) -> sqlite3.Connection:
     """Open the history for a look that leaves no trace; errors as for ``connect``."""
     import sqlite3
 
@@ -90,8 +117,12 @@ def connect_read_only(file: Path) -> sqlite3.Connection:
     uri = f"{file.absolute().as_uri()}?mode=ro"
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     try:
-        if _version(connection) == 0:
+        limit.guard(connection, LONGEST)
+        version = _version(connection)
+        if version == 0:
             raise Unusable("it holds nothing yet")
+        if version == 1:
+            connection.executescript(_LOOK_AT_1)
     except BaseException:
         connection.close()
         raise
@@ -141,4 +172,6 @@ def why(error: Exception) -> str:
         return "what should be its folder is a file"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if str(error) == "interrupted":
+        return "to read it takes too long, or too much memory; move it aside"
     return printable(error)

@@ -15,6 +15,9 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 BOOT_ID_VARIABLE = "NARRATION_BOOT_ID"
 """Where a unit with ``ProcSubset=pid``, which hides the file above, passes systemd's ``%b``."""
 
+SCHEDULED_BY = "NARRATION_SCHEDULED_BY"
+"""Set to any word where a scheduler starts runs that leaves no other trace: a CronJob, say."""
+
 _CRON_NAMES = frozenset({"cron", "crond", "anacron", "fcron", "supercronic"})
 _MOST_ANCESTORS = 6
 
@@ -97,6 +100,8 @@ def trigger_of(environ: Mapping[str, str] = os.environ) -> Trigger:
             "TRIGGER_UNIT", ""
         ).endswith(".timer")
         return Trigger.TIMER if timer else Trigger.SYSTEMD
+    if environ.get(SCHEDULED_BY):
+        return Trigger.CRON
     pid = os.getppid()
     for _ in range(_MOST_ANCESTORS):
         name, parent = _name_and_parent(pid)

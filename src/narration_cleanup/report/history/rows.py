@@ -10,20 +10,22 @@ import msgspec
 
 from narration_cleanup.apply.result import RunOutcome
 from narration_cleanup.report.history.process import ClockMark, ProcessMark, is_alive
-from narration_cleanup.report.record import KILLED, RUNNING, Counters, RunRecord
+from narration_cleanup.report.record import KILLED, RUNNING, Counters, Places, RunRecord
 
 if TYPE_CHECKING:
     import sqlite3
 
 _RUN = (
     "id, started_at, finished_at, outcome, exit_code, trigger, version, pid, pid_started,"
-    " boot_id, story"
+    " boot_id, cache, requests, story"
 )
 _Row = tuple[
     int, float, float | None, str | None, int | None, str, str, int, int | None, str | None,
-    str | None,
+    str | None, str | None, str | None,
 ]  # fmt: skip
 _RUNS = "runs:"
+_LAST_SUCCESS = "last_success_at"
+_UNKNOWN = "(cache IS NULL AND requests IS NULL)"
 _KILLED_MESSAGE = "The run was killed, or the machine went down: it never said how it ended"
 
 
@@ -33,12 +35,17 @@ def insert_run(
     trigger: str,
     version: str,
     mark: ProcessMark,
+    places: Places,
 ) -> int:
     """Add a run that has begun; its id."""
     done = connection.execute(
-        "INSERT INTO runs (started_at, trigger, version, pid, pid_started, boot_id)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        (started_at, trigger, version, mark.pid, mark.pid_started, mark.boot_id),
+        "INSERT INTO runs"
+        " (started_at, trigger, version, pid, pid_started, boot_id, cache, requests)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(started_at, trigger, version, mark.pid, mark.pid_started, mark.boot_id),
+            *(places.cache, places.requests),
+        ),
     )
     assert done.lastrowid is not None
     return done.lastrowid
@@ -53,7 +60,8 @@ def finish_run(connection: sqlite3.Connection, run_id: int | None, record: RunRe
         ).fetchone()
     if found is None:  # its beginning was lost with a damaged file, or could not be written
         mark = ProcessMark(0, None, None)
-        run_id = insert_run(connection, record.started_at, record.trigger, record.version, mark)
+        began = (record.started_at, record.trigger, record.version)
+        run_id = insert_run(connection, *began, mark, record.places)
         found = (record.trigger, record.version, None)
     trigger, version, already = found
     kept = msgspec.structs.replace(record, id=run_id, trigger=trigger, version=version)
@@ -73,12 +81,26 @@ def finish_run(connection: sqlite3.Connection, run_id: int | None, record: RunRe
         ),
     )
     if already is not None:  # taken for killed in the meantime
-        _count(connection, _RUNS + already, -1)
-    _count(connection, _RUNS + kept.outcome, 1)
-    _count(connection, "removed_bytes", kept.freed_bytes)
+        _count(connection, kept.places, _RUNS + already, -1)
+    _count(connection, kept.places, _RUNS + kept.outcome, 1)
+    _count(connection, kept.places, "removed_bytes", kept.freed_bytes)
     if kept.success and kept.finished_at is not None:
-        _set(connection, "last_success_at", kept.finished_at)
+        _set(connection, kept.places, _LAST_SUCCESS, kept.finished_at)
     return kept
+
+
+def adopt(connection: sqlite3.Connection, places: Places) -> None:
+    """Ascribe to ``places`` the runs of which it is not known what they worked on: those of an
+    earlier version, and those whose settings could not be read."""
+    if places == Places():
+        return
+    connection.execute(
+        f"UPDATE runs SET cache = ?, requests = ? WHERE {_UNKNOWN}",
+        (places.cache, places.requests),
+    )
+    for name, value in connection.execute("SELECT name, value FROM sums WHERE place = ''"):
+        (_set if name == _LAST_SUCCESS else _count)(connection, places, name, value)
+    connection.execute("DELETE FROM sums WHERE place = ''")
 
 
 def settle_killed(connection: sqlite3.Connection) -> None:
@@ -86,7 +108,7 @@ def settle_killed(connection: sqlite3.Connection) -> None:
     for row in connection.execute(f"SELECT {_RUN} FROM runs WHERE outcome IS NULL").fetchall():
         if not is_alive(_mark(row)):
             connection.execute("UPDATE runs SET outcome = ? WHERE id = ?", (KILLED, row[0]))
-            _count(connection, _RUNS + KILLED, 1)
+            _count(connection, Places(row[10], row[11]), _RUNS + KILLED, 1)
 
 
 def select_runs(
@@ -106,37 +128,76 @@ def select_run(connection: sqlite3.Connection, run_id: int) -> RunRecord | None:
     return None if row is None else _record(row)
 
 
-def select_last(connection: sqlite3.Connection, *, finished: bool) -> RunRecord | None:
+def select_last(
+    connection: sqlite3.Connection, places: Places, *, finished: bool
+) -> RunRecord | None:
     """The newest run that has ended, one way or another; if ``finished``, that said how."""
+    here, of = _here(places)
     found = connection.execute(
         f"SELECT {_RUN} FROM runs WHERE outcome IS NOT ? AND (finished_at IS NOT NULL OR NOT ?)"
-        " ORDER BY id DESC LIMIT 20",
-        (RunOutcome.BUSY.value, finished),
+        f" AND {here} ORDER BY id DESC LIMIT 20",
+        (RunOutcome.BUSY.value, finished, *of),
     )
     records = (_record(row) for row in found.fetchall())
     return next((record for record in records if record.outcome != RUNNING), None)
 
 
-def select_running(connection: sqlite3.Connection) -> RunRecord | None:
+def select_before(
+    connection: sqlite3.Connection, places: Places, run_id: int | None, most: int
+) -> list[RunRecord]:
+    """The ``most`` runs before ``run_id`` (``None``: the newest of all), newest first, back to the
+    last success and no further."""
+    here, of = _here(places)
+    earlier = f"FROM runs WHERE {here} AND id < coalesce(?, 9e18)"
+    found = connection.execute(
+        f"SELECT {_RUN} {earlier} AND id >= coalesce("
+        f"(SELECT max(id) {earlier} AND outcome = 'success'), 0) ORDER BY id DESC LIMIT ?",
+        (*of, run_id, *of, run_id, most),
+    )
+    return [_record(row) for row in found.fetchall()]
+
+
+def select_starts(connection: sqlite3.Connection, places: Places) -> list[tuple[float, str]]:
+    """When the newest runs began, and what started each."""
+    here, of = _here(places)
+    return connection.execute(
+        f"SELECT started_at, trigger FROM runs WHERE outcome IS NOT ? AND {here}"
+        " ORDER BY id DESC LIMIT 10",
+        (RunOutcome.BUSY.value, *of),
+    ).fetchall()
+
+
+def select_running(connection: sqlite3.Connection, places: Places) -> RunRecord | None:
     """The newest run that is still at work."""
-    found = connection.execute(f"SELECT {_RUN} FROM runs WHERE outcome IS NULL ORDER BY id DESC")
+    here, of = _here(places)
+    found = connection.execute(
+        f"SELECT {_RUN} FROM runs WHERE outcome IS NULL AND {here} ORDER BY id DESC", of
+    )
     records = (_record(row) for row in found.fetchall())
     return next((record for record in records if record.outcome == RUNNING), None)
 
 
-def select_counters(connection: sqlite3.Connection) -> Counters:
+def select_counters(connection: sqlite3.Connection, places: Places) -> Counters:
     """The sums over all runs; a run that was killed and is not yet settled counts as killed."""
-    sums = connection.execute("SELECT name, value FROM counters WHERE typeof(name) = 'text'")
-    found: dict[str, float] = dict(sums)
+    found: dict[str, float] = dict(
+        connection.execute(
+            "SELECT name, iif(name = ?, max(value), sum(value)) FROM sums"
+            " WHERE place IN (?, '') AND typeof(name) = 'text' GROUP BY name",
+            (_LAST_SUCCESS, places.keys[0]),
+        )
+    )
     runs = {name.removeprefix(_RUNS): int(n) for name, n in found.items() if name[:5] == _RUNS}
-    open_runs = connection.execute(f"SELECT {_RUN} FROM runs WHERE outcome IS NULL").fetchall()
+    here, of = _here(places)
+    open_runs = connection.execute(
+        f"SELECT {_RUN} FROM runs WHERE outcome IS NULL AND {here}", of
+    ).fetchall()
     unsettled = sum(not is_alive(_mark(row)) for row in open_runs)
     if unsettled:
         runs[KILLED] = runs.get(KILLED, 0) + unsettled
     return Counters(
         runs=runs,
         removed_bytes=int(found.get("removed_bytes", 0)),
-        last_success_at=found.get("last_success_at"),
+        last_success_at=found.get(_LAST_SUCCESS),
     )
 
 
@@ -203,19 +264,28 @@ def select_clock(connection: sqlite3.Connection) -> list[ClockMark]:
     ]
 
 
-def _count(connection: sqlite3.Connection, name: str, amount: int) -> None:
-    connection.execute(
-        "INSERT INTO counters (name, value) VALUES (?, ?)"
-        " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-        (name, amount),
+def _here(places: Places) -> tuple[str, tuple[str, ...]]:
+    """The condition that a run worked on ``places``, with its values: the cache decides, if there
+    is one. Nothing configured asks for all runs."""
+    if places == Places():
+        return "1", ()
+    column = "cache" if places.cache else "requests"
+    return f"({column} = ? OR {_UNKNOWN})", (places.keys[0],)
+
+
+def _count(connection: sqlite3.Connection, places: Places, name: str, amount: float) -> None:
+    connection.executemany(
+        "INSERT INTO sums (place, name, value) VALUES (?, ?, ?)"
+        " ON CONFLICT (place, name) DO UPDATE SET value = value + excluded.value",
+        [(key, name, amount) for key in places.keys],
     )
 
 
-def _set(connection: sqlite3.Connection, name: str, value: float) -> None:
-    connection.execute(
-        "INSERT INTO counters (name, value) VALUES (?, ?)"
-        " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        (name, value),
+def _set(connection: sqlite3.Connection, places: Places, name: str, value: float) -> None:
+    connection.executemany(
+        "INSERT INTO sums (place, name, value) VALUES (?, ?, ?)"
+        " ON CONFLICT (place, name) DO UPDATE SET value = excluded.value",
+        [(key, name, value) for key in places.keys],
     )
 
 
@@ -224,7 +294,19 @@ def _mark(row: _Row) -> ProcessMark:
 
 
 def _record(row: _Row) -> RunRecord:
-    run_id, started_at, finished_at, outcome, exit_code, trigger, version, *_, story = row
+    (
+        run_id,
+        started_at,
+        finished_at,
+        outcome,
+        exit_code,
+        trigger,
+        version,
+        *_,
+        cache,
+        requests,
+        story,
+    ) = row
     if story is not None:
         with suppress(msgspec.MsgspecError, TypeError):  # then the columns say what they can
             return msgspec.json.decode(story, type=RunRecord)
@@ -237,6 +319,7 @@ def _record(row: _Row) -> RunRecord:
         message=_KILLED_MESSAGE if outcome == KILLED else "",
         trigger=trigger,
         version=version,
+        places=Places(cache, requests),
         started_at=started_at,
         finished_at=finished_at,
     )

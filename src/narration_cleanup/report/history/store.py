@@ -21,26 +21,34 @@ from narration_cleanup.report.history.database import (
     why,
 )
 from narration_cleanup.report.history.process import ClockMark, ProcessMark, this_process
-from narration_cleanup.report.record import Counters, RunRecord
+from narration_cleanup.report.record import Counters, Places, RunRecord
 
 if TYPE_CHECKING:
     import sqlite3
 
+    from narration_cleanup.stores.requests.sqlite.limits import QueryLimit
+
 T = TypeVar("T")
 Warn = Callable[[str], None]
+Start = tuple[float, str]
+"""When a run began, in Unix seconds, and what started it (``Trigger``)."""
 
-__all__ = ["FILE_NAME", "History", "open_history", "read_history"]
+__all__ = ["FILE_NAME", "History", "Start", "open_history", "read_history"]
 
 MOST_CANCELLED = 10_000
 """Cancelled requests that are remembered, the newest; a later run counts which were overwritten."""
 CANCELLED_SECONDS = 7 * 86_400.0
 MOST_CLOCK_MARKS = 200
+MOST_BEFORE = 10_000
 _ODD_VALUES = (msgspec.MsgspecError, TypeError, ValueError, OverflowError)
 """What a value raises that nobody here wrote: a bit may flip in a file that can be read."""
 
 
+_ANYWHERE = Places()
+
+
 class History:
-    """The history of one state directory, open.
+    """The history of one state directory, open; asked for the runs on ``places``, or for all.
 
     No method raises for a broken file or a full disk: what it would have returned is then empty,
     and ``warn`` is told once. A damaged file is moved aside, and a new one takes its place.
@@ -48,12 +56,22 @@ class History:
 
     _begin = "BEGIN IMMEDIATE"  # a read that later writes could find another writer in its way
 
-    def __init__(self, file: Path, connection: sqlite3.Connection, warn: Warn, at: float) -> None:
+    def __init__(
+        self,
+        file: Path,
+        connection: sqlite3.Connection,
+        limit: QueryLimit,
+        warn: Warn,
+        at: float,
+        places: Places,
+    ) -> None:
         self.file = file
+        self._places = places
         self._connection: sqlite3.Connection | None = connection
+        self._limit = limit
         self._warn = warn
         self._at = at
-        self._begun: dict[str, str] = {}
+        self._begun: dict[str, str | Places] = {}
 
     def begin(
         self,
@@ -65,11 +83,12 @@ class History:
     ) -> int | None:
         """Record that a run has begun, and settle those that were killed; the new run's id."""
         mark = process or this_process()
-        self._begun = {"trigger": trigger, "version": version}
+        self._begun = {"trigger": trigger, "version": version, "places": self._places}
 
         def write(connection: sqlite3.Connection) -> int:
             rows.settle_killed(connection)
-            return rows.insert_run(connection, started_at, trigger, version, mark)
+            rows.adopt(connection, self._places)
+            return rows.insert_run(connection, started_at, trigger, version, mark, self._places)
 
         return self._try(write, None)
 
@@ -95,20 +114,33 @@ class History:
 
     def last_run(self) -> RunRecord | None:
         """The run that began last and has ended, busy ones aside: those looked at nothing."""
-        return self._try(lambda connection: rows.select_last(connection, finished=False), None)
+        return self._try(lambda c: rows.select_last(c, self._places, finished=False), None)
 
     def last_finished(self) -> RunRecord | None:
         """As ``last_run``, but of those that said how they ended: one that was killed did not."""
-        return self._try(lambda connection: rows.select_last(connection, finished=True), None)
+        return self._try(lambda c: rows.select_last(c, self._places, finished=True), None)
 
     def running(self) -> RunRecord | None:
         """The newest run that has begun, has not ended, and whose process is alive."""
-        return self._try(lambda connection: rows.select_running(connection), None)
+        return self._try(lambda c: rows.select_running(c, self._places), None)
+
+    def starts(self) -> list[Start]:
+        """When the newest ten runs began, and what started each, newest first; not those that
+        found the lock held."""
+        return self._try(lambda c: rows.select_starts(c, self._places), [])
+
+    def before(
+        self, run_id: int | None = None, *, places: Places | None = None, most: int = MOST_BEFORE
+    ) -> list[RunRecord]:
+        """The runs before ``run_id`` (``None``: the newest of all), newest first, back to the last
+        success, which is among them; at most ``most``, on ``places`` or the history's own."""
+        of = self._places if places is None else places
+        return self._try(lambda c: rows.select_before(c, of, run_id, most), [])
 
     def counters(self) -> Counters | None:
         """What the runs add up to, those included that have been forgotten since; ``None`` where
         that cannot be known."""
-        return self._try(lambda connection: rows.select_counters(connection), None)
+        return self._try(lambda c: rows.select_counters(c, self._places), None)
 
     def prune(self, *, keep_days: float, keep_runs: int, now: float) -> int:
         """Forget runs older than ``keep_days``, and all but the newest ``keep_runs``; how many."""
@@ -156,6 +188,7 @@ class History:
 
         if self._connection is None:
             return otherwise
+        self._limit.restart()
         try:
             with _transaction(self._connection, self._begin):
                 return work(self._connection)
@@ -169,7 +202,7 @@ class History:
         if not is_damage(error):
             self._warn(f"the history {self.file} cannot be used: {why(error)}")
             return otherwise
-        self._connection = _replace(self.file, error, self._warn, self._at)
+        self._connection = _replace(self.file, self._limit, error, self._warn, self._at)
         if self._connection is None:
             return otherwise
         import sqlite3
@@ -183,36 +216,43 @@ class History:
             return otherwise
 
 
-def open_history(state_dir: Path, *, warn: Warn, at: float) -> History | None:
+def open_history(
+    state_dir: Path, *, warn: Warn, at: float, places: Places = _ANYWHERE
+) -> History | None:
     """Open the history of ``state_dir`` for a run that began at ``at``, making it if needed.
 
     ``None`` where it cannot be had; then ``warn`` was told why, in one line.
     """
     import sqlite3
 
-    file = state_dir / FILE_NAME
+    from narration_cleanup.stores.requests.sqlite.limits import QueryLimit
+
+    file, limit = state_dir / FILE_NAME, QueryLimit()
     try:
-        return History(file, connect(file), warn, at)
+        return History(file, connect(file, limit), limit, warn, at, places)
     except (OSError, sqlite3.Error, Unusable) as error:
         if not is_damage(error):
             warn(f"no history is kept, {file} cannot be used: {why(error)}")
             return None
-        connection = _replace(file, error, warn, at)
-        return None if connection is None else History(file, connection, warn, at)
+        connection = _replace(file, limit, error, warn, at)
+        return None if connection is None else History(file, connection, limit, warn, at, places)
 
 
-def read_history(state_dir: Path, *, warn: Warn) -> History | None:
+def read_history(state_dir: Path, *, warn: Warn, places: Places = _ANYWHERE) -> History | None:
     """Open the history of ``state_dir`` to look at; nothing is written, made or moved.
 
     ``None`` where there is none yet (nothing is said then) or where it cannot be read.
     """
     import sqlite3
 
-    file = state_dir / FILE_NAME
+    from narration_cleanup.stores.requests.sqlite.limits import QueryLimit
+
+    file, limit = state_dir / FILE_NAME, QueryLimit()
     try:
         if not file.exists() or file.stat().st_size == 0:  # made, and then the disk was full
             return None
-        return ReadOnlyHistory(file, connect_read_only(file), warn, 0.0)
+        connection = connect_read_only(file, limit)
+        return ReadOnlyHistory(file, connection, limit, warn, 0.0, places)
     except (OSError, sqlite3.Error, Unusable) as error:
         warn(f"the history {file} cannot be read: {why(error)}")
         return None
@@ -256,13 +296,15 @@ def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
     connection.execute("COMMIT")
 
 
-def _replace(file: Path, error: Exception, warn: Warn, at: float) -> sqlite3.Connection | None:
+def _replace(
+    file: Path, limit: QueryLimit, error: Exception, warn: Warn, at: float
+) -> sqlite3.Connection | None:
     """A new history in the place of a damaged one."""
     import sqlite3
 
     try:
         aside = move_aside(file, at)
-        connection = connect(file)
+        connection = connect(file, limit)
     except (OSError, sqlite3.Error, Unusable) as again:
         warn(f"the history {file} is damaged ({why(error)}) and cannot be replaced: {why(again)}")
         return None

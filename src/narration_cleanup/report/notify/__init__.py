@@ -14,7 +14,7 @@ from narration_cleanup.report.notify.message import (
 )
 from narration_cleanup.report.notify.ping import PING_SECONDS, START_SECONDS, ping_end, ping_start
 from narration_cleanup.report.notify.send import SEND_SECONDS, send, unknown_urls
-from narration_cleanup.report.notify.unit_end import UnitEnd, record_of_unit, unit_end
+from narration_cleanup.report.notify.unit_end import UnitEnd, record_of_unit, records_with, unit_end
 
 __all__ = [
     "PING_SECONDS",
@@ -26,6 +26,7 @@ __all__ = [
     "ping_end",
     "ping_start",
     "record_of_unit",
+    "records_with",
     "send",
     "summary_lines",
     "trial_message",

@@ -8,13 +8,15 @@ from typing import Literal
 
 from narration_cleanup.apply.result import RunOutcome
 from narration_cleanup.core.text import printable, printable_line
-from narration_cleanup.report.record import KILLED, RunRecord
+from narration_cleanup.report.attention import FAILURES, Attention, Change
+from narration_cleanup.report.format import iso
+from narration_cleanup.report.record import RunRecord
 
 Level = Literal["success", "warning", "failure", "info"]
 
 PROBLEMS_TOLD = 5
-_FAILURES = frozenset({RunOutcome.FAILED.value, RunOutcome.REFUSED.value, KILLED})
 _PARTS = frozenset({RunOutcome.PARTIAL.value, RunOutcome.INTERRUPTED.value})
+_NEEDED = {Change.LASTS: "has been needed", Change.ENDS: "was needed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,33 +28,46 @@ class Message:
     level: Level
 
 
-def wanted(outcome: str, on: str) -> bool:
-    """Whether ``alerts.on`` asks for a message about a run that ended so.
+def wanted(outcome: str, on: str, found: Attention | None) -> bool:
+    """Whether ``alerts.on`` asks for a message about a run that ended so; ``found`` is what it
+    changed (see ``attention``).
 
     A run that was told to stop did a part of its work. One that found the lock held did not fail:
     the run that holds it will tell.
     """
-    if on == "always" or outcome in _FAILURES:
+    if on == "attention":
+        return found is not None
+    if on == "always" or outcome in FAILURES:
         return True
     return on == "partial" and outcome in _PARTS
 
 
 def message_of(
-    record: RunRecord, host: str, *, unit: str | None = None, lines: Sequence[str] = ()
+    record: RunRecord,
+    host: str,
+    *,
+    unit: str | None = None,
+    lines: Sequence[str] = (),
+    found: Attention | None = None,
 ) -> Message:
-    """The message about a run on ``host``; ``lines`` are the last of its log, if there is one."""
+    """The message about a run on ``host``; ``lines`` are the last of its log, if there is one, and
+    ``found`` is what the run changed, where that is why the message is sent."""
     what = "narration-cleanup" if unit is None else unit
-    body = [record.message or f"The run ended: {record.outcome}"]
+    ended = record.outcome
+    body = list[str]()
+    if found is not None:
+        ended = f"{found.change} ({record.outcome})"
+        if found.change is not Change.BEGINS:
+            body.append(f"The operator {_NEEDED[found.change]} since {iso(found.since)}.")
+    head = record.message or f"The run ended: {record.outcome}"
     if record.exit_code is not None:
-        body[0] += f" (exit code {record.exit_code})"
-    body += _counts(record)
+        head += f" (exit code {record.exit_code})"
+    body += [head, *_counts(record)]
     body += _problems(record)
     if lines:
         body += ["", "Last lines of the log:", *lines]
     body += ["", _where_to_look(record, unit)]
-    return Message(
-        f"{what} on {printable(host)}: {record.outcome}", "\n".join(body), _level(record)
-    )
+    return Message(f"{what} on {printable(host)}: {ended}", "\n".join(body), _level(record))
 
 
 def trial_message(host: str) -> Message:
@@ -103,4 +118,4 @@ def _where_to_look(record: RunRecord, unit: str | None) -> str:
 def _level(record: RunRecord) -> Level:
     if record.success:
         return "success"
-    return "failure" if record.outcome in _FAILURES else "warning"
+    return "failure" if record.outcome in FAILURES else "warning"

@@ -1,9 +1,15 @@
-"""The dead man's switch: ``URL/start``, then ``URL`` or ``URL/fail``, as healthchecks.io has it."""
+"""The dead man's switch: who it is decides how it hears of a start, a success and a failure."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPMessage
+from typing import IO
+from urllib.error import HTTPError, URLError
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from narration_cleanup.apply.result import RunOutcome
 from narration_cleanup.report.notify.time_limit import within
@@ -17,15 +23,45 @@ TRIES = 3
 ONE_TRY_SECONDS = 4.0
 MOST_BODY_BYTES = 10_000
 """What healthchecks.io keeps of a body."""
+MOST_MESSAGE_BYTES = 500
+"""Of the log in an address, which proxies and receivers cut."""
+_METHOD_REFUSED = (405, 501)
 
 
-def ping_start(url: str, *, seconds: float = START_SECONDS) -> str | None:
+@dataclass(frozen=True, slots=True)
+class _Ping:
+    """What is sent: a body goes with ``POST`` alone."""
+
+    url: str
+    body: bytes = b""
+    method: str = "POST"
+
+
+def style_of(url: str) -> str:
+    """The style that the address itself shows; that of healthchecks.io is the common one."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+    if "{state}" in url or "{message}" in url:
+        return "template"
+    if f".{host}".endswith((".cronitor.link", ".cronitor.io")):
+        return "cronitor"
+    if "/api/push/" in parts.path:
+        return "uptime-kuma"
+    return "healthchecks"
+
+
+def ping_start(url: str, style: str = "auto", *, seconds: float = START_SECONDS) -> str | None:
     """Say that a run begins; what went wrong, without the address, or ``None``."""
-    return _within(seconds, _beside(url, "start"), "")
+    return _within(seconds, url, style, "start", [], None)
 
 
 def ping_end(
-    url: str, record: RunRecord, lines: Sequence[str], *, seconds: float = PING_SECONDS
+    url: str,
+    record: RunRecord,
+    lines: Sequence[str],
+    style: str = "auto",
+    *,
+    seconds: float = PING_SECONDS,
 ) -> str | None:
     """Say how a run ended; what went wrong, without the address, or ``None``.
 
@@ -34,51 +70,123 @@ def ping_end(
     """
     if record.outcome == RunOutcome.BUSY:
         return None
-    target = url if record.success else _beside(url, "fail")
-    return _within(seconds, target, "\n".join(lines))
+    state = "success" if record.success else "fail"
+    return _within(seconds, url, style, state, lines, record.duration)
 
 
-def _beside(url: str, word: str) -> str:
-    """``URL/word``; a query stays at the end."""
-    address, mark, query = url.partition("?")
-    return f"{address.rstrip('/')}/{word}{mark}{query}"
+def _ping(
+    url: str, style: str, state: str, lines: Sequence[str], duration: float | None
+) -> _Ping | None:
+    """The request for ``state`` (start, success, fail); ``None`` where the style knows none."""
+    body = last_whole(lines, MOST_BODY_BYTES)
+    message = last_whole(lines, MOST_MESSAGE_BYTES)
+    text = message.decode("utf-8", "replace")
+    style = style_of(url) if style == "auto" else style
+    if style == "template":
+        filled = url.replace("{state}", state).replace("{message}", quote(message, safe=""))
+        return _Ping(filled, body)
+    if style == "cronitor":
+        word = {"start": "run", "success": "complete", "fail": "fail"}[state]
+        return _Ping(_with_query(url, state=word, message=text), body)
+    if style == "uptime-kuma":
+        if state == "start":  # it would count as a sign of life
+            return None
+        word, took = "up" if state == "success" else "down", round((duration or 0.0) * 1000)
+        return _Ping(_with_query(url, status=word, msg=text, ping=str(took)), method="GET")
+    if state != "success":
+        address, mark, query = url.partition("?")
+        url = f"{address.rstrip('/')}/{state}{mark}{query}"
+    return _Ping(url, body)
 
 
-def _within(seconds: float, url: str, body: str) -> str | None:
-    (wrong,) = within(seconds, [lambda: _post(url, body)])
+def _with_query(url: str, **values: str) -> str:
+    """``url`` with these values in its query, in the place of any that are there."""
+    parts = urlsplit(url)
+    kept = [pair for pair in parse_qsl(parts.query, True) if pair[0] not in values]
+    query = urlencode([*kept, *((name, value) for name, value in values.items() if value)])
+    return urlunsplit(parts._replace(query=query))
+
+
+def last_whole(lines: Sequence[str], most: int) -> bytes:
+    """The last of ``lines`` that fit into ``most`` bytes, each whole; of a last one that is longer
+    than all, its beginning."""
+    kept, size = list[bytes](), -1
+    for line in reversed(lines):
+        encoded = line.encode("utf-8", "replace")
+        size += len(encoded) + 1
+        if size > most:
+            break
+        kept.append(encoded)
+    if lines and not kept:
+        return lines[-1].encode("utf-8", "replace")[:most].decode("utf-8", "ignore").encode()
+    return b"\n".join(reversed(kept))
+
+
+def _within(
+    seconds: float,
+    url: str,
+    style: str,
+    state: str,
+    lines: Sequence[str],
+    duration: float | None,
+) -> str | None:
+    def send() -> str | None:
+        ping = _ping(url, style, state, lines, duration)
+        return None if ping is None else _send(ping)
+
+    (wrong,) = within(seconds, [send])
     return None if wrong is None else f"the ping (alerts.ping_url) did not arrive: {wrong}"
 
 
-def _post(url: str, body: str) -> str | None:
+def _send(ping: _Ping) -> str | None:
     """Send, and try again where that may help: after a lost connection, or an answer of 5xx."""
     wrong: str | None = None
     for number in range(TRIES):
         if number:
             time.sleep(0.5 * number)
-        wrong, again = _post_once(url, body.encode("utf-8", "replace")[-MOST_BODY_BYTES:])
+        wrong, again = _send_once(ping)
         if wrong is None or not again:
             return wrong
     return wrong
 
 
-def _post_once(url: str, body: bytes) -> tuple[str | None, bool]:
-    """What went wrong, if anything, in words of our own: those of the library name the address."""
-    from http.client import HTTPException
-    from urllib.error import HTTPError, URLError
-    from urllib.request import Request, urlopen
+class _KeepBody(HTTPRedirectHandler):
+    """Follows a redirect with the method and the body of the request, where the library would drop
+    them (301 to 303) or not follow at all (307, 308)."""
 
-    headers = {"User-Agent": "narration-cleanup", "Content-Type": "text/plain; charset=utf-8"}
-    try:
-        request = Request(url, data=body, headers=headers, method="POST")
-        with urlopen(request, timeout=ONE_TRY_SECONDS):
-            return None, False
-    except HTTPError as error:
-        error.close()
-        return f"the receiver answered {error.code}", error.code >= 500 or error.code == 429
-    except URLError as error:
-        known = error.reason.strerror if isinstance(error.reason, OSError) else None
-        return known or "it cannot be reached", True
-    except TimeoutError:
-        return f"no answer within {ONE_TRY_SECONDS:g} s", True
-    except (OSError, HTTPException, ValueError) as error:
-        return f"it cannot be reached ({type(error).__name__})", isinstance(error, OSError)
+    def redirect_request(
+        self,
+        req: Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
+    ) -> Request:
+        return Request(newurl, data=req.data, headers=_HEADERS, method=req.get_method())
+
+
+_HEADERS = {"User-Agent": "narration-cleanup", "Content-Type": "text/plain; charset=utf-8"}
+
+
+def _send_once(ping: _Ping) -> tuple[str | None, bool]:
+    """What went wrong, if anything, in words of our own: those of the library name the address."""
+    for method in (ping.method, "GET" if ping.method == "POST" else "POST"):
+        data = ping.body if method == "POST" else None
+        try:
+            request = Request(ping.url, data=data, headers=_HEADERS, method=method)
+            with build_opener(_KeepBody).open(request, timeout=ONE_TRY_SECONDS):
+                return None, False
+        except HTTPError as error:
+            error.close()
+            code = error.code
+        except URLError as error:
+            known = error.reason.strerror if isinstance(error.reason, OSError) else None
+            return known or "it cannot be reached", True
+        except TimeoutError:
+            return f"no answer within {ONE_TRY_SECONDS:g} s", True
+        except (OSError, HTTPException, ValueError) as error:
+            return f"it cannot be reached ({type(error).__name__})", isinstance(error, OSError)
+        if code not in _METHOD_REFUSED:
+            break
+    return f"the receiver answered {code}", code >= 500 or code == 429

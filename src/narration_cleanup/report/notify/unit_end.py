@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+
+import msgspec
 
 from narration_cleanup.apply.result import RunOutcome
 from narration_cleanup.core.text import printable
-from narration_cleanup.report.record import KILLED, RunRecord, Trigger
+from narration_cleanup.report.record import KILLED, RUNNING, RunRecord, Trigger
 
 LINES_TOLD = 20
 COMMAND_SECONDS = 10.0
+RECENT = 600.0
+"""Seconds for which the newest run of the history can be the one that has just ended."""
+_UNIT_FAILED = "d9b373ed55a64feb8242e02dbe79a49c"
+"""What systemd calls its note that a unit has failed; see systemd.journal-fields(7)."""
 
 _OUTCOMES = {
     0: RunOutcome.SUCCESS,
@@ -44,13 +51,14 @@ _CODES = {"1": "exited", "2": "killed", "3": "dumped"}  # CLD_EXITED and so on, 
 class UnitEnd:
     """How a unit ended, in systemd's words: `result` (`success`, `exit-code`, `timeout`, …),
     `code` (`exited`, `killed`, `dumped`), `status` (an exit code, or a signal's name or number),
-    and the last lines of its journal."""
+    the last lines of its journal, and systemd's id of this start."""
 
     unit: str
     result: str
     code: str
     status: str
     lines: tuple[str, ...] = ()
+    invocation: str = ""
 
 
 def unit_end(unit: str, environ: Mapping[str, str]) -> UnitEnd:
@@ -66,6 +74,7 @@ def unit_end(unit: str, environ: Mapping[str, str]) -> UnitEnd:
         told.get("MONITOR_EXIT_CODE", ""),
         told.get("MONITOR_EXIT_STATUS", ""),
         tuple(_journal(unit, invocation)),
+        invocation,
     )
 
 
@@ -81,6 +90,44 @@ def record_of_unit(end: UnitEnd, now: float) -> RunRecord:
         started_at=now,
         finished_at=now,
     )
+
+
+def records_with(end: UnitEnd, before: Sequence[RunRecord], now: float) -> list[RunRecord]:
+    """The runs up to ``end``, oldest first; ``before`` are those that the history has, newest
+    first. A unit that ended before its run could begin is in the journal alone."""
+    record = record_of_unit(end, now)
+    newest = before[0] if before else None
+    recorded = newest is not None and (
+        newest.outcome in {KILLED, RUNNING}
+        if newest.finished_at is None
+        else newest.exit_code == record.exit_code and now - newest.finished_at < RECENT
+    )
+    if newest is not None and recorded:
+        ended = msgspec.structs.replace(record, undone=newest.undone, started_at=newest.started_at)
+        return [*reversed(before[1:]), ended]
+    since = 0.0 if newest is None else newest.finished_at or newest.started_at
+    earlier = [
+        RunRecord(outcome=RunOutcome.FAILED.value, started_at=at, finished_at=at)
+        for at in _failures(end, since)
+    ]
+    return [*reversed(before), *earlier, record]
+
+
+def _failures(end: UnitEnd, since: float) -> list[float]:
+    """When the unit failed after ``since``, before it ended as ``end`` says: as systemd noted."""
+    said = _output(
+        [
+            *("journalctl", "--no-pager", "--quiet", "--output=json", "--lines=1000"),
+            *(f"--since=@{since + 1:.0f}", f"MESSAGE_ID={_UNIT_FAILED}", f"UNIT={end.unit}"),
+        ]
+    )
+    found = []
+    for line in said.splitlines():
+        with suppress(msgspec.MsgspecError, ValueError):
+            note = msgspec.json.decode(line, type=dict[str, object])
+            if note.get("INVOCATION_ID") != end.invocation or not end.invocation:
+                found.append(int(str(note["__REALTIME_TIMESTAMP"])) / 1e6)
+    return found if end.invocation else found[:-1]
 
 
 def _outcome(end: UnitEnd) -> tuple[str, str]:

@@ -105,4 +105,7 @@ class CacheStore(Protocol):
         False also where only a new survey can tell.
         """
 
+    def count_older(self, files: Iterable[str], instant: float) -> int:
+        """How many of ``files`` are there and were last written before ``instant``."""
+
     def close(self) -> None: ...

@@ -1,24 +1,27 @@
 """The codec of ``cache_index.json``: bytes to members and back. Pure; it opens nothing.
 
-The service writes the index with ``indent=2``. A JSON string holds no raw newline, so a line of
-exactly two spaces, a closing brace and a comma ends a top-level member: such an index is read in
-chunks, whatever its size. An index written in any other form is read whole; both ways give the
-same members. Bytes that are not one whole JSON object are refused, never shortened; a member that
-is not understood, or not JSON to the letter, is kept as it is and makes no other member wait.
+An index in any form of JSON is read in pieces, whatever its size. A piece begins where a member
+does, and is cut at its last ``}`` that a comma follows: where it decodes as an object, the cut is
+right, since neither a string nor a nested object that is cut does. Otherwise the candidate before
+is tried, and at last the piece is scanned value by value. Bytes that are not one whole JSON object
+are refused, never shortened; a member that is not understood, or not JSON to the letter, is kept
+as it is and makes no other member wait.
 """
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import re
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from typing import NamedTuple
 
 import msgspec
 
 from narration_cleanup.core.model import Ref
+from narration_cleanup.core.text import printable
 from narration_cleanup.stores.cache.members import (
     LONGEST_KEY,
     IndexMember,
@@ -32,15 +35,19 @@ from narration_cleanup.stores.cache.members import (
 CHUNK = 1 << 18
 """Bytes read at a time: what becomes of more does not fit a processor's cache, and takes longer."""
 LONGEST_CHUNK = 1 << 24
-"""No member's end within this many bytes: not the service's form."""
+"""An index in which no member ends within this many bytes is refused."""
+_CUTS_TRIED = 3
+"""Cuts of one piece that are tried before it is scanned."""
 ByteRange = tuple[int, int] | Ref
 """(start, end, …) of a member, as its ``Ref`` has it."""
 Read = Callable[[int, int], bytes]
 """``read(offset, size)``: up to ``size`` bytes of the index from ``offset``."""
 
-_MEMBER_END = b"\n  },"
-_find_ends = re.compile(re.escape(_MEMBER_END)).finditer
 _WHITESPACE = " \t\n\r"
+_SPACE = _WHITESPACE.encode()
+_find_ends = re.compile(rb"\}[ \t\n\r]*,").finditer
+_match_comma = re.compile(rb"[ \t\n\r]*,").match
+_match_name = re.compile(rb'[ \t\n\r]*"[^"\\]*(?:\\.[^"\\]*)*"[ \t\n\r]*:[ \t\n\r]*').match
 
 
 class UnreadableIndexError(ValueError):
@@ -83,152 +90,191 @@ def members(read: Read, size: int) -> Iterator[Members]:
     Raises ``UnreadableIndexError`` - possibly after some batches: nothing may be done on the
     strength of a pass that did not end.
     """
-    if size > LONGEST_CHUNK and not read(size - 4096, 4096).rstrip().endswith(b"}"):
-        # Torn: no need to hold all of it to find out.
-        raise UnreadableIndexError("it ends in the middle")
-    done_to = 0
-    if read(0, 5) == b'{\n  "':
-        try:
-            for batch in _members_in_chunks(read, size):
-                yield batch
-                done_to = batch.starts[-1]
-        except UnreadableIndexError:
-            # Another form, or damaged: the whole of it will tell.
-            yield from _members_of_whole(read, size, done_to)
-    else:
-        yield from _members_of_whole(read, size, done_to)
-
-
-def _members_in_chunks(read: Read, size: int) -> Iterator[Members]:
-    held, held_at, next_read = b"", 1, 0
+    held, at, next_read = b"", 0, 0
+    has_begun = has_members = False
     while next_read < size:
-        block = read(next_read, CHUNK)
+        # As much again as is held: what has to be scanned again takes linear time all the same.
+        block = read(next_read, max(CHUNK, len(held)))
         if not block:
             raise UnreadableIndexError("it became shorter while it was read")
-        held = held + block if next_read else block[1:]
+        held += block
         next_read += len(block)
-        cut = held.rfind(_MEMBER_END + b"\n")
-        if cut >= 0:
-            after = cut + len(_MEMBER_END)
-            yield _chunk(held[: after - 1], held_at, held_at + after)
-            held, held_at = held[after:], held_at + after
+        if not has_begun:
+            held = held.lstrip(_SPACE)
+            at = next_read - len(held) + 1
+            if not held:
+                continue
+            _refuse_no_object(held)
+            held, has_begun = held[1:], True
+        if next_read >= size:
+            break
+        if batch := _cut(held, at):
+            yield batch
+            has_members = True
+            held, at = held[batch.starts[-1] - at :], batch.starts[-1]
         elif len(held) > LONGEST_CHUNK:
             raise UnreadableIndexError(f"no entry ends within {LONGEST_CHUNK} bytes")
-    body = held.rstrip(b" \t\n\r")
-    if not body.endswith(b"\n}"):
-        raise UnreadableIndexError("it ends in the middle")
-    if held_at > 1 and not body[:-2].strip():
-        raise UnreadableIndexError("a comma stands behind its last entry")
-    yield _chunk(body[:-2], held_at, held_at + len(body) - 2)
-
-
-def _chunk(text: bytes, at: int, end: int) -> Members:
-    """The members of a stretch of the service's form that begins at ``at`` in the index.
-
-    Each member has one closing brace, and more only in its texts: with no more braces than ends,
-    each ends in the service's form; with no fewer keys, none stands twice. Else it is scanned.
-    """
-    ends = [at + found.end() for found in _find_ends(text)]
-    decoded = _decoded(b"{%b}" % text)
-    is_plain = len(decoded) == len(ends) + 1 == text.count(b"}")
-    if not is_plain or max(map(len, decoded)) > LONGEST_KEY:
-        scanned = _scanned(b"{%b}" % text, at - 1)
-        starts = [at, *scanned.starts[1:-1], end]
-        return Members(scanned.keys, scanned.values, starts, text, at)
-    return Members(list(decoded), list(decoded.values()), [at, *ends, end], text, at)
-
-
-def _decoded(text: bytes) -> Mapping[str, IndexMember | MalformedEntry]:
-    """The members of ``text`` by key; none where it has to be scanned."""
-    try:
-        return _decode_chunk(text)
-    except _NOT_DECODED:
-        pass
-    faults: list[str] = []
-    scan = value_scanner(faults)
-    try:
-        return {
-            key: decoded_member(key, bytes(raw), scan, faults)
-            for key, raw in _decode_raw_chunk(text).items()
-        }
-    except _NOT_DECODED:
-        return {}
-
-
-def _members_of_whole(read: Read, size: int, after: int = 0) -> Iterator[Members]:
-    """The members that begin at or behind ``after``."""
-    text = b"".join(_copied(read, size, [(0, size)]))
-    batch = _scanned(text, 0)
-    first = bisect_left(batch.starts, after, hi=len(batch.keys))
-    if first < len(batch.keys):
-        starts = [after or batch.starts[first], *batch.starts[first + 1 :]]
-        yield Members(batch.keys[first:], batch.values[first:], starts, text, 0)
-
-
-def _scanned(raw: bytes, offset: int) -> Members:
-    """The members of any JSON object; ``offset`` is where ``raw`` lies in the index."""
-    if not raw.strip():
+    if not has_begun:
         raise UnreadableIndexError("it is empty")
+    body = held.rstrip(_SPACE)
+    batch = _decoded(body[:-1].rstrip(_SPACE), at) if body.endswith(b"}") else None
+    batch = batch or _scanned(held, at, is_last=True)
+    if batch.keys:
+        yield batch
+    elif has_members:
+        raise UnreadableIndexError("a name was expected behind its last comma")
+
+
+def _refuse_no_object(held: bytes) -> None:
+    if held.startswith(b"{"):
+        return
+    if held.startswith(b"\xef\xbb\xbf"):
+        raise UnreadableIndexError("it begins with a byte order mark, which JSON does not allow")
     try:
-        text = raw.decode("utf-8")
+        codecs.utf_8_decode(held)
     except UnicodeDecodeError as error:
         raise UnreadableIndexError(f"it is not UTF-8 (byte {error.start})") from None
+    raise UnreadableIndexError("it is not a JSON object")
+
+
+def _cut(held: bytes, at: int) -> Members | None:
+    """The members of a piece that begins at ``at`` and has more behind it, as far as they are
+    whole; ``None`` where none is."""
+    brace = len(held)
+    for _ in range(_CUTS_TRIED):
+        brace = held.rfind(b"}", 0, brace)
+        if brace < 0:
+            break
+        comma = _match_comma(held, brace + 1)
+        if comma is None:
+            continue
+        if batch := _decoded(held[: brace + 1], at, comma.end()):
+            return batch
+    batch = _scanned(held, at, is_last=False)
+    return batch if batch.keys else None
+
+
+def _decoded(text: bytes, at: int, end: int | None = None) -> Members | None:
+    """The members of ``text``, which begins at ``at`` in the index; ``None`` where it has to be
+    scanned, or is cut at a wrong place.
+
+    ``end``: where the next member would begin, in ``text``.
+    """
+    end = len(text) if end is None else end
+    whole = b"{%b}" % text
+    starts: list[int] | None
     try:
-        keys, values, spans = _scan(text)
-    except UnreadableIndexError:
-        raise
+        decoded: Mapping[str, IndexMember | MalformedEntry] = _decode_chunk(whole)
+        # Each member has one closing brace, and more only in its texts: with no more braces than
+        # ends, each is an end; with no fewer keys, none stands twice.
+        ends = [at + found.end() for found in _find_ends(text)]
+        is_plain = len(decoded) == len(ends) + 1 == text.count(b"}")
+        starts = [at, *ends, at + end] if is_plain else None
+    except _NOT_DECODED:
+        starts = None
+    try:
+        if starts is None:
+            decoded, starts = _decoded_each(whole, text, at, at + end)
+    except _NOT_DECODED:
+        return None
+    if starts is None or max(map(len, decoded), default=0) > LONGEST_KEY:
+        return None
+    return Members(list(decoded), list(decoded.values()), starts, text, at)
+
+
+def _decoded_each(
+    whole: bytes, text: bytes, at: int, end: int
+) -> tuple[Mapping[str, IndexMember | MalformedEntry], list[int] | None]:
+    """The same member by member, and where they start; raises ``ValueError`` where that fails."""
+    faults: list[str] = []
+    scan = value_scanner(faults)
+    decoded = {}
+    starts = [at]
+    position = 0
+    for key, raw in _decode_raw_chunk(whole).items():
+        value = bytes(raw)
+        name = _match_name(text, position)
+        if name is None or text[name.end() : name.end() + len(value)] != value:
+            return {}, None  # a key stands twice
+        position = name.end() + len(value)
+        decoded[key] = decoded_member(key, value, scan, faults)
+        comma = _match_comma(text, position)
+        position = comma.end() if comma else position
+        starts.append(at + position)
+    if position != len(text):
+        return {}, None
+    starts[-1] = end
+    return decoded, starts
+
+
+def _scanned(raw: bytes, at: int, *, is_last: bool) -> Members:
+    """The members of a piece, value by value; of one that is not the last as far as a comma
+    follows them. ``at`` is where ``raw`` lies in the index."""
+    try:
+        text, _ = codecs.utf_8_decode(raw, "strict", is_last)
+    except UnicodeDecodeError as error:
+        raise UnreadableIndexError(f"it is not UTF-8 (byte {at + error.start})") from None
+    found = _Scan([], [], [0])
+    try:
+        _scan(text, found, is_last=is_last)
     except RecursionError:
         raise UnreadableIndexError("it is nested too deeply") from None
     except (ValueError, IndexError) as error:
-        reason = str(error).partition("\n")[0] or "it ends in the middle"
-        raise UnreadableIndexError(f"it is not whole JSON ({reason})") from None
-    return Members(keys, values, _byte_offsets(text, spans, offset), raw, offset)
-
-
-def _scan(text: str) -> tuple[list[str], list[IndexMember | MalformedEntry], list[int]]:
-    """Keys, values, and the members' starts (see ``Members``) as character offsets."""
-    keys: list[str] = []
-    values: list[IndexMember | MalformedEntry] = []
-    faults: list[str] = []
-    scan_value = value_scanner(faults)
-    at = _skip(text, 0)
-    if text.startswith("\ufeff"):
-        raise UnreadableIndexError("it begins with a byte order mark, which JSON does not allow")
-    if text[at] != "{":
-        raise UnreadableIndexError("it is not a JSON object")
-    starts = [at + 1]
-    at = _skip(text, at + 1)
-    while text[at] != "}":
-        if text[at] != '"':
-            raise UnreadableIndexError(f"a name was expected at character {at}")
-        name, at = scan_value(text, at)
-        key = str(name)
-        at = _skip(text, at)
-        if text[at] != ":":
-            raise UnreadableIndexError(f"a colon was expected at character {at}")
-        start = _skip(text, at + 1)
-        value, end = scan_value(text, start)
-        keys.append(key)
-        values.append(member_of(key, value, text[start:end].encode(), faults))
-        faults.clear()
-        at = _skip(text, end)
-        starts.append(end)
-        if text[at] == ",":
-            starts[-1] = at + 1
-            at = _skip(text, at + 1)
-            if text[at] == "}":
-                raise UnreadableIndexError(f"a name was expected at character {at}")
-        elif text[at] != "}":
-            raise UnreadableIndexError(f"a comma was expected at character {at}")
-    if _skip(text, at + 1) != len(text):
-        raise UnreadableIndexError(f"something follows its end at character {at + 1}")
+        if is_last:
+            if isinstance(error, UnreadableIndexError):
+                raise
+            is_torn = isinstance(error, IndexError)
+            reason = "it ends in the middle" if is_torn else str(error).partition("\n")[0]
+            raise UnreadableIndexError(f"it is not whole JSON ({reason})") from None
+    keys, values, starts = found
     if len(set(keys)) < len(keys):
         count = Counter(keys)
         values = [
             value if count[key] == 1 else malformed("its key occurs twice", value)
             for key, value in zip(keys, values, strict=True)
         ]
-    return keys, values, starts
+    return Members(keys, values, _byte_offsets(text, starts, at), raw, at)
+
+
+class _Scan(NamedTuple):
+    """Keys, values, and the members' starts (see ``Members``) as character offsets."""
+
+    keys: list[str]
+    values: list[IndexMember | MalformedEntry]
+    starts: list[int]
+
+
+def _scan(text: str, found: _Scan, *, is_last: bool) -> None:
+    """Add the members of ``text``, each once the comma or the brace behind it is seen.
+
+    Raises ``ValueError`` or ``IndexError`` where the index does not end with ``text``.
+    """
+    faults: list[str] = []
+    scan_value = value_scanner(faults)
+    at = _skip(text, 0)
+    while found.keys or text[at] != "}":
+        if text[at] != '"':
+            raise UnreadableIndexError(f"a name was expected at character {at} of its last part")
+        name, at = scan_value(text, at)
+        key = str(name)
+        at = _skip(text, at)
+        if text[at] != ":":
+            raise UnreadableIndexError(f"a colon was expected behind '{printable(key, most=80)}'")
+        start = _skip(text, at + 1)
+        value, end = scan_value(text, start)
+        at = _skip(text, end)
+        if text[at] not in (",}" if is_last else ","):
+            raise UnreadableIndexError(f"a comma was expected behind '{printable(key, most=80)}'")
+        found.keys.append(key)
+        found.values.append(member_of(key, value, text[start:end].encode(), faults))
+        faults.clear()
+        if text[at] == "}":
+            found.starts.append(end)
+            break
+        found.starts.append(at + 1)
+        at = _skip(text, at + 1)
+    if _skip(text, at + 1) != len(text):
+        raise UnreadableIndexError("something follows its end")
 
 
 def _skip(text: str, at: int) -> int:

@@ -89,13 +89,12 @@ def member_of(
     if len(key) > LONGEST_KEY:
         return malformed(f"its key has {len(key)} characters", value)
     try:
-        json.dumps((key, value), ensure_ascii=False).encode()
+        key.encode()
+        if b"\\u" in raw:
+            json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         return malformed("it holds a lone surrogate", value)
-    try:
-        return _decode(raw)
-    except ValueError:
-        return _understood(value)
+    return _understood(value)
 
 
 def _understood(value: object) -> IndexMember | MalformedEntry:

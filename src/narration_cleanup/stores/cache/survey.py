@@ -6,23 +6,20 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import nlargest
-from itertools import compress
+from itertools import repeat
 from typing import Protocol
 
 from narration_cleanup.core.errors import IndexChangedError, TargetError
 from narration_cleanup.core.model import (
     CacheEntry,
-    Figures,
     Problem,
     Ref,
     StoredFile,
     Target,
-    TimeSpan,
     Unmatched,
     is_most,
 )
 from narration_cleanup.core.problems import Problems
-from narration_cleanup.core.second_process import InSecondProcess
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.zones import NEWEST, IndexTimes, Sample
 from narration_cleanup.stores.cache import index
@@ -52,7 +49,9 @@ class Batch:
     ``needed`` are those of them that members name which cannot be judged, and so stay.
     """
 
-    __slots__ = ("_members", "_positions", "counted", "entries", "names", "needed")
+    more_bytes = 0
+
+    __slots__ = ("_members", "_positions", "entries", "names", "needed", "unjudged")
 
     def __init__(
         self,
@@ -61,19 +60,19 @@ class Batch:
         entries: list[CacheEntry],
         names: list[str],
         needed: Sequence[str] = (),
-        counted: Figures = Figures(),  # noqa: B008 (it is immutable)
+        unjudged: int = 0,
     ) -> None:
         """``positions`` are the members' that ``entries`` were made of."""
-        self.counted = counted
+        self.unjudged = unjudged
         self._members = members
         self._positions = positions
         self.entries = entries
         self.names = names
         self.needed = needed
 
-    def ref(self, position: int) -> Ref:
-        """The handle of the entry at ``position``."""
-        return self._members.ref(self._positions[position])
+    def whole(self, position: int) -> tuple[CacheEntry, Ref]:
+        """The entry at ``position``, and its handle."""
+        return self.entries[position], self._members.ref(self._positions[position])
 
 
 class Index(Protocol):
@@ -109,10 +108,7 @@ class IndexSurvey:
         places: PathResolver,
         audio_suffixes: tuple[str, ...],
         times: IndexTimes,
-        *,
-        fork: bool = False,
     ) -> None:
-        """``fork``: look at the files in a process beside this one."""
         self.problems = Problems()
         self.members_end = 0
         self._index = index_file
@@ -129,13 +125,12 @@ class IndexSurvey:
         self._example = ""
         self._passes = 0
         self._seen: ScannedNames | None = None
-        self._look = InSecondProcess(files.look, fork=fork)
 
     @property
     def seen(self) -> ScannedNames:
-        """What lies there; of a large directory this was found out beside the first pass."""
+        """The files in the cache, scanned once, after the index was read."""
         if self._seen is None:
-            self._seen = self._look.result()
+            self._seen = self._files.look()
         return self._seen
 
     @property
@@ -159,9 +154,7 @@ class IndexSurvey:
         """See ``CacheSurvey``."""
         return self._files.is_linked(file)
 
-    def batches(
-        self, *, last_used: bool = False, staying: TimeSpan | None = None
-    ) -> Iterator[Batch]:
+    def batches(self, *, last_used: bool = False) -> Iterator[Batch]:
         """Every entry that can be understood; the others become problems, in the first pass."""
         first_pass, self._newest = not self._passes, []
         self._passes += 1
@@ -169,7 +162,7 @@ class IndexSurvey:
         total = 0
         try:
             for members in index.members(self._index.read, self._index.size):
-                batch = self._batch(members, problems, last_used, staying)
+                batch = self._batch(members, problems, last_used)
                 if first_pass:
                     self._claimed.add(batch.names)
                     self.members_end = members.starts[-1]
@@ -233,10 +226,6 @@ class IndexSurvey:
             unjudged,
         )
 
-    def close(self) -> None:
-        """Stop looking."""
-        self._look.close()
-
     def _names(self, wanted: Callable[[str], bool], needed: set[str]) -> Iterator[str]:
         """The claimed names that ``wanted`` picks; fills ``needed`` on the way."""
         for batch in self.batches():
@@ -251,17 +240,13 @@ class IndexSurvey:
         for batch in self.batches():
             for position, entry in enumerate(batch.entries):
                 if entry.file in missing:
-                    yield entry, batch.ref(position)
+                    yield batch.whole(position)
 
-    def _batch(
-        self, members: Members, problems: Problems, last_used: bool, staying: TimeSpan | None
-    ) -> Batch:
-        batch = self._plain_batch(members, last_used, staying)
+    def _batch(self, members: Members, problems: Problems, last_used: bool) -> Batch:
+        batch = self._plain_batch(members, last_used)
         return batch or self._mixed_batch(members, problems, last_used)
 
-    def _plain_batch(
-        self, members: Members, last_used: bool, staying: TimeSpan | None
-    ) -> Batch | None:
+    def _plain_batch(self, members: Members, last_used: bool) -> Batch | None:
         """The batch where every member is as the service writes it: by columns, which is quick."""
         values = [value for value in members.values if isinstance(value, IndexMember)]
         found = self._places.names_of([value.file_path for value in values])
@@ -272,21 +257,12 @@ class IndexSurvey:
         if len(names) != len(members.values) or len(created) != len(members.values):
             return None
         self._note_newest(created, values, names)
-        positions: Sequence[int] = range(len(values))
-        counted = Figures()
-        if staying is not None:
-            first, last = staying
-            stays = [first <= instant <= last for instant in created]
-            positions = [position for position, it_stays in enumerate(stays) if not it_stays]
-            counted = _figures(list(compress(values, stays)), list(compress(created, stays)))
-        entries = []
-        for position in positions:
-            value = values[position]
-            used_at = read_time(value.last_accessed) if last_used else None
-            entries.append(
-                _entry(members.keys[position], names[position], value, created[position], used_at)
-            )
-        return Batch(members, positions, entries, names, counted=counted)
+        used: Iterable[float | None] = repeat(None)
+        if last_used:
+            used = [read_time(value.last_accessed) for value in values]
+        columns = zip(members.keys, names, values, created, used, strict=False)
+        entries = [_entry(*column) for column in columns]
+        return Batch(members, range(len(entries)), entries, names)
 
     def _mixed_batch(self, members: Members, problems: Problems, last_used: bool) -> Batch:
         """The batch where some members cannot be judged: those are kept, and reported."""
@@ -324,9 +300,8 @@ class IndexSurvey:
                 if not self._example:
                     why = value.why if isinstance(value, MalformedEntry) else "it has no time"
                     self._example = f"'{printable(key, most=80)}': {printable(why)}"
-        # They stay, and count as entries; what they say of their size is not believed.
-        uncounted = Figures([0] * (len(members.values) - len(entries)))
-        return Batch(members, positions, entries, names, needed, uncounted)
+        left = len(members.values) - len(entries)
+        return Batch(members, positions, entries, names, needed, left)
 
     def _claims(self, file_path: str | None) -> list[str]:
         """Names here that a path elsewhere may mean; none where that cannot be determined."""
@@ -392,11 +367,6 @@ def _entry(
 ) -> CacheEntry:
     size = max(value.file_size, 0)
     return CacheEntry(key, name, size, created_at, used_at, value.voice_style, value.variant_id)
-
-
-def _figures(values: Sequence[IndexMember], created: Sequence[float]) -> Figures:
-    sizes = [size if (size := value.file_size) > 0 else 0 for value in values]
-    return Figures(sizes, created, [value.voice_style for value in values])
 
 
 def _other_name(folder: str, count: int) -> Problem:

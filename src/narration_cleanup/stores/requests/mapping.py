@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from narration_cleanup.core.model import RequestStatus
 from narration_cleanup.core.timestamps import AUTO
 
-TimeFormat = Literal["auto", "iso", "unix", "unix_ms"]
+TimeFormat = Literal["auto", "iso", "unix", "unix_ms", "unix_us", "unix_ns"]
 StatusValue = str | int
+FilterValue = str | int | float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,18 +24,24 @@ class Columns:
     started_at: str | None = "started_at"
     completed_at: str | None = "completed_at"
     heartbeat_at: str | None = None
+    scheduled_at: str | None = None
+    updated_at: str | None = None
     error: str | None = "error"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statuses:
-    """The values that mean each state; the first of ``cancelled`` is what is written."""
+    """The values that mean each state; the first of ``cancelled`` is what is written.
+
+    Rows in a state of ``ignored`` are left alone, like those of unknown ones.
+    """
 
     queued: tuple[StatusValue, ...] = ("queued",)
     generating: tuple[StatusValue, ...] = ("generating",)
     completed: tuple[StatusValue, ...] = ("completed",)
     failed: tuple[StatusValue, ...] = ("failed",)
     cancelled: tuple[StatusValue, ...] = ("cancelled",)
+    ignored: tuple[StatusValue, ...] = ()
 
     def of(self, status: RequestStatus) -> tuple[StatusValue, ...]:
         """The values that mean ``status``."""
@@ -49,7 +56,7 @@ class Statuses:
         found: dict[tuple[type, StatusValue], StatusValue] = {}
         for status in statuses:
             for value in self.of(status):
-                for form in _forms(value):
+                for form in forms_of(value):
                     found[type(form), form] = form
         return list(found.values())
 
@@ -59,7 +66,7 @@ class Statuses:
         for kind in (slice(1), slice(1, None)):
             for status in RequestStatus:
                 for value in self.of(status):
-                    for form in _forms(value)[kind]:
+                    for form in forms_of(value)[kind]:
                         found.setdefault(form, status)
         return found
 
@@ -68,13 +75,15 @@ class Statuses:
 class RequestMapping:
     """Everything about a request table that differs between services.
 
-    ``timezone`` (``auto`` or a zone, see ``zones``) is that of naive times. ``error_text`` is
-    written into the error column of a cancelled request, where there are both.
+    ``filter``: the values that some columns have in this service's rows, where several services
+    share the table. ``timezone`` (``auto`` or a zone, see ``zones``) is that of naive times.
+    ``error_text`` is written into the error column of a cancelled request, where there are both.
     """
 
     table: str = "requests"
     columns: Columns = field(default_factory=Columns)
     statuses: Statuses = field(default_factory=Statuses)
+    filter: Mapping[str, Sequence[FilterValue]] = field(default_factory=dict)
     time_format: TimeFormat = "auto"
     timezone: str = AUTO
     error_text: str | None = None
@@ -85,7 +94,7 @@ REQUIRED = ("id", "status", "created_at")
 ROLES = tuple(each.name for each in fields(Columns))
 
 
-def _forms(value: StatusValue) -> list[StatusValue]:
+def forms_of(value: StatusValue) -> list[StatusValue]:
     """``value`` itself, and the same as text or number where there is one."""
     if isinstance(value, int):
         return [value, str(value)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeGuard
 
@@ -18,12 +19,27 @@ from narration_cleanup.core.model import (
 )
 from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.text import printable
+from narration_cleanup.core.timestamps import is_unset
 from narration_cleanup.core.zones import TableTimes
-from narration_cleanup.stores.requests.mapping import RequestMapping, Statuses
+from narration_cleanup.stores.requests.mapping import RequestMapping, Statuses, forms_of
 from narration_cleanup.stores.requests.times import ColumnTimes
 
-SELECTED = ("id", "status", "created_at", "started_at", "heartbeat_at", "completed_at")
-Guard = tuple[Scalar, Scalar, Scalar, Scalar]
+SELECTED = (
+    "id",
+    "status",
+    "created_at",
+    "started_at",
+    "heartbeat_at",
+    "completed_at",
+    "scheduled_at",
+)
+CANCEL_GUARD = ("status", "created_at", "started_at", "heartbeat_at", "scheduled_at")
+DELETE_GUARD = ("status", "created_at", "started_at", "completed_at")
+"""The columns that a guard's values are of. A finished row has no heartbeat to watch, but it may
+have been run again: then its ``completed_at`` is another."""
+WRITTEN_TIMES = ("completed_at", "updated_at")
+"""The columns in which a cancelled row gets the time of the run."""
+Guard = tuple[Scalar, ...]
 
 
 class RowReader:
@@ -43,19 +59,27 @@ class RowReader:
         typed: frozenset[str] = frozenset(),
     ) -> None:
         self._words = mapping.statuses.words()
+        self._unset: Counter[str] = Counter()
         iso = replace(mapping, time_format="iso")
-        self._created_at, self._started_at, self._heartbeat_at, self._completed_at = (
+        (
+            self._created_at,
+            self._started_at,
+            self._heartbeat_at,
+            self._completed_at,
+            self._scheduled_at,
+        ) = (
             ColumnTimes(names.get(role, role), iso if role in typed else mapping, where, times)
             for role in SELECTED[2:]
         )
 
     def active_row(self, row: Sequence[object], problems: Problems) -> GenerationRequest | None:
         """A waiting or running request; ``None``, and a problem, where it cannot be judged."""
-        identity, raw_status, created, started, heartbeat, _, *place = row
+        raw_id, raw_status, created, started, heartbeat, _, scheduled, *place = row
+        identity = shown_id(raw_id)
         status = self._status(raw_status)
         if status is None or not _is_usable(identity, problems):
             return None
-        guard = _guard(identity, (raw_status, created, started, heartbeat), problems)
+        guard = _guard(identity, (raw_status, created, started, heartbeat, scheduled), problems)
         if guard is None:
             return None
         created_at = self._created_at(created)
@@ -63,24 +87,33 @@ class RowReader:
             problems.add(_unreadable(identity, "created_at", created))
             return None
         heartbeat_at = self._heartbeat_at(heartbeat)
-        if heartbeat is not None and heartbeat_at is None:
-            problems.add(_unreadable(identity, "heartbeat_at", heartbeat))
-            return None
-        started_at = self._started_at(started)
+        scheduled_at = self._scheduled_at(scheduled)
+        for role, raw, instant in (
+            ("heartbeat_at", heartbeat, heartbeat_at),
+            ("scheduled_at", scheduled, scheduled_at),
+        ):
+            if raw is not None and instant is None:
+                if is_unset(raw):
+                    self._unset[role] += 1
+                else:
+                    problems.add(_unreadable(identity, role, raw))
+                return None
         return GenerationRequest(
             identity,
             status,
             created_at,
-            started_at,
+            self._started_at(started),
             heartbeat_at,
             None,
             guard,
             _place(place),
+            scheduled_at,
         )
 
     def finished_row(self, row: Sequence[object], problems: Problems) -> GenerationRequest | None:
         """An ended request; ``None`` where it does not say when it ended."""
-        identity, raw_status, created, started, _, completed, *place = row
+        raw_id, raw_status, created, started, _, completed, _, *place = row
+        identity = shown_id(raw_id)
         status = self._status(raw_status)
         if status is None or completed is None or not _is_usable(identity, problems):
             return None
@@ -103,6 +136,20 @@ class RowReader:
             _place(place),
         )
 
+    def begin_pass(self) -> None:
+        """Count anew what ``unset_times`` reports: active rows are read once more."""
+        self._unset.clear()
+
+    def unset_times(self) -> Iterator[Problem]:
+        """One for each column, with the number of its rows that were left alone for it."""
+        for role, count in self._unset.items():
+            rows = "1 active row" if count == 1 else f"{count} active rows"
+            message = (
+                f"{role} of {rows} is before 2000, which is no time: left alone; the service "
+                "should write NULL there"
+            )
+            yield Problem(Target.REQUESTS, "unset_time", message, severity=Severity.WARNING)
+
     def _status(self, raw: object) -> RequestStatus | None:
         return self._words.get(raw) if isinstance(raw, (str, int, float)) else None
 
@@ -115,12 +162,15 @@ def status_totals(
     Of unknown ones the 20 with most rows have their own number: a service may write free text.
     """
     words = statuses.words()
+    ignored = {form for value in statuses.ignored for form in forms_of(value)}
     totals: Counter[str] = Counter()
     unknown: Counter[str] = Counter()
     for raw, count in sorted(counts.items(), key=lambda each: str(each[0])):
         known = words.get(raw) if isinstance(raw, (str, int, float)) else None
         if known is not None:
             totals[known.value] += count
+        elif raw in ignored:
+            totals[_unknown_status(raw)] += count
         else:
             unknown[_unknown_status(raw)] += count
     apart = dict(unknown.most_common(MOST_UNKNOWN))
@@ -169,7 +219,20 @@ def _unknown_status(raw: object) -> str:
 
 
 MOST_UNKNOWN = 20
+_BLOB = re.compile("X'[0-9a-f]{32}'")
 _WORDS = frozenset(status.value for status in RequestStatus)
+
+
+def shown_id(raw: object) -> object:
+    """An id as it is reported: a UUID of 16 bytes as SQL has it, ``X'…'``."""
+    return f"X'{raw.hex()}'" if isinstance(raw, bytes) and len(raw) == 16 else raw
+
+
+def stored_id(identity: str | int) -> str | int | bytes:
+    """The reverse: an id as the table has it."""
+    if isinstance(identity, str) and _BLOB.fullmatch(identity):
+        return bytes.fromhex(identity[2:-1])
+    return identity
 
 
 def _is_usable(identity: object, problems: Problems) -> TypeGuard[str | int]:
@@ -189,10 +252,9 @@ def _is_usable(identity: object, problems: Problems) -> TypeGuard[str | int]:
 
 def _guard(identity: str | int, values: Sequence[object], problems: Problems) -> Guard | None:
     """What the row was, as a statement can ask for it; ``None``, and a problem, where it cannot."""
-    scalars = [value for value in values if _is_scalar(value)]
+    scalars = tuple(value for value in values if _is_scalar(value))
     if len(scalars) == len(values):
-        first, second, third, fourth = scalars
-        return first, second, third, fourth
+        return scalars
     odd = next(value for value in values if not _is_scalar(value))
     problems.add(
         Problem(

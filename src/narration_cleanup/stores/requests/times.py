@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.model import Scalar
 from narration_cleanup.core.text import printable
-from narration_cleanup.core.timestamps import YEAR_2000, format_like, from_number
+from narration_cleanup.core.timestamps import SCALES, YEAR_2000, format_like, from_number
 from narration_cleanup.core.zones import TableTimes
 from narration_cleanup.stores.requests.mapping import RequestMapping
 
-_NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
+_NUMBER = re.compile(r"-?[0-9]{1,19}(\.[0-9]{1,18})?", re.ASCII)
 _SERVICE_FORM = "2000-01-01T00:00:00.000000"
 """How the narration service writes its times: the form for columns without an example."""
 
@@ -22,8 +22,8 @@ class ColumnTimes:
     """Reads the values of one column; call it with a value as the database gave it.
 
     An instant, or ``None`` for what cannot be read. With ``auto`` each value is read by its own
-    form: an ISO text with an offset as that, one without by ``times``; a number as Unix seconds or
-    milliseconds, by its size. Raises ``TargetError`` at the first value that makes the column a
+    form: an ISO text with an offset as that, one without by ``times``; a number as Unix time in
+    the unit that its size shows. Raises ``TargetError`` at the first value that makes the column a
     mixture whose values cannot be told apart.
     """
 
@@ -49,7 +49,7 @@ class ColumnTimes:
             return None
         if self._format == "iso":
             return None
-        instant = value / 1000 if self._format == "unix_ms" else float(value)
+        instant = value / SCALES[self._format]
         return instant if instant >= YEAR_2000 else None
 
     def _auto(self, value: object) -> float | None:
@@ -71,7 +71,7 @@ class ColumnTimes:
             raise TargetError(
                 "mixed_times",
                 f"{self._location}: column {printable(self._column)} holds both {first} and "
-                f"{second}: numbers and texts; set requests.time_format to iso, unix or unix_ms",
+                f"{second}: numbers and texts; set requests.time_format to iso or unix",
             )
 
 
@@ -92,10 +92,8 @@ def time_writer(
             text = format_like(each, instant, times.zone_to_write)
             if text is not None:
                 return text
-        if mapping.time_format == "unix":
-            return int(instant)
-        if mapping.time_format == "unix_ms":
-            return int(instant * 1000)
+        if mapping.time_format in SCALES:
+            return int(instant * SCALES[mapping.time_format])
         return format_like([_SERVICE_FORM], instant, times.zone_to_write)
 
     return written

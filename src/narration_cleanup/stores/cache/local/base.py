@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from narration_cleanup.core.errors import TargetError
@@ -13,6 +14,9 @@ from narration_cleanup.core.text import printable
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER, Directory
 from narration_cleanup.stores.cache.local.staging_dir import LOCK_NAME, StagingDir
 from narration_cleanup.stores.cache.local.subfolders import Folders
+
+COARSEST_TIME = 2.0
+"""Seconds by which the mtime of a new file may lie before the clock (FAT)."""
 
 
 class LocalCache:
@@ -81,6 +85,17 @@ class LocalCache:
             return Problem(Target.CACHE, "not_put_back", message)
         message = f"a killed run has left {what} in {where}: the next one puts back what it can"
         return Problem(Target.CACHE, "set_aside", message, severity=Severity.WARNING)
+
+    def count_older(self, files: Iterable[str], instant: float) -> int:
+        """See ``CacheStore``."""
+        folders, older = Folders(self._directory), 0
+        for name in files:
+            with suppress(OSError):
+                folder, base = folders.locate(name)
+                status = os.stat(base, dir_fd=folder, follow_symlinks=False)
+                older += status.st_mtime < instant - COARSEST_TIME
+        folders.forget()
+        return older
 
     def close(self) -> None:
         """Let go of the directory."""

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from narration_cleanup.core.errors import ConfigError, TargetError
+from narration_cleanup.core.files import not_found
 from narration_cleanup.core.own_files import way_to
 from narration_cleanup.core.text import printable
+from narration_cleanup.stores.cache.local.mounts import mount_id, mounts_of
 
 OWN_FOLDER = ".narration-cleanup"
 """The tool's own folder inside the cache directory; the service never looks at it."""
 NO_SUCH_FILE = frozenset({errno.ENOENT, errno.ENAMETOOLONG})
 """No file has a name that is too long for one: an entry may state it all the same."""
+_RENUMBERS = re.compile(r"fuse(blk|\..*)?|9p|cifs|smb3|vfat|msdos|exfat|vboxsf|virtiofs|vmhgfs.*")
+"""File systems on which a file may get another inode number by a rename, or between two looks."""
 _PLACES = {"/": "the root directory", "~": "your home directory"}
 
 
@@ -30,7 +35,7 @@ class Directory:
             self.fd, status = _open_directory(path)
         except FileNotFoundError:
             raise ConfigError(
-                f"cache.dir {printable(path)} does not exist: is it where the service keeps its "
+                f"cache.dir {printable(path)} {not_found(path)}: is it where the service keeps its "
                 "cache?"
             ) from None
         except NotADirectoryError:
@@ -43,6 +48,7 @@ class Directory:
             raise ConfigError(f"cache.dir {printable(path)}: {why}") from None
         self.is_locked = False
         self.device, self.inode = status.st_dev, status.st_ino
+        self.keeps_inodes = not _RENUMBERS.fullmatch(mounts_of(self.fd).file_system)
         self._refuse_wrong_place()
 
     def _refuse_wrong_place(self) -> None:
@@ -114,6 +120,25 @@ class Directory:
             if error.errno in NO_SUCH_FILE:
                 return None
             raise
+
+    def inode_of(self, status: os.stat_result) -> int:
+        """The inode number of a file in it, or 0 where that does not say which file it is.
+
+        On an overlay the files of another layer have another device than their folder, and another
+        number once they are changed.
+        """
+        return status.st_ino if self.keeps_inodes and status.st_dev == self.device else 0
+
+    def is_mount(self, name: str, folder: int) -> bool:
+        """Whether something else is mounted at ``name`` in the open ``folder`` in it, or there."""
+        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            here = mount_id(fd)
+            if here is None:  # no /proc
+                return os.fstat(fd).st_dev != self.device
+            return here != mount_id(self.fd)
+        finally:
+            os.close(fd)
 
     def is_also(self, folder: str) -> bool:
         """Whether this path too leads to the directory, by device and inode. Mounts nothing."""

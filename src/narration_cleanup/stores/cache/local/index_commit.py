@@ -12,14 +12,12 @@ import hashlib
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing
-from functools import partial
+from contextlib import ExitStack
 from typing import NamedTuple
 
-from narration_cleanup.core.deadline import Deadline
+from narration_cleanup.core.deadline import Deadline, time_to_write
 from narration_cleanup.core.errors import CleanupError, IndexChangedError, TargetError
 from narration_cleanup.core.model import Mark, Ref
-from narration_cleanup.core.second_process import InSecondProcess
 from narration_cleanup.core.text import printable
 from narration_cleanup.stores.cache import CommitReport, index
 from narration_cleanup.stores.cache.index import ByteRange, UnreadableIndexError
@@ -30,7 +28,7 @@ from narration_cleanup.stores.cache.local.index_file import (
     Version,
     foreign_index,
 )
-from narration_cleanup.stores.cache.local.service_lock import index_lock
+from narration_cleanup.stores.cache.local.service_lock import held_for, index_lock
 from narration_cleanup.stores.cache.local.staging import SETTLE
 from narration_cleanup.stores.cache.local.staging_dir import INDEX_FILE_NAME, StagingDir
 from narration_cleanup.stores.cache.members import IndexMember, MalformedEntry
@@ -39,8 +37,10 @@ from narration_cleanup.stores.cache.paths import PathResolver
 TRY_FOR = 10.0
 """Seconds for which a replacement is tried again when the service was faster."""
 
-MANY = 1_000
-"""From so many entries on a second process is worth its making."""
+_WITHOUT_XATTRS = (errno.ENOTSUP, errno.EPERM, errno.ENODATA, errno.ENOSYS, errno.EIO)
+"""What a file system without extended attributes answers (rclone: EIO)."""
+_WITHOUT_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
+"""What a file system answers that cannot sync a folder."""
 
 
 class _Made(NamedTuple):
@@ -75,18 +75,15 @@ class IndexCommit:
         refs = sorted(ref for ref, _ in entries)
         if not refs:
             return CommitReport()
-        # What should be gone is left out of the new index while it is seen that it is gone.
-        write = partial(self._write_surveyed, refs, surveyed, members_end)
         try:
             with index_lock(self._directory, self._name, seconds=TRY_FOR) as had:
                 if not had:
-                    raise self._locked()
+                    raise held_for(self._name, TRY_FOR)
                 self._own.descriptor()  # opened here, since here what is left is taken away
-                with closing(InSecondProcess(write, fork=len(refs) >= MANY)) as written:
-                    there_again = self._there_again(entries)
-                    left = [ref for ref in refs if ref[2] not in there_again]
-                    if left:
-                        self._try_until_done(left, written, surveyed, members_end)
+                there_again = self._there_again(entries)
+                left = [ref for ref in refs if ref[2] not in there_again]
+                if left:
+                    self._try_until_done(left, surveyed, members_end)
                 return CommitReport(there_again)
         except TargetError as error:
             return CommitReport(error=str(error), code=error.code)
@@ -98,28 +95,14 @@ class IndexCommit:
         finally:
             self._own.discard_index()
 
-    def _locked(self) -> TargetError:
-        return TargetError(
-            "index_locked",
-            f"the service held {printable(self._name)}.lock for {TRY_FOR:g} s: its entries stay "
-            "until "
-            "the next run",
-        )
-
     def _there_again(self, entries: Iterable[tuple[Ref, str]]) -> frozenset[Mark]:
         """The digests of the entries whose file is there (again)."""
         status = self._directory.status
         return frozenset(digest for (_, _, digest), file in entries if status(file) is not None)
 
-    def _try_until_done(
-        self,
-        refs: Sequence[Ref],
-        written: InSecondProcess[_Made | None],
-        surveyed: Version,
-        members_end: int,
-    ) -> None:
-        """``written`` writes the index without all that were to go: ``refs``, and maybe more."""
-        deadline = Deadline(TRY_FOR)
+    def _try_until_done(self, refs: Sequence[Ref], surveyed: Version, members_end: int) -> None:
+        patience = max(TRY_FOR, time_to_write(surveyed.status[1]))
+        deadline = Deadline(patience)
         trouble = "it was rewritten all the time"
         marks = frozenset(mark for _, _, mark in refs)
         while not deadline.passed:
@@ -129,11 +112,8 @@ class IndexCommit:
                 as_surveyed = source.is_version(surveyed)
                 surveyed = NO_VERSION
                 if as_surveyed:  # nothing is parsed again
-                    made = written.result()
-                    if made is None or made.without != len(refs):
-                        made = self._write_without(source, refs, members_end)
+                    made = self._write_without(source, refs, members_end)
                 else:
-                    written.close()
                     made = self._write_other(source, marks)
                     if not made.without:
                         return
@@ -149,20 +129,8 @@ class IndexCommit:
         raise TargetError(
             "index_busy",
             f"{printable(self._directory.path / self._name)} could not be replaced for "
-            f"{TRY_FOR:g} s ({trouble}): its entries stay until the next run",
+            f"{patience:.0f} s ({trouble})",
         )
-
-    def _write_surveyed(
-        self, refs: Sequence[Ref], surveyed: Version, members_end: int
-    ) -> _Made | None:
-        """Write the surveyed version without ``refs``; ``None`` where it is gone."""
-        source = IndexFile(self._directory, self._name)
-        try:
-            if not source.is_version(surveyed):
-                return None
-            return self._write_without(source, refs, members_end)
-        finally:
-            source.close()
 
     def _write_other(self, source: IndexFile, marks: frozenset[Mark]) -> _Made:
         """Write another version than the surveyed one without those that are in it unchanged."""
@@ -203,6 +171,13 @@ class IndexCommit:
                 if not named.unchanged():
                     return False
                 if content.bytes_unchanged():
+                    if not self._directory.keeps_inodes:
+                        # There a file that is open is the one that has its name now: the replaced
+                        # one cannot be seen again, and rclone loses one that is open meanwhile.
+                        ours.close()
+                        source.close()
+                        self._put_in_place()
+                        return True
                     self._put_in_place()
                     ours.note_status()
                     replaced.append(named)
@@ -239,7 +214,11 @@ class IndexCommit:
             src_dir_fd=self._own.descriptor(),
             dst_dir_fd=self._directory.fd,
         )
-        os.fsync(self._directory.fd)
+        try:
+            os.fsync(self._directory.fd)
+        except OSError as error:
+            if error.errno not in _WITHOUT_FSYNC:
+                raise
 
     def _write_without(
         self, source: IndexFile, spans: Sequence[ByteRange], members_end: int
@@ -284,7 +263,7 @@ class IndexCommit:
             for name in os.listxattr(source.fd):
                 os.setxattr(fd, name, os.getxattr(source.fd, name))
         except OSError as error:
-            if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.ENODATA):
+            if error.errno not in _WITHOUT_XATTRS:
                 raise
         os.fchmod(fd, theirs.st_mode & 0o7777)
 

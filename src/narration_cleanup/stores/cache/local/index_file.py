@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import stat
 import time
+from contextlib import suppress
 from pathlib import Path
+from sys import byteorder
 from typing import NamedTuple
 
 from narration_cleanup.core.errors import IndexChangedError, TargetError
 from narration_cleanup.core.text import printable
 from narration_cleanup.stores.cache.local.directory import Directory, open_to_read, what_it_is
+from narration_cleanup.stores.cache.local.mounts import mount_id
 from narration_cleanup.stores.cache.local.staging_dir import INDEX_FILE_NAME
 
 Status = tuple[int, int, int, int]
@@ -40,6 +44,10 @@ def status_of(found: os.stat_result) -> Status:
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
+_GET_FLAGS = 0x8008_6601
+"""``FS_IOC_GETFLAGS``, see ``ioctl_iflags(2)``."""
+_FIXED = 0x10 | 0x20
+"""``FS_IMMUTABLE_FL``, ``FS_APPEND_FL``."""
 _REMEDY = "nothing is removed: give back the file that the service writes, and the right to read it"
 
 
@@ -89,7 +97,7 @@ class IndexFile:
     @property
     def version(self) -> Version:
         """The version, once it was read whole."""
-        return Version(status_of(self.status), self.digest or b"")
+        return Version(self._known(self.status), self.digest or b"")
 
     def hold(self) -> None:
         """Begin with what is in the file by now, whoever has its name; a small one is read at once.
@@ -104,7 +112,9 @@ class IndexFile:
                 whole += block
             self.digest = hashlib.sha256(whole).digest()
             if not self.bytes_unchanged():
-                raise IndexChangedError("it was rewritten while it was read", self.size)
+                raise IndexChangedError(
+                    "it was rewritten while it was read", self.size, rewritten=True
+                )
             self._whole = whole
 
     def read(self, offset: int, size: int) -> bytes:
@@ -128,13 +138,13 @@ class IndexFile:
         digest = self._pass.digest()
         is_whole = self._passed == self.size and self._not_written()
         if not is_whole or self.digest not in (None, digest):
-            raise IndexChangedError("it was rewritten while it was read", self.size)
+            raise IndexChangedError("it was rewritten while it was read", self.size, rewritten=True)
         self.digest = digest
 
     def is_version(self, version: Version) -> bool:
         """Whether it is ``version``. Of an index that is not held the next pass decides: it must
         read the bytes of ``version``."""
-        if status_of(self.status) != version.status:
+        if self._known(self.status) != version.status:
             return False
         if self.digest is None:
             self.digest = version.digest
@@ -150,12 +160,20 @@ class IndexFile:
 
     def _has_name(self) -> bool:
         named = self._directory.status(self.name)
-        status = status_of(self.status)
-        return named is not None and status_of(named) == status == status_of(os.fstat(self.fd))
+        status = self._known(self.status)
+        return named is not None and self._known(named) == status == self._known(os.fstat(self.fd))
+
+    def _known(self, found: os.stat_result) -> Status:
+        """Its status, but for what changes by itself on this file system (rclone: the times too).
+
+        There the digest decides alone.
+        """
+        return status_of(found) if self._directory.keeps_inodes else (0, found.st_size, 0, 0)
 
     def _not_written(self) -> bool:
         now = os.fstat(self.fd)
-        return (now.st_size, now.st_mtime_ns) == (self.size, self.status.st_mtime_ns)
+        same_time = now.st_mtime_ns == self.status.st_mtime_ns or not self._directory.keeps_inodes
+        return now.st_size == self.size and same_time
 
     def _digest_now(self) -> bytes:
         digest, at = hashlib.sha256(), 0
@@ -165,36 +183,48 @@ class IndexFile:
         return digest.digest()
 
     def close(self) -> None:
-        """Let go of the file."""
-        os.close(self.fd)
-
-
-def may_be_replaced(index: os.stat_result, folder: os.stat_result) -> bool:
-    """Whether a new index made by this user could have the owner and group of the one in
-    ``folder``, as far as can be told by looking: a run tries it before it removes anything."""
-    inherited = bool(folder.st_mode & stat.S_ISGID) and folder.st_gid == index.st_gid
-    in_group = index.st_gid in (os.getegid(), *os.getgroups())
-    is_owner = os.geteuid() == index.st_uid
-    return (is_owner and (in_group or inherited)) or _may_give_files_away()
-
-
-def _may_give_files_away() -> bool:
-    """Whether this process has ``CAP_CHOWN``: root may lack it, others may have it."""
-    try:
-        lines = Path("/proc/self/status").read_bytes().splitlines()
-    except OSError:
-        return os.geteuid() == 0
-    found = [line.split()[1] for line in lines if line.startswith(b"CapEff:")]
-    return bool(int(found[0], 16) & 1) if found else os.geteuid() == 0
+        """Let go of the file; more than once does no harm."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
 
 def foreign_index(place: Path, index: os.stat_result) -> str:
-    """What to tell where the index may not be replaced."""
-    return (
-        f"{printable(place)} belongs to uid {index.st_uid}, gid {index.st_gid}: run as that user, "
-        "in "
-        "that group, or the service could not write it any more"
+    """What to report where the index may not be replaced."""
+    return f"{printable(place)} belongs to uid {index.st_uid}, gid {index.st_gid}: " + (
+        f"root left it there; give it back: chown --reference={printable(place.parent)} "
+        f"{printable(place)}"
+        if left_by_root(place, index)
+        else "run as that user, in that group, or the service could not write it any more"
     )
+
+
+def fixed_index(folder: Path, name: str, folder_fd: int) -> str | None:
+    """Why no new index can take the place of this one, with what to do; ``None`` if it can.
+
+    A file that is a mount point cannot be replaced, nor can one that ``chattr`` has fixed.
+    """
+    with suppress(OSError):
+        fd = open_to_read(name, folder_fd)
+        try:
+            if mount_id(fd) != mount_id(folder_fd):
+                why = "is mounted as a single file, which nothing can replace: mount its folder"
+                return f"{printable(folder / name)} {why} instead"
+            flags = int.from_bytes(fcntl.ioctl(fd, _GET_FLAGS, bytes(8))[:4], byteorder)
+            if flags & _FIXED:
+                why = "is immutable or append-only, so that nothing can replace it: chattr -i -a"
+                return f"{printable(folder / name)} {why} it"
+        finally:
+            os.close(fd)
+    return None
+
+
+def left_by_root(place: Path, status: os.stat_result) -> bool:
+    """Whether root's file lies in a folder of another user, whose it should be."""
+    try:
+        return status.st_uid == 0 != place.parent.stat().st_uid
+    except OSError:
+        return False
 
 
 def missing_index(directory: Directory, name: str) -> str:

@@ -12,16 +12,16 @@ from narration_cleanup.core.text import printable
 from narration_cleanup.core.zones import IndexTimes
 from narration_cleanup.stores.cache import CommitReport, FileTarget, Removal
 from narration_cleanup.stores.cache.local.base import LocalCache
-from narration_cleanup.stores.cache.local.index_commit import IndexCommit
+from narration_cleanup.stores.cache.local.index_commit import TRY_FOR, IndexCommit
 from narration_cleanup.stores.cache.local.index_file import (
-    HELD_WHOLE,
     NO_VERSION,
     IndexFile,
+    fixed_index,
     foreign_index,
     missing_index,
 )
 from narration_cleanup.stores.cache.local.scan import IN_FLIGHT_NS, DirectoryScan
-from narration_cleanup.stores.cache.local.service_lock import check_index_lock, index_lock
+from narration_cleanup.stores.cache.local.service_lock import held_for, index_lock
 from narration_cleanup.stores.cache.local.staging import Staging
 from narration_cleanup.stores.cache.paths import PathResolver
 from narration_cleanup.stores.cache.survey import IndexSurvey
@@ -76,7 +76,7 @@ class IndexedDirectory(LocalCache):
         index_file = self._index_held()
         try:
             set_aside, told = self._set_aside()
-            looking = IndexSurvey(
+            survey = IndexSurvey(
                 index_file,
                 DirectoryScan(
                     self._directory,
@@ -88,11 +88,9 @@ class IndexedDirectory(LocalCache):
                 self._places,
                 self._suffixes,
                 self._times,
-                fork=index_file.size > HELD_WHOLE,
             )
-            looking.problems.extend(told)
-            with closing(looking) as survey:
-                yield survey
+            survey.problems.extend(told)
+            yield survey
             self._version = index_file.version
             self._members_end = survey.members_end
             self._index_read_ns = index_file.read_at_ns
@@ -112,12 +110,16 @@ class IndexedDirectory(LocalCache):
 
     def _refuse_index_that_cannot_follow(self) -> None:
         """A new one must have the owner and group of this one, and be put in place under its lock:
-        both are tried."""
+        all is tried."""
         index = self._directory.status(self._index_name)
         if index is None:
             return
+        if why := fixed_index(self._directory.path, self._index_name, self._directory.fd):
+            raise TargetError("index_fixed", f"{why}. Nothing was removed")
         try:
-            check_index_lock(self._directory, self._index_name)
+            with index_lock(self._directory, self._index_name, seconds=TRY_FOR) as had:
+                if not had:
+                    raise held_for(self._index_name, TRY_FOR)
         except TargetError as error:
             raise TargetError(error.code, f"{error}. Nothing was removed") from None
         with suppress(OSError):  # on a full disk what goes makes the room for the new index

@@ -39,17 +39,21 @@ def is_index_temporary(name: str, index_name: str) -> bool:
     return False
 
 
-def ref_of(status: os.stat_result) -> Ref:
-    """The handle of a file: (inode, size, mtime in ns)."""
-    return status.st_ino, status.st_size, status.st_mtime_ns
+def ref_of(directory: Directory, status: os.stat_result) -> Ref:
+    """The handle of a file in ``directory``: (inode, see ``inode_of``; size; mtime in ns)."""
+    return directory.inode_of(status), status.st_size, status.st_mtime_ns
 
 
 def group_ref(
-    audio: os.stat_result, sidecars: Iterable[os.stat_result] = (), *, by_atime: bool = False
+    directory: Directory,
+    audio: os.stat_result,
+    sidecars: Iterable[os.stat_result] = (),
+    *,
+    by_atime: bool = False,
 ) -> Ref:
     """The handle of audio and its sidecars together; with ``by_atime`` a use changes it too."""
-    inode, size, mtime = ref_of(audio)
-    marks = [ref_of(sidecar) for sidecar in sidecars]
+    inode, size, mtime = ref_of(directory, audio)
+    marks = [ref_of(directory, sidecar) for sidecar in sidecars]
     if not marks and not by_atime:
         return inode, size, mtime
     size += sum(mark[1] for mark in marks)
@@ -61,19 +65,19 @@ def modified_at(status: os.stat_result) -> float:
     return status.st_mtime if status.st_mtime >= YEAR_2000 else status.st_ctime
 
 
-def stored_file(name: str, status: os.stat_result) -> StoredFile:
-    """A file as its status describes it."""
+def stored_file(directory: Directory, name: str, status: os.stat_result) -> StoredFile:
+    """A file in ``directory`` as its status describes it."""
     by_ctime = status.st_mtime < YEAR_2000
     times = modified_at(status), status.st_ctime
-    return StoredFile(name, status.st_size, *times, ref_of(status), by_ctime)
+    return StoredFile(name, status.st_size, *times, ref_of(directory, status), by_ctime)
 
 
 def regular(directory: Directory, name: str) -> StoredFile | None:
-    """The regular file of that name on the cache's own file system, if there is one now."""
+    """The regular file of that name, if there is one now."""
     status = directory.status(name)
-    if status is None or not stat.S_ISREG(status.st_mode) or status.st_dev != directory.device:
+    if status is None or not stat.S_ISREG(status.st_mode):
         return None
-    return stored_file(name, status)
+    return stored_file(directory, name, status)
 
 
 class DirectoryScan:

@@ -37,10 +37,13 @@ def index_lock(
         os.close(fd)
 
 
-def check_index_lock(directory: Directory, index_name: str) -> None:
-    """Raise ``TargetError`` where there is a lock that cannot be locked, be it now or later."""
-    with index_lock(directory, index_name, seconds=0.0):
-        pass
+def held_for(index_name: str, seconds: float) -> TargetError:
+    """The error where a service has held the lock for all that time."""
+    return TargetError(
+        "index_locked",
+        f"another program has held {printable(index_name)}.lock for {seconds:g} s: if it is not "
+        "the service at work, end that program",
+    )
 
 
 def _open(directory: Directory, index_name: str, *, to_write: bool) -> int | None:

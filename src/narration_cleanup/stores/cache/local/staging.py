@@ -13,14 +13,9 @@ import os
 import stat
 import time
 from collections.abc import Sequence
-from contextlib import suppress
-from functools import partial
 from typing import NamedTuple
-from zlib import crc32
 
-from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.model import Ref
-from narration_cleanup.core.second_process import InSecondProcess
 from narration_cleanup.core.text import printable
 from narration_cleanup.plan.actions import Outcome
 from narration_cleanup.stores.cache import FileTarget, Removal
@@ -40,7 +35,11 @@ AT_A_TIME = 512
 """Files staged before they are verified; while they settle, the next ones are staged."""
 _FRESH = "its audio was written less than 5 minutes before the survey, or since"
 _AHEAD = "its file's time lies in the future, so that it seems younger than its entry for ever"
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG)
+_OTHER_FILE_SYSTEM = "another file system is mounted there"
+_RENUMBERED = "a rename gives it another inode number, so that nothing shows that it is the same"
+_MOUNTED = (errno.EXDEV, errno.EBUSY)
+_CANNOT_STAGE = (errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG, errno.EXDEV)
+"""No room for a folder or a name; or a union of disks, whose own folder is on another one."""
 _CHANGED = "it changed after the cache was surveyed"
 
 Staged = list[tuple[str, Ref]]
@@ -79,61 +78,21 @@ class Staging:
     ) -> list[Removal]:
         """Remove files; one answer for each, in order.
 
-        The file of an entry whose mtime (ns) is not before ``settled_before`` is left, with the
-        a note, unless its identity is known. Of many files a second process removes about
-        one half: nearly all of the time is the kernel's, and threads would wait for each other.
-        Were that process killed, what it had removed is found gone, and no freed bytes are told.
+        The file of an entry whose mtime (ns) is not before ``settled_before`` is left, with
+        a note, unless its identity is known. While some files settle, the next are staged.
         """
-        if len(targets) <= AT_A_TIME:
-            return self._purge(self._stage(targets, settled_before, self._own), self._own)
-        with suppress(OSError):  # each file will say so; but two at once must not make it
-            self._own.descriptor()
-        which = [_half_of(target.name) for target in targets]
-        first, second = (
-            [target for target, half in zip(targets, which, strict=True) if half == number]
-            for number in (0, 1)
-        )
-        other = InSecondProcess(partial(self._remove_second, second, settled_before), fork=True)
-        try:
-            mine = self._remove_all(first, settled_before, self._own)
-            answers = iter(mine), iter(other.result())
-            return [next(answers[half]) for half in which]
-        finally:
-            other.close()
-
-    def _remove_second(
-        self, targets: Sequence[FileTarget], settled_before: int | None
-    ) -> list[Removal]:
-        """The same through the second folder, where there can be one."""
-        own = StagingDir(self._directory, above=self._own)
-        try:
-            own.recover()  # a process that was killed in the middle of this very work
-            own.descriptor()
-        except (OSError, TargetError):
-            return self._remove_all(targets, settled_before, self._own)
-        try:
-            return self._remove_all(targets, settled_before, own)
-        finally:
-            own.remove()
-
-    def _remove_all(
-        self, targets: Sequence[FileTarget], settled_before: int | None, own: StagingDir
-    ) -> list[Removal]:
-        """Stage some and purge those before them, in turn: they had the time to settle."""
         removals: list[Removal] = []
         waiting = _Some([], 0.0)
         for first in range(0, len(targets), AT_A_TIME):
-            some = self._stage(targets[first : first + AT_A_TIME], settled_before, own)
-            removals += self._purge(waiting, own)
+            some = self._stage(targets[first : first + AT_A_TIME], settled_before)
+            removals += self._purge(waiting)
             waiting = some
-        return removals + self._purge(waiting, own)
+        return removals + self._purge(waiting)
 
-    def _stage(
-        self, targets: Sequence[FileTarget], settled_before: int | None, own: StagingDir
-    ) -> _Some:
+    def _stage(self, targets: Sequence[FileTarget], settled_before: int | None) -> _Some:
         folders = Folders(self._directory)
         try:
-            items = [self._stage_one(target, settled_before, folders, own) for target in targets]
+            items = [self._stage_one(target, settled_before, folders) for target in targets]
         finally:
             folders.forget()
         return _Some(items, time.monotonic())
@@ -143,7 +102,6 @@ class Staging:
         target: FileTarget,
         settled_before: int | None,
         folders: Folders,
-        own: StagingDir,
     ) -> Removal | Staged:
         """Move the target's files into the folder; the answer where that is not to be, or done."""
         files: list[tuple[str, os.stat_result]] = []
@@ -157,15 +115,17 @@ class Staging:
             if sidecars and not self._has_twin(target.name, folders):
                 files += zip(target.sidecars, sidecars, strict=True)
             for name, status in files:
-                staged.append((own.take(name, folders), ref_of(status)))
+                staged.append((self._own.take(name, folders), ref_of(self._directory, status)))
         except OSError as error:
             if not files and error.errno in NO_SUCH_FILE:
                 return Removal(Outcome.DONE, note="its file was already gone")
-            _put_back(staged, folders, own)
+            _put_back(staged, folders, self._own)
             if error.errno == errno.ENOENT:
                 return Removal(Outcome.SKIPPED, note=_CHANGED)
-            if files and error.errno in _NO_ROOM:
-                return _remove_in_place(files, folders)
+            if files and error.errno in _MOUNTED and self._is_mount(files, folders):
+                return Removal(Outcome.SKIPPED, note=_OTHER_FILE_SYSTEM, unexpected=True)
+            if files and error.errno in _CANNOT_STAGE:
+                return self._remove_in_place(files, folders)
             place = error.filename if error.filename == OWN_FOLDER else target.name
             return Removal(Outcome.FAILED, note=f"{printable(place)}: {error.strerror}")
         return staged
@@ -184,11 +144,10 @@ class Staging:
                 return Removal(
                     Outcome.SKIPPED, note=f"{kind} lies where audio should", unexpected=True
                 )
-            if status.st_dev != self._directory.device:
-                note = "another file system is mounted there"
-                return Removal(Outcome.SKIPPED, note=note, unexpected=True)
         if target.identity is not None:
-            if target.identity != group_ref(audio, sidecars, by_atime=self._by_atime):
+            if target.identity != group_ref(
+                self._directory, audio, sidecars, by_atime=self._by_atime
+            ):
                 return Removal(Outcome.SKIPPED, note=_CHANGED)
         elif target.entry is not None and settled_before is not None:
             younger = audio.st_mtime_ns - settled_before
@@ -205,44 +164,70 @@ class Staging:
         others = (stem + suffix for suffix in self._suffixes if stem + suffix != base)
         return any(os.access(other, os.F_OK, dir_fd=folder) for other in others)
 
-    def _purge(self, some: _Some, own: StagingDir) -> list[Removal]:
+    def _purge(self, some: _Some) -> list[Removal]:
         """Verify and unlink what was staged, once it had the time to settle."""
         if not all(isinstance(item, Removal) for item in some.items):
             time.sleep(max(some.since + SETTLE - time.monotonic(), 0))
         folders = Folders(self._directory)
         try:
             return [
-                item if isinstance(item, Removal) else _purge_one(item, folders, own)
+                item if isinstance(item, Removal) else self._purge_one(item, folders, self._own)
                 for item in some.items
             ]
         finally:
             folders.forget()
 
+    def _purge_one(self, staged: Staged, folders: Folders, own: StagingDir) -> Removal:
+        """Sidecars go first: a run killed in between finds the audio again, and finishes."""
+        freed = 0
+        folder = own.descriptor()
+        try:
+            for waiting_as, ref in staged:
+                status = os.stat(waiting_as, dir_fd=folder, follow_symlinks=False)
+                found = ref_of(self._directory, status)
+                if found != ref:
+                    _put_back(staged, folders, own)
+                    if found[1:] == ref[1:]:
+                        return Removal(Outcome.SKIPPED, note=_RENUMBERED, unexpected=True)
+                    return Removal(Outcome.SKIPPED, note="it was being written to")
+                freed += _freed_by(status)
+            for waiting_as, _ in reversed(staged):
+                os.unlink(waiting_as, dir_fd=folder)
+        except OSError as error:
+            _put_back(staged, folders, own)
+            return Removal(Outcome.FAILED, note=f"{printable(staged[0][0])}: {error.strerror}")
+        return Removal(Outcome.DONE, freed)
 
-def _half_of(name: str) -> int:
-    """0, or 1 for what the second process removes. Audio of one stem, which shares sidecars, is in
-    one half."""
-    stem, _, _ = name.rpartition(".")
-    return crc32(os.fsencode(stem)) & 1
+    def _remove_in_place(
+        self, files: Sequence[tuple[str, os.stat_result]], folders: Folders
+    ) -> Removal:
+        """What is left where nothing can be staged: a full disk is when it is needed most."""
+        freed = 0
+        try:
+            if any(self._is_another(name, status, folders) for name, status in files):
+                return Removal(Outcome.SKIPPED, note=_CHANGED)
+            for name, _ in reversed(files):
+                status = _status(name, folders)
+                folder, base = folders.locate(name)
+                os.unlink(base, dir_fd=folder)
+                freed += _freed_by(status)
+        except FileNotFoundError:
+            return Removal(Outcome.SKIPPED, freed, _CHANGED)
+        except OSError as error:
+            return Removal(Outcome.FAILED, freed, f"{printable(files[0][0])}: {error.strerror}")
+        return Removal(Outcome.DONE, freed)
 
+    def _is_another(self, name: str, status: os.stat_result, folders: Folders) -> bool:
+        now = _status(name, folders)
+        return ref_of(self._directory, now) != ref_of(self._directory, status)
 
-def _purge_one(staged: Staged, folders: Folders, own: StagingDir) -> Removal:
-    """Sidecars go first: a run killed in between finds the audio again, and finishes."""
-    freed = 0
-    folder = own.descriptor()
-    try:
-        for waiting_as, ref in staged:
-            status = os.stat(waiting_as, dir_fd=folder, follow_symlinks=False)
-            if ref_of(status) != ref:
-                _put_back(staged, folders, own)
-                return Removal(Outcome.SKIPPED, note="it was being written to")
-            freed += _freed_by(status)
-        for waiting_as, _ in reversed(staged):
-            os.unlink(waiting_as, dir_fd=folder)
-    except OSError as error:
-        _put_back(staged, folders, own)
-        return Removal(Outcome.FAILED, note=f"{printable(staged[0][0])}: {error.strerror}")
-    return Removal(Outcome.DONE, freed)
+    def _is_mount(self, files: Sequence[tuple[str, os.stat_result]], folders: Folders) -> bool:
+        """Whether one of ``files``, or the folder it is in, is a mount point of its own."""
+        try:
+            places = (folders.locate(name) for name, _ in files)
+            return any(self._directory.is_mount(base, folder) for folder, base in places)
+        except OSError:
+            return False
 
 
 def _put_back(staged: Staged, folders: Folders, own: StagingDir) -> None:
@@ -264,24 +249,6 @@ def _sidecars(target: FileTarget, folders: Folders) -> list[os.stat_result]:
         except FileNotFoundError:
             continue
     return found
-
-
-def _remove_in_place(files: Sequence[tuple[str, os.stat_result]], folders: Folders) -> Removal:
-    """What is left where nothing can be staged: a full disk is when it is needed most."""
-    freed = 0
-    try:
-        if any(ref_of(_status(name, folders)) != ref_of(status) for name, status in files):
-            return Removal(Outcome.SKIPPED, note=_CHANGED)
-        for name, _ in reversed(files):
-            status = _status(name, folders)
-            folder, base = folders.locate(name)
-            os.unlink(base, dir_fd=folder)
-            freed += _freed_by(status)
-    except FileNotFoundError:
-        return Removal(Outcome.SKIPPED, freed, _CHANGED)
-    except OSError as error:
-        return Removal(Outcome.FAILED, freed, f"{printable(files[0][0])}: {error.strerror}")
-    return Removal(Outcome.DONE, freed)
 
 
 def _freed_by(status: os.stat_result) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,31 +17,28 @@ from narration_cleanup.stores.cache.local.subfolders import Folders
 INDEX_FILE_NAME = "index.new"
 LOCK_NAME = "run.lock"
 SECOND = "second"
-"""The folder in it for the files that a second process removes. Two that remove side by side need
-one each: the kernel lets nobody rename into a folder while another unlinks in it."""
+"""A folder in it, in which versions before 0.2 staged some of the files."""
 _NOT_STAGED = frozenset({INDEX_FILE_NAME, LOCK_NAME, SECOND})
+_STILL_OPEN = re.compile(r"\.(fuse_hidden|nfs)[0-9a-fA-F]+")
+"""What FUSE and NFS make of a removed file that a program has open still: it goes by itself."""
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class StagingDir:
     """Made when first needed. A file waits in it under a name that says where it came from."""
 
-    def __init__(self, directory: Directory, *, above: StagingDir | None = None) -> None:
-        """``above``: the folder itself, for the second one in it."""
+    def __init__(self, directory: Directory) -> None:
         self._directory = directory
-        self._above = above
-        self._name = OWN_FOLDER if above is None else SECOND
         self._fd: int | None = None
 
     def descriptor(self) -> int:
         """Of the folder; it is made if need be. Raises ``OSError`` where that cannot be."""
         if self._fd is None:
-            place = self._place()
             try:
-                self._fd = os.open(self._name, _FLAGS, dir_fd=place)
+                self._fd = os.open(OWN_FOLDER, _FLAGS, dir_fd=self._directory.fd)
             except FileNotFoundError:
-                os.mkdir(self._name, 0o700, dir_fd=place)
-                self._fd = os.open(self._name, _FLAGS, dir_fd=place)
+                os.mkdir(OWN_FOLDER, 0o700, dir_fd=self._directory.fd)
+                self._fd = os.open(OWN_FOLDER, _FLAGS, dir_fd=self._directory.fd)
         return self._fd
 
     def private(self) -> int:
@@ -76,40 +74,46 @@ class StagingDir:
         How many files were put back. A file that cannot be put back stays where it is. Raises
         ``TargetError`` where the folder cannot be looked into.
         """
-        place = self._place()
         try:
             if self._fd is None:
-                self._fd = os.open(self._name, _FLAGS, dir_fd=place)
-            waiting = os.listdir(self._fd)
+                self._fd = os.open(OWN_FOLDER, _FLAGS, dir_fd=self._directory.fd)
+            restored = self._restore_all(self._fd)
+            self._empty_second(self._fd)
+            return restored + self._restore_all(self._fd)
         except FileNotFoundError:
             return 0
         except OSError as error:
             raise self._out_of_reach(error) from None
+
+    def _restore_all(self, folder: int) -> int:
+        """Put back what waits in the folder; how many files were."""
+        waiting = os.listdir(folder)
         if INDEX_FILE_NAME in waiting:
             self.discard_index()
         folders = Folders(self._directory)
-        restore = [
-            self.restore(waiting_as, folders)
-            for waiting_as in waiting
-            if waiting_as not in _NOT_STAGED
+        restored = [
+            self.restore(waiting_as, folders) for waiting_as in waiting if _is_staged(waiting_as)
         ]
         folders.forget()
-        has_second = SECOND in waiting and self._above is None
-        return sum(restore) + (self._recover_second() if has_second else 0)
+        return sum(restored)
 
-    def _recover_second(self) -> int:
-        second = StagingDir(self._directory, above=self)
-        try:
-            return second.recover()
-        finally:
-            second.remove()
+    def _empty_second(self, folder: int) -> None:
+        """Move what an older version staged in ``SECOND`` to where files are staged now."""
+        with suppress(FileNotFoundError):
+            second = os.open(SECOND, _FLAGS, dir_fd=folder)
+            try:
+                for name in os.listdir(second):
+                    os.rename(name, name, src_dir_fd=second, dst_dir_fd=folder)
+                os.rmdir(SECOND, dir_fd=folder)
+            finally:
+                os.close(second)
 
     def _out_of_reach(self, error: OSError) -> TargetError:
-        above = self._directory.path if self._above is None else self._directory.path / OWN_FOLDER
         return TargetError(
             "own_folder",
-            f"{printable(above / self._name)} cannot be looked into ({error.strerror}), where an "
-            "earlier run may have left audio: let this user in, or empty it and take it away",
+            f"{printable(self._directory.path / OWN_FOLDER)} cannot be looked into "
+            f"({error.strerror}), where an earlier run may have left audio: let this user in, or "
+            "empty it and take it away",
         )
 
     def waiting(self) -> list[str]:
@@ -123,7 +127,7 @@ class StagingDir:
                     found += os.listdir(fd)
                 finally:
                     os.close(fd)
-        return [_name_of(each) for each in found if each not in _NOT_STAGED]
+        return [_name_of(each) for each in found if _is_staged(each)]
 
     def take(self, name: str, folders: Folders) -> str:
         """Move one file of the cache into the folder; the name that it waits under there."""
@@ -197,23 +201,16 @@ class StagingDir:
             os.close(self._fd)
             self._fd = None
 
-    def remove(self) -> None:
-        """Let go of the folder, and take it away if nothing waits in it."""
-        self.close()
-        place = self._place()
-        with suppress(OSError):
-            os.rmdir(self._name, dir_fd=place)
-
-    def _place(self) -> int:
-        """The descriptor of what the folder lies in."""
-        return self._directory.fd if self._above is None else self._above.descriptor()
-
 
 def _is_regular(base: str, folder: int) -> bool:
     try:
         return stat.S_ISREG(os.stat(base, dir_fd=folder, follow_symlinks=False).st_mode)
     except OSError:
         return False
+
+
+def _is_staged(waiting_as: str) -> bool:
+    return waiting_as not in _NOT_STAGED and not _STILL_OPEN.fullmatch(waiting_as)
 
 
 def _name_of(waiting_as: str) -> str:

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
-from itertools import repeat, zip_longest
 from pathlib import Path
 
 from narration_cleanup.core.model import (
-    CacheEntry,
-    Figures,
     Problem,
     Ref,
     Severity,
     Target,
-    TimeSpan,
     Unmatched,
 )
 from narration_cleanup.core.problems import Problems
-from narration_cleanup.core.second_process import Streamed
 from narration_cleanup.plan.actions import Outcome
 from narration_cleanup.stores.cache import CommitReport, FileTarget, Removal
 from narration_cleanup.stores.cache.local.base import LocalCache
@@ -28,11 +21,8 @@ from narration_cleanup.stores.cache.local.directory import Directory
 from narration_cleanup.stores.cache.local.mounts import mounts_of
 from narration_cleanup.stores.cache.local.staging import Staging
 from narration_cleanup.stores.cache.local.subfolders import Folders
-from narration_cleanup.stores.cache.local.walk import Found, Walk
+from narration_cleanup.stores.cache.local.walk import FoundBatch, Walk
 
-LARGE_FOLDER = 1 << 20
-"""Bytes of a directory that holds some ten thousand names."""
-MANY_FOLDERS = 64
 _ATIME_WARNINGS = {
     "noatime": "cache.age_from is atime, but this file system is mounted noatime: a use leaves no "
     "trace there, and audio in use expires; say mtime, or mount it strictatime",
@@ -41,41 +31,9 @@ _ATIME_WARNINGS = {
 }
 
 
-class FoundBatch:
-    """Entries of some audio files; the key of each is its name below the root."""
-
-    __slots__ = ("_refs", "counted", "entries")
-
-    def __init__(self, found: Found, *, last_used: bool) -> None:
-        self._refs = found.refs
-        self.counted = Figures(found.counted_sizes, found.counted_times)
-        sidecars, sharing = found.sidecars, frozenset(found.sharing)
-        used = found.times if last_used else repeat(None)
-        columns = zip(found.names, found.sizes, found.times, used, strict=False)
-        if sidecars:
-            self.entries = [
-                CacheEntry(
-                    *(name, name, size, time, used_at, "", ""),
-                    sidecars=sidecars.get(position, ()),
-                    shares_sidecars=position in sharing,
-                )
-                for position, (name, size, time, used_at) in enumerate(columns)
-            ]
-        else:
-            self.entries = [
-                CacheEntry(name, name, size, time, used_at, "", "")
-                for name, size, time, used_at in columns
-            ]
-
-    def ref(self, position: int) -> Ref:
-        """The handle of the entry at ``position``: that of its file and sidecars together."""
-        return self._refs[position]
-
-
 class TreeSurvey:
     """A ``CacheSurvey`` of a directory without an index; every pass walks it anew.
 
-    An entry's size is that of its audio and sidecars; those that several share are counted once.
     No file is without an entry, and none is judged for being empty.
     """
 
@@ -89,7 +47,7 @@ class TreeSurvey:
         self._by_atime = by_atime
         self._mounts = mounts_of(directory.fd)
         self._passes = 0
-        self._without_mtime = False
+        self.folders = Folders(directory)
         for option, warning in _ATIME_WARNINGS.items():
             if by_atime and option in self._mounts.options:
                 problem = Problem(Target.CACHE, "atime", warning, severity=Severity.WARNING)
@@ -110,50 +68,19 @@ class TreeSurvey:
         """See ``CacheSurvey``."""
         return self._directory.is_linked(file)
 
-    def batches(
-        self, *, last_used: bool = False, staying: TimeSpan | None = None
-    ) -> Iterator[FoundBatch]:
+    def batches(self, *, last_used: bool = False) -> Iterator[FoundBatch]:
         """Every audio file below the directory; what is in the way is told in the first pass."""
         problems = Problems() if self._passes else self.problems
         self._passes += 1
-        for found in self._walk(staying):
-            for code, why, name, severity in found.obstacles:
-                if code == "no_mtime" and self._without_mtime:
-                    continue
-                self._without_mtime |= code == "no_mtime"
-                problems.add(Problem(Target.CACHE, code, why, name, Severity(severity)))
-            yield FoundBatch(found, last_used=last_used)
-
-    def _walk(self, staying: TimeSpan | None) -> Iterator[Found]:
-        """All audio; of a large cache a second process looks at one half."""
-        if not self._is_large():
-            yield from self._share(None, staying)
-            return
-        beside = Streamed(partial(self._share, 1, staying))
-        try:
-            for mine, other in zip_longest(self._share(0, staying), beside):
-                if mine is not None:
-                    yield mine
-                if other is not None:
-                    yield Found(*other)
-        finally:
-            beside.close()
-
-    def _share(self, share: int | None, staying: TimeSpan | None) -> Iterator[Found]:
-        walk = Walk(
+        return Walk(
             self._directory,
+            self.folders,
             self._suffixes,
             self._mounts.below,
+            problems,
             by_atime=self._by_atime,
-            share=share,
-            staying=staying,
-        )
-        return walk.groups()
-
-    def _is_large(self) -> bool:
-        """Whether a second process pays: there are many names, or many folders to look into."""
-        status = os.fstat(self._directory.fd)
-        return status.st_size > LARGE_FOLDER or status.st_nlink > MANY_FOLDERS
+            last_used=last_used,
+        ).batches()
 
     def times_changed(self) -> bool:
         """See ``CacheSurvey``; times of files are instants."""
@@ -191,7 +118,10 @@ class AudioTree(LocalCache):
         """Look at the cache; see ``CacheStore``."""
         survey = TreeSurvey(self._directory, self._suffixes, by_atime=self._by_atime)
         survey.problems.extend(self._set_aside()[1])
-        yield survey
+        try:
+            yield survey
+        finally:
+            survey.folders.forget()
 
     def remove(self, files: Sequence[FileTarget]) -> Sequence[Removal]:
         """Remove files with their sidecars through staging, and then the folders thus emptied."""

@@ -4,213 +4,219 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from itertools import compress, islice
-from typing import NamedTuple
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
 
-from narration_cleanup.core.model import NO_MTIME, Ref, Severity, TimeSpan
+import msgspec
+
+from narration_cleanup.core.model import (
+    NO_MTIME,
+    CacheEntry,
+    Problem,
+    Ref,
+    Severity,
+    Target,
+)
+from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.timestamps import YEAR_2000
 from narration_cleanup.stores.cache.local.directory import (
+    NO_SUCH_FILE,
     OWN_FOLDER,
     Directory,
     open_folder,
     what_it_is,
 )
-from narration_cleanup.stores.cache.local.scan import group_ref
-from narration_cleanup.stores.cache.local.subfolders import MOST_LEVELS
+from narration_cleanup.stores.cache.local.scan import group_ref, modified_at
+from narration_cleanup.stores.cache.local.subfolders import MOST_LEVELS, Folders
 
 SIDECAR_SUFFIXES = (".json", ".vtt", ".srt", ".txt", ".pho")
 """What goes with audio of the same stem: its subtitles, its text, its phonemes."""
 _GROUP = 2048
 _KIND = 0o170000
-_BITS = 1 << 24
-
-Sidecars = tuple[tuple[str, os.stat_result], ...]
-Obstacle = tuple[str, str, str, str]
-"""What was in the way: code, message, the name that it is about, severity."""
 
 
-class Found(NamedTuple):
-    """Some audio by columns, of plain values only, so that it can be sent by another process.
+class FoundBatch:
+    """Entries of some audio; the key of each is its name below the root, its size the audio's.
 
-    Names are relative to the root; sizes (bytes) include the sidecars'; times are instants;
-    ``sidecars`` has the names of those that have any, by position, and ``sharing`` the positions
-    of those among them that share theirs with other audio: they count with the first of it. Of
-    audio whose time lies in the span that was given there are only figures: ``counted_sizes`` and
-    ``counted_times``.
+    ``more_bytes`` are those of the sidecars that were met, of this audio or other.
     """
 
-    names: list[str]
-    sizes: list[int]
-    times: list[float]
-    refs: list[Ref]
-    sidecars: dict[int, tuple[str, ...]]
-    sharing: list[int]
-    obstacles: list[Obstacle]
-    counted_sizes: list[int]
-    counted_times: list[float]
+    unjudged = 0
 
+    def __init__(
+        self,
+        walk: Walk,
+        names: list[str],
+        statuses: list[os.stat_result],
+        more_bytes: int,
+        *,
+        last_used: bool,
+    ) -> None:
+        self._walk = walk
+        self._statuses = statuses
+        self.more_bytes = more_bytes
+        if walk.by_atime:
+            times = [s.st_atime if s.st_atime >= YEAR_2000 else s.st_ctime for s in statuses]
+        else:
+            times = [modified_at(status) for status in statuses]
+        self.entries = [
+            CacheEntry(name, name, status.st_size, time, time if last_used else None, "", "")
+            for name, status, time in zip(names, statuses, times, strict=True)
+        ]
 
-class _Marks:
-    """Says of a name surely that it was not added, or else that it probably was; 2 MB for any."""
-
-    def __init__(self) -> None:
-        self._bits = bytearray(_BITS // 8)
-
-    def add(self, name: str) -> None:
-        bit = hash(name) % _BITS
-        self._bits[bit >> 3] |= 1 << (bit & 7)
-
-    def __contains__(self, name: str) -> bool:
-        bit = hash(name) % _BITS
-        return bool(self._bits[bit >> 3] & (1 << (bit & 7)))
+    def whole(self, position: int) -> tuple[CacheEntry, Ref]:
+        """The entry with its sidecars, looked up now, and the handle of all these files."""
+        return self._walk.whole(self.entries[position], self._statuses[position])
 
 
 class Walk:
-    """One walk over a directory. ``by_atime``: times are those of the last use.
+    """One walk over a directory; ``problems`` gets what is in the way.
 
-    ``share`` 0 or 1: only the audio whose inode is even or odd; what is in the way of the whole is
-    told with the even ones. Of audio whose time lies in ``staying`` only figures are told.
+    ``by_atime``: times are those of the last use. ``folders`` finds sidecars.
     """
 
     def __init__(
         self,
         directory: Directory,
+        folders: Folders,
         audio_suffixes: tuple[str, ...],
         mount_points: frozenset[str],
+        problems: Problems,
         *,
         by_atime: bool,
-        share: int | None = None,
-        staying: TimeSpan | None = None,
+        last_used: bool,
     ) -> None:
+        self.by_atime = by_atime
         self._directory = directory
+        self._folders = folders
         self._suffixes = audio_suffixes
         self._mount_points = mount_points
-        self._by_atime = by_atime
-        self._share = share
-        self._staying = staying
-        self._sidecar_marks = _Marks()
+        self._problems = problems
+        self._last_used = last_used
+        self._no_mtime_reported = False
         self._names: list[str] = []
         self._audio: list[os.stat_result] = []
-        self._sidecars: dict[int, Sidecars] = {}
-        self._sharing: dict[int, bool] = {}
-        self._obstacles: list[Obstacle] = []
+        self._sidecar_bytes = 0
 
-    def groups(self) -> Iterator[Found]:
-        """All audio, some at a time, in the order of the directories."""
-        # Opened anew: two processes that share a descriptor also share how far it was read, and
-        # each would miss what the other has come upon.
+    def batches(self) -> Iterator[FoundBatch]:
+        """All audio, some at a time, in the order of the directories, each scanned once."""
+        # Opened anew: descriptors of one opening share how far the folder was read.
         root = open_folder(".", self._directory.fd)
         try:
             yield from self._folder(root, "", 1)
         finally:
             os.close(root)
-        yield self._group()
+        yield self._batch()
 
-    def _group(self) -> Found:
-        """What was found since the last group, by columns."""
-        names, audio, sidecars = self._names, self._audio, self._sidecars
-        sizes = [status.st_size for status in audio]
-        if self._by_atime:
-            times = [status.st_atime for status in audio]
-        else:
-            times = [status.st_mtime for status in audio]
-        if times and min(times) < YEAR_2000:
-            self._tell("no_mtime", NO_MTIME, names[times.index(min(times))], Severity.WARNING)
-            times = [
-                time if time >= YEAR_2000 else status.st_ctime
-                for time, status in zip(times, audio, strict=True)
-            ]
-        sharing = self._sharing
-        for position, group in sidecars.items():
-            if sharing.get(position, True):
-                sizes[position] += sum(status.st_size for _, status in group)
-        told: Sequence[int] = range(len(names))
-        counted_sizes: list[int] = []
-        counted_times: list[float] = []
-        if self._staying is not None:
-            first, last = self._staying
-            stays = [first <= time <= last for time in times]
-            counted_sizes = list(compress(sizes, stays))
-            counted_times = list(compress(times, stays))
-            told = [position for position, it_stays in enumerate(stays) if not it_stays]
-        found = Found(
-            [names[position] for position in told],
-            [sizes[position] for position in told],
-            [times[position] for position in told],
-            [self._ref(position) for position in told],
-            {
-                nth: tuple(name for name, _ in sidecars[position])
-                for nth, position in enumerate(told if sidecars else ())
-                if position in sidecars
-            },
-            [nth for nth, position in enumerate(told if sharing else ()) if position in sharing],
-            self._obstacles,
-            counted_sizes,
-            counted_times,
+    def whole(self, entry: CacheEntry, audio: os.stat_result) -> tuple[CacheEntry, Ref]:
+        """An entry with its sidecars, and the handle of all its files.
+
+        Of audio that shares its sidecars the size counts them with the first by suffix.
+        """
+        sidecars: dict[str, os.stat_result] = {}
+        shares = False
+        with suppress(FileNotFoundError, NotADirectoryError):  # the removal will find it gone
+            fd, base = self._folders.locate(entry.file)
+            stem = base.rpartition(".")[0]
+            prefix = entry.file[: len(entry.file) - len(base)]
+            for name in [stem + suffix for suffix in SIDECAR_SUFFIXES]:
+                if status := self._plain(name, fd, prefix):
+                    sidecars[prefix + name] = status
+            if sidecars:
+                same_stem = [stem + suffix for suffix in self._suffixes]
+                here = [name for name in same_stem if name == base or self._plain(name, fd, prefix)]
+                shares = len(here) > 1
+        ref = group_ref(self._directory, audio, list(sidecars.values()), by_atime=self.by_atime)
+        if not sidecars:
+            return entry, ref
+        size = entry.size_bytes
+        if not shares or here[0] == base:
+            size += sum(status.st_size for status in sidecars.values())
+        names = tuple(sidecars)
+        whole = msgspec.structs.replace(
+            entry, size_bytes=size, sidecars=names, shares_sidecars=shares
         )
-        self._names, self._audio, self._sidecars, self._obstacles = [], [], {}, []
-        self._sharing = {}
-        return found
+        return whole, ref
 
-    def _ref(self, position: int) -> Ref:
-        statuses = [status for _, status in self._sidecars.get(position, ())]
-        return group_ref(self._audio[position], statuses, by_atime=self._by_atime)
+    def _batch(self) -> FoundBatch:
+        """What was found since the last batch."""
+        batch = FoundBatch(
+            self, self._names, self._audio, self._sidecar_bytes, last_used=self._last_used
+        )
+        self._names, self._audio, self._sidecar_bytes = [], [], 0
+        return batch
 
-    def _folder(self, fd: int, prefix: str, level: int) -> Iterator[Found]:
-        has_sidecars = self._mark_sidecars(fd)
+    def _folder(self, fd: int, prefix: str, level: int) -> Iterator[FoundBatch]:
         suffixes = self._suffixes
         with os.scandir(fd) as items:
             while block := list(islice(items, _GROUP)):
                 audio = [item for item in block if item.name.endswith(suffixes)]
+                self._take(audio, prefix)
                 folders = [item for item in block if item.is_dir(follow_symlinks=False)]
-                if self._share is not None:
-                    audio = [item for item in audio if item.inode() & 1 == self._share]
-                self._take(audio, prefix, fd if has_sidecars else None)
+                if len(audio) < len(block):
+                    self._count_sidecars(block, fd, prefix)
                 if len(self._names) >= _GROUP:
-                    yield self._group()
+                    yield self._batch()
                 for folder in folders:
                     if folder.name != OWN_FOLDER:
                         yield from self._subfolder(fd, prefix + folder.name, folder.name, level)
 
-    def _take(self, audio: list[os.DirEntry[str]], prefix: str, sidecars_in: int | None) -> None:
-        """Add what has audio's name; ``sidecars_in`` is its folder where that holds sidecars."""
+    def _take(self, audio: list[os.DirEntry[str]], prefix: str) -> None:
+        """Add what has audio's name and is a file."""
         try:
             statuses = [item.stat(follow_symlinks=False) for item in audio]
         except OSError:
             statuses = []
-        device = self._directory.device
-        plain = [
-            status.st_mode & _KIND == stat.S_IFREG and status.st_dev == device
-            for status in statuses
-        ]
-        if len(plain) < len(audio) or not all(plain):
+        if len(statuses) < len(audio) or not all(map(_is_plain, statuses)) or self._mount_points:
             pairs = [(item, status) for item in audio if (status := self._status(item, prefix))]
             audio, statuses = [item for item, _ in pairs], [status for _, status in pairs]
-        first = len(self._names)
-        self._names += [prefix + item.name for item in audio]
+        names = [prefix + item.name for item in audio]
+        if not self._no_mtime_reported:
+            times = [status.st_atime if self.by_atime else status.st_mtime for status in statuses]
+            if times and min(times) < YEAR_2000:
+                self._no_mtime_reported = True
+                oldest = names[times.index(min(times))]
+                self._report("no_mtime", NO_MTIME, oldest, Severity.WARNING)
+        self._names += names
         self._audio += statuses
-        if sidecars_in is not None:
-            for position, item in enumerate(audio, first):
-                if sidecars := self._sidecars_of(sidecars_in, prefix, item.name):
-                    self._sidecars[position] = sidecars
-                    self._note_sharing(sidecars_in, item.name, position)
 
-    def _subfolder(self, above: int, path: str, name: str, level: int) -> Iterator[Found]:
+    def _count_sidecars(self, block: list[os.DirEntry[str]], fd: int, prefix: str) -> None:
+        """Count the bytes of what goes with audio that is there."""
+        for item in block:
+            if not item.name.endswith(SIDECAR_SUFFIXES):
+                continue
+            stem = item.name.rpartition(".")[0]
+            status = self._plain(item.name, fd, prefix)
+            if status and any(self._plain(stem + suffix, fd, prefix) for suffix in self._suffixes):
+                self._sidecar_bytes += status.st_size
+
+    def _plain(self, name: str, fd: int, prefix: str) -> os.stat_result | None:
+        """The status of a regular file in a folder, if there is one of that name."""
+        try:
+            status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in NO_SUCH_FILE:
+                return None
+            raise
+        return status if _is_plain(status) and prefix + name not in self._mount_points else None
+
+    def _subfolder(self, above: int, path: str, name: str, level: int) -> Iterator[FoundBatch]:
         if level >= MOST_LEVELS:
-            self._tell("too_deep", f"more than {MOST_LEVELS} folders deep: not looked into", path)
+            self._report("too_deep", f"more than {MOST_LEVELS} folders deep: not looked into", path)
             return
         try:
             fd = open_folder(name, above)
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
-            self._tell("unreadable_folder", f"not looked into: {error.strerror}", path)
+            why = f"not looked into: {error.strerror}"
+            self._report("unreadable_folder", why, path, _severity(above, name, level))
             return
         try:
             if os.fstat(fd).st_dev != self._directory.device or path in self._mount_points:
                 why = "another file system is mounted there: not looked into"
-                self._tell("mount_point", why, path, Severity.WARNING)
+                self._report("mount_point", why, path, Severity.WARNING)
                 return
             yield from self._folder(fd, f"{path}/", level + 1)
         finally:
@@ -222,51 +228,31 @@ class Walk:
             status = item.stat(follow_symlinks=False)
         except FileNotFoundError:
             return None
-        if stat.S_ISREG(status.st_mode) and status.st_dev == self._directory.device:
+        is_mount = prefix + item.name in self._mount_points
+        if _is_plain(status) and not is_mount:
             return status
         if stat.S_ISDIR(status.st_mode):
             return None
-        what = "another file system" if stat.S_ISREG(status.st_mode) else what_it_is(status.st_mode)
+        what = "another file system" if is_mount else what_it_is(status.st_mode)
         why = f"{what} lies where audio should: left alone"
-        self._tell("odd_file", why, prefix + item.name, Severity.WARNING)
+        self._report("odd_file", why, prefix + item.name, Severity.WARNING)
         return None
 
-    def _mark_sidecars(self, fd: int) -> bool:
-        """Note the sidecars of a folder before its audio is met; whether there are any."""
-        any_found = False
-        with os.scandir(fd) as items:
-            while block := list(islice(items, _GROUP)):
-                for name in [i.name for i in block if i.name.endswith(SIDECAR_SUFFIXES)]:
-                    self._sidecar_marks.add(name)
-                    any_found = True
-        return any_found
+    def _report(
+        self, code: str, why: str, path: str, severity: Severity = Severity.PROBLEM
+    ) -> None:
+        self._problems.add(Problem(Target.CACHE, code, why, path, severity))
 
-    def _sidecars_of(self, fd: int, prefix: str, name: str) -> Sidecars:
-        stem = name.rpartition(".")[0]
-        found = []
-        for suffix in SIDECAR_SUFFIXES:
-            sidecar = stem + suffix
-            if sidecar not in self._sidecar_marks:
-                continue
-            try:
-                status = os.stat(sidecar, dir_fd=fd, follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            if stat.S_ISREG(status.st_mode) and status.st_dev == self._directory.device:
-                found.append((prefix + sidecar, status))
-        return tuple(found)
 
-    def _note_sharing(self, fd: int, name: str, position: int) -> None:
-        """Whether other audio has the same sidecars, and whether this is the first by suffix."""
-        stem = name.rpartition(".")[0]
-        here = [
-            stem + suffix
-            for suffix in self._suffixes
-            if stem + suffix == name or os.access(stem + suffix, os.F_OK, dir_fd=fd)
-        ]
-        if here and here != [name]:
-            self._sharing[position] = here[0] == name
+def _is_plain(status: os.stat_result) -> bool:
+    return status.st_mode & _KIND == stat.S_IFREG
 
-    def _tell(self, code: str, why: str, path: str, severity: Severity = Severity.PROBLEM) -> None:
-        if code in ("odd_file", "no_mtime") or self._share != 1:
-            self._obstacles.append((code, why, path, severity.value))
+
+def _severity(above: int, name: str, level: int) -> Severity:
+    """Of a folder that cannot be read: root's at the top (``lost+found``, snapshots) belong to the
+    volume, not to the cache."""
+    try:
+        owner = os.stat(name, dir_fd=above, follow_symlinks=False).st_uid
+    except OSError:
+        return Severity.PROBLEM
+    return Severity.WARNING if level == 1 and owner == 0 else Severity.PROBLEM

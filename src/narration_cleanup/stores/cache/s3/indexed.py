@@ -155,6 +155,10 @@ class IndexedBucket:
         """Not to be told without another survey."""
         return False
 
+    def count_older(self, files: Iterable[str], instant: float) -> int:
+        """See ``CacheStore``."""
+        return self._place.count_older(files, instant)
+
     def close(self) -> None:
         """Let go of what is held here."""
         self._forget()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
@@ -24,6 +25,12 @@ OWN_FOLDER = ".narration-cleanup/"
 """Where the tool keeps what is its own: the lease, and a mark to read the server's clock by."""
 PAGE = 1_000
 """Objects in one page of a listing, and names in one request to delete: the most S3 allows."""
+_ADDRESSES = (
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT",
+    "AWS_METADATA_ENDPOINT",
+)
 _LONGEST = 160
 _RETRIES = 8
 _RETRY_FOR = timedelta(seconds=10)
@@ -78,7 +85,16 @@ class S3Location:
                 self._with_backslash = frozenset(name for name in found if "\\" in name)
         return name in self._with_backslash
 
+    def count_older(self, files: Iterable[str], instant: float) -> int:
+        """How many of ``files`` are there and were last written before ``instant``."""
+        older = 0
+        for name in files:
+            with suppress(FileNotFoundError), self.told(FileNotFoundError):
+                older += obstore.head(self.store, name)["last_modified"].timestamp() < instant
+        return older
+
     def _open(self) -> S3Store:
+        _refuse_wrong_addresses()
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         try:
             return S3Store(
@@ -134,6 +150,11 @@ class S3Location:
             )
             self._gone = trouble, Deadline(_LEFT_ALONE)
             raise trouble from None
+        except BaseException as error:
+            if type(error).__module__ != "pyo3_runtime":
+                raise
+            message = f"{self.location}: the library for buckets failed: {_reason(error)}"
+            raise TargetError("library_failed", message) from None
 
 
 def etag_of(meta: ObjectMeta) -> str:
@@ -141,7 +162,27 @@ def etag_of(meta: ObjectMeta) -> str:
     return meta["e_tag"] or f"{meta['size']}-{meta['last_modified'].isoformat()}"
 
 
-def _reason(error: Exception) -> str:
+def _refuse_wrong_addresses() -> None:
+    """Raise ``ConfigError`` where a variable holds no address: the library would panic."""
+    for name in _ADDRESSES:
+        value = os.environ.get(name)
+        if value is None:
+            continue
+        try:
+            address = urlsplit(value)
+            is_right = address.scheme in ("http", "https") and bool(address.hostname)
+            is_right = is_right and (address.port or 1) > 0 and not re.search(r"\s", value)
+        except ValueError:
+            is_right = False
+        if not is_right:
+            what = "is empty" if not value.strip() else "is not an address"
+            raise ConfigError(
+                f"cache.dir: {name} {what}: it begins with http:// or https:// and names a server; "
+                "or unset it"
+            )
+
+
+def _reason(error: BaseException) -> str:
     """The heart of a message of several lines, without addresses."""
     text = str(error)
     fault = _FAULT.search(text)

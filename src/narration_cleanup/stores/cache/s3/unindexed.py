@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from narration_cleanup.core.model import CacheEntry, Figures, Ref, TimeSpan, Unmatched
+from narration_cleanup.core.model import CacheEntry, Ref, Unmatched
 from narration_cleanup.core.problems import Problems
 from narration_cleanup.stores.cache import CommitReport, FileTarget, Removal
 from narration_cleanup.stores.cache.local.walk import SIDECAR_SUFFIXES
@@ -26,15 +26,15 @@ class ObjectBatch:
 
     __slots__ = ("_found", "entries")
 
-    counted = Figures()
+    unjudged = more_bytes = 0
 
     def __init__(self, found: Sequence[Sequence[ObjectMeta]], *, last_used: bool) -> None:
         self._found = found
         self.entries = [_entry(metas, last_used=last_used) for metas in found]
 
-    def ref(self, position: int) -> Ref:
-        """The handle of the entry at ``position``: that of its audio and sidecars together."""
-        return ref_of(self._found[position])
+    def whole(self, position: int) -> tuple[CacheEntry, Ref]:
+        """The entry at ``position``, and the handle of its audio and sidecars together."""
+        return self.entries[position], ref_of(self._found[position])
 
 
 class PlainSurvey:
@@ -61,9 +61,7 @@ class PlainSurvey:
         """Objects have one name."""
         return False
 
-    def batches(
-        self, *, last_used: bool = False, staying: TimeSpan | None = None
-    ) -> Iterator[ObjectBatch]:
+    def batches(self, *, last_used: bool = False) -> Iterator[ObjectBatch]:
         """Every audio object below the place."""
         found: list[Sequence[ObjectMeta]] = []
         metas = (meta for page in self._objects.pages() for meta in page)
@@ -145,6 +143,10 @@ class PlainBucket:
     def unchanged_since(self, files: Iterable[str]) -> bool:
         """Not to be told without another survey."""
         return False
+
+    def count_older(self, files: Iterable[str], instant: float) -> int:
+        """See ``CacheStore``."""
+        return self._place.count_older(files, instant)
 
     def close(self) -> None:
         """Nothing is held."""

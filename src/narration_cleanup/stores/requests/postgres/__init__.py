@@ -22,7 +22,11 @@ from narration_cleanup.plan.actions import CancelRequest, DeleteRequest, Outcome
 from narration_cleanup.stores.requests.mapping import RequestMapping
 from narration_cleanup.stores.requests.postgres.errors import is_refusal_of_a_row, refused_row
 from narration_cleanup.stores.requests.postgres.layout import Column, Form, PgLayout, read_layout
-from narration_cleanup.stores.requests.postgres.rights import check_changing, check_reading
+from narration_cleanup.stores.requests.postgres.rights import (
+    check_changing,
+    check_reading,
+    excess_rights,
+)
 from narration_cleanup.stores.requests.postgres.session import Connection, Session
 from narration_cleanup.stores.requests.postgres.statements import (
     Change,
@@ -31,7 +35,7 @@ from narration_cleanup.stores.requests.postgres.statements import (
     deleting,
 )
 from narration_cleanup.stores.requests.postgres.survey import PostgresSurvey, newest_times
-from narration_cleanup.stores.requests.rows import are_cancelled
+from narration_cleanup.stores.requests.rows import WRITTEN_TIMES, are_cancelled
 from narration_cleanup.stores.requests.store import BATCH
 from narration_cleanup.stores.requests.times import time_writer
 
@@ -60,7 +64,7 @@ class PostgresRequests:
         self._mapping = mapping
         self._deletes = deletes
         self._layout: PgLayout | None = None
-        self._completed_at: Callable[[float], Scalar] | None = None
+        self._time_writers: dict[str, Callable[[float], Scalar]] = {}
         self._problems = Problems()
         self._trouble: TargetError | None = None
 
@@ -111,13 +115,14 @@ class PostgresRequests:
         return PostgresSurvey(self._session, layout, self._mapping, self._times)
 
     def cancel(self, batch: Sequence[CancelRequest], at: float) -> Sequence[Outcome]:
-        """See ``RequestStore``; ``completed_at`` gets the form of the column's other values."""
+        """See ``RequestStore``; its new times get the form of the columns' other values."""
         layout = self._known_layout()
+        written = self._written(layout)
         values: list[Scalar] = [str(self._mapping.statuses.cancelled[0])]
-        for column in self._written(layout)[1:]:
-            is_end = column == layout.columns.get("completed_at")
-            values.append(self._time_to_write(at) if is_end else self._mapping.error_text)
-        return self._change(batch, cancelling(layout, self._written(layout), values))
+        values += [self._time_to_write(role, at) for role in written if role in WRITTEN_TIMES]
+        values += [self._mapping.error_text] * (len(written) - len(values))
+        columns = [layout.columns[role] for role in written]
+        return self._change(batch, cancelling(layout, columns, values))
 
     def delete(self, batch: Sequence[DeleteRequest]) -> Sequence[Outcome]:
         """See ``RequestStore``."""
@@ -145,8 +150,8 @@ class PostgresRequests:
         identity, status = layout.columns["id"], layout.columns["status"]
         words = [str(word) for word in self._mapping.statuses.values([RequestStatus.COMPLETED])]
         statement = (
-            f"SELECT count(*) FROM {layout.table} AS t WHERE t.{identity.quoted} = "
-            f"ANY(%s::{identity.type}[]) AND t.{status.quoted}::text = ANY(%s)"
+            f"SELECT pg_catalog.count(*) FROM {layout.table} AS t WHERE t.{identity.quoted} = "
+            f"ANY(%s::{identity.type}[]) AND t.{status.quoted}::text = ANY(%s) AND {layout.filter}"
         )
         total = 0
         for start in range(0, len(ids), _IDS):
@@ -164,6 +169,10 @@ class PostgresRequests:
         """The server's clock, read once; ``None`` before it was asked."""
         return self._session.now
 
+    def excess_rights(self) -> tuple[str, list[str]]:
+        """The role, and those of its attributes that no clean-up needs; raises ``TargetError``."""
+        return self._session.do(excess_rights)
+
     def close(self) -> None:
         """Let go of the server; a second call does nothing."""
         self._session.close()
@@ -175,25 +184,21 @@ class PostgresRequests:
         return self._layout
 
     def _check_rights(self, connection: Connection, layout: PgLayout) -> None:
-        written = self._written(layout)
+        written = [layout.columns[role] for role in self._written(layout)]
         check_changing(connection, layout, written, self._deletes, self.location)
 
-    def _written(self, layout: PgLayout) -> list[Column]:
-        """The columns that a cancelled row gets new values in; the status first."""
-        columns = layout.columns
-        written = [columns["status"]]
-        if "completed_at" in columns:
-            written.append(columns["completed_at"])
-        if "error" in columns and self._mapping.error_text is not None:
-            written.append(columns["error"])
-        return written
+    def _written(self, layout: PgLayout) -> list[str]:
+        """The roles of the columns that a cancelled row gets new values in, in their order."""
+        error = () if self._mapping.error_text is None else ("error",)
+        return [role for role in ("status", *WRITTEN_TIMES, *error) if role in layout.columns]
 
     def _statuses(self, ids: Sequence[str | int]) -> list[object]:
         """The raw status of each row that has one of these ids."""
         columns = self._known_layout().columns
         statement = (
             f"SELECT {columns['status'].exchanged} FROM {self._known_layout().table} AS t "
-            f"WHERE t.{columns['id'].quoted} = ANY(%s::{columns['id'].type}[])"
+            f"WHERE t.{columns['id'].quoted} = ANY(%s::{columns['id'].type}[]) "
+            f"AND {self._known_layout().filter}"
         )
         values = ([str(each) for each in ids],)
         rows = self._session.do(lambda it: it.execute(statement.encode(), values).fetchall())
@@ -232,27 +237,26 @@ class PostgresRequests:
         done = self._session.do(change)
         return [Outcome.DONE if n in done else Outcome.SKIPPED for n in range(len(batch))]
 
-    def _time_to_write(self, at: float) -> Scalar:
+    def _time_to_write(self, role: str, at: float) -> Scalar:
         """``at`` as the column's type has it; in a column of text, as its other values have it."""
         layout = self._known_layout()
-        column = layout.columns["completed_at"]
+        column = layout.columns[role]
         if column.form is Form.INSTANT:
             return iso(at)
         if column.form is Form.NAIVE:
             text = iso(at).removesuffix("+00:00")
             ahead = offset_at(self._times.zone_to_write(text))(at)
             return iso(at + ahead).removesuffix("+00:00")
-        if self._completed_at is None:
-            roles = ("completed_at", "created_at")
-            columns = [layout.columns[role] for role in roles if role in layout.columns]
+        if role not in self._time_writers:
+            columns = [column, layout.columns["created_at"]]
             examples = [self._examples(layout, each) for each in columns]
-            self._completed_at = time_writer(examples, self._mapping, self._times)
-        return self._completed_at(at)
+            self._time_writers[role] = time_writer(examples, self._mapping, self._times)
+        return self._time_writers[role](at)
 
     def _examples(self, layout: PgLayout, column: Column) -> list[Scalar]:
         statement = (
             f"SELECT {column.exchanged} FROM {layout.table} AS t "
-            f"WHERE t.{column.quoted} IS NOT NULL LIMIT {_EXAMPLES}"
+            f"WHERE t.{column.quoted} IS NOT NULL AND {layout.filter} LIMIT {_EXAMPLES}"
         )
         rows = self._session.do(lambda it: it.execute(statement.encode(), ()).fetchall())
         return [value for (value,) in rows if isinstance(value, (str, int))]

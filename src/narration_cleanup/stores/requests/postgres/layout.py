@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import Enum, auto
 from types import MappingProxyType
 
+from psycopg import sql
+
 from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.text import printable
+from narration_cleanup.stores.requests.cancelled_word import literals_in
 from narration_cleanup.stores.requests.mapping import (
     DEFAULT_COLUMNS,
     REQUIRED,
     ROLES,
+    FilterValue,
     RequestMapping,
 )
 from narration_cleanup.stores.requests.postgres.session import Connection
 
 _TABLES = """\
-SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, pg_table_is_visible(c.oid)
+SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, pg_catalog.pg_table_is_visible(c.oid)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^(pg_|information_schema$)'
 ORDER BY n.nspname, c.relname"""
@@ -30,6 +35,17 @@ JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 JOIN pg_catalog.pg_type b ON b.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
 WHERE a.attrelid = %s::oid AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum"""
+_WORDS = """\
+SELECT e.enumlabel::text FROM pg_catalog.pg_enum e
+JOIN pg_catalog.pg_type t ON e.enumtypid IN (t.oid, t.typbasetype)
+JOIN pg_catalog.pg_attribute a ON a.atttypid = t.oid
+WHERE a.attrelid = %s::oid AND a.attname = %s ORDER BY e.enumsortorder"""
+_CHECKS = """\
+SELECT pg_catalog.pg_get_constraintdef(c.oid) FROM pg_catalog.pg_constraint c
+JOIN pg_catalog.pg_attribute a ON a.attrelid = %s::oid AND a.attname = %s
+WHERE c.contype = 'c' AND (
+c.contypid = a.atttypid OR (c.conrelid = a.attrelid AND c.conkey = ARRAY[a.attnum]))"""
+_ONE_OF = re.compile(r"CHECK \(\([^']* = ANY \([^)]*\)(?:::[a-z]+\[\]\))?\)\)")
 _OTHER_KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
 
 
@@ -83,12 +99,19 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class PgLayout:
-    """``table`` is ready for SQL; ``columns`` has each role that exists."""
+    """``table`` is ready for SQL; ``columns`` has each role that exists.
+
+    ``filter`` is the condition that a row ``t`` is one of this service's, and ``filtered`` are the
+    columns in it. ``allowed`` are the statuses of an enum or a CHECK, none where there is neither.
+    """
 
     oid: int
     printable: str
     table: str
     columns: Mapping[str, Column] = field(default_factory=dict)
+    filter: str = "true"
+    filtered: tuple[Column, ...] = ()
+    allowed: tuple[str, ...] = ()
 
     @property
     def times(self) -> frozenset[str]:
@@ -132,12 +155,44 @@ def read_layout(connection: Connection, mapping: RequestMapping, where: str) -> 
         Column(str(each), quoted(str(each)), str(of_type), _FORMS.get(str(base), Form.TEXT))
         for each, base, of_type in connection.execute(_COLUMNS, (oid,))
     ]
+    by_name = {column.name.lower(): column for column in columns}
+    by_name |= {column.name: column for column in columns}
+    filtered = {
+        _named(by_name, each, name, where, "requests.filter"): values
+        for each, values in mapping.filter.items()
+    }
+    roles = _columns(mapping, name, by_name, where)
+    conditions = [_condition(connection, column, values) for column, values in filtered.items()]
     return PgLayout(
         oid,
         printable(f"{schema}.{name}"),
         f"{quoted(schema)}.{quoted(name)}",
-        MappingProxyType(_columns(mapping, name, columns, where)),
+        MappingProxyType(roles),
+        " AND ".join(conditions) or "true",
+        tuple(filtered),
+        _allowed(connection, oid, roles["status"].name),
     )
+
+
+def _allowed(connection: Connection, oid: int, status: str) -> tuple[str, ...]:
+    words = tuple(str(word) for (word,) in connection.execute(_WORDS, (oid, status)))
+    for (check,) in connection.execute(_CHECKS, (oid, status)):
+        if not words and _ONE_OF.fullmatch(str(check)):
+            words = literals_in(str(check))
+    return words
+
+
+def _condition(connection: Connection, column: Column, values: Sequence[FilterValue]) -> str:
+    """That a column has one of ``values``, compared as text: an enum may lack a word."""
+    words = {"0": "false", "1": "true"} if column.type == "boolean" else {}
+    literals = [
+        sql.Literal(words.get(str(value), str(value))).as_string(connection).replace("%", "%%")
+        for value in values
+        if value is not None
+    ]
+    text = f"t.{column.quoted}::text"
+    missing = f" OR t.{column.quoted} IS NULL" if None in values else ""
+    return f'({text} COLLATE "C" = ANY(ARRAY[{", ".join(literals)}]::text[]){missing})'
 
 
 _Table = tuple[int, str, str, str, bool]
@@ -156,30 +211,35 @@ def _find_table(wanted: str, found: Sequence[_Table]) -> _Table | None:
 
 
 def _columns(
-    mapping: RequestMapping, table: str, columns: Sequence[Column], where: str
+    mapping: RequestMapping, table: str, by_name: Mapping[str, Column], where: str
 ) -> dict[str, Column]:
     """The role of each column that is there.
 
     An optional column that only the defaults name may be missing; one that was set may not.
     """
-    by_name = {column.name.lower(): column for column in columns}
-    by_name |= {column.name: column for column in columns}
     found: dict[str, Column] = {}
     for role in ROLES:
         wanted: str | None = getattr(mapping.columns, role)
         if wanted is None:
             continue
-        column = by_name.get(wanted) or by_name.get(wanted.lower())
-        if column is not None:
-            found[role] = column
-        elif role in REQUIRED or wanted != getattr(DEFAULT_COLUMNS, role):
-            names = [each.name for each in columns]
-            raise TargetError(
-                "no_such_column",
-                f"{where}: table {printable(table)} has no column {printable(wanted)}"
-                f"{_known(wanted, names)}; set requests.columns.{role}",
-            )
+        is_needed = role in REQUIRED or wanted != getattr(DEFAULT_COLUMNS, role)
+        if is_needed or wanted.lower() in by_name:
+            found[role] = _named(by_name, wanted, table, where, f"requests.columns.{role}")
     return found
+
+
+def _named(
+    by_name: Mapping[str, Column], wanted: str, table: str, where: str, setting: str
+) -> Column:
+    column = by_name.get(wanted) or by_name.get(wanted.lower())
+    if column is None:
+        names = list(dict.fromkeys(each.name for each in by_name.values()))
+        raise TargetError(
+            "no_such_column",
+            f"{where}: table {printable(table)} has no column {printable(wanted)}"
+            f"{_known(wanted, names)}; set {setting}",
+        )
+    return column
 
 
 def _known(wanted: str, names: Sequence[str]) -> str:

@@ -12,8 +12,20 @@ from narration_cleanup.stores.requests.postgres.session import Connection
 
 def check_reading(connection: Connection, layout: PgLayout, where: str) -> None:
     """Raise ``TargetError`` where the role may not read the columns that are mapped."""
-    columns = list({column.name: column for column in layout.columns.values()}.values())
+    needed = (*layout.columns.values(), *layout.filtered)
+    columns = list({column.name: column for column in needed}.values())
     _check(connection, layout, "SELECT", columns, where)
+
+
+def excess_rights(connection: Connection) -> tuple[str, list[str]]:
+    """The role, and those of its attributes that no clean-up needs."""
+    names = ("superuser", "createrole", "createdb", "replication", "bypassrls")
+    row = connection.execute(
+        "SELECT rolname::text, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls "
+        "FROM pg_catalog.pg_roles WHERE rolname = current_user"
+    ).fetchone()
+    role, *has = row or ("", *(False for _ in names))
+    return str(role), [name for name, it in zip(names, has, strict=True) if it]
 
 
 def check_changing(
@@ -21,7 +33,8 @@ def check_changing(
 ) -> None:
     """Raise ``TargetError`` where the server or the role does not allow what a run does."""
     row = connection.execute(
-        "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool"
+        "SELECT pg_catalog.pg_is_in_recovery() OR "
+        "pg_catalog.current_setting('transaction_read_only')::bool"
     ).fetchone()
     if row is not None and row[0] is True:
         raise TargetError(
@@ -31,7 +44,7 @@ def check_changing(
     check_reading(connection, layout, where)
     _check(connection, layout, "UPDATE", written, where)
     if deletes:
-        asked = "SELECT has_table_privilege(%s::oid, 'DELETE'), current_user::text"
+        asked = "SELECT pg_catalog.has_table_privilege(%s::oid, 'DELETE'), current_user::text"
         answer = connection.execute(asked, (layout.oid,)).fetchone()
         if answer is not None and answer[0] is not True:
             raise _refusal(layout, "DELETE", "DELETE", str(answer[1]), where)
@@ -44,7 +57,7 @@ def _check(
     role = ""
     for column in columns:
         answer = connection.execute(
-            "SELECT has_column_privilege(%s::oid, %s, %s), current_user::text",
+            "SELECT pg_catalog.has_column_privilege(%s::oid, %s, %s), current_user::text",
             (layout.oid, column.name, right),
         ).fetchone()
         if answer is not None:

@@ -116,7 +116,8 @@ class Session:
             if self._connection is not None:
                 with suppress(psycopg.Error):
                     self._connection.execute(
-                        "SELECT pg_advisory_unlock(%s, %s)", (LOCK_CLASS, _signed(relation))
+                        "SELECT pg_catalog.pg_advisory_unlock(%s, %s)",
+                        (LOCK_CLASS, _signed(relation)),
                     )
 
     def close(self) -> None:
@@ -149,7 +150,7 @@ class Session:
             self._connection = connection
             self.connected += 1
             for name, value in _SETTINGS.items():
-                connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+                connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
             if self.now is None:
                 self.now = _clock(connection)
             if self._lock is not None and not _try_lock(connection, self._lock):
@@ -163,12 +164,14 @@ class Session:
 
 def _try_lock(connection: Connection, relation: int) -> bool:
     key = (LOCK_CLASS, _signed(relation))
-    row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", key).fetchone()
+    row = connection.execute("SELECT pg_catalog.pg_try_advisory_lock(%s, %s)", key).fetchone()
     return row is not None and row[0] is True
 
 
 def _clock(connection: Connection) -> float | None:
-    row = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+    row = connection.execute(
+        "SELECT extract(epoch FROM pg_catalog.clock_timestamp())::float8"
+    ).fetchone()
     return row[0] if row is not None and isinstance(row[0], float) else None
 
 

@@ -9,17 +9,14 @@ from itertools import chain
 from narration_cleanup.core.model import Scalar
 from narration_cleanup.plan.actions import CancelRequest, DeleteRequest
 from narration_cleanup.stores.requests.postgres.layout import Column, PgLayout
+from narration_cleanup.stores.requests.rows import CANCEL_GUARD, DELETE_GUARD
 
 Change = CancelRequest | DeleteRequest
-
-CANCEL_GUARD = ("status", "created_at", "started_at", "heartbeat_at")
-DELETE_GUARD = ("status", "created_at", "started_at", "completed_at")
-"""The columns that a guard's values are of."""
 
 _PLANNED = "WITH planned (n, id{guards}) AS (VALUES {rows})"
 _HELD = """, held AS MATERIALIZED (
 SELECT planned.n, t.tableoid AS relation, t.ctid AS place FROM {table} AS t JOIN planned
-ON t.{id} = planned.id AND t.{id}::text COLLATE "C" = planned.id::text{same}
+ON t.{id} = planned.id AND t.{id}::text COLLATE "C" = planned.id::text{same} AND {filter}
 FOR UPDATE OF t SKIP LOCKED)
 """
 _HERE = "t.tableoid = held.relation AND t.ctid = held.place RETURNING held.n"
@@ -42,7 +39,9 @@ class Guarded:
             for place, role in self._guarded()
         )
         identity = self.layout.columns["id"].quoted
-        held = _HELD.format(table=self.layout.table, id=identity, same=same)
+        held = _HELD.format(
+            table=self.layout.table, id=identity, same=same, filter=self.layout.filter
+        )
         statement = f"{self._planned(batch)}{held}{self.changing} {_HERE}"
         return statement.encode(), [*self._planned_values(batch), *self.values]
 

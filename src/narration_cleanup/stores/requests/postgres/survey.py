@@ -10,6 +10,7 @@ import psycopg
 from narration_cleanup.core.model import ACTIVE, FINISHED, GenerationRequest, Problem, RequestStatus
 from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.zones import TableTimes
+from narration_cleanup.stores.requests.cancelled_word import check_cancelled_word
 from narration_cleanup.stores.requests.mapping import RequestMapping, Statuses
 from narration_cleanup.stores.requests.postgres.layout import Form, PgLayout
 from narration_cleanup.stores.requests.postgres.session import Connection, Session
@@ -43,20 +44,24 @@ class PostgresSurvey:
     @property
     def problems(self) -> Iterable[Problem]:
         """What was met by the latest pass of each stream, the counting one included."""
-        return chain(self._times.problems, *self._found.values())
+        return chain(self._times.problems, self._rows.unset_times(), *self._found.values())
 
     def by_status(self) -> dict[str, int]:
         """Every row counted, by the service's words; unknown ones as they stand."""
         status = self._layout.columns["status"].exchanged
-        statement = f"SELECT {status}, count(*) FROM {self._layout.table} AS t GROUP BY 1"
+        statement = f"SELECT {status}, pg_catalog.count(*) FROM {self._layout.table} AS t "
+        statement += f"WHERE {self._layout.filter} GROUP BY 1"
         rows = self._session.do(lambda it: it.execute(statement.encode(), ()).fetchall())
         counts = {raw: count for raw, count in rows if isinstance(count, int)}
+        statuses = self._mapping.statuses
+        check_cancelled_word(counts, self._layout.allowed, statuses, self._session.location)
         problems = self._found["status"] = Problems()
-        return status_totals(counts, self._mapping.statuses, problems)
+        return status_totals(counts, statuses, problems)
 
     def active(self) -> Iterator[Sequence[GenerationRequest]]:
         """The rows that wait or are being generated."""
         problems = self._found["active"] = Problems()
+        self._rows.begin_pass()
         return self._stream(ACTIVE, self._rows.active_row, problems)
 
     def finished(self, before: float) -> Iterator[Sequence[GenerationRequest]]:
@@ -68,7 +73,7 @@ class PostgresSurvey:
             return
         condition, values = "", []
         if completed_at.form is Form.INSTANT:  # else only we know how it is to be read
-            condition = f" AND t.{completed_at.quoted} < to_timestamp(%s)"
+            condition = f" AND t.{completed_at.quoted} < pg_catalog.to_timestamp(%s)"
             values = [before]
         rows = self._stream(FINISHED, self._rows.finished_row, problems, condition, values)
         for page in rows:
@@ -99,7 +104,8 @@ class PostgresSurvey:
         selected = (columns[role].exchanged if role in columns else "NULL" for role in SELECTED)
         statement = (
             f"SELECT {', '.join(selected)} FROM {self._layout.table} AS t "
-            f"WHERE {left} IN ({', '.join(['%s'] * len(words))}){condition}"
+            f"WHERE {self._layout.filter} AND {left} IN ({', '.join(['%s'] * len(words))})"
+            f"{condition}"
         )
         for rows in self._pages(statement, [*words, *values]):
             found = [request for row in rows if (request := read(row, problems)) is not None]
@@ -137,19 +143,21 @@ _COMPARED_AS_THEY_ARE = ("text", "character varying", "smallint", "integer", "bi
 def newest_times(connection: Connection, layout: PgLayout, statuses: Statuses) -> list[str]:
     """The newest time of each written form in each column, cancelled rows aside."""
     newest = [
-        f'max({column.exchanged} COLLATE "C") '
+        f'pg_catalog.max({column.exchanged} COLLATE "C") '
         f"FILTER (WHERE {column.exchanged} ~ '^.{{10}}{separator}.{{8}}{fraction}$')"
         for role, column in layout.columns.items()
-        if role.endswith("_at") and column.form in (Form.TEXT, Form.NAIVE)
+        if role.endswith("_at")
+        and role != "scheduled_at"
+        and column.form in (Form.TEXT, Form.NAIVE)
         for separator in ("T", " ")
-        for fraction in ("", r"\.[0-9]+")
+        for fraction in ("", r"[.,][0-9]+")
     ]
     if not newest:
         return []
     cancelled = [str(word) for word in statuses.values([RequestStatus.CANCELLED])]
     statement = (
         f"SELECT {', '.join(newest)} FROM {layout.table} AS t "
-        f"WHERE t.{layout.columns['status'].quoted}::text <> ALL(%s)"
+        f"WHERE {layout.filter} AND t.{layout.columns['status'].quoted}::text <> ALL(%s)"
     )
     found = connection.execute(statement.encode(), (cancelled,)).fetchone()
     return [value for value in found or () if isinstance(value, str)]

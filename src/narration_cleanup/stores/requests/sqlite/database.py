@@ -18,8 +18,12 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from narration_cleanup.core.errors import TargetError
+from narration_cleanup.core.files import not_found
+from narration_cleanup.core.own_files import trusted_users
+from narration_cleanup.core.rights import can_read
 from narration_cleanup.core.shutdown import end_if_asked, is_overdue
 from narration_cleanup.core.text import printable
+from narration_cleanup.core.users import user_name
 from narration_cleanup.stores.requests.sqlite.errors import (
     UNCLEAN,
     is_busy,
@@ -27,7 +31,7 @@ from narration_cleanup.stores.requests.sqlite.errors import (
     is_unclean,
     to_target_error,
 )
-from narration_cleanup.stores.requests.sqlite.limits import QueryLimit
+from narration_cleanup.stores.requests.sqlite.limits import LONGEST_READ, LONGEST_ROW, QueryLimit
 from narration_cleanup.stores.requests.sqlite.wal import has_commit
 
 T = TypeVar("T")
@@ -167,7 +171,7 @@ def _checked(path: Path) -> Path:
     except FileNotFoundError as fault:
         raise TargetError(
             "database_missing",
-            f"{printable(path)}: there is no such file; is requests.db right?",
+            f"{printable(path)} {not_found(path)}; is requests.db right?",
         ) from fault
     except (OSError, RuntimeError) as fault:
         raise TargetError(
@@ -180,8 +184,8 @@ def _checked(path: Path) -> Path:
             f"{printable(path)}: this is not a regular file; is requests.db right?",
         )
     for ending in _ENDINGS:
-        _refuse_irregular(Path(f"{real}{ending}"))
-    if not os.access(real, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
+        _refuse_foreign(Path(f"{real}{ending}"), found.st_uid)
+    if not can_read(real):
         raise TargetError(
             "database_unreadable",
             f"{printable(path)}: this user may not read it (mode "
@@ -189,7 +193,7 @@ def _checked(path: Path) -> Path:
             + (
                 "its owner needs the right to"
                 if found.st_uid == os.geteuid()
-                else f"run as {_user_name(found.st_uid)}"
+                else f"run as {user_name(found.st_uid)} (uid {found.st_uid})"
             ),
         )
     if not found.st_size:
@@ -198,19 +202,25 @@ def _checked(path: Path) -> Path:
     return real
 
 
-def _refuse_irregular(file: Path) -> None:
-    """SQLite would follow a link there, and wait for ever for the other end of a pipe."""
+def _refuse_foreign(file: Path, owner: int) -> None:
+    """SQLite would follow a link there, wait for ever for the other end of a pipe, and delete any
+    file that a journal names: one may be the database's owner's, or its group's."""
     try:
-        mode = file.lstat().st_mode
+        found, folder = file.lstat(), file.parent.stat().st_mode
     except OSError:
         return
-    if not stat.S_ISREG(mode):
-        kind = _KINDS.get(stat.S_IFMT(mode), "a device")
-        raise TargetError(
-            "irregular_file",
-            f"{printable(file)}: this is {kind}, where SQLite keeps a file of its own; "
-            "nothing is opened: remove it, and find out who made it",
-        )
+    is_of_group = folder & stat.S_IWGRP and not folder & stat.S_IWOTH
+    if not is_of_group and found.st_uid not in trusted_users() | {owner}:
+        kind = f"a file of {user_name(found.st_uid)} (uid {found.st_uid})"
+    elif stat.S_ISREG(found.st_mode):
+        return
+    else:
+        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "a device")
+    raise TargetError(
+        "irregular_file",
+        f"{printable(file)}: this is {kind}, where SQLite keeps a file of its own; "
+        "nothing is opened: remove it, and find out who made it",
+    )
 
 
 def _route(real: Path, state: _State, limit: QueryLimit) -> str:
@@ -259,7 +269,7 @@ def _connect(
         f"{real.as_uri()}?{route}", uri=True, timeout=0, isolation_level=None
     )
     connection.text_factory = _text
-    limit.guard(connection, writes=writes)
+    limit.guard(connection, LONGEST_ROW if writes else LONGEST_READ)
     return connection
 
 
@@ -287,12 +297,3 @@ def _changed_while_reading(path: Path) -> TargetError:
         "database_locked",
         f"{printable(path)}: the database changed each time while it was being read; run again",
     )
-
-
-def _user_name(uid: int) -> str:
-    import pwd
-
-    try:
-        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
-    except KeyError:
-        return f"the user with id {uid}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 from pathlib import Path
 
 from narration_cleanup.core.errors import TargetError
+from narration_cleanup.core.rights import can_read, can_write_in
 from narration_cleanup.core.shutdown import is_overdue
 from narration_cleanup.core.text import printable
 from narration_cleanup.stores.requests.sqlite.limits import MEMORY, SECONDS
@@ -124,7 +124,7 @@ def _is_full(path: Path) -> bool:
 
 def _is_closed(path: Path) -> bool:
     """Whether the database can be read, but its folder cannot be written."""
-    return os.access(path, os.R_OK) and not os.access(path.resolve().parent, os.W_OK)
+    return can_read(path) and not can_write_in(path.resolve().parent)
 
 
 def _code(fault: sqlite3.Error) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +11,14 @@ from types import MappingProxyType
 
 from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.text import printable
+from narration_cleanup.stores.requests.cancelled_word import literals_in
 from narration_cleanup.stores.requests.mapping import (
     DEFAULT_COLUMNS,
     REQUIRED,
     ROLES,
+    FilterValue,
     RequestMapping,
+    forms_of,
 )
 
 _ROWID_NAMES = ("rowid", "_rowid_", "oid")
@@ -25,11 +29,15 @@ class Layout:
     """``table`` and ``keys`` are ready for SQL; ``columns`` maps each role that exists likewise.
 
     ``keys`` order the rows uniquely: the rowid, or the primary key of a table that has none.
+    ``filter`` is the condition that a row is one of this service's; ``allowed`` are the statuses
+    that a CHECK names, none where there is no such CHECK.
     """
 
     table: str
     keys: tuple[str, ...]
     columns: Mapping[str, str]
+    filter: str = "1"
+    allowed: tuple[str, ...] = ()
 
     @property
     def by_rowid(self) -> bool:
@@ -48,19 +56,30 @@ def quoted(name: str) -> str:
 
 def read_layout(connection: sqlite3.Connection, mapping: RequestMapping, where: str) -> Layout:
     """Find the mapped table and columns; raises ``TargetError`` that lists the known ones."""
-    table = _find_table(connection, mapping.table, where)
+    table, sql = _find_table(connection, mapping.table, where)
     described = connection.execute(f"PRAGMA table_xinfo({quoted(table)})").fetchall()
     names = [str(row[1]) for row in described]
     by_key = sorted((row for row in described if row[5]), key=lambda row: row[5])
+    columns = _columns(mapping, table, names, where)
     return Layout(
         # With the schema's name, since a temporary table would go before.
         table=f"main.{quoted(table)}",
         keys=_keys(connection, table, names, [str(row[1]) for row in by_key], where),
-        columns=MappingProxyType(_columns(mapping, table, names, where)),
+        columns=MappingProxyType(columns),
+        filter=_filter(mapping.filter, table, names, where),
+        allowed=_allowed(sql, columns["status"]),
     )
 
 
-def _find_table(connection: sqlite3.Connection, wanted: str, where: str) -> str:
+def _allowed(sql: str, status: str) -> tuple[str, ...]:
+    name = re.escape(status[1:-1])
+    check = rf"CHECK\s*\(\s*[\"`\[]?{name}[\"`\]]?\s+IN\s*\(([^()]*)\)\s*\)"
+    found = re.search(check, sql, re.IGNORECASE)
+    return literals_in(found[1]) if found else ()
+
+
+def _find_table(connection: sqlite3.Connection, wanted: str, where: str) -> tuple[str, str]:
+    """Its name and its SQL."""
     rows = connection.execute(
         "SELECT name, type, sql FROM main.sqlite_master WHERE type IN ('table', 'view')"
     ).fetchall()
@@ -84,7 +103,7 @@ def _find_table(connection: sqlite3.Connection, wanted: str, where: str) -> str:
             "not_a_table",
             f"{where}: {printable(name)} is {word}; set requests.table to the table itself",
         )
-    return name
+    return name, sql
 
 
 def _columns(mapping: RequestMapping, table: str, names: list[str], where: str) -> dict[str, str]:
@@ -107,6 +126,31 @@ def _columns(mapping: RequestMapping, table: str, names: list[str], where: str) 
                 f"{_known(wanted, names)}; set requests.columns.{role}",
             )
     return found
+
+
+def _filter(
+    wanted: Mapping[str, Sequence[FilterValue]], table: str, names: list[str], where: str
+) -> str:
+    conditions = []
+    for column, values in wanted.items():
+        name = _matching(column, names)
+        if name is None:
+            raise TargetError(
+                "no_such_column",
+                f"{where}: table {printable(table)} has no column {printable(column)}"
+                f"{_known(column, names)}; set requests.filter",
+            )
+        literals = ", ".join(
+            f"'{form.replace(chr(39), chr(39) * 2)}'" if isinstance(form, str) else repr(form)
+            for value in values
+            if value is not None
+            for form in ([value] if isinstance(value, float) else forms_of(value))
+        )
+        # BINARY, since a column's own collation may be laxer.
+        same = f"{quoted(name)} COLLATE BINARY IN ({literals})"
+        missing = f" OR {quoted(name)} IS NULL" if None in values else ""
+        conditions.append(f"({same}{missing})")
+    return " AND ".join(conditions) or "1"
 
 
 def _keys(

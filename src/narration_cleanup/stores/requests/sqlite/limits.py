@@ -19,9 +19,9 @@ MEMORY = 128 * 1024 * 1024
 page take about 20 MB."""
 _STEPS = 5_000
 """Instructions of SQLite's machine between two checks: a page of a survey has about 300,000."""
-_LONGEST_READ = 250_000
+LONGEST_READ = 250_000
 """Bytes of a value that is read. Values of other columns in the same row may be longer."""
-_LONGEST_ROW = 256 * 1024 * 1024
+LONGEST_ROW = 256 * 1024 * 1024
 """Bytes of a row that is changed: SQLite writes it anew with all its values."""
 _LIMITS = {
     sqlite3.SQLITE_LIMIT_SQL_LENGTH: 1_000_000,
@@ -46,11 +46,11 @@ class QueryLimit:
         self._deadline = Deadline(SECONDS)
         self._memory = _most_memory() + MEMORY
 
-    def guard(self, connection: sqlite3.Connection, *, writes: bool) -> None:
-        """Limit all that ``connection`` does, and trust its schema with nothing."""
+    def guard(self, connection: sqlite3.Connection, longest: int) -> None:
+        """Limit all that ``connection`` does, its values and rows to ``longest`` bytes, and trust
+        its schema with nothing."""
         for limit, most in _LIMITS.items():
             connection.setlimit(limit, most)
-        longest = _LONGEST_ROW if writes else _LONGEST_READ
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, longest)
         connection.set_progress_handler(self._must_end, _STEPS)
         connection.execute("PRAGMA trusted_schema=OFF")

@@ -24,12 +24,13 @@ def newest_times(
     latest = ", ".join(f"{key} DESC" for key in layout.keys)
     words = mapping.statuses.words()
     rows = connection.execute(
-        f"SELECT {', '.join(columns)} FROM {layout.table} ORDER BY {latest} LIMIT {_ROWS}"
+        f"SELECT {layout.filter}, {', '.join(columns)} FROM {layout.table} "
+        f"ORDER BY {latest} LIMIT {_ROWS}"
     )
     return [
         value
-        for status, *values in rows
-        if words.get(status) is not RequestStatus.CANCELLED
+        for is_ours, status, *values in rows
+        if is_ours and words.get(status) is not RequestStatus.CANCELLED
         for value in values
         if isinstance(value, str)
     ]

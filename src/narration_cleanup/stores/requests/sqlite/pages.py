@@ -85,7 +85,8 @@ class PageReader:
         """The rows of a page that have one of these raw statuses."""
         within, keys = self._within(span)
         marks = ", ".join("?" * len(values))
-        condition = f"{within} AND {self._layout.column('status')} IN ({marks})"
+        status = self._layout.column("status")
+        condition = f"{within} AND {self._layout.filter} AND {status} IN ({marks})"
         return connection.execute(
             f"{self._selecting} WHERE {condition}", (*keys, *values)
         ).fetchall()
@@ -109,10 +110,13 @@ class PageReader:
             return None
         within, keys = self._within(rest)
         # The unary plus takes the column's affinity away: raw values are compared as Python does.
+        filter = self._layout.filter
         weights = " ".join(f"WHEN ? THEN {1 << _FIELD * place}" for _, place in self._finished)
         weight = f"CASE +{self._layout.column('status')} COLLATE BINARY {weights} ELSE 0 END"
         if not weights:
             weight = "0"
+        if filter != "1":  # a page is bounded by the rows that are passed over, whoever's they are
+            weight = f"CASE WHEN {filter} THEN {weight} END"
         number, highest, total, others = connection.execute(
             f"SELECT count(*), max(key), sum(weight), group_concat(CASE weight WHEN 0 THEN key END)"
             f" FROM (SELECT {weight} AS weight, {self._keys} AS key FROM {self._layout.table}"
@@ -140,8 +144,8 @@ class PageReader:
         return Counter(
             dict(
                 connection.execute(
-                    f"SELECT {status}, count(*) FROM {self._layout.table} WHERE {within} "
-                    f"GROUP BY {status} COLLATE BINARY",
+                    f"SELECT {status}, count(*) FROM {self._layout.table} "
+                    f"WHERE {within} AND {self._layout.filter} GROUP BY {status} COLLATE BINARY",
                     keys,
                 ).fetchall()
             )

@@ -6,6 +6,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from narration_cleanup.core.model import ACTIVE, FINISHED, GenerationRequest, Pr
 from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.zones import TableTimes
 from narration_cleanup.stores.requests.batches import LONG, next_batch_size
+from narration_cleanup.stores.requests.cancelled_word import check_cancelled_word
 from narration_cleanup.stores.requests.mapping import RequestMapping, StatusValue
 from narration_cleanup.stores.requests.rows import RowReader, no_time_of_ending, status_totals
 from narration_cleanup.stores.requests.sqlite.database import look
@@ -48,6 +50,7 @@ class SqliteSurvey:
         self._path = path
         self._layout = layout
         self._mapping = mapping
+        self._where = where
         self._rows = RowReader(layout.columns, mapping, where, times)
         self._times = times
         self._reader = PageReader(layout, mapping)
@@ -60,7 +63,7 @@ class SqliteSurvey:
     @property
     def problems(self) -> Iterable[Problem]:
         """What was met by the latest pass of each stream, the counting one included."""
-        met = Problems(self._times.problems)
+        met = Problems(chain(self._times.problems, self._rows.unset_times()))
         for found in self._found.values():
             met.extend(found)
         return met
@@ -68,12 +71,15 @@ class SqliteSurvey:
     def by_status(self) -> dict[str, int]:
         """Every row counted, by the service's words; unknown ones as they stand."""
         self._pages()
+        statuses = self._mapping.statuses
+        check_cancelled_word(self._counts, self._layout.allowed, statuses, self._where)
         problems = self._found["status"] = Problems()
-        return status_totals(self._counts, self._mapping.statuses, problems)
+        return status_totals(self._counts, statuses, problems)
 
     def active(self) -> Iterator[Sequence[GenerationRequest]]:
         """The rows that wait or are being generated."""
         problems = self._found["active"] = Problems()
+        self._rows.begin_pass()
         pages = self._pages()
         found: Iterable[list[Row]] = [self._kept or []]
         if self._kept is None:

@@ -17,7 +17,14 @@ from narration_cleanup.core.zones import IndexTimes, TableTimes
 from narration_cleanup.plan.actions import CancelRequest, DeleteRequest, Outcome
 from narration_cleanup.stores.requests.batches import min_batch_size, next_batch_size
 from narration_cleanup.stores.requests.mapping import RequestMapping
-from narration_cleanup.stores.requests.rows import are_cancelled
+from narration_cleanup.stores.requests.rows import (
+    CANCEL_GUARD,
+    DELETE_GUARD,
+    WRITTEN_TIMES,
+    are_cancelled,
+    shown_id,
+    stored_id,
+)
 from narration_cleanup.stores.requests.sqlite.database import look, recover
 from narration_cleanup.stores.requests.sqlite.errors import to_target_error
 from narration_cleanup.stores.requests.sqlite.layout import Layout, read_layout
@@ -27,10 +34,6 @@ from narration_cleanup.stores.requests.sqlite.transactions import Writer
 from narration_cleanup.stores.requests.store import BATCH
 from narration_cleanup.stores.requests.times import time_writer
 
-_CANCEL_GUARD = ("status", "created_at", "started_at", "heartbeat_at")
-_DELETE_GUARD = ("status", "created_at", "started_at", "completed_at")
-"""The columns that a guard's values are of. A finished row has no heartbeat to watch, but it may
-have been run again: then its ``completed_at`` is another."""
 _FIRST_BATCH = 100
 """Rows of the first batch, and the fewest that are asked for where it is the disk that takes long:
 a transaction on a rollback journal waits for it several times, however few rows it changes."""
@@ -62,7 +65,7 @@ class SqliteRequests:
         self._mapping = mapping
         self._layout: Layout | None = None
         self._writer: Writer | None = None
-        self._completed_at: Callable[[float], Scalar] | None = None
+        self._time_writers: dict[str, Callable[[float], Scalar]] = {}
         self._problems = Problems()
         self._batch_size = _FIRST_BATCH
 
@@ -97,23 +100,24 @@ class SqliteRequests:
         return SqliteSurvey(self._path, layout, self._mapping, self.location, self._times)
 
     def cancel(self, batch: Sequence[CancelRequest], at: float) -> Sequence[Outcome]:
-        """See ``RequestStore``; ``completed_at`` gets the form of the column's other values."""
+        """See ``RequestStore``; its new times get the form of the columns' other values."""
         layout = self._known_layout()
         changed: list[Scalar] = [self._mapping.statuses.cancelled[0]]
         parts = [f"{layout.column('status')} = ?"]
-        if "completed_at" in layout.columns:
-            parts.append(f"{layout.column('completed_at')} = ?")
-            changed.append(self._time_to_write(at))
+        for role in WRITTEN_TIMES:
+            if role in layout.columns:
+                parts.append(f"{layout.column(role)} = ?")
+                changed.append(self._time_to_write(role, at))
         if self._mapping.error_text is not None and "error" in layout.columns:
             parts.append(f"{layout.column('error')} = ?")
             changed.append(self._mapping.error_text)
         statement = f"UPDATE {layout.table} SET {', '.join(parts)} WHERE "
-        return self._change(batch, statement, changed, _CANCEL_GUARD)
+        return self._change(batch, statement, changed, CANCEL_GUARD)
 
     def delete(self, batch: Sequence[DeleteRequest]) -> Sequence[Outcome]:
         """See ``RequestStore``."""
         statement = f"DELETE FROM {self._known_layout().table} WHERE "
-        return self._change(batch, statement, [], _DELETE_GUARD)
+        return self._change(batch, statement, [], DELETE_GUARD)
 
     def unchanged_since(self, actions: Iterable[Change]) -> bool:
         """See ``RequestStore``; the rows alone are read again, where they were found."""
@@ -125,7 +129,7 @@ class SqliteRequests:
                 return False
             for action in some:
                 identity, raw = found.get(action.place, _NO_ROW)
-                is_there = identity == action.id
+                is_there = shown_id(identity) == action.id
                 if is_there is not isinstance(action, CancelRequest):
                     return False
                 if is_there:
@@ -141,11 +145,11 @@ class SqliteRequests:
         completed = self._mapping.statuses.values([RequestStatus.COMPLETED])
         total = 0
         for start in range(0, len(ids), _IDS):
-            some = ids[start : start + _IDS]
+            some = [stored_id(each) for each in ids[start : start + _IDS]]
             statement = (
                 f"SELECT count(*) FROM {layout.table} "
                 f"WHERE {layout.column('id')} IN ({_marks(some)}) "
-                f"AND {layout.column('status')} IN ({_marks(completed)})"
+                f"AND {layout.column('status')} IN ({_marks(completed)}) AND {layout.filter}"
             )
             values = (*some, *completed)
             total += look(self._path, partial(_number, statement=statement, values=values))
@@ -182,26 +186,19 @@ class SqliteRequests:
         if not batch:
             return []
         layout = self._known_layout()
-        condition = [f"{layout.column('id')} COLLATE BINARY IS ?"]
         kept = [place for place, role in enumerate(guard) if role in layout.columns]
-        # IS, since a guard may be NULL; BINARY, since a column's own collation may be laxer.
+        # IS, since a guard may be NULL; BINARY, since a column's own collation may be laxer. Where
+        # its rowid is another now, as after a VACUUM, the next run finds the row.
+        condition = [layout.filter, f"{layout.column('id')} COLLATE BINARY IS ?"]
         condition += [f"{layout.column(guard[place])} COLLATE BINARY IS ?" for place in kept]
+        condition.append(f"{layout.keys[0] if layout.by_rowid else layout.column('id')} IS ?")
         statement += " AND ".join(condition)
-        by_place = f"{statement} AND {layout.keys[0]} = ?" if layout.by_rowid else None
-        by_id = f"{statement} AND {layout.column('id')} IS ?"
-        id_at = f"SELECT {layout.column('id')} FROM {layout.table} WHERE {layout.keys[0]} = ?"
 
         def one(connection: sqlite3.Connection, action: Change) -> Outcome:
-            values = (*changed, action.id, *(action.guard[place] for place in kept))
-            if by_place is not None and action.place is not None:
-                if connection.execute(by_place, (*values, action.place)).rowcount:
-                    return Outcome.DONE
-                # Still in its place, it has changed. Looked for elsewhere, it would cost a pass
-                # over the table, with the lock held, where its id has no index.
-                if connection.execute(id_at, (action.place,)).fetchone() == (action.id,):
-                    return Outcome.SKIPPED
-            # It has no place, or another one now, as after a VACUUM.
-            found = connection.execute(by_id, (*values, action.id)).rowcount
+            identity = stored_id(action.id)
+            key = action.place if layout.by_rowid else identity
+            values = (*changed, identity, *(action.guard[place] for place in kept), key)
+            found = connection.execute(statement, values).rowcount
             return Outcome.DONE if found else Outcome.SKIPPED
 
         try:
@@ -274,7 +271,9 @@ class SqliteRequests:
             for start in range(0, len(places), _IDS):
                 some = places[start : start + _IDS]
                 rows = connection.execute(
-                    f"SELECT {columns} FROM {layout.table} WHERE {key} IN ({_marks(some)})", some
+                    f"SELECT {columns} FROM {layout.table} "
+                    f"WHERE {key} IN ({_marks(some)}) AND {layout.filter}",
+                    some,
                 )
                 found.update({place: (identity, status) for place, identity, status in rows})
             return found
@@ -286,23 +285,23 @@ class SqliteRequests:
             self._writer = Writer(self._path)
         return self._writer
 
-    def _time_to_write(self, at: float) -> Scalar:
+    def _time_to_write(self, role: str, at: float) -> Scalar:
         """``at`` in the form that the column's latest values have, else that of ``created_at``."""
-        if self._completed_at is None:
-            self._completed_at = time_writer(
-                look(self._path, self._examples), self._mapping, self._times
-            )
-        return self._completed_at(at)
+        if role not in self._time_writers:
+            examples = look(self._path, partial(self._examples, role=role))
+            self._time_writers[role] = time_writer(examples, self._mapping, self._times)
+        return self._time_writers[role](at)
 
-    def _examples(self, connection: sqlite3.Connection) -> list[list[Scalar]]:
+    def _examples(self, connection: sqlite3.Connection, role: str) -> list[list[Scalar]]:
         layout = self._known_layout()
         latest = ", ".join(f"{key} DESC" for key in layout.keys)
         found = []
-        for role in ("completed_at", "created_at"):
-            column = layout.column(role)
+        for each in (role, "created_at"):
+            column = layout.column(each)
             rows = connection.execute(
-                f"SELECT value FROM (SELECT {column} AS value FROM {layout.table} "
-                f"ORDER BY {latest} LIMIT {PAGE}) WHERE value IS NOT NULL LIMIT {_EXAMPLES}"
+                f"SELECT value FROM (SELECT CASE WHEN {layout.filter} THEN {column} END "
+                f"AS value FROM {layout.table} ORDER BY {latest} LIMIT {PAGE}) "
+                f"WHERE value IS NOT NULL LIMIT {_EXAMPLES}"
             )
             found.append([row[0] for row in rows])
         return found
@@ -326,6 +325,8 @@ def _marks(values: Sequence[object]) -> str:
     return ", ".join("?" * len(values))
 
 
-def _number(connection: sqlite3.Connection, statement: str, values: Sequence[Scalar] = ()) -> int:
+def _number(
+    connection: sqlite3.Connection, statement: str, values: Sequence[Scalar | bytes] = ()
+) -> int:
     found: int = connection.execute(statement, values).fetchone()[0]
     return found

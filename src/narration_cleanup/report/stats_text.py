@@ -1,24 +1,41 @@
-"""How things stand, on a terminal: panels with bars, side by side where there is room."""
+"""The state of cache and queue for a reader: panels with bars, side by side where they fit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rich.box import ROUNDED
 from rich.console import Console, Group, RenderableType
-from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from narration_cleanup.apply.result import RunOutcome
 from narration_cleanup.core.model import Target
 from narration_cleanup.core.text import printable
+from narration_cleanup.core.units import MB
 from narration_cleanup.plan.totals import AGE_BINS, RequestTotals, VoiceTotals
-from narration_cleanup.report import sentences
-from narration_cleanup.report.format import MB, clock, count, old, percent, shortened, size
-from narration_cleanup.report.plain_text import age_rows
+from narration_cleanup.report import summary
+from narration_cleanup.report.format import (
+    Sizes,
+    clock,
+    count,
+    old,
+    percent,
+    shortened,
+    sizes_up_to,
+)
 from narration_cleanup.report.stats import CacheStats, Stats
-from narration_cleanup.report.terminal import DIM, ERROR, KEEP, OK, WARN, bar, problem_table, worst
+from narration_cleanup.report.terminal import (
+    DIM,
+    ERROR,
+    KEEP,
+    OK,
+    WARN,
+    bar,
+    pairs,
+    panel,
+    problem_table,
+    worst,
+)
 
 SIDE_BY_SIDE = 110
 """From this width on, panels stand in two columns."""
@@ -32,17 +49,23 @@ _NEARLY_FULL = 0.9
 def print_stats(
     stats: Stats, console: Console, *, verbose: bool = False, quiet: bool = False
 ) -> None:
-    """Print the whole; ``quiet`` only the problems."""
+    """Print the whole, the state in one line first; ``quiet`` only the problems.
+
+    ``verbose`` and a pipe get every voice style.
+    """
+    verbose = verbose or not console.is_terminal
     if not quiet:
-        title = Text.assemble(("Narration system", "bold"), "  ", (clock(stats.generated_at), DIM))
-        console.print(title)
+        sizes = _sizes(stats)
+        good, state = summary.state(stats, sizes)
+        console.print(Text(state, f"bold {OK if good else ERROR}"))
+        console.print(Text(f"Narration system, {clock(stats.generated_at)}", DIM))
         whole = min(console.width, WIDEST)
-        two = whole >= SIDE_BY_SIDE
+        two = whole >= SIDE_BY_SIDE and console.is_terminal
         width = (whole - 1) // 2 if two else whole
-        left = _cache_panels(stats, console, width, verbose=verbose)
-        right: list[RenderableType] = [
+        left = _cache_panels(stats, console, sizes, width, verbose=verbose)
+        right = [
             _requests_panel(stats, console, width),
-            _cleanup_panel(stats, width),
+            _cleanup_panel(stats, console, sizes, width),
         ]
         if two:
             if len(left) > 1:
@@ -53,49 +76,56 @@ def print_stats(
         else:
             console.print(Group(*left, *right))
     if stats.problems:
-        body = problem_table(stats.problems, verbose=verbose)
-        console.print(
-            _panel(
-                sentences.problems_title(stats.problems), body, console.width, worst(stats.problems)
-            )
-        )
+        body = problem_table(stats.problems, console, verbose=verbose)
+        title, style = summary.problems_title(stats.problems), worst(stats.problems)
+        console.print(panel(console, title, body, console.width, style))
+
+
+def _sizes(stats: Stats) -> Sizes:
+    """In the unit of the limit, where there is one: MB."""
+    if stats.cache is None:
+        return sizes_up_to(0)
+    limit = 0 if stats.cache.max_size_mb is None else MB
+    return sizes_up_to(max(stats.cache.totals.total_size_bytes, limit))
 
 
 def _cache_panels(
-    stats: Stats, console: Console, width: int, *, verbose: bool
+    stats: Stats, console: Console, sizes: Sizes, width: int, *, verbose: bool
 ) -> list[RenderableType]:
     cache = stats.cache
     if cache is None:
-        return [_panel("Cache", _absent(stats, Target.CACHE), width)]
+        return [panel(console, "Cache", _absent(stats, Target.CACHE), width)]
+    ages = f"Ages against the TTL of {cache.ttl_days:g} days"
+    voices = _voices_body(cache, console, sizes, width, verbose=verbose)
     return [
-        _panel("Cache", _cache_body(stats, cache, console, width), width),
-        _panel(
-            f"Ages against the TTL of {cache.ttl_days:g} days",
-            _ages_body(cache, console, width),
-            width,
-        ),
-        _panel("By voice style", _voices_body(cache, console, width, verbose=verbose), width),
+        panel(console, "Cache", _cache_body(stats, cache, console, sizes, width), width),
+        panel(console, ages, _ages_body(cache, console, width), width),
+        panel(console, "By voice style", voices, width),
     ]
 
 
-def _cache_body(stats: Stats, cache: CacheStats, console: Console, width: int) -> RenderableType:
+def _cache_body(
+    stats: Stats, cache: CacheStats, console: Console, sizes: Sizes, width: int
+) -> RenderableType:
     totals = cache.totals
     rows: list[tuple[str, Text]] = [("entries", Text(f"{totals.entry_count:,}"))]
     held = totals.total_size_bytes
     if cache.max_size_mb is None:
-        rows.append(("size", Text(f"{size(held)}, no limit set")))
+        rows.append(("size", Text(f"{sizes(held)}, no limit set")))
     else:
         limit = cache.max_size_mb * MB
-        rows.append(("size", Text(f"{size(held)} of {cache.max_size_mb:g} MB")))
         share = held / limit if limit else 1.0
         style = ERROR if share > 1 else WARN if share > _NEARLY_FULL else KEEP
-        filled = bar(console, max(8, width - 24), [(min(held, limit), style)], limit)
-        rows.append(("", filled.append(f" {percent(held, limit)}", "default")))
+        figures = f"{sizes(held)} of {cache.max_size_mb:g} MB, {percent(held, limit)}"
+        rows.append(("size", Text(figures)))
+        if console.is_terminal:
+            width_of_bar = max(8, width - 16)
+            rows.append(("", bar(console, width_of_bar, [(min(held, limit), style)], limit)))
     expired = Text(f"{totals.expired_count:,}", WARN if totals.expired_count else "")
-    rows.append(("expired", expired.append(f", {size(totals.expired_size_bytes)}", "default")))
+    rows.append(("expired", expired.append(f", {sizes(totals.expired_size_bytes)}", "default")))
     rows.append(("dangling", _marked(totals.dangling_count)))
     orphans = _marked(totals.orphan_count)
-    rows.append(("orphans", orphans.append(f", {size(totals.orphan_size_bytes)}", "default")))
+    rows.append(("orphans", orphans.append(f", {sizes(totals.orphan_size_bytes)}", "default")))
     for label, instant in (
         ("oldest", totals.oldest_created_at),
         ("newest", totals.newest_created_at),
@@ -103,11 +133,16 @@ def _cache_body(stats: Stats, cache: CacheStats, console: Console, width: int) -
         if instant is not None:
             text = f"{clock(instant)}, {old(stats.generated_at - instant)}"
             rows.append((label, Text(text)))
-    return _pairs(rows)
+    return pairs(rows)
 
 
 def _ages_body(cache: CacheStats, console: Console, width: int) -> RenderableType:
-    rows = list(age_rows(cache))
+    step = cache.ttl_days / AGE_BINS
+    rows = [
+        (f"{number * step:.3g}-{(number + 1) * step:.3g} d", found)
+        for number, found in enumerate(cache.totals.age_bins[:AGE_BINS])
+    ]
+    rows.append((f"over {cache.ttl_days:g} d", cache.totals.age_bins[AGE_BINS]))
     most = max(number for _, number in rows)
     bars = [
         (label, [(number, WARN if position == AGE_BINS else KEEP)], f"{number:,}")
@@ -117,7 +152,7 @@ def _ages_body(cache: CacheStats, console: Console, width: int) -> RenderableTyp
 
 
 def _voices_body(
-    cache: CacheStats, console: Console, width: int, *, verbose: bool
+    cache: CacheStats, console: Console, sizes: Sizes, width: int, *, verbose: bool
 ) -> RenderableType:
     voices = sorted(cache.totals.by_voice_style.items(), key=_largest_first)
     if not voices:
@@ -129,7 +164,7 @@ def _voices_body(
         (
             shortened(printable(name), max(8, width // 3)),
             [(voice.size_bytes, KEEP)],
-            f"{size(voice.size_bytes)}, {voice.entry_count:,}{unit}",
+            f"{sizes(voice.size_bytes)}, {voice.entry_count:,}{unit}",
         )
         for name, voice in voices[:cap]
     ]
@@ -144,12 +179,12 @@ def _largest_first(voice: tuple[str, VoiceTotals]) -> tuple[int, str]:
     return -totals.size_bytes, name
 
 
-def _requests_panel(stats: Stats, console: Console, width: int) -> Panel:
+def _requests_panel(stats: Stats, console: Console, width: int) -> RenderableType:
     totals: RequestTotals | None = stats.requests
     if totals is None:
-        return _panel("Requests", _absent(stats, Target.REQUESTS), width)
+        return panel(console, "Requests", _absent(stats, Target.REQUESTS), width)
     bars = []
-    for status, number in sentences.in_order(totals.by_status):
+    for status, number in summary.in_order(totals.by_status):
         abandoned = totals.abandoned_by_status.get(status, 0)
         figure = f"{number:,}" + (f", {abandoned:,} abandoned" if abandoned else "")
         parts = [(abandoned, WARN), (number - abandoned, KEEP)]
@@ -159,27 +194,22 @@ def _requests_panel(stats: Stats, console: Console, width: int) -> Panel:
     foot.append(f"{totals.abandoned_count:,} abandoned", WARN if totals.abandoned_count else DIM)
     foot.append(f" ({limit})", DIM)
     most = max(totals.by_status.values(), default=0)
-    return _panel("Requests", Group(_bars(bars, most, console, width), foot), width)
+    return panel(console, "Requests", Group(_bars(bars, most, console, width), foot), width)
 
 
-def _cleanup_panel(stats: Stats, width: int) -> Panel:
+def _cleanup_panel(stats: Stats, console: Console, sizes: Sizes, width: int) -> RenderableType:
     alive = stats.running or stats.in_progress
     run = stats.last_run
     fine = run is None or run.outcome == RunOutcome.SUCCESS
-    return _panel(
-        "Cleanup",
-        _pairs(
-            [
-                ("automatic", Text(sentences.automatic(stats), OK if alive else WARN)),
-                (
-                    "last run",
-                    Text(sentences.last_run(run, stats.generated_at), "" if fine else WARN),
-                ),
-                ("next run", Text(sentences.next_run(stats))),
-            ]
-        ),
-        width,
+    last = summary.last_run(run, stats.generated_at, sizes)
+    body = pairs(
+        [
+            ("automatic", Text(summary.automatic(stats), OK if alive else WARN)),
+            ("last run", Text(last, "" if fine else WARN)),
+            ("next run", Text(summary.next_run(stats))),
+        ]
     )
+    return panel(console, "Cleanup", body, width)
 
 
 def _bars(
@@ -203,15 +233,6 @@ def _bars(
     return grid
 
 
-def _pairs(rows: Iterable[tuple[str, Text]]) -> RenderableType:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True, style=DIM)
-    grid.add_column(overflow="fold")
-    for label, value in rows:
-        grid.add_row(Text(label), value)
-    return grid
-
-
 def _marked(number: int) -> Text:
     return Text(f"{number:,}", WARN if number else "")
 
@@ -219,15 +240,4 @@ def _marked(number: int) -> Text:
 def _absent(stats: Stats, target: Target) -> Text:
     if any(problem.target is target for problem in stats.problems):
         return Text("could not be read: see the problems", ERROR)
-    return Text(sentences.ABSENT_HALF, DIM)
-
-
-def _panel(title: str, body: RenderableType, width: int, style: str = DIM) -> Panel:
-    return Panel(
-        body,
-        title=Text(title, "bold default"),
-        title_align="left",
-        box=ROUNDED,
-        border_style=style,
-        width=width,
-    )
+    return Text(summary.NOT_CONFIGURED, DIM)

@@ -1,0 +1,245 @@
+"""The JSON documents of the commands: made from what was found, and written.
+
+A long document is written as a stream: its actions or runs one by one, however many there are.
+Everything outside ASCII is escaped by JSON itself, so keys and ids are whole and can do no harm
+on a screen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from json import JSONEncoder
+from typing import Literal, TextIO, TypeVar
+
+import msgspec
+from msgspec import UNSET
+
+from narration_cleanup import __version__
+from narration_cleanup.apply.result import CacheResult, RequestResult, Result
+from narration_cleanup.core import model
+from narration_cleanup.core.errors import ConfigError
+from narration_cleanup.core.model import RequestStatus, Target
+from narration_cleanup.plan import actions
+from narration_cleanup.plan.actions import Outcome
+from narration_cleanup.plan.totals import RequestTotals
+from narration_cleanup.report import stats as found
+from narration_cleanup.report.documents import operator_types, types
+from narration_cleanup.report.format import iso, megabytes
+from narration_cleanup.report.record import RunRecord
+from narration_cleanup.report.streams import until_closed
+from narration_cleanup.report.summary import kept_entries
+
+SCHEMA_VERSION: Literal[1] = 1
+"""Raised when a member changes its meaning or is removed; new members may come without."""
+
+PartT = TypeVar("PartT", bound=types.Part)
+
+
+def write(document: types.Part, stream: TextIO, *, indent: int | None = None) -> None:
+    """Write a document: as one line, or indented."""
+    with until_closed(stream):
+        stream.write(encode(document, indent) + "\n")
+
+
+def write_run(
+    result: Result, stats: found.Stats | None, stream: TextIO, *, trigger: str | None = None
+) -> None:
+    """Write the document of ``run`` or ``dry-run``, one action a line; none is held back.
+
+    ``stats`` is the state after the run (``None`` where it is not known, as after a refusal);
+    ``trigger`` is what began it, where that is known (``timer``, ``hand``).
+    """
+    head = encode(_run_head(result, trigger))
+    tail = {
+        "problems": problem_items(result.all_problems()),
+        "stats": None if stats is None else stats_document(stats),
+    }
+    with until_closed(stream):
+        stream.write(f'{head[:-1]}, "actions": [')
+        _write_each(_actions(result), stream)
+        stream.write(f"],\n {encode(tail)[1:]}\n")
+
+
+def write_history(
+    records: Sequence[RunRecord], stream: TextIO, problems: Sequence[model.Problem] = ()
+) -> None:
+    """Write the document of ``history``, newest run first, one run a line.
+
+    ``problems`` say why the runs could not be read.
+    """
+    with until_closed(stream):
+        stream.write(f'{{"schema_version": {SCHEMA_VERSION}, "runs": [')
+        _write_each(map(_recorded_run, records), stream)
+        stream.write(f'], "problems": {encode(problem_items(problems))}}}\n')
+
+
+def stats_document(stats: found.Stats) -> types.Stats:
+    """The document of ``stats``, also found in every ``run`` document."""
+    return like(
+        types.Stats,
+        stats,
+        schema_version=SCHEMA_VERSION,
+        version=__version__,
+        generated_at=iso(stats.generated_at),
+        cleanup_interval_hours=whole(stats.cleanup_interval_hours),
+        abandoned_timeout_hours=whole(stats.abandoned_timeout_hours),
+        cache=None if stats.cache is None else _cache_stats(stats.cache),
+        requests=None if stats.requests is None else _request_stats(stats.requests),
+        last_run=None if stats.last_run is None else like(types.LastRun, stats.last_run),
+        next_run_at=_iso(stats.next_run_at),
+        problems=problem_items(stats.problems),
+    )
+
+
+def problem_items(problems: Iterable[model.Problem]) -> list[types.Problem]:
+    """Problems, as every document has them."""
+    return [like(types.Problem, problem, half=problem.target) for problem in problems]
+
+
+def configuration_problems(error: ConfigError) -> list[model.Problem]:
+    """A wrong configuration for a program: each fault as a problem."""
+    return [model.Problem(Target.PROGRAM, "bad_configuration", fault) for fault in error.faults]
+
+
+def like(kind: type[PartT], source: object, **own: object) -> PartT:
+    """A part whose members have the values that ``source`` has under their names.
+
+    Members whose name ends in ``_at`` are instants there; ``own`` has the values of the others.
+    """
+    values = dict(own)
+    for name in kind.__struct_fields__:
+        if name not in own:
+            value = getattr(source, name)
+            values[name] = _iso(value) if name.endswith("_at") else value
+    make: Callable[..., PartT] = kind
+    return make(**values)
+
+
+def _run_head(result: Result, trigger: str | None) -> types.RunHead:
+    duration = None
+    if result.finished_at is not None:
+        duration = round(result.finished_at - result.started_at, 3)
+    return like(
+        types.RunHead,
+        result,
+        schema_version=SCHEMA_VERSION,
+        version=__version__,
+        success=int(result.exit_code) == 0,
+        trigger=trigger,
+        duration_seconds=duration,
+        cache=None if result.cache is None else _cache(result.cache, dry_run=result.dry_run),
+        requests=None if result.requests is None else _requests(result.requests),
+    )
+
+
+def _cache(cache: CacheResult, *, dry_run: bool) -> types.CacheRun:
+    plan = cache.plan
+    return like(
+        types.CacheRun,
+        cache,
+        planned_count=len(plan.actions),
+        planned_bytes=plan.planned_bytes,
+        freed_mb=megabytes(cache.freed_bytes),
+        kept_count=kept_entries(cache, dry_run=dry_run),
+        skipped_count=cache.outcomes.count(Outcome.SKIPPED),
+        failed_count=cache.outcomes.count(Outcome.FAILED),
+        by_reason=plan.by_reason,
+        orphan_count=plan.totals.orphan_count,
+    )
+
+
+def _requests(requests: RequestResult) -> types.RequestsRun:
+    cancels: Counter[str] = Counter()
+    deletes: Counter[str] = Counter()
+    for action in requests.plan.actions:
+        counter = cancels if isinstance(action, actions.CancelRequest) else deletes
+        counter[action.status] += 1
+    return like(
+        types.RequestsRun,
+        requests,
+        planned_count=cancels.total(),
+        skipped_count=requests.outcomes.count(Outcome.SKIPPED),
+        failed_count=requests.outcomes.count(Outcome.FAILED),
+        by_status=dict(cancels),
+        overwritten_count=requests.overwritten,
+        planned_delete_count=deletes.total(),
+    )
+
+
+_ITEMS: dict[type[actions.Action], type[types.Action]] = {
+    actions.RemoveEntry: types.RemoveEntry,
+    actions.RemoveFile: types.RemoveFile,
+    actions.DropEntry: types.DropEntry,
+    actions.CancelRequest: types.CancelRequest,
+    actions.DeleteRequest: types.DeleteRequest,
+}
+
+
+def _actions(result: Result) -> Iterator[types.Action]:
+    for target in (result.cache, result.requests):
+        for action, outcome, note in () if target is None else target.outcomes:
+            own: dict[str, object] = {"outcome": outcome}
+            own["note"] = UNSET if note is None else note
+            if isinstance(action, actions.RemoveEntry):
+                own["sidecars"] = list(action.sidecars) or UNSET
+            elif isinstance(action, actions.RequestAction):
+                own["age_seconds"] = round(action.age_seconds, 3)
+            yield like(_ITEMS[type(action)], action, **own)
+
+
+def _cache_stats(cache: found.CacheStats) -> types.CacheStats:
+    totals = cache.totals
+    return like(
+        types.CacheStats,
+        totals,
+        total_size_mb=megabytes(totals.total_size_bytes),
+        max_size_mb=None if cache.max_size_mb is None else whole(cache.max_size_mb),
+        ttl_days=whole(cache.ttl_days),
+        by_voice_style={
+            name: like(types.VoiceStats, voice) for name, voice in totals.by_voice_style.items()
+        },
+    )
+
+
+def _request_stats(requests: RequestTotals) -> types.RequestStats:
+    return like(
+        types.RequestStats,
+        requests,
+        active=requests.by_status.get(RequestStatus.GENERATING, 0),
+        queued=requests.by_status.get(RequestStatus.QUEUED, 0),
+        abandoned=requests.abandoned_count,
+    )
+
+
+def _recorded_run(record: RunRecord) -> operator_types.RecordedRun:
+    state = record.cache_state
+    return like(
+        operator_types.RecordedRun,
+        record,
+        duration_seconds=None if record.duration is None else round(record.duration, 3),
+        problems=problem_items(record.problems),
+        cache_after=None if state is None else like(operator_types.CacheAfter, state),
+        requests_after=record.requests_by_status,
+    )
+
+
+def _write_each(items: Iterable[types.Part], stream: TextIO) -> None:
+    separator = "\n "
+    for item in items:
+        stream.write(separator + encode(item))
+        separator = ",\n "
+
+
+def encode(document: object, indent: int | None = None) -> str:
+    """A document, or a part of one, as JSON in ASCII."""
+    return JSONEncoder(indent=indent).encode(msgspec.to_builtins(document))
+
+
+def _iso(instant: float | None) -> str | None:
+    return None if instant is None else iso(instant)
+
+
+def whole(value: float) -> int | float:
+    """Whole numbers without ``.0``, as they are written in settings."""
+    return int(value) if value == int(value) else value

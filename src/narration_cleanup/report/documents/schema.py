@@ -1,0 +1,43 @@
+"""The JSON Schemas (draft 2020-12) of the documents, made from their types."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+
+from narration_cleanup.report.documents import operator_types, types
+
+_DOCUMENTS: dict[str, tuple[type[msgspec.Struct], str]] = {
+    "check": (operator_types.Check, "check --json"),
+    "config": (operator_types.Config, "config show --json"),
+    "history": (operator_types.History, "history --json, history show --json"),
+    "run": (types.Run, "run --json, dry-run --json"),
+    "stats": (types.Stats, "stats --json"),
+    "systemd": (operator_types.Systemd, "systemd status --json"),
+}
+"""Each document by name: its type, and the commands that write it."""
+
+
+def schema_names() -> list[str]:
+    """The documents that have a schema."""
+    return list(_DOCUMENTS)
+
+
+def schema_text(name: str) -> str:
+    """The JSON Schema of a document: ``run``, ``stats`` and the like.
+
+    Raises ``LookupError`` with the known names where there is none of that name.
+    """
+    if name not in _DOCUMENTS:
+        raise LookupError(f"no schema {name!r}: there are {', '.join(_DOCUMENTS)}")
+    kind, written_by = _DOCUMENTS[name]
+    (_,), parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:narration-cleanup:schema:{name}:1",
+        **parts.pop(kind.__name__),
+        "title": f"narration-cleanup {written_by}",
+        "$defs": parts,
+    }
+    return json.dumps(schema, indent=2) + "\n"

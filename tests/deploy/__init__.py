@@ -1,0 +1,1 @@
+"""What is shipped for containers: manifests, and the loop of the compose file."""
