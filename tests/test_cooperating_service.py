@@ -90,21 +90,22 @@ def test_a_look_finds_a_whole_index_between_two_saves_that_follow_at_once(tmp_pa
 
 
 def test_the_tool_waits_for_the_lock(tmp_path: Path) -> None:
-    """While the service holds the lock the index is not replaced, and then it is."""
+    """While the service holds the lock nothing is removed, and then it is."""
     sample = make_sample(tmp_path)
     before = sample.cache.index.read_bytes()
-    gone = threading.Event()
+    at_work = threading.Event()
 
     def watch() -> None:
-        while any((sample.cache.directory / entry.name).exists() for entry in sample.expired):
+        while not (sample.cache.directory / ".narration-cleanup" / "run.lock").exists():
             pass
-        gone.set()
+        at_work.set()
 
     with index_lock(sample.cache.directory):
         run = start_run(sample)
         threading.Thread(target=watch, daemon=True).start()
-        assert gone.wait(timeout=30)
+        assert at_work.wait(timeout=30)
         assert sample.cache.index.read_bytes() == before
+        assert all((sample.cache.directory / entry.name).exists() for entry in sample.expired)
         assert run.poll() is None
     assert run.wait() == 0
     assert list(read_index(sample.cache.index)) == [entry.key for entry in sample.kept]

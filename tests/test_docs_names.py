@@ -20,7 +20,7 @@ from narration_cleanup.settings.sources import FILE_VARIABLE
 from tools.docs.console import ROOT
 from tools.docs.made import documents
 
-KINDS = {"console", "sh", "toml", "sql", "json", "text"}
+KINDS = {"console", "sh", "toml", "sql", "json", "text", "python", "yaml"}
 """What a block may be: what is run, and why something is not, hangs on it."""
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")

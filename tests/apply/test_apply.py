@@ -173,7 +173,15 @@ def test_deleted_rows_are_told_of_although_the_figures_after_them_cannot_be_had(
     (page,) = requests.survey().finished(NOW)
     actions: Actions[RequestAction] = Actions(RequestAction)
     actions.append(
-        DeleteRequest(page[0].id, RequestStatus.COMPLETED, 1.0, Reason.FINISHED, "", page[0].guard)
+        DeleteRequest(
+            page[0].id,
+            RequestStatus.COMPLETED,
+            1.0,
+            Reason.FINISHED,
+            "",
+            page[0].guard,
+            page[0].place,
+        )
     )
 
     def busy(_: SqliteRequests) -> int | None:
@@ -183,5 +191,6 @@ def test_deleted_rows_are_told_of_although_the_figures_after_them_cannot_be_had(
     planned = RequestPlan(actions, RequestTotals(), Problems())
     result = apply_requests(planned, requests, NOW, Stop(), NoProgress())
     requests.close()
+    assert list(result.problems) == []
     assert result.deleted_count == len(rows) == 1
     assert read_requests(database) == {}

@@ -97,7 +97,7 @@ def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @wraps(command)
         def called(context: typer.Context, **given: object) -> None:
-            values = {name: given.pop(name.replace(".", "_")) for name in names}
+            values = {name: given.pop(name.replace(".", "_"), None) for name in names}
             flags = {name: value for name, value in values.items() if name in BY_NAME}
             rest = {name: value for name, value in values.items() if name not in BY_NAME and value}
             make: Callable[..., Invocation] = Invocation

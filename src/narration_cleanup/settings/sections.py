@@ -201,8 +201,7 @@ class RequestSettings:
 
     db: str | None = none_or(
         parsers.location("a path or postgresql://…", "postgresql", "postgres"),
-        help="The request database: an SQLite file, or postgresql://user@host/name. A password in "
-        "an option is visible in the list of processes: better in ~/.pgpass or a variable.",
+        help="SQLite file or postgresql://user@host/name; others see a password in an option.",
         flag="--requests-db",
     )
     abandoned_timeout_hours: float = setting(

@@ -22,7 +22,7 @@ class Mounts:
 def mount_id(fd: int) -> str | None:
     """The number of the mount that an open file or folder lies on; ``None`` without /proc."""
     try:
-        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as info:
+        with open(f"/proc/self/fdinfo/{fd}", encoding="utf-8") as info:
             return next(line.split()[1] for line in info if line.startswith("mnt_id:"))
     except (OSError, StopIteration):
         return None
