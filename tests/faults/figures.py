@@ -1,4 +1,4 @@
-"""What was tried and what was lost, counted by the proofs and kept for the table in the README."""
+"""What was tried and what was lost, counted by the proofs and kept for the published table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FIGURES = ROOT / ".cache" / "faults.json"
 """Where a session keeps what it counted."""
 PUBLISHED = Path(__file__).with_name("published.json")
 """The figures of a full session: what the documents show."""
-DOCUMENTS = ("README.md", "docs/faults.md")
+DOCUMENTS = ("docs/faults.md",)
 _PLACE = re.compile(r"(<!-- figures: (all|short) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.faults.figures import PUBLISHED, ROOT, published, with_figures
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/faults.md"])
+@pytest.mark.parametrize("document", ["docs/faults.md"])
 def test_a_document_shows_the_published_figures(document: str) -> None:
     """After a new measurement: `python3 -m tests.faults.figures` writes them in."""
     text = (ROOT / document).read_text()

@@ -22,7 +22,8 @@ _ENDLESS = """
 DROP TABLE runs;
 CREATE VIEW runs AS WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r)
 SELECT n AS id, 1.0 AS started_at, 2.0 AS finished_at, 'success' AS outcome, 0 AS exit_code,
-  '' AS trigger, '' AS version, 1 AS pid, 1 AS pid_started, '' AS boot_id, NULL AS story, NULL AS cache, NULL AS requests FROM r;
+  '' AS trigger, '' AS version, 1 AS pid, 1 AS pid_started, '' AS boot_id, NULL AS story,
+  NULL AS cache, NULL AS requests FROM r;
 """
 
 
