@@ -48,11 +48,13 @@ def codes_in_the_source() -> set[str]:
     found = set()
     for path in (ROOT / "src").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            place = {"HalfError": 0, "Problem": 1, "_warning": 1}
+            place = {"TargetError": 0, "Problem": 1, "_warning": 1}
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 arguments = node.args[place.get(node.func.id, len(node.args)) :][:1]
-            elif isinstance(node, ast.Tuple) and path.name == "faults.py":
+            elif isinstance(node, ast.Tuple) and path.name == "errors.py":
                 arguments = node.elts[:1]
+            elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "code":
+                arguments = [node.value]
             else:
                 continue
             for each in arguments:

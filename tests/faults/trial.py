@@ -142,6 +142,13 @@ def _untrue(truth: Truth) -> list[str]:
     return [
         f"reported as done: {action}"
         for action in actions
-        if action["outcome"] == "done"
-        and {f"file {action.get('file')}", f"entry {action.get('key')}"} & left
+        if action["outcome"] == "done" and _claimed(action) & left
     ]
+
+
+def _claimed(action: dict[str, object]) -> set[str]:
+    """What an action that is reported as done says is gone: its entry too, unless it says not."""
+    claimed = {f"file {action.get('file')}"}
+    if "follows in a later run" not in str(action.get("note")):
+        claimed.add(f"entry {action.get('key')}")
+    return claimed

@@ -128,7 +128,13 @@ def way_to(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
         links += 1
         if links > _MOST_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-        target = Path(os.readlink(place))
+        try:
+            target = Path(os.readlink(place))
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            waiting.append(part)  # no link any more: whoever put something else there is asked for
+            continue
         if target.is_absolute():
             here = Path("/")
         waiting += [each for each in reversed(target.parts) if each != "/"]

@@ -43,7 +43,10 @@ def _place(location: str | None) -> str | None:
         return None
     if "://" in location:
         return storable(without_password(location).rstrip("/"))
-    return storable(os.path.realpath(location))
+    try:
+        return storable(os.path.realpath(location))
+    except OSError:  # a link that is swapped meanwhile
+        return storable(os.path.abspath(location))
 
 
 def read_recent_runs(settings: Settings, warn: Callable[[str], None]) -> RecentRuns:

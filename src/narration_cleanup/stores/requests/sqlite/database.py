@@ -109,7 +109,7 @@ def journal_mode(path: Path) -> str:
     """How the database keeps its journal: ``wal``, ``delete``, …; raises ``TargetError``."""
     mode = look(path, lambda it: str(it.execute("PRAGMA journal_mode").fetchone()[0]))
     # Of an immutable database SQLite reports "delete", whatever its mode.
-    return "wal" if _is_wal(path.resolve(), QueryLimit()) else mode
+    return "wal" if _is_wal(_checked(path), QueryLimit()) else mode
 
 
 def recover(path: Path) -> bool:

@@ -39,7 +39,7 @@ def newest_times(
 def last_write(path: Path) -> float | None:
     """When the database was last written (an instant): its mtime, or that of its ``-wal`` file."""
     found = []
-    for file in (path, Path(f"{path.resolve()}-wal")):
+    for ending in ("", "-wal"):
         with suppress(OSError):
-            found.append(file.stat().st_mtime)
+            found.append(Path(f"{path.resolve()}{ending}").stat().st_mtime)
     return max(found, default=None)
