@@ -214,10 +214,11 @@ def test_a_pipe_gets_every_item_in_a_plain_line_with_its_whole_name() -> None:
     assert not re.search("[\x1b─│╭━]", text)
     lines = [re.sub(" {2,}", "  ", line) for line in text.splitlines()]
     assert "  expired  33 entries, 32.2 KB" in lines
-    assert f"  {key_of(32)}.mp3  1.0 KB  eerie_narrator/variant-32: 7.0 days old, limit 7" in lines
-    assert "  request-0  queued for 1.2 h, limit 1 h" in lines
-    assert "  k3.mp3  its file is gone" in lines
-    assert "  17  completed 40.0 days ago" in lines
+    why = "expired: eerie_narrator/variant-32: 7.0 days old, limit 7"
+    assert f"remove  {key_of(32)}.mp3  1.0 KB  {why}" in lines
+    assert "cancel  request-0  abandoned: queued for 1.2 h, limit 1 h" in lines
+    assert "drop  k3.mp3  dangling: its file is gone" in lines
+    assert "delete  17  finished: completed 40.0 days ago" in lines
     assert len([line for line in lines if ".mp3  1.0 KB  " in line]) == 33
     assert lines[-1] == "Nothing was changed: a run would do this in part, see the problems"
     assert all(line.isprintable() and line == line.rstrip() for line in text.splitlines())
@@ -229,7 +230,7 @@ def test_a_long_or_wide_name_is_whole_in_a_pipe() -> None:
     name = "漢字" * 60
     plan = cache_plan(1, 0)
     plan.add(RemoveFile(name, 10, Reason.ORPHAN, "no entry names it", REF), 10)
-    assert f"    {name}  " in run_shown(result_of(plan, None), terminal=False)
+    assert f"  {name}  " in run_shown(result_of(plan, None), terminal=False)
 
 
 def test_a_dry_run_ends_with_the_command_that_does_it() -> None:

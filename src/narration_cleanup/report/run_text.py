@@ -158,6 +158,12 @@ def _print_rows(
 
     Not by a table of Rich's, which takes half a minute for a hundred thousand rows.
     """
+    if not console.is_terminal:
+        for row in rows:
+            size = "" if row.size_bytes is None else f"  {sizes(row.size_bytes)}"
+            why = ": ".join(filter(None, (row.problem, row.reason, row.detail)))
+            console.file.write(f"{row.verb:<6}  {row.name}{size}  {why}\n")
+        return
     inner = console.width - 4
     if inner < _NARROW:
         for row in rows:
@@ -171,9 +177,7 @@ def _print_rows(
     while chunk := list(islice(rows, _CHUNK)):
         block = Text()
         for row in chunk:
-            cell = f"{row.name:<{name}}"
-            if console.is_terminal:
-                cell = set_cell_size(shortened(row.name, name), name)
+            cell = set_cell_size(shortened(row.name, name), name)
             block.append(f"    {cell}  ")
             if sized:
                 size = "" if row.size_bytes is None else sizes(row.size_bytes)
@@ -183,10 +187,7 @@ def _print_rows(
             for number, line in enumerate(lines):
                 block.append(" " * (console.width - room if number else 0))
                 block.append_text(line).append("\n")
-        if console.is_terminal:
-            console.print(block, soft_wrap=True, end="")
-        else:
-            console.file.write(block.plain)
+        console.print(block, soft_wrap=True, end="")
 
 
 def _detail(row: Row) -> Text:

@@ -19,6 +19,7 @@ from narration_cleanup.plan.actions import (
     CacheAction,
     CancelRequest,
     DeleteRequest,
+    DropEntry,
     Outcome,
     Reason,
     RemoveEntry,
@@ -34,6 +35,13 @@ MOST_ALIKE = 3
 MORE_PROBLEMS = 10
 """Problems shown without ``-v``."""
 NOT_CONFIGURED = "not configured: left out"
+_VERBS: dict[type[Action], str] = {
+    RemoveEntry: "remove",
+    RemoveFile: "remove",
+    DropEntry: "drop",
+    CancelRequest: "cancel",
+    DeleteRequest: "delete",
+}
 _FILES = (Reason.ORPHAN, Reason.PARTIAL)
 
 StrT = TypeVar("StrT", bound=str)
@@ -44,13 +52,16 @@ class Row(NamedTuple):
     """One action for a reader, its texts safe to show.
 
     ``size_bytes`` is ``None`` for what has no size: requests, and entries without a file.
-    ``problem`` is why it failed or was skipped, empty where it was not.
+    ``problem`` is why it failed or was skipped, empty where it was not. ``verb`` and ``reason``
+    begin and explain its line in a pipe, where each line says all by itself.
     """
 
     name: str
     size_bytes: int | None
     detail: str
     problem: str
+    verb: str = "keep"
+    reason: str = ""
 
 
 @dataclass(slots=True)
@@ -99,7 +110,8 @@ def grouped(outcomes: AnyOutcomes) -> list[Group]:
 
 def row_of(action: Action, problem: str = "") -> Row:
     """One action as a row."""
-    return Row(printable(_name(action)), size_of(action), printable(_detail(action)), problem)
+    name, detail = printable(_name(action)), printable(_detail(action))
+    return Row(name, size_of(action), detail, problem, _VERBS[type(action)], action.reason.value)
 
 
 def _detail(action: Action) -> str:
