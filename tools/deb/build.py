@@ -43,7 +43,7 @@ Section: admin
 Priority: optional
 Description: clean the cache and the requests of a narration service
  Removes expired audio from a text-to-speech narration cache, cancels generation
- requests that were abandoned, and tells what it did and how things stand.
+ requests that were abandoned, and reports what it did.
  .
  Made to run unattended, beside a live service that reads and writes the same
  files. Nothing runs until it is told to: narration-cleanup systemd install.

@@ -114,7 +114,7 @@ class CacheSettings:
     evict_to_percent: float = setting(
         parsers.number("a percentage above 0, at most 100", above=0, most=100),
         90.0,
-        help="Eviction goes on down to this percentage of max_size_mb.",
+        help="Eviction continues down to this percentage of max_size_mb.",
     )
     min_free_mb: float = setting(
         parsers.number("a number of megabytes, 0 for off", least=0, most=_MB),
