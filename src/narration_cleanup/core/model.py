@@ -126,6 +126,7 @@ class Unmatched(msgspec.Struct, frozen=True):
     were being written, audio or index;
     ``needed`` are those of ``shared`` that an entry names which cannot be judged, and so stays;
     ``fresh`` is audio written so shortly before the survey that its entry may be yet to come;
+    ``sidecars`` are the text of audio that is gone (caches without an index);
     ``unjudged_bytes`` is the size of audio that a member which cannot be judged may name.
     """
 
@@ -136,6 +137,7 @@ class Unmatched(msgspec.Struct, frozen=True):
     needed: frozenset[str] = frozenset()
     fresh: frozenset[str] = frozenset()
     unjudged_bytes: int = 0
+    sidecars: Iterable[StoredFile] = ()
 
 
 class CacheSurvey(Protocol):

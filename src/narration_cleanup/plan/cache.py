@@ -62,12 +62,13 @@ def plan_cache(
     if missing or unmatched.shared:
         _count_each_file_once(plan, missing, unmatched.shared)
     _report_times(plan, unmatched, rules)
+    sidecar_bytes = _plan_sidecars(plan, unmatched.sidecars, rules)
     useless = [
         *_plan_orphans(plan, unmatched.files, rules),
         *_plan_partials(plan, unmatched.partials, rules),
     ]
     useless.sort(key=itemgetter(0))
-    plan.stored_bytes = _stored_bytes(plan, survey, unmatched, rules)
+    plan.stored_bytes = _stored_bytes(plan, survey, unmatched, rules) + sidecar_bytes
     plan_evictions(plan, survey, rules, dangling, [action for _, action in useless])
     if explain:
         plan.problems.extend(map(_matches_nothing, rules.unused_patterns()))
@@ -190,7 +191,7 @@ def _stored_bytes(plan: CachePlan, survey: CacheSurvey, unmatched: Unmatched, ru
     """The size of the cache by its files, but for those that may not go: see ``CachePlan``."""
     stored = survey.stored_bytes()
     if stored is None:
-        return plan.totals.total_size_bytes
+        stored = plan.totals.total_size_bytes
     policy = rules.policy
     for files, ttl, is_counted in (
         (unmatched.files, policy.orphan_ttl, True),
@@ -204,7 +205,7 @@ def _stored_bytes(plan: CachePlan, survey: CacheSurvey, unmatched: Unmatched, ru
 
 def _report_times(plan: CachePlan, unmatched: Unmatched, rules: Rules) -> None:
     """Files that a time in the future keeps, each; that some have no mtime, once."""
-    files, partials = list(unmatched.files), list(unmatched.partials)
+    files, partials = list(unmatched.files), [*unmatched.partials, *unmatched.sidecars]
     for file in (*files, *partials):
         if file.modified_at > rules.latest and not file.by_ctime:
             plan.problems.add(_future(file.name, "its mtime"))
@@ -256,6 +257,10 @@ def _plan_partials(
     if ttl is None:
         return
     for file in files:
+        rule = rules.kept(file.name, file.name.rpartition(".")[0])
+        if rule is not None:
+            plan.hold(file.name, rule)
+            continue
         age, detail = rules.now - file.modified_at, "left half-written"
         if age > ttl:
             detail += f", {age_past(age, ttl, DAYS)} old, limit {ttl / HOUR:g} h"
@@ -264,6 +269,28 @@ def _plan_partials(
             plan.add(action, file.size_bytes)
         elif not rules.in_flight(file):
             yield file.modified_at, action
+
+
+def _plan_sidecars(plan: CachePlan, files: Iterable[StoredFile], rules: Rules) -> int:
+    """The text of audio that is gone, once older than the TTL; the bytes that go."""
+    ttl, gone = rules.policy.sidecar_ttl, 0
+    if ttl is None:
+        return gone
+    for file in files:
+        plan.totals.orphan_count += 1
+        plan.totals.orphan_size_bytes += file.size_bytes
+        age = rules.now - file.modified_at
+        if age <= ttl:
+            continue
+        base = file.name.rpartition(".")[0]
+        if rule := rules.kept(file.name, base, base.rpartition(".")[0]):
+            plan.hold(file.name, rule)
+            continue
+        detail = f"its audio is gone, {age_past(age, ttl, DAYS)} old, limit {ttl / DAY:g}"
+        action = RemoveFile(file.name, file.size_bytes, Reason.ORPHAN, detail, file.ref)
+        plan.add(action, file.size_bytes)
+        gone += file.size_bytes
+    return gone
 
 
 def _most_missing(count: int, total: int) -> Problem:

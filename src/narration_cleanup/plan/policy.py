@@ -25,6 +25,7 @@ class CachePolicy:
     min_free: int | None = None
     orphan_ttl: float | None = None
     partial_ttl: float | None = None
+    sidecar_ttl: float | None = None
     remove_dangling: bool = False
     remove_empty: bool = True
 

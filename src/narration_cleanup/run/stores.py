@@ -115,6 +115,7 @@ def open_cache(settings: CacheSettings, times: IndexTimes) -> CacheStore | None:
             audio_suffixes=settings.audio_suffixes,
             by_atime=settings.age_from == "atime",
             remove_empty_dirs=settings.remove_empty_dirs,
+            remove_sidecars=settings.remove_sidecars,
         )
     from narration_cleanup.stores.cache.local.indexed import IndexedDirectory
 
@@ -140,7 +141,9 @@ def _open_bucket(url: str, settings: CacheSettings, times: IndexTimes) -> CacheS
     if settings.index is None:
         if settings.age_from == "atime":
             raise ConfigError("cache.age_from: a bucket keeps no times of use; say mtime")
-        return PlainBucket(url, audio_suffixes=settings.audio_suffixes)
+        return PlainBucket(
+            url, audio_suffixes=settings.audio_suffixes, remove_sidecars=settings.remove_sidecars
+        )
     return IndexedBucket(
         url,
         index_name=settings.index,
@@ -178,7 +181,7 @@ def request_mapping(settings: RequestSettings, zone: str) -> RequestMapping:
 
 
 def cache_policy(settings: CacheSettings) -> CachePolicy:
-    """The rules for the cache; leftovers are looked for only where there is an index."""
+    """The rules for the cache."""
     has_index = settings.index is not None
     limit = int(settings.max_size_mb * MB)
     return CachePolicy(
@@ -191,9 +194,10 @@ def cache_policy(settings: CacheSettings) -> CachePolicy:
         evict_to=int(limit * settings.evict_to_percent / 100),
         min_free=int(settings.min_free_mb * MB) or None,
         orphan_ttl=settings.ttl_days * DAY if has_index and settings.remove_orphans else None,
-        partial_ttl=(settings.partial_hours * HOUR or None) if has_index else None,
+        partial_ttl=settings.partial_hours * HOUR or None,
+        sidecar_ttl=settings.ttl_days * DAY if settings.remove_sidecars and not has_index else None,
         remove_dangling=settings.remove_dangling,
-        remove_empty=has_index and settings.remove_empty_audio,
+        remove_empty=settings.remove_empty_audio,
     )
 
 

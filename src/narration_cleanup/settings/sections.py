@@ -133,10 +133,16 @@ class CacheSettings:
     partial_hours: float = setting(
         parsers.number("a number of hours, 0 for off", least=0, most=_HOURS),
         24.0,
-        help="With an index: remove half-written files (*.part, *.tmp) older than this; 0 is off.",
+        help="Remove half-written files (*.part, *.tmp) older than this many hours; 0 is off.",
     )
     remove_empty_audio: bool = setting(
-        parsers.switch(), True, help="With an index: remove audio of zero bytes, once an hour old."
+        parsers.switch(), True, help="Remove audio of zero bytes, once an hour old."
+    )
+    remove_sidecars: bool = setting(
+        parsers.switch(),
+        False,
+        help="Without an index: remove the text (.json, .txt, …) of audio that is gone, once older "
+        "than the TTL.",
     )
     ttl_days_by_voice_style: Mapping[str, float] = setting(
         parsers.by_name(

@@ -19,15 +19,16 @@ from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.progress import NoProgress
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_after, plan_cache
-from narration_cleanup.plan.actions import Outcome, RemoveEntry
+from narration_cleanup.plan.actions import Outcome, Reason, RemoveEntry
 from narration_cleanup.stores.cache import FileTarget, Removal
 from narration_cleanup.stores.cache.local import unindexed as tree_module
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER
 from narration_cleanup.stores.cache.local.mounts import Mounts
 from narration_cleanup.stores.cache.local.staging_dir import StagingDir
 from narration_cleanup.stores.cache.local.unindexed import AudioTree
-from narration_cleanup.stores.cache.local.walk import SIDECAR_SUFFIXES
+from narration_cleanup.stores.cache.sidecars import SIDECAR_SUFFIXES
 from tests.samples import SAMPLE_NOW, tree_digest
+from tests.stores.leftovers import FRESH, KEPT, SIDECARS, USELESS, digest, temporary
 
 NOW = SAMPLE_NOW.timestamp()
 DAY = 86_400.0
@@ -104,7 +105,7 @@ def test_only_old_audio_goes_and_only_its_own_sidecars(
         make(f"{folder}oldmp3.yaml", 400)
         make(f"{folder}oldmp3", 400)
         make(f"{folder}tts.db", 400)
-        make(f"{folder}loud.MP3", 400)
+        make(f"{folder}loud.MP3.bak", 400)
     before = names(root)
     gone = {f"{f}old{s[1:]}{s}" for f in ("", "a/", "a/b/") for s in SUFFIXES}
     sidecars = {f"{f}oldmp3{s}" for f in ("", "a/", "a/b/") for s in SIDECAR_SUFFIXES}
@@ -579,3 +580,91 @@ def test_each_folder_is_scanned_once_and_few_sidecars_cost_few_look_ups(
     left = plan_after(planned)
     assert left is not None
     assert left.totals.total_size_bytes == 200 * 10 + 2 * 500
+
+
+def leftovers(root: Path, make: Make) -> None:
+    for contents, old in ((USELESS, 400), (SIDECARS, 400), (KEPT, 400), (FRESH, 0.01)):
+        for name, content in contents.items():
+            age = 0.5 if old == 400 and not content else old
+            path = make(name, age)
+            path.write_bytes(content)
+            os.utime(path, (NOW - age * DAY,) * 2)
+
+
+@pytest.mark.parametrize("by_atime", [False, True])
+@pytest.mark.parametrize("with_sidecars", [False, True])
+def test_leftovers_go_and_what_else_lies_there_stays(
+    with_sidecars: bool, by_atime: bool, root: Path, make: Make
+) -> None:
+    leftovers(root, make)
+    policy = {"partial_ttl": DAY, "sidecar_ttl": 7 * DAY if with_sidecars else None}
+    store = AudioTree(
+        root, audio_suffixes=SUFFIXES, by_atime=by_atime, remove_sidecars=with_sidecars
+    )
+    planned = plan(store, **policy)
+    gone = USELESS.keys() | (SIDECARS.keys() if with_sidecars else set())
+    result = apply(store, planned)
+    left = {name: (root / name).read_bytes() for name in names(root)}
+    everything = USELESS | SIDECARS | KEPT | FRESH
+    assert left == {name: each for name, each in everything.items() if name not in gone}
+    assert result.freed_bytes == planned.planned_bytes
+    reasons = {action.file: action.reason for action in planned.actions}
+    assert reasons["empty.mp3"] is reasons["low/EMPTY.Wav"] is Reason.EMPTY
+    assert reasons["a.mp3.part"] is reasons["low/.B.WAV.TMP"] is Reason.PARTIAL
+    assert reasons["LOUD.MP3"] is Reason.EXPIRED
+    if with_sidecars:
+        assert {reasons[name] for name in SIDECARS} == {Reason.ORPHAN}
+    assert list(result.problems) == []
+    assert list(plan(store, **policy).actions) == []
+    store.close()
+
+
+def test_a_suffix_in_capitals_is_known_however_late_it_is_found(root: Path, make: Make) -> None:
+    """Files in another folder were looked at before."""
+    make(f"a/{temporary(1)}.json", 400)
+    make(f"a/{temporary(1)}.wav")
+    make(f"b/{temporary(2)}.WAV")
+    make(f"b/{temporary(2)}.Vtt", 400)
+    with_twin = make(f"c/{temporary(3)}.mp3")
+    make(f"c/{temporary(3)}.FlaC", 1)
+    shared = make(f"c/{temporary(3)}.json", 400)
+    store = AudioTree(root, audio_suffixes=SUFFIXES, remove_sidecars=True)
+    run(store, sidecar_ttl=7 * DAY)
+    store.close()
+    assert not with_twin.exists()
+    assert names(root) == {f"c/{temporary(3)}.FlaC", f"c/{shared.name}"}
+
+
+def test_a_sidecar_stays_whose_audio_came_back(root: Path, make: Make) -> None:
+    make(f"{digest(1)}.mp3", 1)
+    make(f"{digest(2)}.json", 400)
+    store = AudioTree(root, audio_suffixes=SUFFIXES, remove_sidecars=True)
+    planned = plan(store, sidecar_ttl=7 * DAY)
+    assert [action.file for action in planned.actions] == [f"{digest(2)}.json"]
+    make(f"{digest(2)}.MP3", 0)
+    make(f"{digest(2)}.mp3", 0)
+    (done,) = apply(store, planned).outcomes
+    assert done[1] is Outcome.SKIPPED
+    assert f"{digest(2)}.json" in names(root)
+    store.close()
+
+
+def test_what_is_kept_keeps_its_leftovers(root: Path, make: Make, store: AudioTree) -> None:
+    for name in ("OwnFile_a.mp3", "OwnFile_b.mp3.part", "other.mp3.part"):
+        make(name, 400)
+    make("OwnFile_empty.mp3", 400, size=0)
+    run(store, keep=("OwnFile_*",), partial_ttl=DAY)
+    assert names(root) == {"OwnFile_a.mp3", "OwnFile_b.mp3.part", "OwnFile_empty.mp3"}
+
+
+def test_half_written_audio_counts_where_room_is_needed(
+    root: Path, make: Make, store: AudioTree
+) -> None:
+    half = make("half.mp3.part", 0.5, size=600)
+    arrived = half.stat().st_ctime
+    make("a.mp3", 2, size=500)
+    make("b.mp3", 1, size=500)
+    limits = CachePolicy(ttl=400 * DAY, evict_above=1_200, evict_to=1_000, partial_ttl=400 * DAY)
+    with store.survey() as survey:
+        apply(store, plan_cache(survey, limits, arrived + 2 * 3600))
+    assert names(root) == {"a.mp3", "b.mp3"}

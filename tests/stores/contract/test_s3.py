@@ -37,6 +37,7 @@ from tests.run_at import S3_CACHE
 from tests.s3_server import SECRET_KEY, Server
 from tests.samples import INDEX_NAME, SAMPLE_NOW, audio, make_requests, service_time
 from tests.stores.contract.caches import BucketCache
+from tests.stores.leftovers import FRESH, KEPT, SIDECARS, USELESS, digest
 
 pytestmark = pytest.mark.s3
 
@@ -578,6 +579,27 @@ def test_an_object_that_changed_since_the_look_stays(s3: Server) -> None:
     left = {m["path"] for m in obstore.list(bucket).collect()}
     assert left >= {"a.mp3", "b.mp3", "b.json"}
     assert "c.mp3" not in left
+
+
+def test_leftovers_without_an_index_go_and_what_else_lies_there_stays(s3: Server) -> None:
+    """Objects are as old as the server says: all are, but for those written an hour ago."""
+    url = s3.new_url()
+    bucket = s3.store(url)
+    fresh = {f"{digest(2)}.Mp3", f"{digest(2)}.json"}
+    fill(bucket, USELESS | SIDECARS | KEPT | {name: FRESH[name] for name in fresh})
+    store = PlainBucket(url, audio_suffixes=(".mp3", ".wav"), remove_sidecars=True)
+    policy = CachePolicy(keep=("*.Mp3",), partial_ttl=86_400, sidecar_ttl=7 * 86_400)
+    with store.locked():
+        with store.survey() as survey:
+            plan = plan_cache(survey, policy, time.time() + 8 * 86_400)
+        reasons = {action.file: action.reason for action in plan.actions}
+        assert reasons["empty.mp3"] == "expired"  # which goes before its being empty
+        assert reasons["a.mp3.part"] == reasons["low/.B.WAV.TMP"] == "partial"
+        assert {reasons[name] for name in SIDECARS} == {"orphan"}
+        obstore.put(bucket, f"{digest(5)}.mp3", b"made anew")
+        applied(store, plan)
+    left = {m["path"] for m in obstore.list(bucket).collect() if not m["path"].startswith(".")}
+    assert left == KEPT.keys() | fresh | {f"{digest(5)}.json", f"{digest(5)}.mp3"}
 
 
 def test_a_large_index_is_not_held_in_memory(s3: Server, monkeypatch: pytest.MonkeyPatch) -> None:

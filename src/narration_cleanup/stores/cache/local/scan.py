@@ -13,8 +13,8 @@ from narration_cleanup.core.model import Ref, StoredFile
 from narration_cleanup.core.timestamps import YEAR_2000
 from narration_cleanup.stores.cache.local.directory import Directory
 from narration_cleanup.stores.cache.local.mismatches import NameSums, ScannedNames
+from narration_cleanup.stores.cache.sidecars import PARTIAL_SUFFIXES
 
-PARTIAL_SUFFIXES = (".part", ".tmp")
 _VISIBLE_TEMPORARY = re.compile(r"\.(new|temp|tmp[\w.-]*)")
 _RANDOM = r"(?=\w*(\d[A-Za-z_]|[a-z_][A-Z]))(\w{6}|\w{8})"
 """Six characters (rsync) or eight (``mkstemp``), mixed as only a program mixes them."""

@@ -28,6 +28,7 @@ from narration_cleanup.stores.cache.local.directory import (
 from narration_cleanup.stores.cache.local.scan import AHEAD_NS, group_ref, ref_of
 from narration_cleanup.stores.cache.local.staging_dir import StagingDir
 from narration_cleanup.stores.cache.local.subfolders import Folders
+from narration_cleanup.stores.cache.sidecars import Names, stem_of
 
 SETTLE = 0.005
 """Seconds between staging and verifying: with 5 ms no fresh file of 10,000 was lost."""
@@ -56,8 +57,8 @@ class _Some(NamedTuple):
 class Staging:
     """Removal through the tool's own folder.
 
-    ``audio_suffixes`` are those of a cache where audio has sidecars, which stay as long as any
-    audio of their stem does; ``by_atime``: identities change with every use (see ``group_ref``).
+    ``known`` are the names of a cache where audio has sidecars, which stay as long as any
+    audio of theirs does; ``by_atime``: identities change with every use (see ``group_ref``).
     """
 
     def __init__(
@@ -65,12 +66,12 @@ class Staging:
         directory: Directory,
         own: StagingDir,
         *,
-        audio_suffixes: Sequence[str] = (),
+        known: Names | None = None,
         by_atime: bool = False,
     ) -> None:
         self._directory = directory
         self._own = own
-        self._suffixes = audio_suffixes
+        self._known = known
         self._by_atime = by_atime
 
     def remove(
@@ -112,8 +113,12 @@ class Staging:
             if refusal := self._refusal(target, audio, sidecars, settled_before):
                 return refusal
             files = [(target.name, audio)]
-            if sidecars and not self._has_twin(target.name, folders):
-                files += zip(target.sidecars, sidecars, strict=True)
+            if self._is_needed(target, folders):
+                return Removal(Outcome.SKIPPED, note=_CHANGED)
+            shared = bool(sidecars) and self._has_twin(target.name, folders)
+            for name, status in zip(target.sidecars, sidecars, strict=True):
+                if not shared or name.startswith(f"{target.name}."):
+                    files.append((name, status))
             for name, status in files:
                 staged.append((self._own.take(name, folders), ref_of(self._directory, status)))
         except OSError as error:
@@ -160,9 +165,16 @@ class Staging:
     def _has_twin(self, name: str, folders: Folders) -> bool:
         """Whether other audio of the same stem lies there, which needs the sidecars too."""
         folder, base = folders.locate(name)
-        stem = base.rpartition(".")[0]
-        others = (stem + suffix for suffix in self._suffixes if stem + suffix != base)
-        return any(os.access(other, os.F_OK, dir_fd=folder) for other in others)
+        names = [stem_of(base) + suffix for suffix in (self._known.audio if self._known else ())]
+        return any(os.access(each, os.F_OK, dir_fd=folder) for each in names if each != base)
+
+    def _is_needed(self, target: FileTarget, folders: Folders) -> bool:
+        """Whether this is a sidecar whose audio is there again."""
+        if self._known is None or not self._known.is_sidecar(target.name):
+            return False
+        folder, base = folders.locate(target.name)
+        names = self._known.audio_of(base)
+        return any(os.access(each, os.F_OK, dir_fd=folder) for each in names)
 
     def _purge(self, some: _Some) -> list[Removal]:
         """Verify and unlink what was staged, once it had the time to settle."""

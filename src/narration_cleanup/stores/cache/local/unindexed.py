@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import msgspec
 
 from narration_cleanup.core.model import (
     Problem,
     Ref,
     Severity,
+    StoredFile,
     Target,
     Unmatched,
 )
@@ -17,11 +22,13 @@ from narration_cleanup.core.problems import Problems
 from narration_cleanup.plan.actions import Outcome
 from narration_cleanup.stores.cache import CommitReport, FileTarget, Removal
 from narration_cleanup.stores.cache.local.base import LocalCache
-from narration_cleanup.stores.cache.local.directory import Directory
+from narration_cleanup.stores.cache.local.directory import Directory, open_to_read
 from narration_cleanup.stores.cache.local.mounts import mounts_of
+from narration_cleanup.stores.cache.local.scan import group_ref, stored_file
 from narration_cleanup.stores.cache.local.staging import Staging
 from narration_cleanup.stores.cache.local.subfolders import Folders
-from narration_cleanup.stores.cache.local.walk import FoundBatch, Walk
+from narration_cleanup.stores.cache.local.walk import FoundBatch, Leftovers, Walk
+from narration_cleanup.stores.cache.sidecars import LARGEST_SIDECAR, Names
 
 _ATIME_WARNINGS = {
     "noatime": "cache.age_from is atime, but this file system is mounted noatime: a use leaves no "
@@ -32,18 +39,16 @@ _ATIME_WARNINGS = {
 
 
 class TreeSurvey:
-    """A ``CacheSurvey`` of a directory without an index; every pass walks it anew.
-
-    No file is without an entry, and none is judged for being empty.
-    """
+    """A ``CacheSurvey`` of a directory without an index; every pass walks it anew."""
 
     def __init__(
-        self, directory: Directory, audio_suffixes: tuple[str, ...], *, by_atime: bool
+        self, directory: Directory, known: Names, *, by_atime: bool, with_sidecars: bool
     ) -> None:
         self.problems = Problems()
-        self.empty_files: Mapping[str, float] = {}
+        self._leftovers = Leftovers(with_sidecars=with_sidecars)
         self._directory = directory
-        self._suffixes = audio_suffixes
+        self._known = known
+        self._spellings = known.spellings
         self._by_atime = by_atime
         self._mounts = mounts_of(directory.fd)
         self._passes = 0
@@ -52,6 +57,11 @@ class TreeSurvey:
             if by_atime and option in self._mounts.options:
                 problem = Problem(Target.CACHE, "atime", warning, severity=Severity.WARNING)
                 self.problems.add(problem)
+
+    @property
+    def empty_files(self) -> Mapping[str, float]:
+        """Zero-byte audio and its mtime."""
+        return self._leftovers.empty
 
     def free_bytes(self) -> int:
         """Bytes free on the file system."""
@@ -71,24 +81,59 @@ class TreeSurvey:
     def batches(self, *, last_used: bool = False) -> Iterator[FoundBatch]:
         """Every audio file below the directory; what is in the way is told in the first pass."""
         problems = Problems() if self._passes else self.problems
+        leftovers = None if self._passes else self._leftovers
         self._passes += 1
+        self._spellings = self._known.spellings
         return Walk(
             self._directory,
             self.folders,
-            self._suffixes,
+            self._known,
             self._mounts.below,
             problems,
+            leftovers,
             by_atime=self._by_atime,
             last_used=last_used,
         ).batches()
 
     def times_changed(self) -> bool:
-        """See ``CacheSurvey``; times of files are instants."""
-        return False
+        """Whether a pass met a suffix that is spelled otherwise: files before it may have one."""
+        return self._spellings != self._known.spellings
 
     def unmatched(self) -> Unmatched:
-        """Nothing: the files are the entries."""
-        return Unmatched()
+        """Half-written files, and sidecars whose audio is gone; the audio files are the entries."""
+        found = self._leftovers
+        sidecars = list(filter(self._is_left, found.sidecars))
+        return Unmatched(partials=self._stored(found.partials), sidecars=self._stored(sidecars))
+
+    def _stored(self, names: Iterable[str]) -> list[StoredFile]:
+        stored = []
+        for name in sorted(names):
+            with suppress(OSError):
+                folder, base = self.folders.locate(name)
+                status = os.stat(base, dir_fd=folder, follow_symlinks=False)
+                file = stored_file(self._directory, name, status)
+                ref = group_ref(self._directory, status, by_atime=self._by_atime)
+                if stat.S_ISREG(status.st_mode):
+                    stored.append(msgspec.structs.replace(file, ref=ref))
+        return stored
+
+    def _is_left(self, name: str) -> bool:
+        """Whether this is the sidecar of audio that is gone; where that is open it is not."""
+        try:
+            folder, base = self.folders.locate(name)
+            forms = self._leftovers.forms.get(name[: len(name) - len(base)])
+            if forms is None or not forms.has(self._known, base):
+                return False
+            if any(os.access(each, os.F_OK, dir_fd=folder) for each in self._known.audio_of(base)):
+                return False
+            fd = open_to_read(base, folder)
+            try:
+                content = os.read(fd, LARGEST_SIDECAR)
+            finally:
+                os.close(fd)
+        except OSError:
+            return False
+        return len(content) < LARGEST_SIDECAR and not self._known.lists_audio(content, base)
 
 
 class AudioTree(LocalCache):
@@ -103,20 +148,25 @@ class AudioTree(LocalCache):
         audio_suffixes: tuple[str, ...],
         by_atime: bool = False,
         remove_empty_dirs: bool = False,
+        remove_sidecars: bool = False,
     ) -> None:
         """Raises ``ConfigError`` where ``path`` is no directory that a cache lies in."""
         super().__init__(path)
-        self._suffixes = audio_suffixes
+        self._known = Names(audio_suffixes)
         self._by_atime = by_atime
         self._remove_empty_dirs = remove_empty_dirs
-        self._staging = Staging(
-            self._directory, self._own, audio_suffixes=audio_suffixes, by_atime=by_atime
-        )
+        self._remove_sidecars = remove_sidecars
+        self._staging = Staging(self._directory, self._own, known=self._known, by_atime=by_atime)
 
     @contextmanager
     def survey(self) -> Iterator[TreeSurvey]:
         """Look at the cache; see ``CacheStore``."""
-        survey = TreeSurvey(self._directory, self._suffixes, by_atime=self._by_atime)
+        survey = TreeSurvey(
+            self._directory,
+            self._known,
+            by_atime=self._by_atime,
+            with_sidecars=self._remove_sidecars,
+        )
         survey.problems.extend(self._set_aside()[1])
         try:
             yield survey

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 
@@ -29,9 +29,8 @@ from narration_cleanup.stores.cache.local.directory import (
 )
 from narration_cleanup.stores.cache.local.scan import group_ref, modified_at
 from narration_cleanup.stores.cache.local.subfolders import MOST_LEVELS, Folders
+from narration_cleanup.stores.cache.sidecars import NameForms, Names, stem_of
 
-SIDECAR_SUFFIXES = (".json", ".vtt", ".srt", ".txt", ".pho")
-"""What goes with audio of the same stem: its subtitles, its text, its phonemes."""
 _GROUP = 2048
 _KIND = 0o170000
 
@@ -70,19 +69,51 @@ class FoundBatch:
         return self._walk.whole(self.entries[position], self._statuses[position])
 
 
+class Leftovers:
+    """What was found besides whole audio: names below the root, and the mtimes of empty audio.
+
+    ``forms`` are those of the audio's names by folder, where ``sidecars`` are asked for.
+    """
+
+    def __init__(self, *, with_sidecars: bool) -> None:
+        self._with_sidecars = with_sidecars
+        self.empty: dict[str, float] = {}
+        self.partials: list[str] = []
+        self.sidecars: list[str] = []
+        self.forms: dict[str, NameForms] = {}
+
+    def note_audio(
+        self, prefix: str, names: Sequence[str], statuses: Sequence[os.stat_result]
+    ) -> None:
+        """Take note of audio in the folder ``prefix``."""
+        empty = [at for at, status in enumerate(statuses) if not status.st_size]
+        self.empty.update((names[at], modified_at(statuses[at])) for at in empty)
+        if names and self._with_sidecars:
+            forms = self.forms.setdefault(prefix, NameForms())
+            for name in names:
+                forms.add(name[len(prefix) :])
+
+    def note_sidecar(self, name: str) -> None:
+        """Take note of a sidecar whose audio was not found so far."""
+        if self._with_sidecars:
+            self.sidecars.append(name)
+
+
 class Walk:
     """One walk over a directory; ``problems`` gets what is in the way.
 
-    ``by_atime``: times are those of the last use. ``folders`` finds sidecars.
+    ``by_atime``: times are those of the last use. ``folders`` finds sidecars. ``leftovers``
+    gets what the audio has left; ``None`` where that is known already.
     """
 
     def __init__(
         self,
         directory: Directory,
         folders: Folders,
-        audio_suffixes: tuple[str, ...],
+        known: Names,
         mount_points: frozenset[str],
         problems: Problems,
+        leftovers: Leftovers | None,
         *,
         by_atime: bool,
         last_used: bool,
@@ -90,7 +121,8 @@ class Walk:
         self.by_atime = by_atime
         self._directory = directory
         self._folders = folders
-        self._suffixes = audio_suffixes
+        self._known = known
+        self._leftovers = leftovers
         self._mount_points = mount_points
         self._problems = problems
         self._last_used = last_used
@@ -118,21 +150,22 @@ class Walk:
         shares = False
         with suppress(FileNotFoundError, NotADirectoryError):  # the removal will find it gone
             fd, base = self._folders.locate(entry.file)
-            stem = base.rpartition(".")[0]
             prefix = entry.file[: len(entry.file) - len(base)]
-            for name in [stem + suffix for suffix in SIDECAR_SUFFIXES]:
+            for name in self._known.sidecars_of(base):
                 if status := self._plain(name, fd, prefix):
                     sidecars[prefix + name] = status
-            if sidecars:
-                same_stem = [stem + suffix for suffix in self._suffixes]
+            own = f"{entry.file}."
+            shared = [name for name in sidecars if not name.startswith(own)]
+            if shared:
+                same_stem = [stem_of(base) + suffix for suffix in self._known.audio]
                 here = [name for name in same_stem if name == base or self._plain(name, fd, prefix)]
                 shares = len(here) > 1
         ref = group_ref(self._directory, audio, list(sidecars.values()), by_atime=self.by_atime)
         if not sidecars:
             return entry, ref
         size = entry.size_bytes
-        if not shares or here[0] == base:
-            size += sum(status.st_size for status in sidecars.values())
+        counted = sidecars.keys() - shared if shares and here[0] != base else sidecars
+        size += sum(sidecars[name].st_size for name in counted)
         names = tuple(sidecars)
         whole = msgspec.structs.replace(
             entry, size_bytes=size, sidecars=names, shares_sidecars=shares
@@ -148,14 +181,15 @@ class Walk:
         return batch
 
     def _folder(self, fd: int, prefix: str, level: int) -> Iterator[FoundBatch]:
-        suffixes = self._suffixes
+        is_audio = self._known.is_audio
         with os.scandir(fd) as items:
             while block := list(islice(items, _GROUP)):
-                audio = [item for item in block if item.name.endswith(suffixes)]
+                audio = [item for item in block if is_audio(item.name)]
+                self._known.note(item.name for item in audio)
                 self._take(audio, prefix)
                 folders = [item for item in block if item.is_dir(follow_symlinks=False)]
                 if len(audio) < len(block):
-                    self._count_sidecars(block, fd, prefix)
+                    self._take_others(block, fd, prefix)
                 if len(self._names) >= _GROUP:
                     yield self._batch()
                 for folder in folders:
@@ -180,16 +214,25 @@ class Walk:
                 self._report("no_mtime", NO_MTIME, oldest, Severity.WARNING)
         self._names += names
         self._audio += statuses
+        if self._leftovers is not None:
+            self._leftovers.note_audio(prefix, names, statuses)
 
-    def _count_sidecars(self, block: list[os.DirEntry[str]], fd: int, prefix: str) -> None:
-        """Count the bytes of what goes with audio that is there."""
-        for item in block:
-            if not item.name.endswith(SIDECAR_SUFFIXES):
+    def _take_others(self, block: list[os.DirEntry[str]], fd: int, prefix: str) -> None:
+        """Count the bytes of what goes with audio that is there, and note what was left."""
+        known, leftovers = self._known, self._leftovers
+        sidecars = [item.name for item in block if known.is_sidecar(item.name)]
+        known.note(sidecars)
+        for name in sidecars:
+            status = self._plain(name, fd, prefix)
+            if status is None:
                 continue
-            stem = item.name.rpartition(".")[0]
-            status = self._plain(item.name, fd, prefix)
-            if status and any(self._plain(stem + suffix, fd, prefix) for suffix in self._suffixes):
+            if any(self._plain(audio, fd, prefix) for audio in known.audio_of(name)):
                 self._sidecar_bytes += status.st_size
+            elif leftovers is not None:
+                leftovers.note_sidecar(prefix + name)
+        if leftovers is not None:
+            partials = [item.name for item in block if known.is_partial(item.name)]
+            leftovers.partials += [prefix + n for n in partials if self._plain(n, fd, prefix)]
 
     def _plain(self, name: str, fd: int, prefix: str) -> os.stat_result | None:
         """The status of a regular file in a folder, if there is one of that name."""

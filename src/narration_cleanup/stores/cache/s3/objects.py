@@ -12,8 +12,9 @@ import obstore
 
 from narration_cleanup.core.model import Ref, StoredFile
 from narration_cleanup.stores.cache.local.mismatches import NameSums, ScannedNames
-from narration_cleanup.stores.cache.local.scan import PARTIAL_SUFFIXES, is_index_temporary
+from narration_cleanup.stores.cache.local.scan import is_index_temporary
 from narration_cleanup.stores.cache.s3.location import OWN_FOLDER, PAGE, S3Location, etag_of
+from narration_cleanup.stores.cache.sidecars import PARTIAL_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

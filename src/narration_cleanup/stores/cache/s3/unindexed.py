@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from narration_cleanup.core.model import CacheEntry, Ref, Unmatched
+import obstore
+
+from narration_cleanup.core.model import CacheEntry, Ref, StoredFile, Unmatched
 from narration_cleanup.core.problems import Problems
 from narration_cleanup.stores.cache import CommitReport, FileTarget, Removal
-from narration_cleanup.stores.cache.local.walk import SIDECAR_SUFFIXES
 from narration_cleanup.stores.cache.s3.location import S3Location
-from narration_cleanup.stores.cache.s3.objects import Objects, ref_of
+from narration_cleanup.stores.cache.s3.objects import Objects, modified_at, ref_of
 from narration_cleanup.stores.cache.s3.removal import ABSENT, CHANGED, Remover
+from narration_cleanup.stores.cache.sidecars import LARGEST_SIDECAR, NameForms, Names, stem_of
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -40,11 +42,19 @@ class ObjectBatch:
 class PlainSurvey:
     """A ``CacheSurvey``; every pass lists the objects anew, as a stream."""
 
-    def __init__(self, objects: Objects, audio_suffixes: tuple[str, ...]) -> None:
+    def __init__(
+        self, objects: Objects, place: S3Location, known: Names, *, with_sidecars: bool
+    ) -> None:
         self.problems = Problems()
-        self.empty_files: Mapping[str, float] = {}
+        self.empty_files: dict[str, float] = {}
         self._objects = objects
-        self._suffixes = audio_suffixes
+        self._place = place
+        self._known = known
+        self._with_sidecars = with_sidecars
+        self._partials: list[ObjectMeta] = []
+        self._sidecars: list[ObjectMeta] = []
+        self._forms: dict[str, NameForms] = {}
+        self._passes = 0
 
     def free_bytes(self) -> int | None:
         """A bucket has no end that is known."""
@@ -64,10 +74,16 @@ class PlainSurvey:
     def batches(self, *, last_used: bool = False) -> Iterator[ObjectBatch]:
         """Every audio object below the place."""
         found: list[Sequence[ObjectMeta]] = []
+        first_pass = not self._passes
+        self._passes += 1
         metas = (meta for page in self._objects.pages() for meta in page)
         # Names that begin alike up to a dot lie side by side: a listing is in order.
         for _, near in groupby(metas, key=_up_to_a_dot):
-            found.extend(_with_sidecars(list(near), self._suffixes))
+            group = list(near)
+            audio = list(_with_sidecars(group, self._known))
+            if first_pass:
+                self._note(group, audio)
+            found.extend(audio)
             if len(found) >= _GROUP:
                 yield ObjectBatch(found, last_used=last_used)
                 found = []
@@ -78,8 +94,39 @@ class PlainSurvey:
         return False
 
     def unmatched(self) -> Unmatched:
-        """Nothing: the objects are the entries."""
-        return Unmatched()
+        """Half-written audio, and sidecars whose audio is gone; the audio is the entries."""
+        sidecars = map(_stored, filter(self._is_left, self._sidecars))
+        return Unmatched(partials=list(map(_stored, self._partials)), sidecars=list(sidecars))
+
+    def _note(self, group: Sequence[ObjectMeta], audio: Sequence[Sequence[ObjectMeta]]) -> None:
+        """Take note of what is besides whole audio."""
+        for meta, *_ in audio:
+            if not meta["size"]:
+                self.empty_files[meta["path"]] = modified_at(meta)
+            if self._with_sidecars:
+                folder, _, name = meta["path"].rpartition("/")
+                self._forms.setdefault(folder, NameForms()).add(name)
+        self._partials += [meta for meta in group if self._known.is_partial(meta["path"])]
+        if self._with_sidecars:
+            there = {meta["path"].lower() for meta, *_ in audio}
+            self._sidecars += [
+                meta
+                for meta in group
+                if self._known.is_sidecar(meta["path"])
+                and there.isdisjoint(map(str.lower, self._known.audio_of(meta["path"])))
+            ]
+
+    def _is_left(self, meta: ObjectMeta) -> bool:
+        folder, _, name = meta["path"].rpartition("/")
+        forms = self._forms.get(folder)
+        if forms is None or not forms.has(self._known, name) or meta["size"] >= LARGEST_SIDECAR:
+            return False
+        try:
+            with self._place.told(FileNotFoundError):
+                content = bytes(obstore.get(self._place.store, meta["path"]).bytes())
+        except FileNotFoundError:
+            return False
+        return not self._known.lists_audio(content, name)
 
 
 class PlainBucket:
@@ -87,10 +134,13 @@ class PlainBucket:
 
     has_index = False
 
-    def __init__(self, url: str, *, audio_suffixes: tuple[str, ...]) -> None:
+    def __init__(
+        self, url: str, *, audio_suffixes: tuple[str, ...], remove_sidecars: bool = False
+    ) -> None:
         """Raises ``ConfigError`` where ``url`` is not ``s3://bucket/prefix``. Asks nothing yet."""
         self._place = S3Location(url)
-        self._suffixes = audio_suffixes
+        self._known = Names(audio_suffixes)
+        self._remove_sidecars = remove_sidecars
         self._objects = Objects(self._place, audio_suffixes)
         self._remover = Remover(self._place, self._objects)
 
@@ -115,26 +165,32 @@ class PlainBucket:
     def survey(self) -> Iterator[PlainSurvey]:
         """Look at the cache; see ``CacheStore``."""
         self._remover.check()
-        yield PlainSurvey(self._objects, self._suffixes)
+        yield PlainSurvey(
+            self._objects, self._place, self._known, with_sidecars=self._remove_sidecars
+        )
 
     def remove(self, files: Sequence[FileTarget]) -> Sequence[Removal]:
         """Remove objects, with their sidecars, that are still what was planned on."""
         self._remover.check()
         found = self._objects.find(
-            sorted({name for target in files for name in (target.name, *target.sidecars)})
+            sorted({name for target in files for name in (*self._audio_of(target), *_all(target))})
         )
         removals = [ABSENT] * len(files)
         doomed: dict[int, list[ObjectMeta]] = {}
         for position, target in enumerate(files):
-            names = (target.name, *target.sidecars)
-            metas = [found[name] for name in names if name in found]
+            metas = [found[name] for name in _all(target) if name in found]
             if target.name not in found:
                 continue
-            if ref_of(metas) == target.identity:
+            is_needed = not found.keys().isdisjoint(self._audio_of(target))
+            if ref_of(metas) == target.identity and not is_needed:
                 doomed[position] = metas
             else:
                 removals[position] = CHANGED
         return self._remover.remove(doomed, removals)
+
+    def _audio_of(self, target: FileTarget) -> Iterable[str]:
+        """What needs the target: of a sidecar whose audio was gone, that audio."""
+        return self._known.audio_of(target.name) if self._known.is_sidecar(target.name) else ()
 
     def remove_entries(self, entries: Iterable[tuple[Ref, str]]) -> CommitReport:
         """Nothing to do: there is no index."""
@@ -165,12 +221,21 @@ def _up_to_a_dot(meta: ObjectMeta) -> str:
     return f"{folder}{slash}{name.partition('.')[0]}"
 
 
-def _with_sidecars(
-    near: Sequence[ObjectMeta], audio_suffixes: tuple[str, ...]
-) -> Iterator[Sequence[ObjectMeta]]:
-    """Each audio with the sidecars of its stem, unless it shares the stem with other audio."""
-    audio = [meta for meta in near if meta["path"].endswith(audio_suffixes)]
-    stems = [meta["path"].rpartition(".")[0] for meta in audio]
+def _with_sidecars(near: Sequence[ObjectMeta], known: Names) -> Iterator[Sequence[ObjectMeta]]:
+    """Each audio with its sidecars; those of a stem that it shares with other audio stay."""
+    known.note(meta["path"] for meta in near)
+    audio = [meta for meta in near if known.is_audio(meta["path"])]
+    stems = [stem_of(meta["path"]) for meta in audio]
     for meta, stem in zip(audio, stems, strict=True):
-        names = {stem + suffix for suffix in SIDECAR_SUFFIXES} if stems.count(stem) == 1 else set()
-        yield [meta, *(each for each in near if each["path"] in names)]
+        bases = {meta["path"], stem} if stems.count(stem) == 1 else {meta["path"]}
+        sidecars = (each for each in near if known.is_sidecar(each["path"]))
+        yield [meta, *(each for each in sidecars if stem_of(each["path"]) in bases)]
+
+
+def _all(target: FileTarget) -> tuple[str, ...]:
+    return target.name, *target.sidecars
+
+
+def _stored(meta: ObjectMeta) -> StoredFile:
+    moment = modified_at(meta)
+    return StoredFile(meta["path"], meta["size"], moment, moment, ref_of([meta]))
