@@ -78,6 +78,25 @@ def test_a_run_that_is_well_pings_and_sends_no_message(
     assert "Cleanup tasks completed successfully" in sent[PING]
 
 
+def test_a_failure_and_its_end_are_told_of_once_each(
+    machine: Container, service: Service, receiver: None
+) -> None:
+    """The notify unit reads from the history what the runs before came to."""
+    machine.run("narration-cleanup", "systemd", "install")
+    index = machine.path(CACHE) / "cache_index.json"
+    whole = index.read_bytes()
+    titles = []
+    for content in (b'{"torn', b'{"torn', whole, whole):
+        index.write_bytes(content)
+        cursor = machine.journal_cursor()
+        machine.run("systemctl", "start", RUN, check=content == whole)
+        ended = f"Finished {SUCCESS if content == whole else NOTIFY}"
+        sent = received(machine.wait_for(cursor, ended))
+        titles.append(json.loads(sent["/message"])["title"] if "/message" in sent else None)
+    begins = f"{RUN} on narration: needs attention (partial)"
+    assert titles == [begins, None, f"{RUN} on narration: is well again (success)", None]
+
+
 def test_a_run_that_could_not_even_start_is_told_of(
     machine: Container, service: Service, receiver: None
 ) -> None:

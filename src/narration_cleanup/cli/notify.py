@@ -86,7 +86,7 @@ def _notify_of_unit(context: typer.Context, unit: str, *, start: bool) -> list[s
         wrong = None if url is None else ping_start(url, style)
         return said if wrong is None else [*said, wrong]
     end = unit_end(unit, os.environ)
-    records = records_with(end, past_runs(settings.cleanup.state_dir), time.time())
+    records = records_with(end, past_runs(settings.cleanup.state_dir, said.append), time.time())
     record = records[-1]
     found = attention(records)
     notify_of(record, alerts, said.append, lines=end.lines, unit=unit, found=found)

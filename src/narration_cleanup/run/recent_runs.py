@@ -65,10 +65,10 @@ def read_recent_runs(settings: Settings, warn: Callable[[str], None]) -> RecentR
     return past
 
 
-def past_runs(state_dir: Path) -> list[RunRecord]:
+def past_runs(state_dir: Path, warn: Callable[[str], None]) -> list[RunRecord]:
     """The newest run and those before it on the same places, newest first, back to a success; none
-    where they cannot be read. What it worked on need not be in sight."""
-    history = read_history(state_dir, warn=lambda _: None)
+    where they cannot be read, with a warning. What it worked on need not be in sight."""
+    history = read_history(state_dir, warn=warn)
     if history is None:
         return []
     found = history.before(most=1)

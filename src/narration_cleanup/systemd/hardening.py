@@ -29,8 +29,8 @@ _COMMON: tuple[str, ...] = (
     "RestrictSUIDSGID=yes",
     "KeyringMode=private",
     "NotifyAccess=none",
-    "UMask=0077",
 )
+_READABLE = ("# The notify unit reads the history by the group.", "UMask=0027")
 _SYSCALLS: tuple[str, ...] = (
     "SystemCallArchitectures=native",
     "SystemCallFilter=@system-service",
@@ -40,6 +40,7 @@ _SYSCALLS: tuple[str, ...] = (
 )
 RUN: tuple[str, ...] = (
     *_COMMON,
+    *_READABLE,
     "ProcSubset=pid",
     "PrivateNetwork=yes",
     "RestrictAddressFamilies=none",
@@ -50,6 +51,7 @@ RUN: tuple[str, ...] = (
 
 RUN_NETWORK: tuple[str, ...] = (
     *_COMMON,
+    *_READABLE,
     "ProcSubset=pid",
     "# The database or the cache is elsewhere.",
     "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX",
@@ -60,6 +62,7 @@ RUN_NETWORK: tuple[str, ...] = (
 NOTIFY: tuple[str, ...] = (
     "ProtectSystem=strict",
     *_COMMON,
+    "UMask=0077",
     "ProcSubset=pid",
     "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX",
     *_SYSCALLS,
