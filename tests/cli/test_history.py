@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 import typer
 from typer.testing import CliRunner, Result
@@ -16,7 +17,7 @@ from narration_cleanup.cli.app import app
 from narration_cleanup.cli.history import parse_since
 from narration_cleanup.cli.notify import config_of
 from narration_cleanup.core.errors import CleanupError, ConfigError
-from narration_cleanup.report.history import open_history
+from narration_cleanup.report.history import ProcessMark, open_history
 from narration_cleanup.report.record import record_of
 from tests.receiver import Receiver, receiver
 from tests.results import NOW, make_result
@@ -100,6 +101,67 @@ def test_one_run_whole(state: Path) -> None:
     missing = call("history", "show", "3")
     assert isinstance(missing.exception, CleanupError)
     assert "there is no run 3" in str(missing.exception)
+
+
+def test_the_last_run_is_named_so(state: Path) -> None:
+    none = call("history", "show", "last")
+    assert "no run is recorded" in str(none.exception)
+    assert json.loads(call("history", "show", "last", "--json").stdout)["runs"] == []
+    ran(state, 3)
+    assert call("history", "show", "last").stdout == call("history", "show", "3").stdout
+    (run,) = json.loads(call("history", "show", "last", "--json").stdout)["runs"]
+    assert run["id"] == 3
+
+
+@pytest.mark.parametrize("wrong", ["first", "0", "-1", "1.5", "12345678901", "\u0663"])
+def test_a_wrong_id_is_told_in_our_words(state: Path, wrong: str) -> None:
+    ran(state, 1)
+    done = call("history", "show", "--", wrong)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "is neither a run's number nor last" in " ".join(done.stderr.split())
+
+
+def test_only_runs_that_ended_so(state: Path) -> None:
+    ran(state, 2)
+    history = open_history(state, warn=pytest.fail, at=NOW)
+    assert history is not None
+    run_id = history.begin(NOW, trigger="timer", version="1")
+    failed = msgspec.structs.replace(record_of(make_result()), outcome="failed")
+    history.finish(run_id, failed)
+    history.begin(NOW, trigger="timer", version="1", process=ProcessMark(2**22 + 1, 1, "gone"))
+    history.begin(NOW, trigger="timer", version="1")  # this process: the one before is settled
+    history.close()
+
+    def ids(outcome: str, *more: str) -> list[int]:
+        runs = json.loads(call("history", "--outcome", outcome, "--json", *more).stdout)["runs"]
+        return [run["id"] for run in runs]
+
+    assert ids("failed", "-n", "1") == [3]
+    assert ids("killed") == [4]
+    assert ids("running") == [5]
+    assert ids(record_of(make_result()).outcome) == [2, 1]
+    assert ids("refused") == []
+    assert call("history", "--outcome", "busy").stdout == "No run that ended as busy is recorded.\n"
+    wrong = call("history", "--outcome", "bad")
+    assert wrong.exit_code == 2
+    assert "bad is no outcome" in wrong.stderr
+
+
+def test_a_typo_that_the_history_does_not_need_is_a_warning(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran(state, 1)
+    file = tmp_path / "config.toml"
+    file.write_text("[cache]\nttl_day = 3\n")
+    done = call("--config", str(file), "history", "--json")
+    assert [run["id"] for run in json.loads(done.stdout)["runs"]] == [1]
+    assert done.stderr.startswith("WARNING - ")
+    assert "did you mean cache.ttl_days?" in done.stderr
+    assert call("--config", str(file), "history", "show", "1").exit_code == 0
+    monkeypatch.delenv("NARRATION_CLEANUP_STATE_DIR")
+    for needed in ("[cleanup]\nstate_dir = 3\n", "[cleanup\n"):
+        file.write_text(needed)
+        assert isinstance(call("--config", str(file), "history").exception, ConfigError)
 
 
 def test_a_damaged_history_is_an_error_here(state: Path) -> None:

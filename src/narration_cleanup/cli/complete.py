@@ -38,6 +38,11 @@ def runs(context: typer.Context, incomplete: str) -> Offers:
     return _offers(lambda: _runs(context), incomplete)
 
 
+def outcomes(incomplete: str) -> Offers:
+    """The ways in which a run can have ended."""
+    return _offers(_outcomes, incomplete)
+
+
 def schemas(incomplete: str) -> Offers:
     """The documents that have a schema."""
     return _offers(_schemas, incomplete)
@@ -104,6 +109,13 @@ def _settings(context: typer.Context, flags: dict[str, object]) -> Settings:
     named = context.find_root().params.get("config")
     config_file = named if isinstance(named, Path) else None
     return load_partial(flags=flags, config_file=config_file, environ=os.environ)[0]
+
+
+def _outcomes() -> Iterator[tuple[str, str]]:
+    from narration_cleanup.report.record import ENDINGS
+
+    for name in ENDINGS:
+        yield name, f"Runs that ended as {name}"
 
 
 def _schemas() -> Iterator[tuple[str, str]]:

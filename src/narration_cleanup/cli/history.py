@@ -18,10 +18,11 @@ from narration_cleanup.cli import complete
 from narration_cleanup.cli.lazy import LazyCommand, LazyGroup
 from narration_cleanup.core.errors import CleanupError, ConfigError
 from narration_cleanup.core.model import Problem, Target
-from narration_cleanup.core.text import printable
+from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.report.documents import configuration_problems, write_history
 from narration_cleanup.report.history import History, read_history
-from narration_cleanup.settings import load_settings
+from narration_cleanup.report.record import ENDINGS, RUNNING, RunRecord
+from narration_cleanup.settings import Settings, load_partial, load_settings
 
 T = TypeVar("T")
 
@@ -35,6 +36,8 @@ history_app = typer.Typer(
     cls=LazyGroup,
 )
 
+LAST = "last"
+_OUTCOMES = (*ENDINGS, RUNNING)
 _MOST = 10**9
 """Runs: more than there will be, and a number that the history can ask for."""
 AsJson = Annotated[bool, typer.Option("--json", metavar="", help="One JSON document on stdout.")]
@@ -62,14 +65,28 @@ def history_command(
             help="Only runs that began since then: 2026-11-01, 2026-11-01T06:00, or 12h, 7d, 2w.",
         ),
     ] = None,
+    outcome: Annotated[
+        str | None,
+        typer.Option(
+            "--outcome",
+            metavar="OUTCOME",
+            help=f"Only runs that ended so: {', '.join(_OUTCOMES)}.",
+            autocompletion=complete.outcomes,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what the runs did, newest first: a table, and on a terminal a plot over time."""
     if context.invoked_subcommand is not None:
         return
     oldest = None if since is None else parse_since(since, time.time())
+    if outcome not in (None, *_OUTCOMES):
+        raise typer.BadParameter(
+            f"{printable(outcome)} is no outcome; there are {', '.join(_OUTCOMES)}",
+            param_hint="--outcome",
+        )
     with _told(as_json):
-        found = _read(context, lambda history: history.runs(number or None, oldest))
+        found = _read(context, lambda history: history.runs(number or None, oldest, outcome))
     if as_json:
         write_history(found or [], sys.stdout)
     elif found:
@@ -77,25 +94,32 @@ def history_command(
 
         show_history(found)
     else:
-        typer.echo("No run is recorded." if since is None else "No run is recorded since then.")
+        so = "" if outcome is None else f" that ended as {outcome}"
+        typer.echo(f"No run{so} is recorded{'' if since is None else ' since then'}.")
 
 
 @history_app.command("show", cls=LazyCommand)
 def show_command(
     context: typer.Context,
-    run_id: Annotated[
-        int,
+    run: Annotated[
+        str,
         typer.Argument(
-            metavar="ID", min=1, max=_MOST, help="A run's id.", autocompletion=complete.runs
+            metavar="ID", help="A run's id, or last: the newest.", autocompletion=complete.runs
         ),
     ],
     as_json: AsJson = False,
 ) -> None:
     """Show one run whole: counts by reason and status, problems, how things stood after it."""
+    if run != LAST and not re.fullmatch(r"0*[1-9][0-9]{0,8}", run, re.ASCII):
+        raise typer.BadParameter(
+            f"{printable(run)} is neither a run's number nor {LAST}", param_hint="ID"
+        )
     with _told(as_json):
-        record = _read(context, lambda history: history.run(run_id))
+        record = _read(context, lambda history: _run(history, run))
     if record is None:
-        why = f"there is no run {run_id}: narration-cleanup history lists them"
+        why = f"there is no run {run}: narration-cleanup history lists them"
+        if run == LAST:
+            why = "no run is recorded"
         if as_json:
             write_history([], sys.stdout, [Problem(Target.PROGRAM, "no_such_run", why)])
         raise CleanupError(why)
@@ -105,6 +129,11 @@ def show_command(
         from narration_cleanup.report.history_text import show_run_record
 
         show_run_record(record)
+
+
+def _run(history: History, run: str) -> RunRecord | None:
+    """The run that ``run`` names, by its number or as the newest."""
+    return next(iter(history.runs(1)), None) if run == LAST else history.run(int(run))
 
 
 def parse_since(text: str, now: float) -> float:
@@ -144,7 +173,7 @@ def _read(context: typer.Context, look: Callable[[History], T]) -> T | None:
     Raises ``CleanupError`` for a history that cannot be read.
     """
     named = context.obj if isinstance(context.obj, Path) else None
-    settings = load_settings(flags={}, config_file=named, environ=os.environ)
+    settings = _settings(named)
     said: list[str] = []
     history = read_history(settings.cleanup.state_dir, warn=said.append)
     found = None
@@ -156,3 +185,19 @@ def _read(context: typer.Context, look: Callable[[History], T]) -> T | None:
             f"{said[0]}; the next run moves a damaged one aside, else give this user the right"
         )
     return found
+
+
+def _settings(config_file: Path | None) -> Settings:
+    """The settings; what is wrong with them is a warning where it is not the place of the history.
+
+    Raises ``ConfigError`` where it is.
+    """
+    try:
+        return load_settings(flags={}, config_file=config_file, environ=os.environ)
+    except ConfigError as error:
+        settings, state_known = load_partial(flags={}, config_file=config_file, environ=os.environ)
+        if not state_known:
+            raise
+        for fault in error.faults:
+            typer.echo(f"WARNING - {printable_line(fault)}", err=True)
+        return settings

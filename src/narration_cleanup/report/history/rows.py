@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -112,14 +113,16 @@ def settle_killed(connection: sqlite3.Connection) -> None:
 
 
 def select_runs(
-    connection: sqlite3.Connection, limit: int | None, since: float | None
+    connection: sqlite3.Connection, limit: int | None, since: float | None, outcome: str | None
 ) -> list[RunRecord]:
-    """Newest first."""
+    """Newest first. Whether one without an outcome runs or was killed, its process shows."""
     found = connection.execute(
-        f"SELECT {_RUN} FROM runs WHERE started_at >= ? ORDER BY id DESC LIMIT ?",
-        (since if since is not None else float("-inf"), -1 if limit is None else limit),
+        f"SELECT {_RUN} FROM runs WHERE started_at >= ?1"
+        " AND (?2 IS NULL OR outcome IS NULL OR outcome = ?2) ORDER BY id DESC",
+        (since if since is not None else float("-inf"), outcome),
     )
-    return [_record(row) for row in found.fetchall()]
+    records = (_record(row) for row in found)
+    return list(islice((each for each in records if outcome in (None, each.outcome)), limit))
 
 
 def select_run(connection: sqlite3.Connection, run_id: int) -> RunRecord | None:

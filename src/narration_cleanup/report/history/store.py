@@ -104,9 +104,12 @@ class History:
 
         return self._try(write, record)
 
-    def runs(self, limit: int | None = None, since: float | None = None) -> list[RunRecord]:
-        """The runs that began at ``since`` or later, newest first, at most ``limit``."""
-        return self._try(lambda connection: rows.select_runs(connection, limit, since), [])
+    def runs(
+        self, limit: int | None = None, since: float | None = None, outcome: str | None = None
+    ) -> list[RunRecord]:
+        """The runs that began at ``since`` or later and ended as ``outcome``, newest first, at most
+        ``limit``."""
+        return self._try(lambda c: rows.select_runs(c, limit, since, outcome), [])
 
     def run(self, run_id: int) -> RunRecord | None:
         """One run, or ``None`` where there is none of that id."""
