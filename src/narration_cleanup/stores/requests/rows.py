@@ -37,8 +37,6 @@ CANCEL_GUARD = ("status", "created_at", "started_at", "heartbeat_at", "scheduled
 DELETE_GUARD = ("status", "created_at", "started_at", "completed_at")
 """The columns that a guard's values are of. A finished row has no heartbeat to watch, but it may
 have been run again: then its ``completed_at`` is another."""
-WRITTEN_TIMES = ("completed_at", "updated_at")
-"""The columns in which a cancelled row gets the time of the run."""
 Guard = tuple[Scalar, ...]
 
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import chain
 
 from narration_cleanup.core.model import Scalar
-from narration_cleanup.plan.actions import CancelRequest, DeleteRequest
-from narration_cleanup.stores.requests.postgres.layout import Column, PgLayout
+from narration_cleanup.stores.requests.postgres.layout import PgLayout
 from narration_cleanup.stores.requests.rows import CANCEL_GUARD, DELETE_GUARD
+from narration_cleanup.stores.requests.store import Change, Written
 
-Change = CancelRequest | DeleteRequest
-
-_PLANNED = "WITH planned (n, id{guards}) AS (VALUES {rows})"
 _HELD = """, held AS MATERIALIZED (
 SELECT planned.n, t.tableoid AS relation, t.ctid AS place FROM {table} AS t JOIN planned
 ON t.{id} = planned.id AND t.{id}::text COLLATE "C" = planned.id::text{same} AND {filter}
@@ -22,79 +17,42 @@ FOR UPDATE OF t SKIP LOCKED)
 _HERE = "t.tableoid = held.relation AND t.ctid = held.place RETURNING held.n"
 
 
-@dataclass(frozen=True, slots=True)
-class Guarded:
-    """What to do to the rows of a batch. Both statements return the numbers of its members."""
-
-    layout: PgLayout
-    guard: tuple[str, ...]
-    changing: str
-    values: tuple[Scalar, ...]
-    already: str
-
-    def change(self, batch: Sequence[Change]) -> tuple[bytes, list[Scalar]]:
-        """Change those that are still as planned and that nobody holds; which ones."""
-        same = "".join(
-            f" AND {self.layout.columns[role].exchanged} IS NOT DISTINCT FROM planned.g{place}"
-            for place, role in self._guarded()
-        )
-        identity = self.layout.columns["id"].quoted
-        held = _HELD.format(
-            table=self.layout.table, id=identity, same=same, filter=self.layout.filter
-        )
-        statement = f"{self._planned(batch)}{held}{self.changing} {_HERE}"
-        return statement.encode(), [*self._planned_values(batch), *self.values]
-
-    def is_done(self, batch: Sequence[Change]) -> tuple[bytes, list[Scalar]]:
-        """Those that are as the change leaves them; which ones."""
-        statement = f"{self._planned(batch)} SELECT planned.n FROM planned WHERE {self.already}"
-        return statement.encode(), [*self._planned_values(batch), *self.values]
-
-    def _guarded(self) -> list[tuple[int, str]]:
-        columns = self.layout.columns
-        return [(place, role) for place, role in enumerate(self.guard) if role in columns]
-
-    def _planned(self, batch: Sequence[Change]) -> str:
-        columns = self.layout.columns
-        guarded = self._guarded()
-        casts = ["%s::int", f"%s::{columns['id'].type}"]
-        casts += [f"%s::{columns[role].cast}" for _, role in guarded]
-        row = f"({', '.join(casts)})"
-        names = "".join(f", g{place}" for place, _ in guarded)
-        return _PLANNED.format(guards=names, rows=", ".join([row] * len(batch)))
-
-    def _planned_values(self, batch: Sequence[Change]) -> list[Scalar]:
-        places = [place for place, _ in self._guarded()]
-        rows = (
-            (n, str(action.id), *(action.guard[place] for place in places))
-            for n, action in enumerate(batch)
-        )
-        return list(chain.from_iterable(rows))
-
-
-def cancelling(layout: PgLayout, written: Sequence[Column], values: Sequence[Scalar]) -> Guarded:
-    """Give the columns ``written`` their new ``values``."""
-    news = ", ".join(f"{column.quoted} = %s::{column.type}" for column in written)
-    identity = layout.columns["id"].quoted
-    same = " AND ".join(
-        f"t.{column.quoted} IS NOT DISTINCT FROM %s::{column.type}" for column in written
+def guarded(
+    layout: PgLayout, batch: Sequence[Change], written: Written
+) -> tuple[bytes, bytes, list[Scalar]]:
+    """Two statements and their values: one changes the rows that are still as planned and that
+    nobody holds, the other finds those that are as the change leaves them. Both return which."""
+    columns, identity = layout.columns, layout.columns["id"]
+    guard = DELETE_GUARD if written is None else CANCEL_GUARD
+    kept = [(place, columns[role]) for place, role in enumerate(guard) if role in columns]
+    casts = ["%s::int", f"%s::{identity.type}", *(f"%s::{column.cast}" for _, column in kept)]
+    names = "".join(f", g{place}" for place, _ in kept)
+    rows = ", ".join([f"({', '.join(casts)})"] * len(batch))
+    planned = f"WITH planned (n, id{names}) AS (VALUES {rows})"
+    held = _HELD.format(
+        table=layout.table,
+        id=identity.quoted,
+        same="".join(
+            f" AND {column.exchanged} IS NOT DISTINCT FROM planned.g{place}"
+            for place, column in kept
+        ),
+        filter=layout.filter,
     )
-    return Guarded(
-        layout,
-        CANCEL_GUARD,
-        f"UPDATE {layout.table} AS t SET {news} FROM held WHERE",
-        tuple(None if value is None else str(value) for value in values),
-        f"EXISTS (SELECT FROM {layout.table} AS t WHERE t.{identity} = planned.id AND {same})",
-    )
-
-
-def deleting(layout: PgLayout) -> Guarded:
-    """Delete the rows."""
-    identity = layout.columns["id"].quoted
-    return Guarded(
-        layout,
-        DELETE_GUARD,
-        f"DELETE FROM {layout.table} AS t USING held WHERE",
-        (),
-        f"NOT EXISTS (SELECT FROM {layout.table} AS t WHERE t.{identity} = planned.id)",
-    )
+    values: list[Scalar] = []
+    for n, action in enumerate(batch):
+        values += (n, str(action.id), *(action.guard[place] for place, _ in kept))
+    row = f"EXISTS (SELECT FROM {layout.table} AS t WHERE t.{identity.quoted} = planned.id"
+    if written is None:
+        change, done = f"DELETE FROM {layout.table} AS t USING held WHERE", f"NOT {row})"
+    else:
+        new = [(columns[role], value) for role, value in written.items()]
+        news = ", ".join(f"{column.quoted} = %s::{column.type}" for column, _ in new)
+        change = f"UPDATE {layout.table} AS t SET {news} FROM held WHERE"
+        same = (
+            f" AND t.{column.quoted} IS NOT DISTINCT FROM %s::{column.type}" for column, _ in new
+        )
+        done = f"{row}{''.join(same)})"
+        values += (None if value is None else str(value) for _, value in new)
+    changing = f"{planned}{held}{change} {_HERE}"
+    is_done = f"{planned} SELECT planned.n FROM planned WHERE {done}"
+    return changing.encode(), is_done.encode(), values
