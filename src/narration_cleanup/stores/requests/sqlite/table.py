@@ -17,8 +17,12 @@ from narration_cleanup.stores.requests.rows import CANCEL_GUARD, DELETE_GUARD, s
 from narration_cleanup.stores.requests.sqlite.database import look, recover
 from narration_cleanup.stores.requests.sqlite.errors import to_target_error
 from narration_cleanup.stores.requests.sqlite.layout import Layout, read_layout
-from narration_cleanup.stores.requests.sqlite.newest import last_write, newest_times
-from narration_cleanup.stores.requests.sqlite.survey import PAGE, SqliteSurvey
+from narration_cleanup.stores.requests.sqlite.survey import (
+    PAGE,
+    SqliteSurvey,
+    last_write,
+    newest_times,
+)
 from narration_cleanup.stores.requests.sqlite.transactions import Writer
 from narration_cleanup.stores.requests.store import (
     BATCH,
