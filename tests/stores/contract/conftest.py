@@ -44,7 +44,7 @@ def s3_environment(s3_server: s3.Server, monkeypatch: pytest.MonkeyPatch) -> s3.
     """The server, with the variables that lead to it; what is in it was not just written."""
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("TESTS_S3_IN_FLIGHT", "0")
+    monkeypatch.setenv("TESTS_S3_IN_FLIGHT", "-1")  # its times are whole seconds
     monkeypatch.setattr(f"{S3_CACHE}.IN_FLIGHT", 0.0)
     return s3_server
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,13 @@ from narration_cleanup.core.problems import Problems
 from narration_cleanup.stores.cache import CommitReport, FileTarget, Removal
 from narration_cleanup.stores.cache.local.walk import SIDECAR_SUFFIXES
 from narration_cleanup.stores.cache.s3.location import S3Location
-from narration_cleanup.stores.cache.s3.objects import Objects, ref_of
-from narration_cleanup.stores.cache.s3.removal import ABSENT, CHANGED, Remover
+from narration_cleanup.stores.cache.s3.objects import (
+    ABSENT,
+    CHANGED,
+    Objects,
+    ref_of,
+    remove_objects,
+)
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -85,14 +90,13 @@ class PlainSurvey:
 class PlainBucket:
     """A ``CacheStore``: one prefix in a bucket, and all below it."""
 
-    has_index = False
+    has_index = has_lock = False
 
     def __init__(self, url: str, *, audio_suffixes: tuple[str, ...]) -> None:
         """Raises ``ConfigError`` where ``url`` is not ``s3://bucket/prefix``. Asks nothing yet."""
         self._place = S3Location(url)
         self._suffixes = audio_suffixes
         self._objects = Objects(self._place, audio_suffixes)
-        self._remover = Remover(self._place, self._objects)
 
     @property
     def location(self) -> str:
@@ -100,12 +104,12 @@ class PlainBucket:
         return self._place.location
 
     def locked(self) -> AbstractContextManager[None]:
-        """Hold the lease; raises ``BusyError``."""
-        return self._remover.locked(needs_conditions=False)
+        """Nothing: an object goes only while it is what was planned on, whoever else runs."""
+        return nullcontext()
 
     def in_progress(self) -> bool:
-        """Whether a run holds the lease now."""
-        return self._remover.lease.is_held_by_anyone()
+        """Not known of a bucket."""
+        return False
 
     def recover(self) -> int:
         """Nothing is ever staged in a bucket."""
@@ -114,12 +118,10 @@ class PlainBucket:
     @contextmanager
     def survey(self) -> Iterator[PlainSurvey]:
         """Look at the cache; see ``CacheStore``."""
-        self._remover.check()
         yield PlainSurvey(self._objects, self._suffixes)
 
     def remove(self, files: Sequence[FileTarget]) -> Sequence[Removal]:
         """Remove objects, with their sidecars, that are still what was planned on."""
-        self._remover.check()
         found = self._objects.find(
             sorted({name for target in files for name in (target.name, *target.sidecars)})
         )
@@ -134,7 +136,7 @@ class PlainBucket:
                 doomed[position] = metas
             else:
                 removals[position] = CHANGED
-        return self._remover.remove(doomed, removals)
+        return remove_objects(self._place, self._objects, doomed, removals)
 
     def remove_entries(self, entries: Iterable[tuple[Ref, str]]) -> CommitReport:
         """Nothing to do: there is no index."""
