@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 
@@ -13,6 +14,14 @@ from narration_cleanup.stores.requests.mapping import (
     ROLES,
     RequestMapping,
 )
+
+_LITERAL = re.compile(r"'((?:[^']|'')*)'|(?<![\w.])(-?[0-9]+)(?![\w.])", re.ASCII)
+
+
+def literals_in(condition: str) -> tuple[str, ...]:
+    """The texts and whole numbers in an SQL condition, each as text."""
+    found = _LITERAL.finditer(condition)
+    return tuple(each[2] or each[1].replace("''", "'") for each in found)
 
 
 def matching(wanted: str, names: Sequence[str]) -> str | None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from itertools import chain
 
-from narration_cleanup.core.model import GenerationRequest, Problem
+from narration_cleanup.core.errors import TargetError
+from narration_cleanup.core.model import GenerationRequest, Problem, RequestStatus
 from narration_cleanup.core.problems import Problems
+from narration_cleanup.core.text import printable
 from narration_cleanup.core.zones import TableTimes
-from narration_cleanup.stores.requests.cancelled_word import check_cancelled_word
-from narration_cleanup.stores.requests.mapping import RequestMapping
+from narration_cleanup.stores.requests.mapping import RequestMapping, Statuses, forms_of
 from narration_cleanup.stores.requests.rows import RowReader, no_time_of_ending, status_totals
 
 Row = tuple[object, ...]
+Pages = Generator[Sequence[Row], None, None]
 _CHUNK = 2_000
 """Rows handed on at a time, so that a page full of active rows stays small in memory."""
 
@@ -74,22 +77,71 @@ class TableSurvey(ABC):
         """The number of rows of each raw status."""
 
     @abstractmethod
-    def _active(self) -> Iterable[Sequence[Row]]:
+    def _active(self) -> Pages:
         """The columns ``SELECTED`` of the rows that have an active status."""
 
     @abstractmethod
-    def _finished(self, before: float) -> Iterable[Sequence[Row]]:
+    def _finished(self, before: float) -> Pages:
         """The same of the rows that ended, those after ``before`` too where need be."""
 
 
 def _read(
-    pages: Iterable[Sequence[Row]],
+    pages: Pages,
     read: Callable[[Row, Problems], GenerationRequest | None],
     problems: Problems,
 ) -> Iterator[Sequence[GenerationRequest]]:
-    for rows in pages:
-        for start in range(0, len(rows), _CHUNK):
-            chunk = (read(row, problems) for row in rows[start : start + _CHUNK])
-            found = [request for request in chunk if request is not None]
-            if found:
-                yield found
+    with closing(pages):  # at once, should a row be refused: a cursor may be open
+        for rows in pages:
+            for start in range(0, len(rows), _CHUNK):
+                chunk = (read(row, problems) for row in rows[start : start + _CHUNK])
+                found = [request for request in chunk if request is not None]
+                if found:
+                    yield found
+
+
+_SPELLINGS = frozenset({"cancelled", "canceled"})
+_STYLES: tuple[Callable[[str], str], ...] = (str.upper, str.lower, str.capitalize)
+
+
+def check_cancelled_word(
+    found: Collection[object], allowed: Collection[str], statuses: Statuses, where: str
+) -> None:
+    """Raise ``TargetError`` where the word that a run writes is none of the table's own.
+
+    ``found``: the raw statuses of its rows; ``allowed``: those that an enum or a CHECK allows,
+    none where there is neither. A table without a cancelled row says nothing about its spelling,
+    except by the case that all its words are in.
+    """
+    word = str(statuses.cancelled[0])
+    ignored = {form for each in statuses.ignored for form in forms_of(each)}
+    words = {each for each in found if isinstance(each, str) and each not in ignored}
+    if allowed and word not in allowed:
+        near = [each for each in allowed if _is_like(each, word)]
+        wanted = near[0] if near else None
+        raise _refusal(where, word, wanted, f"it can only have {', '.join(allowed)}")
+    meanings = statuses.words()
+    known = {meanings.get(each) for each in found if isinstance(each, (str, int, float))}
+    if RequestStatus.CANCELLED in known:
+        return
+    for each in sorted(words):
+        if _is_like(each, word):
+            raise _refusal(where, word, each, f"it has rows in the status {each}")
+    cased = [each for each in words if each.lower() != each.upper()]
+    if cased and statuses.cancelled == Statuses().cancelled and not allowed:
+        for style in _STYLES:
+            if style(word) != word and all(style(each) == each for each in cased):
+                has = f"all its statuses are in the case of {min(cased)}"
+                raise _refusal(where, word, style(word), has)
+
+
+def _is_like(one: str, word: str) -> bool:
+    one, word = one.strip().casefold(), word.casefold()
+    return one == word or (one in _SPELLINGS and word in _SPELLINGS)
+
+
+def _refusal(where: str, word: str, wanted: str | None, evidence: str) -> TargetError:
+    remedy = f'set requests.statuses.cancelled = ["{wanted}"]'
+    if wanted is None:
+        remedy = "set requests.statuses.cancelled to one of them, or allow it in the table"
+    message = f"{where}: {printable(word)} is no status of this table ({printable(evidence)})"
+    return TargetError("foreign_word", f"{message}: {printable(remedy)}")

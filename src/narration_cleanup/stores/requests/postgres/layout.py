@@ -11,10 +11,10 @@ from types import MappingProxyType
 from psycopg import sql
 
 from narration_cleanup.core.text import printable
-from narration_cleanup.stores.requests.cancelled_word import literals_in
 from narration_cleanup.stores.requests.layout import (
     find_column,
     find_columns,
+    literals_in,
     no_such_table,
     not_a_table,
 )

@@ -12,7 +12,7 @@ from narration_cleanup.stores.requests.mapping import RequestMapping, Statuses
 from narration_cleanup.stores.requests.postgres.layout import Form, PgLayout
 from narration_cleanup.stores.requests.postgres.session import Connection, Session
 from narration_cleanup.stores.requests.rows import SELECTED
-from narration_cleanup.stores.requests.survey import Row, TableSurvey
+from narration_cleanup.stores.requests.survey import Pages, Row, TableSurvey
 
 PAGE = 2_000
 """Rows fetched, and handed on, at a time."""
@@ -36,10 +36,10 @@ class PostgresSurvey(TableSurvey):
         rows = self._session.do(lambda it: it.execute(statement.encode(), ()).fetchall())
         return {raw: count for raw, count in rows if isinstance(count, int)}
 
-    def _active(self) -> Iterator[Sequence[Row]]:
+    def _active(self) -> Pages:
         return self._stream(ACTIVE)
 
-    def _finished(self, before: float) -> Iterator[Sequence[Row]]:
+    def _finished(self, before: float) -> Pages:
         completed_at = self._layout.columns["completed_at"]
         if completed_at.form is not Form.INSTANT:  # only we know how it is to be read
             return self._stream(FINISHED)
@@ -51,7 +51,7 @@ class PostgresSurvey(TableSurvey):
         statuses: Sequence[RequestStatus],
         condition: str = "",
         values: Sequence[float] = (),
-    ) -> Iterator[Sequence[Row]]:
+    ) -> Pages:
         columns = self._layout.columns
         status = columns["status"]
         words = self._mapping.statuses.values(statuses)

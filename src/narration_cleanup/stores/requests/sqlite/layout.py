@@ -10,10 +10,10 @@ from types import MappingProxyType
 
 from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.text import printable
-from narration_cleanup.stores.requests.cancelled_word import literals_in
 from narration_cleanup.stores.requests.layout import (
     find_column,
     find_columns,
+    literals_in,
     matching,
     no_such_table,
     not_a_table,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from narration_cleanup.stores.requests.mapping import RequestMapping
 from narration_cleanup.stores.requests.rows import SELECTED
 from narration_cleanup.stores.requests.sqlite.database import look
 from narration_cleanup.stores.requests.sqlite.layout import Layout
-from narration_cleanup.stores.requests.survey import Row, TableSurvey
+from narration_cleanup.stores.requests.survey import Pages, Row, TableSurvey
 
 PAGE = 20_000
 """Rows passed over in the first read transaction: a few milliseconds. Whoever commits on a
@@ -116,18 +116,18 @@ class SqliteSurvey(TableSurvey):
             active = self._select(connection, span, ACTIVE)
         return _Page(span, counts, active, time.perf_counter() - begun)
 
-    def _active(self) -> Iterator[Sequence[Row]]:
+    def _active(self) -> Pages:
         self._counts()
         if self._kept is None:
             yield from self._reread(ACTIVE)
         else:
             yield self._kept
 
-    def _finished(self, before: float) -> Iterator[Sequence[Row]]:
+    def _finished(self, before: float) -> Pages:
         self._counts()
         return self._reread(FINISHED)
 
-    def _reread(self, statuses: Sequence[RequestStatus]) -> Iterator[Sequence[Row]]:
+    def _reread(self, statuses: Sequence[RequestStatus]) -> Pages:
         for span, words in self._pages.items():
             if words & set(statuses):
                 yield look(self._path, partial(self._select, span=span, statuses=statuses))
