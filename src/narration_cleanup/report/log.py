@@ -14,6 +14,7 @@ from enum import Enum
 from typing import TextIO
 
 from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult, Result, RunOutcome
+from narration_cleanup.core.errors import with_code
 from narration_cleanup.core.model import Problem, Severity
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.core.units import MB
@@ -27,7 +28,7 @@ from narration_cleanup.plan.actions import (
 )
 from narration_cleanup.report.format import count, entries, iso
 from narration_cleanup.report.streams import Lines, allow_any_character
-from narration_cleanup.report.summary import and_more, gathered
+from narration_cleanup.report.summary import gathered, problem_line
 
 Field = str | int | float | bool | None | Mapping[str, int]
 
@@ -181,12 +182,11 @@ class Log:
         ``more``: how many others there are with the same reason.
         """
         level = Level.ERROR if problem.severity is Severity.PROBLEM else Level.WARNING
-        subject = "" if problem.subject is None else f" ({printable(problem.subject)})"
+        line = problem_line(problem, more)
         self.say(
             level,
             "problem",
-            f"{problem.target.value.capitalize()}: {printable_line(problem.message)}{subject}"
-            f"{and_more(more)}",
+            line[:1].upper() + line[1:],
             half=problem.target.value,
             code=problem.code,
             subject=problem.subject,
@@ -205,13 +205,9 @@ class Log:
             self.problem(problem, more)
         level = _END_LEVEL.get(result.outcome, Level.ERROR)
         say = self._routine if result.outcome is RunOutcome.SUCCESS else self._wrong
-        for line in result.message.splitlines():
-            say("finished", printable_line(line), level, outcome=result.outcome.value)
-
-    def error(self, message: str, exit_code: int) -> None:
-        """A command could not be done at all: one line for each fault in ``message``."""
-        for line in message.splitlines():
-            self._write(Level.ERROR, "error", printable_line(line), {"exit_code": exit_code})
+        for line in map(printable_line, result.message.splitlines()):
+            text = line if result.stopped is None else with_code(line, result.stopped)
+            say("finished", text, level, outcome=result.outcome.value)
 
     def warning(self, message: str) -> None:
         """Something odd that stops nothing; said even where quiet or muted: no report has it."""
