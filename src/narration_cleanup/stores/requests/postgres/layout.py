@@ -160,13 +160,14 @@ def read_layout(connection: Connection, mapping: RequestMapping, where: str) -> 
         MappingProxyType(roles),
         " AND ".join(conditions) or "true",
         tuple(filtered),
-        _allowed(connection, oid, roles["status"].name),
+        allowed_words(connection, oid, roles["status"].name),
     )
 
 
-def _allowed(connection: Connection, oid: int, status: str) -> tuple[str, ...]:
-    words = tuple(str(word) for (word,) in connection.execute(_WORDS, (oid, status)))
-    for (check,) in connection.execute(_CHECKS, (oid, status)):
+def allowed_words(connection: Connection, oid: int, column: str) -> tuple[str, ...]:
+    """The words that an enum or a CHECK allows in a column; none where there is neither."""
+    words = tuple(str(word) for (word,) in connection.execute(_WORDS, (oid, column)))
+    for (check,) in connection.execute(_CHECKS, (oid, column)):
         if not words and _ONE_OF.fullmatch(str(check)):
             words = literals_in(str(check))
     return words
