@@ -53,7 +53,10 @@ class Targets:
 
 
 def _lock_cache(cache: CacheStore | None, state_dir: Path, stack: ExitStack) -> CacheStore | None:
-    if cache is not None:
+    if cache is not None and not cache.has_lock:
+        with suppress(OSError):
+            stack.enter_context(run_lock_in(state_dir, cache.location))
+    elif cache is not None:
         try:
             stack.enter_context(cache.locked())
         except TargetError as fault:  # network file systems cannot lock a directory

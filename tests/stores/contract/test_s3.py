@@ -1,4 +1,4 @@
-"""What only a bucket has: many writers of one index, a lease, bulk requests, a network between."""
+"""What only a bucket has: writers of one index, runs at once, bulk requests, a network between."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,14 @@ from obstore.store import S3Store
 from narration_cleanup.apply.apply import apply_cache
 from narration_cleanup.apply.result import CacheResult
 from narration_cleanup.apply.signals import Stop
-from narration_cleanup.core import locks
-from narration_cleanup.core.errors import BusyError, ConfigError, TargetError
+from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.progress import NoProgress
 from narration_cleanup.core.zones import IndexTimes
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
-from narration_cleanup.plan.actions import Outcome
-from narration_cleanup.stores.cache import CacheStore
-from narration_cleanup.stores.cache.s3 import IndexedBucket, PlainBucket, index_object, lease
+from narration_cleanup.plan.actions import Outcome, RemoveEntry
+from narration_cleanup.stores.cache import CacheStore, FileTarget
+from narration_cleanup.stores.cache.s3 import IndexedBucket, PlainBucket, indexed
+from narration_cleanup.stores.cache.s3.location import S3Location
 from tests.proxy import Answer, Do, Instead, OnRequest, Proxy
 from tests.run_at import S3_CACHE
 from tests.s3_server import SECRET_KEY, Server
@@ -182,12 +183,12 @@ def test_the_whole_job(s3: Server, tmp_path: Path) -> None:
     bucket = Bucket(s3, expired=33, young=27)
     obstore.put(s3.store(bucket.url), "notes.txt", b"kept")
     before = bucket.objects()
-    # A dry run takes no lease, and so has no clock but its own, which is stopped before the test.
+    # A dry run writes no mark, and so has no clock but its own, which is stopped before the test.
     settled = {"TESTS_S3_IN_FLIGHT": "-1e9"}
     code, out, err = run(bucket.url, tmp_path, "dry-run", "--json", more=settled)
     assert code == 0, err
     assert json.loads(out)["cache"]["planned_count"] == 33
-    assert bucket.objects() == before  # not even a lease
+    assert bucket.objects() == before  # not even a mark
     code, out, err = run(bucket.url, tmp_path, "run", "--json")
     assert code == 0, err
     told = json.loads(out)
@@ -312,7 +313,56 @@ def _added(store: S3Store, key: str, value: dict[str, str | int]) -> bool:
     return True
 
 
-def test_of_two_hosts_runs_one_works_and_one_exits_75(s3: Server, tmp_path: Path) -> None:
+def test_two_runs_at_once_and_a_regeneration_lose_nothing_in_any_order(
+    s3: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All orders of the steps of two runs and of a service that makes an expired narration anew."""
+    orders = sorted(order for order in set(permutations("AAABBBSS")) if order.index("A") == 0)
+    buckets = [Bucket(s3, expired=2, young=1) for _ in orders]
+    time.sleep(1 - time.time() % 1)  # the server's times have no fractions
+    now = int(time.time())
+    monkeypatch.setattr(S3Location, "server_now", lambda _: now)
+    for order, bucket in zip(orders, buckets, strict=True):
+        steps = {"A": stepwise(bucket.url), "B": stepwise(bucket.url), "S": regeneration(bucket)}
+        for step in order:
+            next(steps[step])
+        index = bucket.index()
+        assert bucket.entries["n00002"] == index["n00002"], order
+        assert entry(0, 0) == index["n00000"], order
+        sizes = {name: obstore.head(bucket.store, name)["size"] for name in bucket.audio()}
+        assert sizes == {"n00000.mp3": 1_234, "n00002.mp3": 100}, order
+        assert index.keys() == {"n00000", "n00002"}, order
+
+
+def stepwise(url: str) -> Iterator[None]:
+    """A run that stops after it has planned, after it has removed and after its commit."""
+    store = opened(url)
+    plan = planned(store)
+    yield
+    removed = [action for action in plan.actions if isinstance(action, RemoveEntry)]
+    results = store.remove([FileTarget(action.file, entry=action.ref) for action in removed])
+    yield
+    gone = [
+        (action.ref, action.file)
+        for action, removal in zip(removed, results, strict=True)
+        if removal.outcome is Outcome.DONE
+    ]
+    assert store.remove_entries(gone).error is None
+    store.close()
+    yield
+
+
+def regeneration(bucket: Bucket) -> Iterator[None]:
+    """The service writes audio, and then its entry."""
+    obstore.put(bucket.store, "n00000.mp3", audio(1, 1_234))
+    yield
+    while not _added(bucket.store, "n00000", entry(0, 0)):
+        pass
+    yield
+
+
+def test_two_runs_at_once_of_two_machines_both_do_their_work(s3: Server, tmp_path: Path) -> None:
+    """The second begins and ends while the first waits with its removal."""
     bucket = Bucket(s3, expired=5, young=5)
     reached, go_on = threading.Event(), threading.Event()
 
@@ -331,15 +381,17 @@ def test_of_two_hosts_runs_one_works_and_one_exits_75(s3: Server, tmp_path: Path
             text=True,
         )
         assert reached.wait(60)
-        code, out, err = run(bucket.url, tmp_path / "two", "stats", "--json")
-        assert (code, json.loads(out)["in_progress"]) in [(0, True), (3, True)], err
-        code, _, err = run(bucket.url, tmp_path / "two", "run")
-        assert code == 75, err
+        code, _, err = run(bucket.url, tmp_path / "one", "run")
+        assert code == 75, err  # on one machine, and with one history, runs wait for each other
         assert "another run" in err
+        code, out, err = run(bucket.url, tmp_path / "two", "run", "--json")
+        assert code == 0, err
+        assert json.loads(out)["cache"]["removed_count"] == 5
         go_on.set()
         _, err = first.communicate(timeout=60)
     assert first.returncode == 0, err
     assert bucket.audio() == bucket.young
+    assert list(bucket.index()) == [name[:-4] for name in bucket.young]
 
 
 def test_ten_thousand_objects_in_a_few_requests(s3: Server, tmp_path: Path) -> None:
@@ -401,9 +453,6 @@ def test_a_server_that_is_killed_in_the_middle(
             assert SECRET_KEY not in out + err
         server.start()
         variables = server.environment() | more
-        code, _, err = run(bucket.url, tmp_path / "state", "run", more=variables)
-        assert code == 75, err  # the lease could not be given back: it has to expire
-        obstore.delete(bucket.store, lease._NAME)
         code, out, err = run(bucket.url, tmp_path / "state", "run", "--json", more=variables)
         assert code == 0, err
         assert bucket.audio() == bucket.young
@@ -480,57 +529,6 @@ def test_a_server_that_ignores_if_match_is_refused_for_an_index(s3: Server, tmp_
     assert bucket.audio() == []
 
 
-def test_a_run_that_lost_its_lease_stops(s3: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "SECONDS", 0.6)
-    bucket = Bucket(s3, expired=5, young=5)
-    store = opened(bucket.url)
-    with store.locked():
-        plan = planned(store)
-        taken = json.dumps({"holder": "somebody else"}).encode()
-        obstore.put(bucket.store, lease._NAME, taken)
-        wait_for(lambda: _is_lost(store))
-        result = applied(store, plan)
-    assert {outcome for _, outcome, _ in result.outcomes} == {Outcome.FAILED}
-    assert "lease_lost" in {problem.code for problem in result.problems}
-    assert bucket.audio() == bucket.expired + bucket.young
-    assert bucket.index() == bucket.entries
-    # What others have taken is left to them.
-    assert bytes(obstore.get(bucket.store, lease._NAME).bytes()) == taken
-
-
-def _is_lost(store: CacheStore) -> bool:
-    try:
-        with store.survey():
-            return False
-    except TargetError as error:
-        return error.code == "lease_lost"
-
-
-def test_a_lease_is_renewed_while_its_run_lasts(
-    s3: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lease, "SECONDS", 1.5)
-    monkeypatch.setattr(locks, "RUN_LOCK_WAIT", 4.0)
-    bucket = Bucket(s3, expired=1, young=1)
-    store, other = opened(bucket.url), opened(bucket.url)
-    with store.locked():
-        with pytest.raises(BusyError), other.locked():
-            pass  # for much longer than the lease would have lasted
-        assert planned(store).actions
-
-
-def test_an_expired_lease_is_taken_over(s3: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that died costs the next one the rest of its lease, by the server's clock."""
-    monkeypatch.setattr(lease, "SECONDS", 1.0)
-    monkeypatch.setattr(locks, "RUN_LOCK_WAIT", 20.0)
-    bucket = Bucket(s3, expired=1, young=1)
-    obstore.put(bucket.store, lease._NAME, json.dumps({"holder": "a run that died"}).encode())
-    store = opened(bucket.url)
-    with store.locked():
-        assert len(applied(store, planned(store)).outcomes.actions) == 1
-    assert bucket.audio() == bucket.young
-
-
 def test_without_an_index_age_is_the_time_of_the_last_change(s3: Server, tmp_path: Path) -> None:
     """Audio goes with its sidecars, in folders too; nothing else does, and nothing young."""
     url = s3.new_url()
@@ -604,7 +602,7 @@ def test_leftovers_without_an_index_go_and_what_else_lies_there_stays(s3: Server
 
 def test_a_large_index_is_not_held_in_memory(s3: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes through a file without a name; the result is the same."""
-    monkeypatch.setattr(index_object, "HELD_WHOLE", 1_000)
+    monkeypatch.setattr(indexed, "HELD_WHOLE", 1_000)
     bucket = Bucket(s3, expired=20, young=20)
     store = opened(bucket.url)
     with store.locked():

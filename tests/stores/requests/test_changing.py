@@ -14,9 +14,9 @@ import pytest
 from narration_cleanup.core.errors import TargetError
 from narration_cleanup.plan import RequestPolicy, plan_requests
 from narration_cleanup.plan.actions import CancelRequest, Outcome
-from narration_cleanup.stores.requests.sqlite import database, transactions
+from narration_cleanup.stores.requests.sqlite import database, table
 from narration_cleanup.stores.requests.sqlite.limits import QueryLimit
-from narration_cleanup.stores.requests.sqlite.transactions import Writer
+from narration_cleanup.stores.requests.sqlite.table import Writer
 from tests.samples import make_requests, read_requests
 from tests.stores.requests.service import INSERT, NOW, Service, cancels, names, service, store_of
 
@@ -121,7 +121,7 @@ def test_a_disk_that_refuses_the_commit_means_that_nothing_is_done(path: Path) -
     opened.execute("PRAGMA max_page_count = 40")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "narration_cleanup.stores.requests.sqlite.transactions.open_to_write", lambda *_: opened
+            "narration_cleanup.stores.requests.sqlite.table.open_to_write", lambda *_: opened
         )
         with pytest.raises(TargetError) as fault:
             store.cancel(actions, NOW)
@@ -193,7 +193,7 @@ def test_a_change_that_the_disk_does_not_confirm_is_not_done(
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(transactions, "_sync", refuse)
+        patch.setattr(table, "_sync", refuse)
         with pytest.raises(TargetError, match="did not confirm a change") as fault:
             store.cancel(actions, NOW)
     assert fault.value.code == "database_io_error"
@@ -307,7 +307,7 @@ def test_what_the_work_took_is_told_apart_from_the_commit(
     opened = Writer(path)
     with monkeypatch.context() as patch:
         patch.setattr(time, "perf_counter", lambda: now)
-        patch.setattr(transactions, "_commit", committing)
+        patch.setattr(table, "_commit", committing)
         opened.transaction(working)
     assert (opened.worked, opened.held) == (3.0, 5.0)
     opened.close()
@@ -335,7 +335,7 @@ def test_a_commit_that_waits_for_a_reader_lets_others_read(
     with long_reader(path) as live:
 
         def meanwhile(seconds: float) -> None:
-            if seconds == transactions._PAUSE:
+            if seconds == table._PAUSE:
                 left_alone.append(read_requests(path))
                 if len(left_alone) == 3:
                     live.execute("COMMIT")
@@ -361,7 +361,7 @@ def test_a_reader_that_never_ends_is_told_of_after_ten_seconds(
         with pytest.raises(TargetError, match="locked for 10 s"):
             store.cancel(actions, NOW)
         assert sum(waited) == pytest.approx(10, rel=0.02)
-        assert waited[:21] == [transactions._LOOK] * 20 + [transactions._PAUSE]
-        assert waited[-1] == transactions._PAUSE
+        assert waited[:21] == [table._LOOK] * 20 + [table._PAUSE]
+        assert waited[-1] == table._PAUSE
         assert read_requests(path) == before
     store.close()

@@ -1,4 +1,4 @@
-"""A page is counted in one pass where it can be: exactly as if its rows were read one by one."""
+"""Rows are counted by status page by page: exactly as if they were read one by one."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from narration_cleanup.core.model import ACTIVE, RequestStatus
+from narration_cleanup.core.zones import TableTimes
 from narration_cleanup.stores.requests.mapping import RequestMapping, Statuses
-from narration_cleanup.stores.requests.sqlite import pages
+from narration_cleanup.stores.requests.sqlite import survey as survey_module
 from narration_cleanup.stores.requests.sqlite.layout import Layout, read_layout
-from narration_cleanup.stores.requests.sqlite.pages import PageReader, Row, RowRange
+from narration_cleanup.stores.requests.sqlite.survey import SqliteSurvey
+from narration_cleanup.stores.requests.survey import Row
 
-WHOLE = RowRange(None, None)
 MAPPINGS = [
     RequestMapping(),
     RequestMapping(
@@ -34,25 +37,27 @@ RAW = st.one_of(
 )
 
 
-def page_of(
-    raws: Sequence[object], mapping: RequestMapping, kind: str, *, keep: bool = True
+def counted(
+    raws: Sequence[object], mapping: RequestMapping, kind: str
 ) -> tuple[Counter[object], list[Row], list[Row]]:
-    """The counts and active rows of one page of such rows; and all its rows."""
-    with closing(sqlite3.connect(":memory:")) as connection:
-        connection.execute(f"CREATE TABLE requests (request_id INT, status {kind}, created_at)")
-        connection.executemany(
-            "INSERT INTO requests (rowid, request_id, status) VALUES (?, ?, ?)",
-            [(number * 7, number, raw) for number, raw in enumerate(raws, 1)],
-        )
-        layout = read_layout(connection, mapping, "here")
-        page = PageReader(layout, mapping).count(connection, WHOLE, 1_000, keep=keep)
-        rows = connection.execute(
-            "SELECT request_id, status, created_at, NULL, NULL, NULL, NULL, rowid FROM requests "
-            "ORDER BY rowid"
-        ).fetchall()
-    assert page.span == WHOLE
-    assert page.is_last
-    return page.counts, page.active, rows
+    """The counts and active rows of a table of such rows; and all its rows."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "requests.db")
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute(f"CREATE TABLE requests (request_id INT, status {kind}, created_at)")
+            connection.executemany(
+                "INSERT INTO requests (rowid, request_id, status) VALUES (?, ?, ?)",
+                [(number * 7, number, raw) for number, raw in enumerate(raws, 1)],
+            )
+            connection.commit()
+            layout = read_layout(connection, mapping, "here")
+            rows = connection.execute(
+                "SELECT request_id, status, created_at, NULL, NULL, NULL, NULL, rowid "
+                "FROM requests ORDER BY rowid"
+            ).fetchall()
+        survey = SqliteSurvey(path, layout, mapping, "here", TableTimes("UTC", None, None))
+        counts = Counter(dict(survey._counts()))
+        return counts, [row for page in survey._active() for row in page], rows
 
 
 def words_of(raws: Sequence[object], mapping: RequestMapping) -> list[RequestStatus | None]:
@@ -66,7 +71,7 @@ def words_of(raws: Sequence[object], mapping: RequestMapping) -> list[RequestSta
     st.sampled_from(["TEXT", "INTEGER", "TEXT COLLATE NOCASE", "BLOB"]),
 )
 def test_it_counts_what_is_there(raws: list[object], mapping: RequestMapping, kind: str) -> None:
-    counts, active, rows = page_of(raws, mapping, kind)
+    counts, active, rows = counted(raws, mapping, kind)
     there = [row[1] for row in rows]
     by_word: Counter[object] = Counter()
     for raw, count in counts.items():
@@ -80,25 +85,21 @@ def test_it_counts_what_is_there(raws: list[object], mapping: RequestMapping, ki
     assert active == [row for row, word in zip(rows, words, strict=True) if word in ACTIVE]
 
 
-@pytest.mark.parametrize("few", [1, 8, 1_000_000])
-def test_both_ways_of_counting_agree(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "_FEW", few)
-    raws = ["queued"] * 3 + ["completed"] * 200 + ["paused", None] + ["failed"] * 20
-    counts, active, rows = page_of(raws, MAPPINGS[0], "TEXT")
+@pytest.mark.parametrize("kept", [2, 1_000])
+@pytest.mark.parametrize("page", [1, 7, 228, 1_000])
+def test_pages_of_any_size_agree(page: int, kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(survey_module, "PAGE", page)
+    monkeypatch.setattr(survey_module, "KEPT", kept)
+    raws = ["queued"] * 3 + ["completed"] * 200 + ["paused", None] + ["failed"] * 20 + ["queued"]
+    counts, active, rows = counted(raws, MAPPINGS[0], "TEXT")
     assert counts == Counter(raws)
-    assert active == rows[:3]
+    assert active == [*rows[:3], rows[-1]]
 
 
-def test_active_rows_that_are_not_asked_for_are_only_counted() -> None:
-    raws = ["queued", "completed", "completed"]
-    counts, active, _ = page_of(raws, MAPPINGS[0], "TEXT", keep=False)
-    assert (counts, active) == (Counter(raws), [])
+def test_an_empty_table_has_nothing() -> None:
+    assert counted([], MAPPINGS[0], "TEXT") == (Counter(), [], [])
 
 
-def test_an_empty_page_has_nothing() -> None:
-    assert page_of([], MAPPINGS[0], "TEXT") == (Counter(), [], [])
-
-
-def test_a_table_without_a_rowid_is_grouped() -> None:
+def test_a_table_without_a_rowid_has_another_key() -> None:
     layout = Layout("main.requests", ('"rowid"',), {"id": "id", "status": "s", "created_at": "c"})
     assert not layout.by_rowid

@@ -68,6 +68,10 @@ class CacheStore(Protocol):
     @property
     def has_index(self) -> bool: ...
 
+    @property
+    def has_lock(self) -> bool:
+        """Whether ``locked`` keeps runs apart; a bucket needs no such thing."""
+
     def locked(self) -> AbstractContextManager[None]:
         """Hold the run lock; raises ``BusyError`` when another run has it."""
 

@@ -37,8 +37,6 @@ CANCEL_GUARD = ("status", "created_at", "started_at", "heartbeat_at", "scheduled
 DELETE_GUARD = ("status", "created_at", "started_at", "completed_at")
 """The columns that a guard's values are of. A finished row has no heartbeat to watch, but it may
 have been run again: then its ``completed_at`` is another."""
-WRITTEN_TIMES = ("completed_at", "updated_at")
-"""The columns in which a cancelled row gets the time of the run."""
 Guard = tuple[Scalar, ...]
 
 
@@ -61,80 +59,73 @@ class RowReader:
         self._words = mapping.statuses.words()
         self._unset: Counter[str] = Counter()
         iso = replace(mapping, time_format="iso")
-        (
-            self._created_at,
-            self._started_at,
-            self._heartbeat_at,
-            self._completed_at,
-            self._scheduled_at,
-        ) = (
-            ColumnTimes(names.get(role, role), iso if role in typed else mapping, where, times)
+        self._times = {
+            role: ColumnTimes(
+                names.get(role, role), iso if role in typed else mapping, where, times
+            )
             for role in SELECTED[2:]
-        )
+        }
 
     def active_row(self, row: Sequence[object], problems: Problems) -> GenerationRequest | None:
         """A waiting or running request; ``None``, and a problem, where it cannot be judged."""
-        raw_id, raw_status, created, started, heartbeat, _, scheduled, *place = row
-        identity = shown_id(raw_id)
-        status = self._status(raw_status)
-        if status is None or not _is_usable(identity, problems):
+        raw = dict(zip(SELECTED, row, strict=False))
+        known = self._known(raw, CANCEL_GUARD, problems)
+        if known is None:
             return None
-        guard = _guard(identity, (raw_status, created, started, heartbeat, scheduled), problems)
-        if guard is None:
-            return None
-        created_at = self._created_at(created)
+        identity, status, guard = known
+        read = {role: self._times[role](raw[role]) for role in CANCEL_GUARD[1:]}
+        created_at = read["created_at"]
         if created_at is None:
-            problems.add(_unreadable(identity, "created_at", created))
+            problems.add(_unreadable(identity, "created_at", raw["created_at"]))
             return None
-        heartbeat_at = self._heartbeat_at(heartbeat)
-        scheduled_at = self._scheduled_at(scheduled)
-        for role, raw, instant in (
-            ("heartbeat_at", heartbeat, heartbeat_at),
-            ("scheduled_at", scheduled, scheduled_at),
-        ):
-            if raw is not None and instant is None:
-                if is_unset(raw):
+        for role in ("heartbeat_at", "scheduled_at"):
+            if raw[role] is not None and read[role] is None:
+                if is_unset(raw[role]):
                     self._unset[role] += 1
                 else:
-                    problems.add(_unreadable(identity, role, raw))
+                    problems.add(_unreadable(identity, role, raw[role]))
                 return None
         return GenerationRequest(
             identity,
             status,
             created_at,
-            self._started_at(started),
-            heartbeat_at,
+            read["started_at"],
+            read["heartbeat_at"],
             None,
             guard,
-            _place(place),
-            scheduled_at,
+            _place(row),
+            read["scheduled_at"],
         )
 
     def finished_row(self, row: Sequence[object], problems: Problems) -> GenerationRequest | None:
         """An ended request; ``None`` where it does not say when it ended."""
-        raw_id, raw_status, created, started, _, completed, _, *place = row
-        identity = shown_id(raw_id)
-        status = self._status(raw_status)
-        if status is None or completed is None or not _is_usable(identity, problems):
+        raw = dict(zip(SELECTED, row, strict=False))
+        if raw["completed_at"] is None:
             return None
-        guard = _guard(identity, (raw_status, created, started, completed), problems)
-        if guard is None:
+        known = self._known(raw, DELETE_GUARD, problems)
+        if known is None:
             return None
-        finished_at = self._completed_at(completed)
+        identity, status, guard = known
+        read = {role: self._times[role](raw[role]) for role in DELETE_GUARD[1:]}
+        created_at, finished_at = read["created_at"], read["completed_at"]
         if finished_at is None:
-            problems.add(_unreadable(identity, "completed_at", completed))
+            problems.add(_unreadable(identity, "completed_at", raw["completed_at"]))
             return None
-        created_at = self._created_at(created)
+        created_at = finished_at if created_at is None else created_at
+        started_at, place = read["started_at"], _place(row)
         return GenerationRequest(
-            identity,
-            status,
-            finished_at if created_at is None else created_at,
-            self._started_at(started),
-            None,
-            finished_at,
-            guard,
-            _place(place),
+            identity, status, created_at, started_at, None, finished_at, guard, place
         )
+
+    def _known(
+        self, raw: Mapping[str, object], guard: Sequence[str], problems: Problems
+    ) -> tuple[str | int, RequestStatus, Guard] | None:
+        """Which row it is, its status, and what it was; ``None`` where a statement cannot tell."""
+        identity, status = shown_id(raw["id"]), self._status(raw["status"])
+        if status is None or not _is_usable(identity, problems):
+            return None
+        values = _guard(identity, [raw[role] for role in guard], problems)
+        return None if values is None else (identity, status, values)
 
     def begin_pass(self) -> None:
         """Count anew what ``unset_times`` reports: active rows are read once more."""
@@ -290,5 +281,6 @@ def _kind(value: object) -> str:
     return {bytes: "a blob", float: "a fraction", type(None): "NULL"}.get(type(value), "odd")
 
 
-def _place(rest: Sequence[object]) -> int | None:
-    return rest[0] if rest and isinstance(rest[0], int) else None
+def _place(row: Sequence[object]) -> int | None:
+    last = row[-1]
+    return last if len(row) > len(SELECTED) and isinstance(last, int) else None

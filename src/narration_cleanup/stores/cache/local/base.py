@@ -22,6 +22,8 @@ COARSEST_TIME = 2.0
 class LocalCache:
     """A pinned directory with the tool's own folder in it: a part of every ``CacheStore`` here."""
 
+    has_lock = True
+
     def __init__(self, path: Path) -> None:
         """Raises ``ConfigError`` where ``path`` is no directory that a cache lies in."""
         self._directory = Directory(path)

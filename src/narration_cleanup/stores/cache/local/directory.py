@@ -32,7 +32,7 @@ class Directory:
         """Raises ``ConfigError`` where ``path`` is no directory, or one that no cache lies in."""
         self.path = path
         try:
-            self.fd, status = _open_directory(path)
+            self.fd = _open(path, os.O_DIRECTORY, None)
         except FileNotFoundError:
             raise ConfigError(
                 f"cache.dir {printable(path)} {not_found(path)}: is it where the service keeps its "
@@ -47,6 +47,7 @@ class Directory:
             why = f"{error.strerror}; is it the right path, and this the right user?"
             raise ConfigError(f"cache.dir {printable(path)}: {why}") from None
         self.is_locked = False
+        status = os.fstat(self.fd)
         self.device, self.inode = status.st_dev, status.st_ino
         self.keeps_inodes = not _RENUMBERS.fullmatch(mounts_of(self.fd).file_system)
         self._refuse_wrong_place()
@@ -182,34 +183,21 @@ class Directory:
         os.close(self.fd)
 
 
-def _open_directory(path: Path) -> tuple[int, os.stat_result]:
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-    try:
-        fd = os.open(path, flags | os.O_NOATIME)
-    except PermissionError:
-        fd = os.open(path, flags)
-    try:
-        return fd, os.fstat(fd)
-    except BaseException:
-        os.close(fd)
-        raise
-
-
 def open_folder(name: str, directory_fd: int) -> int:
     """Open a folder by its name in another: never through a symlink, its atime left alone.
 
     Raises ``NotADirectoryError`` where it is anything else, ``OSError`` as ``open`` does.
     """
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        return os.open(name, flags | os.O_NOATIME, dir_fd=directory_fd)
-    except PermissionError:
-        return os.open(name, flags, dir_fd=directory_fd)
+    return _open(name, os.O_DIRECTORY | os.O_NOFOLLOW, directory_fd)
 
 
 def open_to_read(name: str, directory_fd: int) -> int:
     """Open a name for reading: never through a symlink, never blocking, its atime left alone."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    return _open(name, os.O_NOFOLLOW | os.O_NONBLOCK, directory_fd)
+
+
+def _open(name: str | Path, flags: int, directory_fd: int | None) -> int:
+    flags |= os.O_RDONLY | os.O_CLOEXEC
     try:
         return os.open(name, flags | os.O_NOATIME, dir_fd=directory_fd)
     except PermissionError:

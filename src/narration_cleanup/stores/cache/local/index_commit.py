@@ -27,8 +27,9 @@ from narration_cleanup.stores.cache.local.index_file import (
     IndexFile,
     Version,
     foreign_index,
+    held_for,
+    index_lock,
 )
-from narration_cleanup.stores.cache.local.service_lock import held_for, index_lock
 from narration_cleanup.stores.cache.local.staging import SETTLE
 from narration_cleanup.stores.cache.local.staging_dir import INDEX_FILE_NAME, StagingDir
 from narration_cleanup.stores.cache.members import IndexMember, MalformedEntry
@@ -170,7 +171,7 @@ class IndexCommit:
                 self._directory.check_still_there()
                 if not named.unchanged():
                     return False
-                if content.bytes_unchanged():
+                if content is named or content.bytes_unchanged():
                     if not self._directory.keeps_inodes:
                         # There a file that is open is the one that has its name now: the replaced
                         # one cannot be seen again, and rclone loses one that is open meanwhile.

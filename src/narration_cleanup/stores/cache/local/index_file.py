@@ -1,4 +1,5 @@
-"""The index as a file that the service rewrites in place at any moment: read one version of it."""
+"""The index as a file that the service rewrites in place at any moment: one version of it, and the
+lock file that a service may offer beside it."""
 
 from __future__ import annotations
 
@@ -8,12 +9,14 @@ import hashlib
 import os
 import stat
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from sys import byteorder
 from typing import NamedTuple
 
 from narration_cleanup.core.errors import IndexChangedError, TargetError
+from narration_cleanup.core.locks import wait_for_lock
 from narration_cleanup.core.text import printable
 from narration_cleanup.stores.cache.local.directory import Directory, open_to_read, what_it_is
 from narration_cleanup.stores.cache.local.mounts import mount_id
@@ -234,4 +237,61 @@ def missing_index(directory: Directory, name: str) -> str:
         f"{printable(directory.path)} has no {printable(name)}: if it is the right folder, start "
         "the "
         'service once, or say cache.index = "none" for a cache that has none'
+    )
+
+
+_LOCK_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+@contextmanager
+def index_lock(
+    directory: Directory, index_name: str, *, seconds: float, shared: bool = False
+) -> Iterator[bool]:
+    """Hold ``<index>.lock`` where the service offers that file; False where it could not be had.
+
+    That is where the service held it for all of ``seconds``. Raises ``TargetError`` where the file
+    cannot be opened or locked.
+    """
+    fd = _open_lock(directory, index_name, to_write=not shared)
+    if fd is None:
+        yield True
+        return
+    try:
+        try:
+            had = wait_for_lock(fd, seconds, shared=shared)
+        except OSError as error:
+            raise _unusable(directory, index_name, error) from None
+        yield had
+    finally:
+        os.close(fd)
+
+
+def held_for(index_name: str, seconds: float) -> TargetError:
+    """The error where a service has held the lock for all that time."""
+    return TargetError(
+        "index_locked",
+        f"another program has held {printable(index_name)}.lock for {seconds:g} s: if it is not "
+        "the service at work, end that program",
+    )
+
+
+def _open_lock(directory: Directory, index_name: str, *, to_write: bool) -> int | None:
+    name = f"{index_name}.lock"
+    try:
+        if to_write:  # as NFS needs it to let nobody else have the lock
+            with suppress(PermissionError, IsADirectoryError):
+                return os.open(name, os.O_RDWR | _LOCK_FLAGS, dir_fd=directory.fd)
+        return os.open(name, os.O_RDONLY | _LOCK_FLAGS, dir_fd=directory.fd)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _unusable(directory, index_name, error) from None
+
+
+def _unusable(directory: Directory, index_name: str, error: OSError) -> TargetError:
+    return TargetError(
+        "index_lock",
+        f"{printable(directory.path / index_name)}.lock cannot be locked ({error.strerror}): it "
+        "must "
+        "be a file that this user may read; or take it away, if the service does not use it",
     )

@@ -18,10 +18,11 @@ from narration_cleanup.stores.cache.local.index_file import (
     IndexFile,
     fixed_index,
     foreign_index,
+    held_for,
+    index_lock,
     missing_index,
 )
 from narration_cleanup.stores.cache.local.scan import IN_FLIGHT_NS, DirectoryScan
-from narration_cleanup.stores.cache.local.service_lock import held_for, index_lock
 from narration_cleanup.stores.cache.local.staging import Staging
 from narration_cleanup.stores.cache.paths import PathResolver
 from narration_cleanup.stores.cache.survey import IndexSurvey

@@ -56,10 +56,10 @@ class StagingDir:
         return fd
 
     @contextmanager
-    def entered(self) -> Iterator[int | None]:
-        """The folder's descriptor for a look; ``None`` where it cannot be entered."""
+    def entered(self, place: str = OWN_FOLDER) -> Iterator[int | None]:
+        """The descriptor of the folder, or of one in it; ``None`` where it is out of reach."""
         try:
-            fd = os.open(OWN_FOLDER, _FLAGS, dir_fd=self._directory.fd)
+            fd = os.open(place, _FLAGS, dir_fd=self._directory.fd)
         except OSError:
             yield None
             return
@@ -121,12 +121,8 @@ class StagingDir:
         keeps it from that."""
         found: list[str] = []
         for place in (OWN_FOLDER, f"{OWN_FOLDER}/{SECOND}"):
-            with suppress(OSError):
-                fd = os.open(place, _FLAGS, dir_fd=self._directory.fd)
-                try:
-                    found += os.listdir(fd)
-                finally:
-                    os.close(fd)
+            with suppress(OSError), self.entered(place) as fd:
+                found += [] if fd is None else os.listdir(fd)
         return [_name_of(each) for each in found if _is_staged(each)]
 
     def take(self, name: str, folders: Folders) -> str:

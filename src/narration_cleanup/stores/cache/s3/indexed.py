@@ -11,9 +11,10 @@ index has no such window: it is replaced on the condition that it is the version
 from __future__ import annotations
 
 import random
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import IO, TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import PreconditionError
@@ -29,14 +30,73 @@ from narration_cleanup.stores.cache.index import UnreadableIndexError
 from narration_cleanup.stores.cache.local.scan import IN_FLIGHT_NS
 from narration_cleanup.stores.cache.members import IndexMember
 from narration_cleanup.stores.cache.paths import PathResolver
-from narration_cleanup.stores.cache.s3.index_object import IndexObject, missing_index
-from narration_cleanup.stores.cache.s3.location import S3Location
-from narration_cleanup.stores.cache.s3.objects import Objects, modified_at, ref_of
-from narration_cleanup.stores.cache.s3.removal import ABSENT, CHANGED, Remover
+from narration_cleanup.stores.cache.s3.location import S3Location, etag_of
+from narration_cleanup.stores.cache.s3.objects import (
+    ABSENT,
+    CHANGED,
+    Objects,
+    modified_at,
+    ref_of,
+    remove_objects,
+)
 from narration_cleanup.stores.cache.survey import IndexSurvey
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
+if TYPE_CHECKING:
+    from obstore import Attributes
+
+HELD_WHOLE = 1 << 22
+"""An index of up to 4 MiB is held in memory; a larger one in a temporary file without a name."""
+
+
+class IndexObject:
+    """One version of the index. It cannot change: a server hands out whole objects."""
+
+    def __init__(self, place: S3Location, name: str) -> None:
+        """Raises ``ConfigError`` where there is no index, ``TargetError`` where it is "
+        "unreadable."""
+        self._file: IO[bytes] | None = None
+        self._whole = b""
+        try:
+            with place.told(FileNotFoundError):
+                fetched = obstore.get(place.store, name)
+        except FileNotFoundError:
+            raise ConfigError(missing_index(place, name)) from None
+        self.etag = etag_of(fetched.meta)
+        self.size = fetched.meta["size"]
+        self.attributes: Attributes = fetched.attributes
+        with place.told():
+            if self.size <= HELD_WHOLE:
+                self._whole = bytes(fetched.bytes())
+                return
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
+            for chunk in fetched.stream(min_chunk_size=1 << 20):
+                self._file.write(chunk)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Up to ``size`` bytes from ``offset``."""
+        if self._file is None:
+            return self._whole[offset : offset + size]
+        self._file.seek(offset)
+        return self._file.read(size)
+
+    def check_unchanged(self) -> None:
+        """Nothing: it is one version."""
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._file is not None:
+            self._file.close()
+
+
+def missing_index(place: S3Location, name: str) -> str:
+    """What to tell where there is no index."""
+    return (
+        f"{place.location} has no {printable(name)}: if it is the right place, start the service "
+        'once, or say cache.index = "none" for a cache that has none'
+    )
+
 
 IN_FLIGHT = IN_FLIGHT_NS / 1e9
 TRY_FOR = 30.0
@@ -51,6 +111,7 @@ class IndexedBucket:
     """A ``CacheStore``: one prefix in a bucket, one index."""
 
     has_index = True
+    has_lock = False
 
     def __init__(
         self,
@@ -68,7 +129,6 @@ class IndexedBucket:
         self._times = times
         self._places = PathResolver(self._place, audio_suffixes, dir_in_index)
         self._objects = Objects(self._place, audio_suffixes, index_name)
-        self._remover = Remover(self._place, self._objects)
         self._surveyed: IndexObject | None = None
         self._members_end = 0
 
@@ -77,33 +137,32 @@ class IndexedBucket:
         """``s3://bucket/prefix``."""
         return self._place.location
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the lease; raises ``BusyError``, and ``ConfigError`` where there is no index."""
+    def locked(self) -> AbstractContextManager[None]:
+        """Nothing: of two runs at once each removes and replaces only what it planned on."""
+        return nullcontext()
+
+    def in_progress(self) -> bool:
+        """Not known of a bucket."""
+        return False
+
+    def recover(self) -> int:
+        """Nothing is ever staged in a bucket; a run finds out here what the server can do.
+
+        Raises ``ConfigError`` where there is no index, or where it could not be kept whole.
+        """
         try:
             with self._place.told(FileNotFoundError):
                 obstore.head(self._place.store, self._index_name)
         except FileNotFoundError:
             raise ConfigError(missing_index(self._place, self._index_name)) from None
-        except TargetError:
-            pass  # the lease will say so too, and stop this half alone
-        with self._remover.locked(needs_conditions=True):
-            yield
-
-    def in_progress(self) -> bool:
-        """Whether a run holds the lease now."""
-        return self._remover.lease.is_held_by_anyone()
-
-    def recover(self) -> int:
-        """Nothing is ever staged in a bucket."""
+        self._place.try_out()
         return 0
 
     @contextmanager
     def survey(self) -> Iterator[IndexSurvey]:
         """Look at the cache; see ``CacheStore``."""
-        self._remover.check()
         self._forget()
-        self._objects.settled_before = self._remover.lease.server_now() - IN_FLIGHT
+        self._objects.settled_before = self._place.server_now() - IN_FLIGHT
         self._surveyed = IndexObject(self._place, self._index_name)
         survey = IndexSurvey(
             self._surveyed, self._objects, self._places, self._suffixes, self._times
@@ -117,7 +176,6 @@ class IndexedBucket:
         As in a directory, the audio of an entry is left to the next run where it was written
         shortly before the survey, by the server's clock: its new entry may be yet to come.
         """
-        self._remover.check()
         found = self._objects.find(sorted({target.name for target in files}))
         removals = [ABSENT] * len(files)
         doomed: dict[int, list[ObjectMeta]] = {}
@@ -131,7 +189,7 @@ class IndexedBucket:
                 removals[position] = _FRESH
             else:
                 doomed[position] = [meta]
-        return self._remover.remove(doomed, removals)
+        return remove_objects(self._place, self._objects, doomed, removals)
 
     def remove_entries(self, entries: Iterable[tuple[Ref, str]]) -> CommitReport:
         """Take entries whose file is gone out of the index."""
@@ -175,7 +233,6 @@ class IndexedBucket:
         deadline, pause = Deadline(TRY_FOR), _FIRST_PAUSE
         source, end = self._surveyed, self._members_end
         while True:
-            self._remover.check()
             if source is not None and self._replace(source, spans, end):
                 return
             if deadline.passed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -11,7 +12,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnauthenticatedError,
+)
 from obstore.store import S3Store
 
 from narration_cleanup.core.deadline import Deadline
@@ -22,7 +29,9 @@ if TYPE_CHECKING:
     from obstore import ObjectMeta
 
 OWN_FOLDER = ".narration-cleanup/"
-"""Where the tool keeps what is its own: the lease, and a mark to read the server's clock by."""
+"""Where the tool keeps what is its own: a mark, to read the server's clock and to try it out by."""
+_MARK = f"{OWN_FOLDER}clock"
+_NO_VERSION = '"00000000000000000000000000000000"'
 PAGE = 1_000
 """Objects in one page of a listing, and names in one request to delete: the most S3 allows."""
 _ADDRESSES = (
@@ -61,7 +70,7 @@ class S3Location:
         self._prefix = "/".join(parts)
         self.location = printable("/".join(["s3:/", bucket, *parts]))
         self.store = self._open()
-        self._with_backslash: frozenset[str] | None = None
+        self._ahead = 0.0
         self._gone: tuple[TargetError, Deadline] | None = None
 
     def names(self) -> tuple[str, str]:
@@ -74,16 +83,31 @@ class S3Location:
         return False
 
     def holds(self, name: str) -> bool:
-        """Whether there is an object of that name, which has a backslash in it.
+        """Never: in a bucket a backslash is a separator."""
+        return False
 
-        All such are listed once: a question for each entry would take hours.
-        """
-        if self._with_backslash is None:
-            with self.told():
-                pages = obstore.list(self.store, chunk_size=PAGE)
-                found = (meta["path"] for page in pages for meta in page)
-                self._with_backslash = frozenset(name for name in found if "\\" in name)
-        return name in self._with_backslash
+    def server_now(self) -> float:
+        """The server's clock, or up to a second before it; this machine's before ``try_out``."""
+        return time.time() + self._ahead
+
+    def try_out(self) -> None:
+        """Write the mark: is that allowed, what time is it there, and is a put on a wrong version
+        refused? A server that ignores If-Match cannot keep an index whole: ``ConfigError``."""
+        with self.told():
+            obstore.put(self.store, _MARK, b"")
+            written = obstore.head(self.store, _MARK)["last_modified"].timestamp()
+        self._ahead = written - time.time()
+        modes: tuple[obstore.PutMode, ...] = ({"e_tag": _NO_VERSION}, "create")
+        for mode in modes:
+            try:
+                with self.told(PreconditionError, AlreadyExistsError):
+                    obstore.put(self.store, _MARK, b"", mode=mode)
+            except (PreconditionError, AlreadyExistsError):
+                continue
+            raise ConfigError(
+                f"{self.location}: this server ignores If-Match, so an index in it cannot be "
+                'changed without losing what others write: use another, or cache.index = "none"'
+            )
 
     def count_older(self, files: Iterable[str], instant: float) -> int:
         """How many of ``files`` are there and were last written before ``instant``."""

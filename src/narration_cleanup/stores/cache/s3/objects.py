@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import obstore
 
+from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.model import Ref, StoredFile
+from narration_cleanup.plan.actions import Outcome
+from narration_cleanup.stores.cache import Removal, StoppedError
 from narration_cleanup.stores.cache.local.mismatches import NameSums, ScannedNames
 from narration_cleanup.stores.cache.local.scan import is_index_temporary
 from narration_cleanup.stores.cache.s3.location import OWN_FOLDER, PAGE, S3Location, etag_of
@@ -19,6 +23,8 @@ from narration_cleanup.stores.cache.sidecars import PARTIAL_SUFFIXES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from obstore import ObjectMeta
+if TYPE_CHECKING:
     from obstore import ObjectMeta
 
 AT_ONCE = 16
@@ -138,3 +144,58 @@ class Objects:
         with self._place.told():
             await asyncio.gather(*map(ask, names))
         return found
+
+
+ABSENT = Removal(Outcome.DONE)
+CHANGED = Removal(Outcome.SKIPPED, note="it changed since planning")
+
+
+def remove_objects(
+    place: S3Location,
+    objects: Objects,
+    doomed: Mapping[int, Sequence[ObjectMeta]],
+    removals: list[Removal],
+) -> Sequence[Removal]:
+    """Remove objects; ``removals`` gets, at each position, what became of those together.
+
+    An object that stands at several positions counts as freed at the first. Raises
+    ``StoppedError``.
+    """
+    freed: set[str] = set()
+    waiting = iter(doomed.items())
+    while group := dict(_up_to(waiting, PAGE)):
+        names = {meta["path"] for metas in group.values() for meta in metas} - freed
+        left: Mapping[str, ObjectMeta] = {}
+        why = ""
+        try:
+            with place.told():
+                if names:
+                    obstore.delete(place.store, sorted(names))
+        except TargetError as error:
+            why = str(error)
+            try:
+                left = objects.find(sorted(names))
+            except TargetError:  # what is left cannot be asked: all of it counts
+                for position in [*group, *dict(waiting)]:
+                    removals[position] = Removal(Outcome.FAILED, note=why)
+                raise StoppedError(error, removals) from None
+        for position, metas in group.items():
+            fresh = [meta for meta in metas if meta["path"] not in freed]
+            if any(meta["path"] in left for meta in metas):
+                removals[position] = Removal(Outcome.FAILED, note=why)
+            else:
+                freed |= {meta["path"] for meta in fresh}
+                removals[position] = Removal(Outcome.DONE, sum(meta["size"] for meta in fresh))
+    return removals
+
+
+def _up_to(
+    places: Iterator[tuple[int, Sequence[ObjectMeta]]], most: int
+) -> Iterator[tuple[int, Sequence[ObjectMeta]]]:
+    """Positions with at most about ``most`` objects in all."""
+    count = 0
+    for position, metas in islice(places, most):
+        yield position, metas
+        count += len(metas)
+        if count >= most:
+            return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,14 @@ from narration_cleanup.core.model import CacheEntry, Ref, StoredFile, Unmatched
 from narration_cleanup.core.problems import Problems
 from narration_cleanup.stores.cache import CommitReport, FileTarget, Removal
 from narration_cleanup.stores.cache.s3.location import S3Location
-from narration_cleanup.stores.cache.s3.objects import Objects, modified_at, ref_of
-from narration_cleanup.stores.cache.s3.removal import ABSENT, CHANGED, Remover
+from narration_cleanup.stores.cache.s3.objects import (
+    ABSENT,
+    CHANGED,
+    Objects,
+    modified_at,
+    ref_of,
+    remove_objects,
+)
 from narration_cleanup.stores.cache.sidecars import LARGEST_SIDECAR, NameForms, Names, stem_of
 
 if TYPE_CHECKING:
@@ -132,7 +138,7 @@ class PlainSurvey:
 class PlainBucket:
     """A ``CacheStore``: one prefix in a bucket, and all below it."""
 
-    has_index = False
+    has_index = has_lock = False
 
     def __init__(
         self, url: str, *, audio_suffixes: tuple[str, ...], remove_sidecars: bool = False
@@ -142,7 +148,6 @@ class PlainBucket:
         self._known = Names(audio_suffixes)
         self._remove_sidecars = remove_sidecars
         self._objects = Objects(self._place, audio_suffixes)
-        self._remover = Remover(self._place, self._objects)
 
     @property
     def location(self) -> str:
@@ -150,12 +155,12 @@ class PlainBucket:
         return self._place.location
 
     def locked(self) -> AbstractContextManager[None]:
-        """Hold the lease; raises ``BusyError``."""
-        return self._remover.locked(needs_conditions=False)
+        """Nothing: an object goes only while it is what was planned on, whoever else runs."""
+        return nullcontext()
 
     def in_progress(self) -> bool:
-        """Whether a run holds the lease now."""
-        return self._remover.lease.is_held_by_anyone()
+        """Not known of a bucket."""
+        return False
 
     def recover(self) -> int:
         """Nothing is ever staged in a bucket."""
@@ -164,14 +169,12 @@ class PlainBucket:
     @contextmanager
     def survey(self) -> Iterator[PlainSurvey]:
         """Look at the cache; see ``CacheStore``."""
-        self._remover.check()
         yield PlainSurvey(
             self._objects, self._place, self._known, with_sidecars=self._remove_sidecars
         )
 
     def remove(self, files: Sequence[FileTarget]) -> Sequence[Removal]:
         """Remove objects, with their sidecars, that are still what was planned on."""
-        self._remover.check()
         found = self._objects.find(
             sorted({name for target in files for name in (*self._audio_of(target), *_all(target))})
         )
@@ -186,7 +189,7 @@ class PlainBucket:
                 doomed[position] = metas
             else:
                 removals[position] = CHANGED
-        return self._remover.remove(doomed, removals)
+        return remove_objects(self._place, self._objects, doomed, removals)
 
     def _audio_of(self, target: FileTarget) -> Iterable[str]:
         """What needs the target: of a sidecar whose audio was gone, that audio."""

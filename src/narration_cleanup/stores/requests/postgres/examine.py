@@ -7,7 +7,8 @@ from itertools import groupby
 
 from psycopg import sql
 
-from narration_cleanup.stores.requests.postgres.session import Connection, Session
+from narration_cleanup.stores.requests.postgres.layout import allowed_words
+from narration_cleanup.stores.requests.postgres.session import Session
 
 _COLUMNS = """
 SELECT c.oid, n.nspname, c.relname, a.attname
@@ -19,17 +20,6 @@ WHERE c.relkind IN ('r', 'p') AND n.nspname <> 'information_schema'
   AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
   AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
 ORDER BY n.nspname, c.relname, c.oid, a.attnum
-"""
-_ALLOWED = """
-SELECT e.enumlabel::text FROM pg_catalog.pg_attribute a
-JOIN pg_catalog.pg_enum e ON e.enumtypid = a.atttypid
-WHERE a.attrelid = %(oid)s AND a.attname = %(column)s
-UNION ALL
-SELECT word[1] FROM pg_catalog.pg_attribute a
-JOIN pg_catalog.pg_constraint k ON k.conrelid = a.attrelid AND k.conkey = ARRAY[a.attnum],
-LATERAL pg_catalog.regexp_matches(
-  pg_catalog.pg_get_constraintdef(k.oid), '''([^'']*)''', 'g') AS word
-WHERE a.attrelid = %(oid)s AND a.attname = %(column)s AND k.contype = 'c'
 """
 
 Table = tuple[str, list[str], Callable[[str], list[object]], Callable[[str], list[str]]]
@@ -54,12 +44,8 @@ def read_tables(url: str, most: int) -> Iterator[Table]:
                 )
                 return session.do(lambda it: [row[0] for row in it.execute(query).fetchall()])
 
-            def allowed(column: str, oid: object = oid) -> list[str]:
-                def query(connection: Connection) -> list[str]:
-                    found = connection.execute(_ALLOWED, {"oid": oid, "column": column})
-                    return [str(row[0]) for row in found.fetchall()]
-
-                return session.do(query)
+            def allowed(column: str, oid: int = int(str(oid))) -> list[str]:
+                return list(session.do(lambda it: allowed_words(it, oid, column)))
 
             shown = str(name) if schema == "public" else f"{schema}.{name}"
             yield shown, [str(row[3]) for row in columns], distinct, allowed

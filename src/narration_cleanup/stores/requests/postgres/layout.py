@@ -5,22 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from enum import Enum, auto
 from types import MappingProxyType
 
 from psycopg import sql
 
-from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.text import printable
-from narration_cleanup.stores.requests.cancelled_word import literals_in
-from narration_cleanup.stores.requests.mapping import (
-    DEFAULT_COLUMNS,
-    REQUIRED,
-    ROLES,
-    FilterValue,
-    RequestMapping,
+from narration_cleanup.stores.requests.layout import (
+    find_column,
+    find_columns,
+    literals_in,
+    no_such_table,
+    not_a_table,
 )
+from narration_cleanup.stores.requests.mapping import FilterValue, RequestMapping
 from narration_cleanup.stores.requests.postgres.session import Connection
 
 _TABLES = """\
@@ -126,42 +124,34 @@ def quoted(name: str) -> str:
 
 def read_layout(connection: Connection, mapping: RequestMapping, where: str) -> PgLayout:
     """Find the mapped table and columns; raises ``TargetError`` that lists the known ones."""
-    found = [
+    tables = [
         (number, str(schema), str(name), str(kind), visible is True)
         for number, schema, name, kind, visible in connection.execute(_TABLES)
         if isinstance(number, int)
     ]
-    table = _find_table(mapping.table, found)
+    table = _find_table(mapping.table, tables)
     if table is None:
-        tables = [
+        known = [
             name if visible else f"{schema}.{name}"
-            for _, schema, name, kind, visible in found
+            for _, schema, name, kind, visible in tables
             if kind in "rp"
         ]
-        raise TargetError(
-            "no_such_table",
-            f"{where}: there is no table "
-            f"{printable(mapping.table)}{_known(mapping.table, tables)}; "
-            "set requests.table",
-        )
+        raise no_such_table(where, mapping.table, known)
     oid, schema, name, kind, _ = table
     if kind in _OTHER_KINDS:
-        raise TargetError(
-            "not_a_table",
-            f"{where}: {printable(name)} is {_OTHER_KINDS[kind]}; "
-            "set requests.table to the table itself",
-        )
+        raise not_a_table(where, name, _OTHER_KINDS[kind])
     columns = [
         Column(str(each), quoted(str(each)), str(of_type), _FORMS.get(str(base), Form.TEXT))
         for each, base, of_type in connection.execute(_COLUMNS, (oid,))
     ]
-    by_name = {column.name.lower(): column for column in columns}
-    by_name |= {column.name: column for column in columns}
+    by_name = {column.name: column for column in columns}
+    names = list(by_name)
     filtered = {
-        _named(by_name, each, name, where, "requests.filter"): values
+        by_name[find_column(each, name, names, where, "requests.filter")]: values
         for each, values in mapping.filter.items()
     }
-    roles = _columns(mapping, name, by_name, where)
+    found = find_columns(mapping, name, names, where)
+    roles = {role: by_name[each] for role, each in found.items()}
     conditions = [_condition(connection, column, values) for column, values in filtered.items()]
     return PgLayout(
         oid,
@@ -170,13 +160,14 @@ def read_layout(connection: Connection, mapping: RequestMapping, where: str) -> 
         MappingProxyType(roles),
         " AND ".join(conditions) or "true",
         tuple(filtered),
-        _allowed(connection, oid, roles["status"].name),
+        allowed_words(connection, oid, roles["status"].name),
     )
 
 
-def _allowed(connection: Connection, oid: int, status: str) -> tuple[str, ...]:
-    words = tuple(str(word) for (word,) in connection.execute(_WORDS, (oid, status)))
-    for (check,) in connection.execute(_CHECKS, (oid, status)):
+def allowed_words(connection: Connection, oid: int, column: str) -> tuple[str, ...]:
+    """The words that an enum or a CHECK allows in a column; none where there is neither."""
+    words = tuple(str(word) for (word,) in connection.execute(_WORDS, (oid, column)))
+    for (check,) in connection.execute(_CHECKS, (oid, column)):
         if not words and _ONE_OF.fullmatch(str(check)):
             words = literals_in(str(check))
     return words
@@ -208,44 +199,3 @@ def _find_table(wanted: str, found: Sequence[_Table]) -> _Table | None:
             if same(f"{each[1]}.{each[2]}") == same(wanted):
                 return each
     return None
-
-
-def _columns(
-    mapping: RequestMapping, table: str, by_name: Mapping[str, Column], where: str
-) -> dict[str, Column]:
-    """The role of each column that is there.
-
-    An optional column that only the defaults name may be missing; one that was set may not.
-    """
-    found: dict[str, Column] = {}
-    for role in ROLES:
-        wanted: str | None = getattr(mapping.columns, role)
-        if wanted is None:
-            continue
-        is_needed = role in REQUIRED or wanted != getattr(DEFAULT_COLUMNS, role)
-        if is_needed or wanted.lower() in by_name:
-            found[role] = _named(by_name, wanted, table, where, f"requests.columns.{role}")
-    return found
-
-
-def _named(
-    by_name: Mapping[str, Column], wanted: str, table: str, where: str, setting: str
-) -> Column:
-    column = by_name.get(wanted) or by_name.get(wanted.lower())
-    if column is None:
-        names = list(dict.fromkeys(each.name for each in by_name.values()))
-        raise TargetError(
-            "no_such_column",
-            f"{where}: table {printable(table)} has no column {printable(wanted)}"
-            f"{_known(wanted, names)}; set {setting}",
-        )
-    return column
-
-
-def _known(wanted: str, names: Sequence[str]) -> str:
-    """The nearest known name, and all of them."""
-    if not names:
-        return " (there is none at all)"
-    near = get_close_matches(wanted, names, n=1, cutoff=0.6)
-    guess = f", did you mean {printable(near[0])}?" if near else ""
-    return f"{guess} (it has: {printable(', '.join(names))})"

@@ -2,93 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterator, Sequence
 
 import psycopg
 
-from narration_cleanup.core.model import ACTIVE, FINISHED, GenerationRequest, Problem, RequestStatus
-from narration_cleanup.core.problems import Problems
+from narration_cleanup.core.model import ACTIVE, FINISHED, RequestStatus
 from narration_cleanup.core.zones import TableTimes
-from narration_cleanup.stores.requests.cancelled_word import check_cancelled_word
 from narration_cleanup.stores.requests.mapping import RequestMapping, Statuses
 from narration_cleanup.stores.requests.postgres.layout import Form, PgLayout
 from narration_cleanup.stores.requests.postgres.session import Connection, Session
-from narration_cleanup.stores.requests.rows import (
-    SELECTED,
-    RowReader,
-    no_time_of_ending,
-    status_totals,
-)
+from narration_cleanup.stores.requests.rows import SELECTED
+from narration_cleanup.stores.requests.survey import Pages, Row, TableSurvey
 
-Row = tuple[object, ...]
-Read = Callable[[Row, Problems], GenerationRequest | None]
 PAGE = 2_000
 """Rows fetched, and handed on, at a time."""
 
 
-class PostgresSurvey:
-    """See ``RequestSurvey``. Each stream is a server-side cursor: one pass, nothing held here."""
+class PostgresSurvey(TableSurvey):
+    """Each stream is a server-side cursor: one pass, nothing held here."""
 
     def __init__(
         self, session: Session, layout: PgLayout, mapping: RequestMapping, times: TableTimes
     ) -> None:
+        names = {role: column.name for role, column in layout.columns.items()}
+        super().__init__(names, layout.allowed, mapping, session.location, times, layout.times)
         self._session = session
         self._layout = layout
-        self._mapping = mapping
-        names = {role: column.name for role, column in layout.columns.items()}
-        self._rows = RowReader(names, mapping, session.location, times, layout.times)
-        self._times = times
-        self._found: dict[str, Problems] = {}
 
-    @property
-    def problems(self) -> Iterable[Problem]:
-        """What was met by the latest pass of each stream, the counting one included."""
-        return chain(self._times.problems, self._rows.unset_times(), *self._found.values())
-
-    def by_status(self) -> dict[str, int]:
-        """Every row counted, by the service's words; unknown ones as they stand."""
+    def _counts(self) -> dict[object, int]:
         status = self._layout.columns["status"].exchanged
         statement = f"SELECT {status}, pg_catalog.count(*) FROM {self._layout.table} AS t "
         statement += f"WHERE {self._layout.filter} GROUP BY 1"
         rows = self._session.do(lambda it: it.execute(statement.encode(), ()).fetchall())
-        counts = {raw: count for raw, count in rows if isinstance(count, int)}
-        statuses = self._mapping.statuses
-        check_cancelled_word(counts, self._layout.allowed, statuses, self._session.location)
-        problems = self._found["status"] = Problems()
-        return status_totals(counts, statuses, problems)
+        return {raw: count for raw, count in rows if isinstance(count, int)}
 
-    def active(self) -> Iterator[Sequence[GenerationRequest]]:
-        """The rows that wait or are being generated."""
-        problems = self._found["active"] = Problems()
-        self._rows.begin_pass()
-        return self._stream(ACTIVE, self._rows.active_row, problems)
+    def _active(self) -> Pages:
+        return self._stream(ACTIVE)
 
-    def finished(self, before: float) -> Iterator[Sequence[GenerationRequest]]:
-        """The rows that ended before the instant ``before``."""
-        problems = self._found["finished"] = Problems()
-        completed_at = self._layout.columns.get("completed_at")
-        if completed_at is None:
-            problems.add(no_time_of_ending())
-            return
-        condition, values = "", []
-        if completed_at.form is Form.INSTANT:  # else only we know how it is to be read
-            condition = f" AND t.{completed_at.quoted} < pg_catalog.to_timestamp(%s)"
-            values = [before]
-        rows = self._stream(FINISHED, self._rows.finished_row, problems, condition, values)
-        for page in rows:
-            ended = [row for row in page if row.finished_at and row.finished_at < before]
-            if ended:
-                yield ended
+    def _finished(self, before: float) -> Pages:
+        completed_at = self._layout.columns["completed_at"]
+        if completed_at.form is not Form.INSTANT:  # only we know how it is to be read
+            return self._stream(FINISHED)
+        condition = f" AND t.{completed_at.quoted} < pg_catalog.to_timestamp(%s)"
+        return self._stream(FINISHED, condition, [before])
 
     def _stream(
         self,
         statuses: Sequence[RequestStatus],
-        read: Read,
-        problems: Problems,
         condition: str = "",
         values: Sequence[float] = (),
-    ) -> Iterator[Sequence[GenerationRequest]]:
+    ) -> Pages:
         columns = self._layout.columns
         status = columns["status"]
         words = self._mapping.statuses.values(statuses)
@@ -107,10 +70,7 @@ class PostgresSurvey:
             f"WHERE {self._layout.filter} AND {left} IN ({', '.join(['%s'] * len(words))})"
             f"{condition}"
         )
-        for rows in self._pages(statement, [*words, *values]):
-            found = [request for row in rows if (request := read(row, problems)) is not None]
-            if found:
-                yield found
+        yield from self._pages(statement, [*words, *values])
 
     def _pages(self, statement: str, values: Sequence[object]) -> Iterator[list[Row]]:
         """The rows in pages; a connection that drops before the first of them is made anew."""

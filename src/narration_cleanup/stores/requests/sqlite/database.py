@@ -11,11 +11,12 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import struct
 import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 
 from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.files import not_found
@@ -32,7 +33,6 @@ from narration_cleanup.stores.requests.sqlite.errors import (
     to_target_error,
 )
 from narration_cleanup.stores.requests.sqlite.limits import LONGEST_READ, LONGEST_ROW, QueryLimit
-from narration_cleanup.stores.requests.sqlite.wal import has_commit
 
 T = TypeVar("T")
 
@@ -65,6 +65,15 @@ _KINDS = {
     stat.S_IFSOCK: "a socket",
     stat.S_IFDIR: "a directory",
 }
+
+
+_WAL_HEADER = struct.Struct(">IIII8s8s")
+"""Magic number, version, page size, checkpoint number, salts, checksum; then the frames, of which
+each is ``_WAL_FRAME`` and a page (https://www.sqlite.org/fileformat2.html#the_write_ahead_log)."""
+_WAL_FRAME = struct.Struct(">II8s8s")
+"""Page number, size of the database after a commit (else 0), the header's salts, checksum."""
+_WAL_MAGIC = 0x377F0682
+"""The last bit says in which order checksums are counted."""
 
 
 class _Stamp(NamedTuple):
@@ -226,10 +235,47 @@ def _refuse_foreign(file: Path, owner: int) -> None:
 def _route(real: Path, state: _State, limit: QueryLimit) -> str:
     _, wal, shm = state
     if wal is not None:
-        if not has_commit(Path(f"{real}-wal")):
+        if not _may_have_commit(Path(f"{real}-wal")):
             return _CLOSED
         return _LIVE if shm else _LEFT
     return _CLOSED if _is_wal(real, limit) else _ORDINARY
+
+
+def _may_have_commit(wal: Path) -> bool:
+    """Whether a transaction may be whole in a ``-wal`` file that nobody has open.
+
+    SQLite keeps no locks on this file, so reading it drops none that this process has.
+
+    Checksums are not counted: a frame with some sectors that never reached the disk may be taken
+    for a commit, but no commit is overlooked. ``True`` also where it cannot be read: SQLite then
+    says why.
+    """
+    try:
+        with wal.open("rb") as file:
+            return _has_commit(file)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
+def _has_commit(file: BinaryIO) -> bool:
+    header = file.read(_WAL_HEADER.size)
+    if len(header) < _WAL_HEADER.size:
+        return False
+    magic, _, page_size, _, salts, _ = _WAL_HEADER.unpack(header)
+    if magic & ~1 != _WAL_MAGIC:
+        return False
+    while len(frame := file.read(_WAL_FRAME.size)) == _WAL_FRAME.size:
+        _, commit, salts_here, _ = _WAL_FRAME.unpack(frame)
+        if salts_here != salts:
+            return False  # what is left of the round before this one
+        file.seek(page_size - 1, 1)
+        if not file.read(1):
+            return False  # killed in the middle of a page
+        if commit:
+            return True
+    return False
 
 
 def _is_wal(real: Path, limit: QueryLimit) -> bool:

@@ -6,20 +6,19 @@ import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from types import MappingProxyType
 
 from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.text import printable
-from narration_cleanup.stores.requests.cancelled_word import literals_in
-from narration_cleanup.stores.requests.mapping import (
-    DEFAULT_COLUMNS,
-    REQUIRED,
-    ROLES,
-    FilterValue,
-    RequestMapping,
-    forms_of,
+from narration_cleanup.stores.requests.layout import (
+    find_column,
+    find_columns,
+    literals_in,
+    matching,
+    no_such_table,
+    not_a_table,
 )
+from narration_cleanup.stores.requests.mapping import FilterValue, RequestMapping, forms_of
 
 _ROWID_NAMES = ("rowid", "_rowid_", "oid")
 
@@ -60,7 +59,8 @@ def read_layout(connection: sqlite3.Connection, mapping: RequestMapping, where: 
     described = connection.execute(f"PRAGMA table_xinfo({quoted(table)})").fetchall()
     names = [str(row[1]) for row in described]
     by_key = sorted((row for row in described if row[5]), key=lambda row: row[5])
-    columns = _columns(mapping, table, names, where)
+    found = find_columns(mapping, table, names, where)
+    columns = {role: quoted(name) for role, name in found.items()}
     return Layout(
         # With the schema's name, since a temporary table would go before.
         table=f"main.{quoted(table)}",
@@ -84,48 +84,18 @@ def _find_table(connection: sqlite3.Connection, wanted: str, where: str) -> tupl
         "SELECT name, type, sql FROM main.sqlite_master WHERE type IN ('table', 'view')"
     ).fetchall()
     found = {str(name): (str(kind), str(sql)) for name, kind, sql in rows}
-    name = _matching(wanted, list(found))
+    name = matching(wanted, list(found))
     if name is None:
         tables = [
             each
             for each, (kind, _) in found.items()
             if kind == "table" and not each.startswith("sqlite_")
         ]
-        raise TargetError(
-            "no_such_table",
-            f"{where}: there is no table {printable(wanted)}{_known(wanted, tables)}; "
-            "set requests.table",
-        )
+        raise no_such_table(where, wanted, tables)
     kind, sql = found[name]
     if kind == "view" or sql.upper().startswith("CREATE VIRTUAL"):
-        word = "a view" if kind == "view" else "a virtual table"
-        raise TargetError(
-            "not_a_table",
-            f"{where}: {printable(name)} is {word}; set requests.table to the table itself",
-        )
+        raise not_a_table(where, name, "a view" if kind == "view" else "a virtual table")
     return name, sql
-
-
-def _columns(mapping: RequestMapping, table: str, names: list[str], where: str) -> dict[str, str]:
-    """The role of each column that is there.
-
-    An optional column that only the defaults name may be missing; one that was set may not.
-    """
-    found: dict[str, str] = {}
-    for role in ROLES:
-        wanted: str | None = getattr(mapping.columns, role)
-        if wanted is None:
-            continue
-        name = _matching(wanted, names)
-        if name is not None:
-            found[role] = quoted(name)
-        elif role in REQUIRED or wanted != getattr(DEFAULT_COLUMNS, role):
-            raise TargetError(
-                "no_such_column",
-                f"{where}: table {printable(table)} has no column {printable(wanted)}"
-                f"{_known(wanted, names)}; set requests.columns.{role}",
-            )
-    return found
 
 
 def _filter(
@@ -133,13 +103,7 @@ def _filter(
 ) -> str:
     conditions = []
     for column, values in wanted.items():
-        name = _matching(column, names)
-        if name is None:
-            raise TargetError(
-                "no_such_column",
-                f"{where}: table {printable(table)} has no column {printable(column)}"
-                f"{_known(column, names)}; set requests.filter",
-            )
+        name = find_column(column, table, names, where, "requests.filter")
         literals = ", ".join(
             f"'{form.replace(chr(39), chr(39) * 2)}'" if isinstance(form, str) else repr(form)
             for value in values
@@ -172,23 +136,3 @@ def _keys(
             f"{where}: table {printable(table)} has neither a rowid nor a primary key",
         )
     return tuple(map(quoted, by_key))
-
-
-def _matching(wanted: str, names: Sequence[str]) -> str | None:
-    """The name that SQLite would take: letters of ASCII are equal in either case."""
-    if wanted in names:
-        return wanted
-    return next((name for name in names if _folded(name) == _folded(wanted)), None)
-
-
-def _folded(name: str) -> bytes:
-    return name.encode("utf-8", "surrogatepass").lower()
-
-
-def _known(wanted: str, names: Sequence[str]) -> str:
-    """The nearest known name, and all of them."""
-    if not names:
-        return " (there is none at all)"
-    near = get_close_matches(wanted, names, n=1, cutoff=0.6)
-    guess = f", did you mean {printable(near[0])}?" if near else ""
-    return f"{guess} (it has: {printable(', '.join(names))})"

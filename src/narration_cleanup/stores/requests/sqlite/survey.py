@@ -1,150 +1,196 @@
-"""One look at a request table in SQLite: counted by status, and streamed in pages of rows."""
+"""One look at a request table in SQLite, in pages: each is a short read transaction of its own."""
 
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from narration_cleanup.core.model import ACTIVE, FINISHED, GenerationRequest, Problem
-from narration_cleanup.core.problems import Problems
+from narration_cleanup.core.model import ACTIVE, FINISHED, RequestStatus
 from narration_cleanup.core.zones import TableTimes
 from narration_cleanup.stores.requests.batches import LONG, next_batch_size
-from narration_cleanup.stores.requests.cancelled_word import check_cancelled_word
-from narration_cleanup.stores.requests.mapping import RequestMapping, StatusValue
-from narration_cleanup.stores.requests.rows import RowReader, no_time_of_ending, status_totals
+from narration_cleanup.stores.requests.mapping import RequestMapping
+from narration_cleanup.stores.requests.rows import SELECTED
 from narration_cleanup.stores.requests.sqlite.database import look
 from narration_cleanup.stores.requests.sqlite.layout import Layout
-from narration_cleanup.stores.requests.sqlite.pages import Page, PageReader, Row, RowRange
+from narration_cleanup.stores.requests.survey import Pages, Row, TableSurvey
 
 PAGE = 20_000
 """Rows passed over in the first read transaction: a few milliseconds. Whoever commits on a
-rollback journal waits for its end, so that later ones have as many as fit (``requests.pace``)."""
+rollback journal waits for its end, so that later ones have as many as fit."""
 _LEAST, _MOST = 2_000, 40_000
 """Rows of later pages. Each costs an opening, and waits for who is writing; 40,000 active rows
 are 20 MB."""
 KEPT = 20_000
 """Active rows kept from the counting pass (about 10 MB), so that most tables are read once."""
-_CHUNK = 2_000
-"""Rows handed on at a time, so that a page full of active rows stays small in memory."""
+_TIMES = ("created_at", "started_at", "completed_at", "heartbeat_at")
+_NEWEST = 2_000
+"""Rows looked at for the newest times, those with the highest keys: a few milliseconds."""
 
 
-class _Counted(NamedTuple):
-    """A page that was counted, and which rows are in it."""
+class RowRange(NamedTuple):
+    """Keys of one page: after ``low`` and up to ``high``; ``None`` is open."""
+
+    low: Row | None = None
+    high: Row | None = None
+
+
+class _Page(NamedTuple):
+    """A page counted: its rows by raw status, its active rows, and the seconds that it took."""
 
     span: RowRange
-    active: bool
-    finished: bool
+    counts: Counter[object]
+    active: list[Row]
+    seconds: float
 
 
-class SqliteSurvey:
-    """See ``RequestSurvey``. The rows are counted once; each stream reads its pages anew."""
+class SqliteSurvey(TableSurvey):
+    """The rows are counted once; each stream reads anew the pages that have rows for it."""
 
     def __init__(
         self, path: Path, layout: Layout, mapping: RequestMapping, where: str, times: TableTimes
     ) -> None:
+        super().__init__(layout.columns, layout.allowed, mapping, where, times)
         self._path = path
         self._layout = layout
-        self._mapping = mapping
-        self._where = where
-        self._rows = RowReader(layout.columns, mapping, where, times)
-        self._times = times
-        self._reader = PageReader(layout, mapping)
-        self._counted: list[_Counted] | None = None
+        self._keys = ", ".join(layout.keys)
+        selected = [layout.column(role) for role in SELECTED]
+        if layout.by_rowid:
+            selected.append(layout.keys[0])
+        self._selecting = f"SELECT {', '.join(selected)} FROM {layout.table}"
+        self._words = mapping.statuses.words()
+        self._counted: Counter[object] | None = None
+        self._pages: dict[RowRange, set[RequestStatus | None]] = {}
         self._kept: list[Row] | None = []
-        self._active = mapping.statuses.values(ACTIVE)
-        self._counts: Counter[object] = Counter()
-        self._found: dict[str, Problems] = {}
 
-    @property
-    def problems(self) -> Iterable[Problem]:
-        """What was met by the latest pass of each stream, the counting one included."""
-        met = Problems(chain(self._times.problems, self._rows.unset_times()))
-        for found in self._found.values():
-            met.extend(found)
-        return met
-
-    def by_status(self) -> dict[str, int]:
-        """Every row counted, by the service's words; unknown ones as they stand."""
-        self._pages()
-        statuses = self._mapping.statuses
-        check_cancelled_word(self._counts, self._layout.allowed, statuses, self._where)
-        problems = self._found["status"] = Problems()
-        return status_totals(self._counts, statuses, problems)
-
-    def active(self) -> Iterator[Sequence[GenerationRequest]]:
-        """The rows that wait or are being generated."""
-        problems = self._found["active"] = Problems()
-        self._rows.begin_pass()
-        pages = self._pages()
-        found: Iterable[list[Row]] = [self._kept or []]
-        if self._kept is None:
-            found = self._reread((page for page in pages if page.active), self._active)
-        return _read(found, self._rows.active_row, problems)
-
-    def finished(self, before: float) -> Iterator[Sequence[GenerationRequest]]:
-        """The rows that ended before the instant ``before``."""
-        problems = self._found["finished"] = Problems()
-        if "completed_at" not in self._layout.columns:
-            problems.add(no_time_of_ending())
-            return
-        pages = (page for page in self._pages() if page.finished)
-        found = self._reread(pages, self._mapping.statuses.values(FINISHED))
-        for chunk in _read(found, self._rows.finished_row, problems):
-            ended = [row for row in chunk if row.finished_at and row.finished_at < before]
-            if ended:
-                yield ended
-
-    def _reread(
-        self, pages: Iterable[_Counted], values: Sequence[StatusValue]
-    ) -> Iterator[list[Row]]:
-        for page in pages:
-            select = partial(self._reader.select, span=page.span, values=values)
-            yield look(self._path, select)
-
-    def _pages(self) -> list[_Counted]:
-        """Pass over the whole table once, page by page, counting."""
+    def _counts(self) -> Mapping[object, int]:
+        """Pass over the whole table once, page by page."""
         if self._counted is None:
-            counted: list[_Counted] = []
-            self._counts.clear()
-            rest = RowRange(None, None)
-            size = PAGE
+            counted = Counter[object]()
+            rest, size = RowRange(), PAGE
+            self._pages.clear()
             while True:
-                page = look(self._path, partial(self._count, rest=rest, size=size))
-                words = self._reader.words_of(page.counts)
-                counted.append(
-                    _Counted(page.span, bool(words & set(ACTIVE)), bool(words & set(FINISHED)))
-                )
-                self._counts.update(page.counts)
+                page = look(self._path, partial(self._page, rest=rest, size=size))
+                counted.update(page.counts)
+                self._pages[page.span] = set(map(self._word, page.counts))
                 if self._kept is not None:
-                    self._kept.extend(page.active)
+                    self._kept += page.active
                     if len(self._kept) > KEPT:
                         self._kept = None
-                if page.is_last:
+                if page.span.high is None:
                     break
-                rest = RowRange(page.span.high, None)
-                size = next_batch_size(
-                    size, page.seconds, LONG, least=min(PAGE, _LEAST), most=_MOST
-                )
+                rest = RowRange(page.span.high)
+                least = min(PAGE, _LEAST)
+                size = next_batch_size(size, page.seconds, LONG, least=least, most=_MOST)
             self._counted = counted
         return self._counted
 
-    def _count(self, connection: sqlite3.Connection, rest: RowRange, size: int) -> Page:
-        return self._reader.count(connection, rest, size, keep=self._kept is not None)
+    def _page(self, connection: sqlite3.Connection, rest: RowRange, size: int) -> _Page:
+        """The first ``size`` rows of ``rest``; their active rows too, while those are kept."""
+        begun = time.perf_counter()
+        status, table, where = (
+            self._layout.column("status"),
+            self._layout.table,
+            self._layout.filter,
+        )
+        within, keys = self._within(rest)
+        high = connection.execute(
+            f"SELECT {self._keys} FROM {table} WHERE {within} "
+            f"ORDER BY {self._keys} LIMIT 1 OFFSET {size - 1}",
+            keys,
+        ).fetchone()
+        span = RowRange(rest.low, high)
+        within, keys = self._within(span)
+        rows = connection.execute(
+            f"SELECT {status}, count(*) FROM {table} WHERE {within} AND {where} "
+            f"GROUP BY {status} COLLATE BINARY",
+            keys,
+        )
+        counts, active = Counter(dict(rows.fetchall())), []
+        if self._kept is not None and not set(ACTIVE).isdisjoint(map(self._word, counts)):
+            active = self._select(connection, span, ACTIVE)
+        return _Page(span, counts, active, time.perf_counter() - begun)
+
+    def _active(self) -> Pages:
+        self._counts()
+        if self._kept is None:
+            yield from self._reread(ACTIVE)
+        else:
+            yield self._kept
+
+    def _finished(self, before: float) -> Pages:
+        self._counts()
+        return self._reread(FINISHED)
+
+    def _reread(self, statuses: Sequence[RequestStatus]) -> Pages:
+        for span, words in self._pages.items():
+            if words & set(statuses):
+                yield look(self._path, partial(self._select, span=span, statuses=statuses))
+
+    def _select(
+        self, connection: sqlite3.Connection, span: RowRange, statuses: Sequence[RequestStatus]
+    ) -> list[Row]:
+        within, keys = self._within(span)
+        values = self._mapping.statuses.values(statuses)
+        among = f"{self._layout.column('status')} IN ({', '.join('?' * len(values))})"
+        condition = f"{within} AND {self._layout.filter} AND {among}"
+        statement = f"{self._selecting} WHERE {condition}"
+        return connection.execute(statement, (*keys, *values)).fetchall()
+
+    def _word(self, raw: object) -> RequestStatus | None:
+        return self._words.get(raw) if isinstance(raw, (str, int, float)) else None
+
+    def _within(self, span: RowRange) -> tuple[str, tuple[object, ...]]:
+        """The condition that a row's key lies in a page, and its values."""
+        parts = ["1"]
+        values: list[object] = []
+        for sign, bound in ((">", span.low), ("<=", span.high)):
+            if bound is not None:
+                raw, marks = zip(*map(_bindable, bound), strict=True)
+                parts.append(f"({self._keys}) {sign} ({', '.join(marks)})")
+                values.extend(raw)
+        return " AND ".join(parts), tuple(values)
 
 
-def _read(
-    pages: Iterable[list[Row]],
-    read: Callable[[Row, Problems], GenerationRequest | None],
-    problems: Problems,
-) -> Iterator[Sequence[GenerationRequest]]:
-    for rows in pages:
-        for start in range(0, len(rows), _CHUNK):
-            chunk = (read(row, problems) for row in rows[start : start + _CHUNK])
-            found = [request for request in chunk if request is not None]
-            if found:
-                yield found
+def _bindable(value: object) -> tuple[object, str]:
+    """A key as it can be given back, and the mark for it: text that is not UTF-8 goes as bytes."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return value.encode("utf-8", "surrogateescape"), "CAST(? AS TEXT)"
+    return value, "?"
+
+
+def newest_times(
+    connection: sqlite3.Connection, layout: Layout, mapping: RequestMapping
+) -> Sequence[str]:
+    """The times written as text in the newest rows, cancelled ones aside: those may be ours."""
+    columns = [layout.column(role) for role in ("status", *_TIMES)]
+    latest = ", ".join(f"{key} DESC" for key in layout.keys)
+    words = mapping.statuses.words()
+    rows = connection.execute(
+        f"SELECT {layout.filter}, {', '.join(columns)} FROM {layout.table} "
+        f"ORDER BY {latest} LIMIT {_NEWEST}"
+    )
+    return [
+        value
+        for is_ours, status, *values in rows
+        if is_ours and words.get(status) is not RequestStatus.CANCELLED
+        for value in values
+        if isinstance(value, str)
+    ]
+
+
+def last_write(path: Path) -> float | None:
+    """When the database was last written (an instant): its mtime, or that of its ``-wal`` file."""
+    found = []
+    for ending in ("", "-wal"):
+        with suppress(OSError):
+            found.append(Path(f"{path.resolve()}{ending}").stat().st_mtime)
+    return max(found, default=None)

@@ -2,54 +2,205 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from functools import partial
-from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
+from narration_cleanup.core.deadline import Deadline
 from narration_cleanup.core.errors import TargetError
-from narration_cleanup.core.model import Problem, RequestStatus, RequestSurvey, Scalar, Target
-from narration_cleanup.core.problems import Problems
+from narration_cleanup.core.model import RequestSurvey, Scalar
 from narration_cleanup.core.text import printable
-from narration_cleanup.core.zones import IndexTimes, TableTimes
-from narration_cleanup.plan.actions import CancelRequest, DeleteRequest, Outcome
-from narration_cleanup.stores.requests.batches import min_batch_size, next_batch_size
-from narration_cleanup.stores.requests.mapping import RequestMapping
-from narration_cleanup.stores.requests.rows import (
-    CANCEL_GUARD,
-    DELETE_GUARD,
-    WRITTEN_TIMES,
-    are_cancelled,
-    shown_id,
-    stored_id,
+from narration_cleanup.core.zones import IndexTimes
+from narration_cleanup.plan.actions import Outcome
+from narration_cleanup.stores.requests.batches import (
+    LONG,
+    SHORT,
+    min_batch_size,
+    next_batch_size,
+    yield_gap,
 )
-from narration_cleanup.stores.requests.sqlite.database import look, recover
-from narration_cleanup.stores.requests.sqlite.errors import to_target_error
+from narration_cleanup.stores.requests.mapping import RequestMapping
+from narration_cleanup.stores.requests.rows import CANCEL_GUARD, DELETE_GUARD, shown_id, stored_id
+from narration_cleanup.stores.requests.sqlite.database import (
+    execute_with_retry,
+    look,
+    open_to_write,
+    recover,
+)
+from narration_cleanup.stores.requests.sqlite.errors import is_busy, to_target_error
 from narration_cleanup.stores.requests.sqlite.layout import Layout, read_layout
-from narration_cleanup.stores.requests.sqlite.newest import last_write, newest_times
-from narration_cleanup.stores.requests.sqlite.survey import PAGE, SqliteSurvey
-from narration_cleanup.stores.requests.sqlite.transactions import Writer
-from narration_cleanup.stores.requests.store import BATCH
-from narration_cleanup.stores.requests.times import time_writer
+from narration_cleanup.stores.requests.sqlite.limits import QueryLimit
+from narration_cleanup.stores.requests.sqlite.survey import (
+    PAGE,
+    SqliteSurvey,
+    last_write,
+    newest_times,
+)
+from narration_cleanup.stores.requests.store import (
+    BATCH,
+    Change,
+    RequestStore,
+    RowRefusedError,
+    Written,
+)
+
+T = TypeVar("T")
+
+_CACHE_KB = 16_000
+"""Room for all pages of a transaction: written early, they would mean more waits for the disk."""
+
+_LOOK = 0.001
+"""Seconds between two looks whether the readers of a rollback journal have ended, who are in the
+way of a commit. New ones are kept out for as long as they are waited for."""
+_LOOKS = 20
+"""Such looks in each of the first ten tries of a transaction, and as many more in each of the next
+ten: readers who always overlap would let nobody commit who never waited for longer than them."""
+_PAUSE = 0.08
+"""Seconds to leave the database to the readers before the next try."""
+_TRIES = 64
+_PATIENCE = 10.0
+"""How long all those tries take, in seconds; fewer are made where the work is slow."""
+
+_sync = getattr(os, "fdatasync", os.fsync)
+"""As SQLite itself does it; macOS has no ``fdatasync``."""
+
+
+class Writer:
+    """A connection that changes rows; raises ``TargetError`` where it cannot be had.
+
+    In WAL mode a commit leaves the disk alone, and what it wrote is brought to the disk after the
+    lock is gone: the service need not wait for that, and nothing counts as done before it. There
+    it is copied into the database too, as far as nobody is in the way: whoever makes the ``-wal``
+    file long has to do that, and it should not be the service.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.held = 0.0
+        """Seconds for which the latest transaction kept others from writing."""
+        self.worked = 0.0
+        """Those of them that were not spent on the commit."""
+        self._limit = QueryLimit()
+        self._connection = open_to_write(path, self._limit)
+        try:
+            execute_with_retry(self._connection, "SELECT 1 FROM main.sqlite_master LIMIT 1")
+            mode = self._connection.execute("PRAGMA journal_mode").fetchone()[0]
+            self._connection.execute(f"PRAGMA cache_size=-{_CACHE_KB}")
+            self._wal: Path | None = None
+            self.goal = LONG
+            """Seconds for which it should: a rollback journal waits for the disk meanwhile."""
+            if mode == "wal":
+                self.goal = SHORT
+                self._wal = Path(f"{path.resolve()}-wal")
+                self._connection.execute("PRAGMA synchronous=NORMAL")
+                self._connection.execute("PRAGMA wal_autocheckpoint=0")
+        except sqlite3.Error as fault:
+            self.close()
+            raise to_target_error(fault, path) from fault
+        except BaseException:
+            self.close()
+            raise
+
+    def transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do ``work`` in one transaction; with any error (``sqlite3.Error``) none of it is done.
+
+        ``TargetError`` where it is done but cannot be confirmed to be on the disk.
+        """
+        deadline = Deadline(_PATIENCE)
+        for nth in range(_TRIES):
+            done, fault = self._attempt(work, _LOOKS * (1 + nth // 10))
+            if fault is None or deadline.passed:
+                break
+            time.sleep(_PAUSE)
+        if fault is not None:
+            raise fault
+        ended = time.perf_counter()
+        if self._wal is not None:
+            self._confirm(self._wal)
+            with suppress(sqlite3.Error):  # what is not copied is in the -wal file, and safe
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        gap = yield_gap(self.held) - (time.perf_counter() - ended)
+        if gap > 0:
+            time.sleep(gap)
+        return done
+
+    def close(self) -> None:
+        """Let go of the database; what is not committed is rolled back."""
+        with suppress(sqlite3.Error), closing(self._connection):
+            pass
+
+    def _attempt(
+        self, work: Callable[[sqlite3.Connection], T], looks: int
+    ) -> tuple[T, sqlite3.OperationalError | None]:
+        """What ``work`` returned; with what was in the way of the commit, where it was undone.
+
+        A commit that waits for a long reader (a backup, say) would keep all new ones waiting.
+        """
+        connection = self._connection
+        try:
+            execute_with_retry(connection, "BEGIN IMMEDIATE")
+            begun = time.perf_counter()
+            self._limit.restart()
+            done = work(connection)
+            self.worked = time.perf_counter() - begun
+            fault = _commit(connection, looks)
+        except BaseException:  # an interrupt too: no lock may stay behind
+            self._roll_back()
+            raise
+        if fault is not None:
+            self._roll_back()
+        self.held = time.perf_counter() - begun
+        return done, fault
+
+    def _confirm(self, wal: Path) -> None:
+        try:
+            descriptor = os.open(wal, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                _sync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as fault:
+            raise TargetError(
+                "database_io_error",
+                f"{printable(self._path)}: the disk did not confirm a change ({fault.strerror}); "
+                "look at the disk, and run again",
+            ) from fault
+
+    def _roll_back(self) -> None:
+        with suppress(sqlite3.Error):
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+
+def _commit(connection: sqlite3.Connection, looks: int) -> sqlite3.OperationalError | None:
+    """Commit; or what is in the way of it, still after so many looks."""
+    for left in reversed(range(looks + 1)):
+        try:
+            connection.execute("COMMIT")
+        except sqlite3.OperationalError as fault:
+            if not is_busy(fault):
+                raise
+            if not left:
+                return fault
+            time.sleep(_LOOK)
+        else:
+            break
+    return None
+
 
 _FIRST_BATCH = 100
 """Rows of the first batch, and the fewest that are asked for where it is the disk that takes long:
 a transaction on a rollback journal waits for it several times, however few rows it changes."""
 _EXAMPLES = 50
-_IDS = 500
-"""Ids or rowids asked for in one statement; SQLite takes 999 values at least."""
-_STATEMENTS = 4
-"""Such statements in one read transaction: a few milliseconds (see ``survey.PAGE``)."""
-_NO_ROW = (None, None)
-
-Change = CancelRequest | DeleteRequest
-One = Callable[[sqlite3.Connection, Change], Outcome]
 
 
-class SqliteRequests:
-    """See ``RequestStore``. Nothing is opened before the first call, and looking never writes."""
+class SqliteRequests(RequestStore):
+    """A file; the run lock of one machine is enough for it."""
 
     def __init__(
         self,
@@ -59,14 +210,10 @@ class SqliteRequests:
         now: float | None = None,
         index: IndexTimes | None = None,
     ) -> None:
-        """``now``: of the run; ``index``: of the same service, to know the zone of times by."""
-        self._times = TableTimes(mapping.timezone, now, index)
+        super().__init__(mapping, now, index)
         self._path = path
-        self._mapping = mapping
         self._layout: Layout | None = None
         self._writer: Writer | None = None
-        self._time_writers: dict[str, Callable[[float], Scalar]] = {}
-        self._problems = Problems()
         self._batch_size = _FIRST_BATCH
 
     @property
@@ -74,24 +221,13 @@ class SqliteRequests:
         return printable(self._path)
 
     @property
-    def problems(self) -> Iterable[Problem]:
-        """Why rows that were to be changed have failed."""
-        return self._problems
-
-    @property
     def batch_size(self) -> int:
         return self._batch_size
 
-    def locked(self) -> AbstractContextManager[None]:
-        """Nothing: the run lock of one machine is enough for a file on it."""
-        return nullcontext()
-
     def recover(self) -> bool:
-        """See ``RequestStore``."""
         return recover(self._path)
 
     def survey(self) -> RequestSurvey:
-        """Look at the table anew; raises ``TargetError`` where it cannot be read."""
         self._layout = None
         layout = self._known_layout()
         if not self._times.is_judged:
@@ -99,74 +235,10 @@ class SqliteRequests:
             self._times.judge(newest, last_write(self._path))
         return SqliteSurvey(self._path, layout, self._mapping, self.location, self._times)
 
-    def cancel(self, batch: Sequence[CancelRequest], at: float) -> Sequence[Outcome]:
-        """See ``RequestStore``; its new times get the form of the columns' other values."""
-        layout = self._known_layout()
-        changed: list[Scalar] = [self._mapping.statuses.cancelled[0]]
-        parts = [f"{layout.column('status')} = ?"]
-        for role in WRITTEN_TIMES:
-            if role in layout.columns:
-                parts.append(f"{layout.column(role)} = ?")
-                changed.append(self._time_to_write(role, at))
-        if self._mapping.error_text is not None and "error" in layout.columns:
-            parts.append(f"{layout.column('error')} = ?")
-            changed.append(self._mapping.error_text)
-        statement = f"UPDATE {layout.table} SET {', '.join(parts)} WHERE "
-        return self._change(batch, statement, changed, CANCEL_GUARD)
-
-    def delete(self, batch: Sequence[DeleteRequest]) -> Sequence[Outcome]:
-        """See ``RequestStore``."""
-        statement = f"DELETE FROM {self._known_layout().table} WHERE "
-        return self._change(batch, statement, [], DELETE_GUARD)
-
-    def unchanged_since(self, actions: Iterable[Change]) -> bool:
-        """See ``RequestStore``; the rows alone are read again, where they were found."""
-        waiting = iter(actions)
-        raws: set[object] = set()
-        while some := list(islice(waiting, _IDS * _STATEMENTS)):
-            found = self._rows_at([action.place for action in some])
-            if found is None:
-                return False
-            for action in some:
-                identity, raw = found.get(action.place, _NO_ROW)
-                is_there = shown_id(identity) == action.id
-                if is_there is not isinstance(action, CancelRequest):
-                    return False
-                if is_there:
-                    raws.add(raw)
-        return are_cancelled(raws, self._mapping.statuses)
-
-    def rights_beyond(self) -> Sequence[str]:
-        """None: a file knows reading and writing alone."""
-        return ()
-
-    def zone_of(self, text: str) -> str:
-        return self._times.zone_of(text)
-
-    def count_completed(self, ids: Sequence[str | int]) -> int:
-        """See ``RequestStore``."""
-        layout = self._known_layout()
-        completed = self._mapping.statuses.values([RequestStatus.COMPLETED])
-        total = 0
-        for start in range(0, len(ids), _IDS):
-            some = [stored_id(each) for each in ids[start : start + _IDS]]
-            statement = (
-                f"SELECT count(*) FROM {layout.table} "
-                f"WHERE {layout.column('id')} IN ({_marks(some)}) "
-                f"AND {layout.column('status')} IN ({_marks(completed)}) AND {layout.filter}"
-            )
-            values = (*some, *completed)
-            total += look(self._path, partial(_number, statement=statement, values=values))
-        return total
-
     def free_pages(self) -> int | None:
-        return look(self._path, lambda it: _number(it, "PRAGMA freelist_count"))
-
-    def now(self) -> float | None:
-        return None
+        return self._number("PRAGMA freelist_count")
 
     def close(self) -> None:
-        """Let go of the database; a second call does nothing."""
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.close()
@@ -177,160 +249,93 @@ class SqliteRequests:
             self._layout = look(self._path, lambda it: read_layout(it, mapping, where))
         return self._layout
 
-    def _change(
-        self,
-        batch: Sequence[Change],
-        statement: str,
-        changed: Sequence[Scalar],
-        guard: Sequence[str],
-    ) -> Sequence[Outcome]:
-        """Execute a guarded statement for each of ``batch`` in one short transaction."""
-        if len(batch) > BATCH:
-            raise ValueError(f"a batch is at most {BATCH} rows")
-        if not batch:
-            return []
+    def _columns(self) -> Mapping[str, str]:
+        return self._known_layout().columns
+
+    def _transaction(self, batch: Sequence[Change], written: Written) -> list[Outcome]:
+        one = self._guarded(written)
+        try:
+            if self._writer is None:
+                self._writer = Writer(self._path)
+            writer = self._writer
+            outcomes = writer.transaction(lambda it: [one(it, action) for action in batch])
+        except sqlite3.IntegrityError as fault:
+            self._batch_size = min(self._batch_size, _FIRST_BATCH)
+            why = f"the database refuses the change: {printable(fault)}"
+            raise RowRefusedError(why) from fault
+        except sqlite3.Error as fault:
+            self.close()
+            raise to_target_error(fault, self._path) from fault
+        if len(batch) >= min(self._batch_size, _FIRST_BATCH):
+            least = min_batch_size(len(batch), writer.worked, writer.goal, most=_FIRST_BATCH)
+            self._batch_size = next_batch_size(
+                len(batch), writer.held, writer.goal, least=least, most=BATCH
+            )
+        return outcomes
+
+    def _guarded(self, written: Written) -> Callable[[sqlite3.Connection, Change], Outcome]:
+        """What changes one row, while it is still what was planned on."""
         layout = self._known_layout()
+        guard = DELETE_GUARD if written is None else CANCEL_GUARD
         kept = [place for place, role in enumerate(guard) if role in layout.columns]
+        statement = f"DELETE FROM {layout.table}"
+        if written is not None:
+            news = ", ".join(f"{layout.column(role)} = ?" for role in written)
+            statement = f"UPDATE {layout.table} SET {news}"
         # IS, since a guard may be NULL; BINARY, since a column's own collation may be laxer. Where
         # its rowid is another now, as after a VACUUM, the next run finds the row.
         condition = [layout.filter, f"{layout.column('id')} COLLATE BINARY IS ?"]
         condition += [f"{layout.column(guard[place])} COLLATE BINARY IS ?" for place in kept]
         condition.append(f"{layout.keys[0] if layout.by_rowid else layout.column('id')} IS ?")
-        statement += " AND ".join(condition)
+        statement += f" WHERE {' AND '.join(condition)}"
+        news_values = () if written is None else tuple(written.values())
 
         def one(connection: sqlite3.Connection, action: Change) -> Outcome:
             identity = stored_id(action.id)
             key = action.place if layout.by_rowid else identity
-            values = (*changed, identity, *(action.guard[place] for place in kept), key)
+            values = (*news_values, identity, *(action.guard[place] for place in kept), key)
             found = connection.execute(statement, values).rowcount
             return Outcome.DONE if found else Outcome.SKIPPED
 
-        try:
-            writer = self._open()
-            outcomes = writer.transaction(partial(_all, one, batch))
-        except sqlite3.IntegrityError as fault:
-            self._batch_size = min(self._batch_size, _FIRST_BATCH)
-            return self._apart(batch, one, fault)
-        except sqlite3.Error as fault:
-            self.close()
-            raise to_target_error(fault, self._path) from fault
-        self._batch_size = next_batch_size(
-            len(batch),
-            writer.held,
-            writer.goal,
-            least=min_batch_size(len(batch), writer.worked, writer.goal, most=_FIRST_BATCH),
-            most=BATCH,
-        )
-        return outcomes
+        return one
 
-    def _apart(
-        self, batch: Sequence[Change], one: One, refusal: sqlite3.IntegrityError
-    ) -> list[Outcome]:
-        """The database refuses one row or more (a constraint, a trigger): the others still go.
-
-        Halved again and again, so that few transactions find the one row among hundreds. With any
-        other fault the rest of the batch fails: what is locked would be waited for each time.
-        """
-        outcomes: list[Outcome] = []
-        waiting = _targets(batch)
-        if not waiting:
-            return self._failed(batch, _refused(refusal))
-        while waiting:
-            part = waiting.pop()
-            try:
-                outcomes += self._open().transaction(partial(_all, one, part))
-            except sqlite3.IntegrityError as fault:
-                targets = _targets(part)
-                waiting += targets
-                if not targets:
-                    outcomes += self._failed(part, _refused(fault))
-            except (sqlite3.Error, TargetError) as fault:
-                if isinstance(fault, sqlite3.Error):
-                    self.close()
-                    fault = to_target_error(fault, self._path)
-                rest = [*part, *(action for each in reversed(waiting) for action in each)]
-                return outcomes + self._failed(rest, str(fault))
-        return outcomes
-
-    def _failed(self, batch: Sequence[Change], reason: str) -> list[Outcome]:
-        for action in batch:
-            self._problems.add(Problem(Target.REQUESTS, "row_refused", reason, str(action.id)))
-        return [Outcome.FAILED] * len(batch)
-
-    def _rows_at(
-        self, places: Sequence[int | None]
-    ) -> dict[int | None, tuple[object, object]] | None:
-        """Id and raw status of the rows at these rowids, read in one transaction.
-
-        ``None`` where the table has no rowid.
-        """
+    def _statuses(self, actions: Sequence[Change]) -> Sequence[object] | None:
+        """By their rowids, where the table has such: an id may have no index."""
         layout = self._known_layout()
         if not layout.by_rowid:
             return None
-        key = layout.keys[0]
-        columns = f"{key}, {layout.column('id')}, {layout.column('status')}"
+        key, marks = layout.keys[0], _marks(actions)
+        statement = (
+            f"SELECT {key}, {layout.column('id')}, {layout.column('status')} FROM {layout.table} "
+            f"WHERE {key} IN ({marks}) AND {layout.filter}"
+        )
+        places = [action.place for action in actions]
+        rows = look(self._path, lambda it: it.execute(statement, places).fetchall())
+        planned = {action.place: action.id for action in actions}
+        return [status for place, identity, status in rows if shown_id(identity) == planned[place]]
 
-        def read(connection: sqlite3.Connection) -> dict[int | None, tuple[object, object]]:
-            found: dict[int | None, tuple[object, object]] = {}
-            for start in range(0, len(places), _IDS):
-                some = places[start : start + _IDS]
-                rows = connection.execute(
-                    f"SELECT {columns} FROM {layout.table} "
-                    f"WHERE {key} IN ({_marks(some)}) AND {layout.filter}",
-                    some,
-                )
-                found.update({place: (identity, status) for place, identity, status in rows})
-            return found
+    def _count_completed(self, ids: Sequence[str | int]) -> int:
+        layout, completed = self._known_layout(), self._completed_words()
+        statement = (
+            f"SELECT count(*) FROM {layout.table} WHERE {layout.column('id')} IN ({_marks(ids)}) "
+            f"AND {layout.column('status')} IN ({_marks(completed)}) AND {layout.filter}"
+        )
+        return self._number(statement, (*map(stored_id, ids), *completed))
 
-        return look(self._path, read)
-
-    def _open(self) -> Writer:
-        if self._writer is None:
-            self._writer = Writer(self._path)
-        return self._writer
-
-    def _time_to_write(self, role: str, at: float) -> Scalar:
-        """``at`` in the form that the column's latest values have, else that of ``created_at``."""
-        if role not in self._time_writers:
-            examples = look(self._path, partial(self._examples, role=role))
-            self._time_writers[role] = time_writer(examples, self._mapping, self._times)
-        return self._time_writers[role](at)
-
-    def _examples(self, connection: sqlite3.Connection, role: str) -> list[list[Scalar]]:
+    def _examples(self, role: str) -> Sequence[Scalar]:
         layout = self._known_layout()
         latest = ", ".join(f"{key} DESC" for key in layout.keys)
-        found = []
-        for each in (role, "created_at"):
-            column = layout.column(each)
-            rows = connection.execute(
-                f"SELECT value FROM (SELECT CASE WHEN {layout.filter} THEN {column} END "
-                f"AS value FROM {layout.table} ORDER BY {latest} LIMIT {PAGE}) "
-                f"WHERE value IS NOT NULL LIMIT {_EXAMPLES}"
-            )
-            found.append([row[0] for row in rows])
+        statement = (
+            f"SELECT value FROM (SELECT CASE WHEN {layout.filter} THEN {layout.column(role)} END "
+            f"AS value FROM {layout.table} ORDER BY {latest} LIMIT {PAGE}) "
+            f"WHERE value IS NOT NULL LIMIT {_EXAMPLES}"
+        )
+        return look(self._path, lambda it: [row[0] for row in it.execute(statement)])
+
+    def _number(self, statement: str, values: Sequence[Scalar | bytes] = ()) -> int:
+        found: int = look(self._path, lambda it: it.execute(statement, values).fetchone()[0])
         return found
-
-
-def _all(one: One, batch: Sequence[Change], connection: sqlite3.Connection) -> list[Outcome]:
-    return [one(connection, action) for action in batch]
-
-
-def _targets(batch: Sequence[Change]) -> list[Sequence[Change]]:
-    """Its second half and its first, so that the first is taken from the end; none of one row."""
-    middle = len(batch) // 2
-    return [batch[middle:], batch[:middle]] if middle else []
-
-
-def _refused(fault: sqlite3.IntegrityError) -> str:
-    return f"the database refuses the change: {printable(fault)}"
 
 
 def _marks(values: Sequence[object]) -> str:
     return ", ".join("?" * len(values))
-
-
-def _number(
-    connection: sqlite3.Connection, statement: str, values: Sequence[Scalar | bytes] = ()
-) -> int:
-    found: int = connection.execute(statement, values).fetchone()[0]
-    return found
