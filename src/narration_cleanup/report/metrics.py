@@ -131,11 +131,11 @@ def _metrics(values: MetricValues) -> list[_Metric]:
         last_run = [(name, about, _unknown(samples)) for name, about, samples in last_run]
     return [
         *last_run,
-        ("cache_entries", "Entries in the cache.", cache and cache.entry_count),
+        ("cache_entries", "Entries in the cache.", None if cache is None else cache.entry_count),
         (
             "cache_size_bytes",
             "Size of the cache as its entries state it.",
-            cache and cache.size_bytes,
+            None if cache is None else cache.size_bytes,
         ),
         (
             "cache_limit_bytes",
