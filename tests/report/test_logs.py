@@ -147,7 +147,11 @@ def test_the_journal_gets_priorities(tmp_path: Path, monkeypatch: pytest.MonkeyP
         log = Log(stream)
         log.tasks_started()
         log.warning("odd")
-        log.error("bad\nworse", 78)
+        log.finished(
+            Result(
+                NOW, dry_run=False, stopped=ExitCode.BAD_CONFIGURATION, stop_message="bad\nworse"
+            )
+        )
     assert path.read_text().splitlines() == [
         "<6>INFO - Starting cleanup tasks",
         "<4>WARNING - odd",
