@@ -249,7 +249,7 @@ def test_a_wrong_configuration_is_one_document_and_one_line(
     found = json.loads(done.stdout)
     message = found["problems"][0]["message"] if command == "stats" else found["message"]
     assert message.startswith(told)
-    assert done.stderr.splitlines() == [f"ERROR - {message}"]
+    assert done.stderr.splitlines() == [f"ERROR - {message} [bad_configuration]"]
     schema = json.loads(cleanup("schema", "run" if command == "dry-run" else command).stdout)
     jsonschema.validate(found, schema)
 
@@ -325,7 +325,7 @@ def test_a_relative_place_in_a_folder_that_is_gone_is_said(tmp_path: Path) -> No
     assert done.returncode == 78
     assert done.stderr == (
         'ERROR - flag --cache-dir is "cache", expected an absolute path: the current directory, '
-        "where it would start, is gone\n"
+        "where it would start, is gone [bad_configuration]\n"
     )
 
 

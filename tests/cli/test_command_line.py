@@ -46,14 +46,15 @@ def test_a_usage_error_is_one_line_and_exit_code_2(
     (line,) = done.stderr.splitlines()
     assert line.startswith("ERROR - ")
     assert said in line
-    assert line.endswith(" --help shows what there is")
+    assert line.endswith(" --help shows what there is [usage]")
 
 
 def test_the_configuration_file_behind_the_command_is_told_where_to_stand(tmp_path: Path) -> None:
     done = tool("run", "-c", "c.toml", home=tmp_path)
     assert done.returncode == 2
     assert done.stderr == (
-        "ERROR - No such option: -c; it stands before the command: narration-cleanup -c ...\n"
+        "ERROR - No such option: -c; it stands before the command: narration-cleanup -c ..."
+        " [usage]\n"
     )
 
 

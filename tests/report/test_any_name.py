@@ -61,6 +61,7 @@ def test_pipes_and_logs(file: str, name: str) -> None:
     show_run(result, None, stream, terminal=False, verbose=True)
     show_stats(collect_stats(result), stream, terminal=False)
     Log(stream).finished(result)
+    Log(stream).warning(name)
     assert all(line.isprintable() for line in stream.getvalue().split("\n"))
 
 

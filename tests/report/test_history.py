@@ -90,7 +90,7 @@ def test_a_run_is_shown_whole_and_nothing_in_it_can_harm_the_screen() -> None:
     assert "removed            1, 1.0 KB freed" in lines
     assert "  expired          1, 1.0 KB freed" in lines
     assert "cache after        9 entries, 8.8 KB of 48.8 KB" in lines
-    assert "problem            cache: red \\x1b[31m\\nand \\u202e (key\\x07)" in lines
+    assert "problem            cache: red \\x1b[31m\\nand \\u202e (key\\x07) [code]" in lines
     assert "\x1b" not in stream.getvalue()
 
 

@@ -253,7 +253,7 @@ def test_stats_in_a_pipe_are_plain_tables() -> None:
         "  size      0.06 MB of 500 MB, 0.0 %",
         "  expired   33, 0.03 MB",
         "  159 requests, 7 abandoned (limit 1 h)",
-        "  problem  cache: leads out of the cache (../../victim)",
+        "  problem  cache: leads out of the cache (../../victim) [outside]",
     ):
         assert line in text.splitlines()
     assert re.search("^ +queued  ?8, 4 abandoned$", text, re.MULTILINE)

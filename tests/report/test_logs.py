@@ -89,8 +89,8 @@ def test_every_reason_has_its_line() -> None:
         "INFO - Removed 1 partial file, freed 0.00 MB",
         "INFO - Dropped 1 dangling cache entry",
         "INFO - Deleted 1 finished request, 0 database pages free for reuse",
-        "ERROR - Cache: leads out of the cache (../../victim)",
-        "WARNING - Requests: an unknown status (lost)",
+        "ERROR - Cache: leads out of the cache (../../victim) [outside]",
+        "WARNING - Requests: an unknown status (lost) [odd]",
         "WARNING - Cleanup tasks completed in part: see the problems",
     ):
         assert text in lines
@@ -111,7 +111,7 @@ def test_quiet_still_says_what_is_wrong() -> None:
     (named,) = (line for line in told(result, verbose=True) if "Failed: " in line)
     assert named.endswith("limit 7 (Permission denied)")
     assert lines[1:] == [
-        "WARNING - Cache: an odd thing",
+        "WARNING - Cache: an odd thing [odd]",
         "WARNING - Cleanup tasks completed in part: see the problems",
     ]
 
@@ -122,7 +122,7 @@ def test_quiet_says_a_refusal() -> None:
     )
     stream = io.StringIO()
     Log(stream, quiet=True).finished(result)
-    assert stream.getvalue() == "ERROR - no\nERROR - no, no\n"
+    assert stream.getvalue() == "ERROR - no [refused]\nERROR - no, no [refused]\n"
 
 
 def test_verbose_adds_a_line_for_each_action() -> None:
@@ -147,16 +147,11 @@ def test_the_journal_gets_priorities(tmp_path: Path, monkeypatch: pytest.MonkeyP
         log = Log(stream)
         log.tasks_started()
         log.warning("odd")
-        log.finished(
-            Result(
-                NOW, dry_run=False, stopped=ExitCode.BAD_CONFIGURATION, stop_message="bad\nworse"
-            )
-        )
+        log.problem(Problem(Target.CACHE, "unreadable", "bad"))
     assert path.read_text().splitlines() == [
         "<6>INFO - Starting cleanup tasks",
         "<4>WARNING - odd",
-        "<3>ERROR - bad",
-        "<3>ERROR - worse",
+        "<3>ERROR - Cache: bad [unreadable]",
     ]
 
 

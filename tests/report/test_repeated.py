@@ -63,8 +63,8 @@ def test_the_log_has_one_line_and_all_where_it_is_verbose() -> None:
     stream = io.StringIO()
     Log(stream).finished(result)
     assert stream.getvalue().splitlines()[:-1] == [
-        f"ERROR - Cache: {REASON} (key-0), and 2,499 more for the same reason",
-        "ERROR - Cache: an odd thing",
+        f"ERROR - Cache: {REASON} (key-0), and 2,499 more for the same reason [not_removed]",
+        "ERROR - Cache: an odd thing [odd]",
     ]
     stream = io.StringIO()
     Log(stream, form=LogFormat.JSON).finished(result)

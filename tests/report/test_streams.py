@@ -37,7 +37,7 @@ def test_a_full_disk_is_said_in_one_line(command: str, tmp_path: Path) -> None:
     sample = make_sample(tmp_path)
     done = shell(f"TOOL {command} --cache-dir {sample.cache.directory} > /dev/full")
     assert done.returncode == 1
-    said = "ERROR - the output could not be written: No space left on device"
+    said = "ERROR - the output could not be written: No space left on device [failed]"
     assert done.stderr.splitlines()[-1] == said
     assert len(read_index(sample.cache.index)) == (27 if command.startswith("run") else 60)
 
@@ -46,7 +46,9 @@ def test_a_full_disk_is_said_in_one_line(command: str, tmp_path: Path) -> None:
 def test_a_full_disk_is_no_internal_error_of_a_small_command(command: str) -> None:
     done = shell(f"TOOL {command} > /dev/full")
     assert done.returncode == 1
-    assert done.stderr == "ERROR - the output could not be written: No space left on device\n"
+    assert (
+        done.stderr == "ERROR - the output could not be written: No space left on device [failed]\n"
+    )
 
 
 @pytest.mark.parametrize("command", ["dry-run", "dry-run --json", "stats", "schema run"])

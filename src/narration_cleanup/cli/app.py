@@ -17,7 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from narration_cleanup import __version__
 from narration_cleanup.cli.lazy import LazyCommand, LazyGroup
 from narration_cleanup.core import shutdown
-from narration_cleanup.core.errors import CleanupError, ExitCode
+from narration_cleanup.core.errors import CleanupError, ExitCode, with_code
 from narration_cleanup.core.text import printable_line
 from narration_cleanup.report.streams import let_go, stand_in_for_closed_streams, write_or_wait
 
@@ -124,7 +124,7 @@ def main() -> None:
         sys.exit(app(prog_name="narration-cleanup", standalone_mode=False))
     except CleanupError as error:
         for line in str(error).splitlines():
-            _tell(line)
+            _print_error(line, error.exit_code)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -135,12 +135,12 @@ def main() -> None:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _UNWRITABLE and error.filename is None:
             let_go(sys.stdout)
-            _tell(f"the output could not be written: {error.strerror}")
+            _print_error(f"the output could not be written: {error.strerror}")
             sys.exit(ExitCode.FAILED)
         if {"-v", "--verbose"} & set(sys.argv):
             raise
         hint = "; -v shows where" if set(_MAIN) & set(sys.argv) else ""
-        _tell(f"internal error: {type(error).__name__}: {error}{hint}")
+        _print_error(f"internal error: {type(error).__name__}: {error}{hint}")
         sys.exit(ExitCode.FAILED)
 
 
@@ -156,8 +156,8 @@ def _report_usage(error: typer.TyperException) -> None:
     option = getattr(error, "option_name", None)
     if option in _BEFORE_THE_COMMAND and context is not None and context.parent is not None:
         hint = f"it stands before the command: narration-cleanup {option} ..."
-    _tell(f"{message.rstrip('.')}; {hint}")
+    _print_error(f"{message.rstrip('.')}; {hint}", ExitCode.USAGE)
 
 
-def _tell(line: str) -> None:
-    write_or_wait(sys.stderr, f"ERROR - {printable_line(line)}\n")
+def _print_error(line: str, exit_code: ExitCode = ExitCode.FAILED) -> None:
+    write_or_wait(sys.stderr, f"ERROR - {with_code(printable_line(line), exit_code)}\n")

@@ -1,4 +1,4 @@
-"""`notify`: tell of a unit's end, for `OnFailure=` and `OnSuccess=`, or send a trial message."""
+"""`notify`: report a unit's end, for `OnFailure=` and `OnSuccess=`, or send a trial message."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def notify_command(
     ] = False,
     test: Annotated[bool, typer.Option("--test", metavar="", help="Send a trial message.")] = False,
 ) -> None:
-    """Tell how a run under systemd ended, by what systemd and the journal know of it.
+    """Report how a run under systemd ended, by what systemd and the journal know of it.
 
     The run itself may have no network: its OnFailure= and OnSuccess= units call this.
     """
@@ -49,7 +49,7 @@ def notify_command(
         raise typer.BadParameter("--start goes with --unit NAME: a trial sends no ping")
     said = _trial(context) if test else _notify_of_unit(context, unit or "", start=start)
     for line in said:
-        print(f"ERROR - {printable_line(line)}", file=sys.stderr)
+        print(f"ERROR - {printable_line(line)} [alert_not_sent]", file=sys.stderr)
     raise typer.Exit(ExitCode.FAILED if said else ExitCode.DONE)
 
 

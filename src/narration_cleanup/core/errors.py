@@ -21,6 +21,13 @@ class ExitCode(IntEnum):
     TERMINATED = 143
 
 
+def with_code(line: str, exit_code: ExitCode) -> str:
+    """``line`` about a command that could not be done, ended by ``[bad_configuration]`` or the
+    like, to search the troubleshooting page for. A line that has its own code keeps that."""
+    signalled = exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED)
+    return line if signalled or line.endswith("]") else f"{line} [{exit_code.name.lower()}]"
+
+
 class CleanupError(Exception):
     """Anything foreseeable that stops a command. ``str()`` is one line: what, where, what to do."""
 

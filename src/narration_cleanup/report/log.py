@@ -14,6 +14,7 @@ from enum import Enum
 from typing import TextIO
 
 from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult, Result, RunOutcome
+from narration_cleanup.core.errors import with_code
 from narration_cleanup.core.model import Problem, Severity
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.core.units import MB
@@ -27,7 +28,7 @@ from narration_cleanup.plan.actions import (
 )
 from narration_cleanup.report.format import count, entries, iso
 from narration_cleanup.report.streams import allow_any_character, write_or_wait
-from narration_cleanup.report.summary import and_more, gathered
+from narration_cleanup.report.summary import gathered, problem_line
 
 Field = str | int | float | bool | None | Mapping[str, int]
 
@@ -195,6 +196,22 @@ class Log:
                 count=requests.overwritten,
             )
 
+    def problem(self, problem: Problem, more: int = 0) -> None:
+        """Something that needs the operator; told by ``finished`` for all of a result.
+
+        ``more``: how many others there are with the same reason.
+        """
+        line = problem_line(problem, more)
+        self._say(
+            "problem",
+            line[:1].upper() + line[1:],
+            Level.ERROR if problem.severity is Severity.PROBLEM else Level.WARNING,
+            half=problem.target.value,
+            code=problem.code,
+            subject=problem.subject,
+            **({"more": more} if more else {}),
+        )
+
     def finished(self, result: Result) -> None:
         """Every problem, then the last line; the same words as the message of the report.
 
@@ -204,28 +221,16 @@ class Log:
         for problem, more in (
             [(each, 0) for each in problems] if self._verbose else gathered(problems)
         ):
-            self._problem(problem, more)
+            self.problem(problem, more)
         level = _END_LEVEL.get(result.outcome, Level.ERROR)
         say = self._routine if result.outcome is RunOutcome.SUCCESS else self._say
-        for line in result.message.splitlines():
-            say("finished", printable_line(line), level, outcome=result.outcome.value)
+        for line in map(printable_line, result.message.splitlines()):
+            text = line if result.stopped is None else with_code(line, result.stopped)
+            say("finished", text, level, outcome=result.outcome.value)
 
     def warning(self, message: str) -> None:
         """Something odd that stops nothing; said even where quiet or muted: no report has it."""
         self._write("warning", printable_line(message), Level.WARNING, {})
-
-    def _problem(self, problem: Problem, more: int) -> None:
-        subject = "" if problem.subject is None else f" ({printable(problem.subject)})"
-        self._say(
-            "problem",
-            f"{problem.target.value.capitalize()}: {printable_line(problem.message)}{subject}"
-            f"{and_more(more)}",
-            Level.ERROR if problem.severity is Severity.PROBLEM else Level.WARNING,
-            half=problem.target.value,
-            code=problem.code,
-            subject=problem.subject,
-            **({"more": more} if more else {}),
-        )
 
     def _action(
         self, outcome: Outcome, note: str | None, verb: str, text: str, **fields: Field

@@ -254,7 +254,8 @@ def problem_line(problem: Problem, more: int = 0) -> str:
     ``more``: how many others there are with the same reason.
     """
     subject = "" if problem.subject is None else f" ({printable(problem.subject)})"
-    return f"{problem.target.value}: {printable_line(problem.message)}{subject}{and_more(more)}"
+    text = f"{problem.target.value}: {printable_line(problem.message)}{subject}{and_more(more)}"
+    return f"{text} [{printable(problem.code)}]"
 
 
 def in_order(by_status: Mapping[str, int]) -> list[tuple[str, int]]:

@@ -56,14 +56,14 @@ def test_a_message_says_what_happened_and_where_to_look() -> None:
     assert lines[0] == "Cleanup tasks completed in part: see the problems (exit code 3)"
     assert "Removed from the cache: 3, freed 0.00 MB" in lines
     assert "Abandoned requests cancelled: 2" in lines
-    assert "problem: cache: created_at cannot be read (some-key)" in lines
+    assert "problem: cache: created_at cannot be read (some-key) [created_at_unreadable]" in lines
     assert "and 2 more" in lines
 
 
 def test_names_in_a_message_are_escaped() -> None:
     problem = Problem(Target.CACHE, "code", "line one\nline two", "key\u202e")
     body = message_of(record_of(make_result(problems=(problem,))), "box").body
-    assert "problem: cache: line one\\nline two (key\\u202e)" in body.splitlines()
+    assert "problem: cache: line one\\nline two (key\\u202e) [code]" in body.splitlines()
 
 
 def test_a_run_that_could_not_start_tells_no_counts() -> None:

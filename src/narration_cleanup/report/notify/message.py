@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from narration_cleanup.apply.result import RunOutcome
-from narration_cleanup.core.text import printable, printable_line
+from narration_cleanup.core.text import printable
 from narration_cleanup.report.attention import FAILURES, Attention, Change
 from narration_cleanup.report.format import iso
 from narration_cleanup.report.record import RunRecord
+from narration_cleanup.report.summary import problem_line
 
 Level = Literal["success", "warning", "failure", "info"]
 
@@ -99,8 +100,7 @@ def _counts(record: RunRecord) -> list[str]:
 
 def _problems(record: RunRecord) -> list[str]:
     told = [
-        f"{problem.severity.value}: {problem.target.value}: {printable_line(problem.message)}"
-        + (f" ({printable(problem.subject)})" if problem.subject is not None else "")
+        f"{problem.severity.value}: {problem_line(problem)}"
         for problem in record.problems[:PROBLEMS_TOLD]
     ]
     more = record.problem_count + record.warning_count - len(told)
