@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from narration_cleanup.core.errors import CleanupError, RefusedError
-from narration_cleanup.demo.sandbox import make_sandbox
-from narration_cleanup.demo.voices import VOICES, speak
+from narration_cleanup.demo.sandbox import VOICES, make_sandbox, speak
 from narration_cleanup.settings import load_settings, require_target
 from tests.samples import REQUESTS_SCHEMA, SAMPLE_NOW, read_index, read_requests, strict_load
 

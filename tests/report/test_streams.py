@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from narration_cleanup.report.streams import Lines
 from tests.receiver import receiver
 from tests.samples import make_sample, read_index
 
@@ -70,58 +68,3 @@ def test_those_who_listen_elsewhere_hear_of_a_run_that_cannot_be_shown(tmp_path:
         done = shell(f"{variables} TOOL run --json {where} > /dev/full")
     assert done.returncode == 1
     assert listening.paths == ["/ping/start", "/ping"]
-
-
-class Counting(io.StringIO):
-    """Remembers what each single write was."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.writes: list[str] = []
-
-    def write(self, text: str) -> int:
-        self.writes.append(text)
-        return super().write(text)
-
-
-def test_many_lines_are_written_whole_and_in_blocks() -> None:
-    stream = Counting()
-    lines = Lines(stream)
-    said = [f"line {number} of many, as long as lines are\n" for number in range(1_000)]
-    lines.write("before\n")
-    with lines.in_blocks():
-        for line in said:
-            lines.write(line)
-    lines.write("after\n")
-    assert stream.getvalue() == "".join(["before\n", *said, "after\n"])
-    assert all(block.endswith("\n") for block in stream.writes)
-    assert stream.writes[0] == "before\n"
-    assert stream.writes[-1] == "after\n"
-    assert len(stream.writes) < 20
-
-
-def test_a_block_goes_into_a_pipe_whole() -> None:
-    """So that lines of two who write into one pipe are never mixed."""
-    stream = Counting()
-    lines = Lines(stream)
-    said = [f"line {number}: 漢字 and \udc80 take more bytes\n" for number in range(1_000)]
-    with lines.in_blocks():
-        for line in [*said, "x" * 5_000 + "\n", "short\n"]:
-            lines.write(line)
-    sizes = [len(block.encode(errors="backslashreplace")) for block in stream.writes]
-    assert "".join(stream.writes) == "".join([*said, "x" * 5_000 + "\n", "short\n"])
-    assert [size for size in sizes if size > 4_096] == [5_001]
-
-
-def test_a_line_that_waits_is_written_where_the_rest_fails() -> None:
-    stream = Counting()
-    lines = Lines(stream)
-
-    def tell_and_fail() -> None:
-        with lines.in_blocks():
-            lines.write("done so far\n")
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        tell_and_fail()
-    assert stream.getvalue() == "done so far\n"

@@ -178,7 +178,6 @@ def test_control_characters_of_a_history_are_written_out_in_metrics() -> None:
         interval_seconds=1.0,
         limit_bytes=1,
         name='a"b\n',
-        earlier={},
     )
     text = metrics_text(facts)
     assert text.replace("\n", "").isprintable()

@@ -11,8 +11,13 @@ import pytest
 
 from narration_cleanup.cli.systemd import schedule_document
 from narration_cleanup.systemd import status
-from narration_cleanup.systemd.show import NOT_INSTALLED, schedule_lines
-from narration_cleanup.systemd.status import next_in_list, parse_show, schedule_of
+from narration_cleanup.systemd.status import (
+    NOT_INSTALLED,
+    next_in_list,
+    parse_show,
+    schedule_lines,
+    schedule_of,
+)
 
 TIMER, SERVICE = "narration-cleanup.timer", "narration-cleanup.service"
 # As systemd 252 writes it (shortened).

@@ -33,8 +33,7 @@ from narration_cleanup.systemd.install import (
 )
 from narration_cleanup.systemd.installation import CONFIG_DIR, Installation, timer_name
 from narration_cleanup.systemd.manager import is_running, unit_folder
-from narration_cleanup.systemd.show import schedule_lines
-from narration_cleanup.systemd.status import Schedule, read_schedule
+from narration_cleanup.systemd.status import Schedule, read_schedule, schedule_lines
 from narration_cleanup.systemd.units import render
 
 systemd_app = typer.Typer(

@@ -7,9 +7,13 @@ requests abandoned, and some of what a crash leaves behind lies about.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import math
 import os
 import uuid
+import wave
+from array import array
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,12 +22,19 @@ from narration_cleanup.core.errors import CleanupError, RefusedError
 from narration_cleanup.core.own_files import check_way
 from narration_cleanup.core.rights import nearest_folder
 from narration_cleanup.core.text import printable
-from narration_cleanup.demo.voices import VOICES, speak
+from narration_cleanup.core.units import DAY, HOUR
 from narration_cleanup.settings.show import toml
 
-HOUR = 3_600.0
-DAY = 24 * HOUR
-
+RATE = 16_000
+"""Samples in a second of audio; 16 bits each, one channel."""
+VOICES = {
+    "ghostly_whisper": (190, 0.16),
+    "demonic_growl": (68, 0.19),
+    "eerie_narrator": (118, 0.15),
+    "possessed_child": (310, 0.12),
+    "ancient_entity": (52, 0.24),
+}
+"""By voice style: the pitch of its tones in Hz, and the seconds that each lasts."""
 _LINES = (
     "The door at the end of the hall was never locked",
     "Do not answer when it knocks a third time",
@@ -126,6 +137,24 @@ def _make_sandbox(directory: Path, now: float) -> Sandbox:
         request_count=sum(len(ages) for _, ages in _REQUESTS),
         abandoned_count=sum(1 for age in active if age > 1),
     )
+
+
+def speak(voice_style: str, text: str) -> bytes:
+    """``text`` as the bytes of a WAV file: a tone for each vowel, by the voice's pitch and pace."""
+    pitch, pace = VOICES[voice_style]
+    length = int(pace * RATE)
+    swell = [14_000 * math.sin(math.pi * position / length) for position in range(length)]
+    samples = array("h")
+    for vowel in filter("aeiou".__contains__, text.lower()):
+        step = 2 * math.pi * pitch * (1 + "aeiou".index(vowel) / 10) / RATE
+        samples.extend(int(loud * math.sin(step * at)) for at, loud in enumerate(swell))
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(RATE)
+        sound.writeframes(samples.tobytes())
+    return file.getvalue()
 
 
 def _make_cache(cache: Path, working_directory: Path, now: float) -> None:

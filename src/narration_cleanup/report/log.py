@@ -27,7 +27,7 @@ from narration_cleanup.plan.actions import (
     RequestAction,
 )
 from narration_cleanup.report.format import count, entries, iso
-from narration_cleanup.report.streams import Lines, allow_any_character
+from narration_cleanup.report.streams import allow_any_character, write_or_wait
 from narration_cleanup.report.summary import gathered, problem_line
 
 Field = str | int | float | bool | None | Mapping[str, int]
@@ -90,10 +90,9 @@ class Log:
         muted: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        stream = sys.stderr if stream is None else stream
-        allow_any_character(stream)
-        self._lines = Lines(stream)
-        self._priorities = form is LogFormat.TEXT and is_journal(stream)
+        self._stream = sys.stderr if stream is None else stream
+        allow_any_character(self._stream)
+        self._priorities = form is LogFormat.TEXT and is_journal(self._stream)
         self._form = form
         self._quiet = quiet
         self._verbose = verbose
@@ -112,17 +111,24 @@ class Log:
         )
 
     def tasks_started(self) -> None:
-        """Both halves are about to be looked at."""
+        """Both targets are about to be surveyed."""
         self._routine("tasks_started", "Starting cleanup tasks")
 
     def cache_started(self) -> None:
-        """The cache half begins."""
+        """The work on the cache begins."""
         self._routine("cache_started", "Cleaning up expired cache entries")
 
     def cache_done(self, cache: CacheResult) -> None:
         """What was removed and freed: expired entries always, the other reasons where any."""
-        with self._lines.in_blocks():
-            self._actions_of_cache(cache)
+        if self._verbose:
+            for action, outcome, note in cache.outcomes:
+                text = f"{action.reason.value}, {printable(action.detail)}"
+                text = f"{printable(action.file)}: {text}"
+                self._action(outcome, note, "Removed", text, file=action.file)
+        elif failed := cache.outcomes.count(Outcome.FAILED):
+            # A problem says of each why, and of very many how many more.
+            message = f"{count(failed, 'removal')} failed: the problems say why"
+            self._say("failed", message, Level.ERROR, count=failed)
         for reason in CACHE_REASONS:
             removed = cache.removed_by_reason.get(reason, 0)
             if not removed and reason is not Reason.EXPIRED:
@@ -138,16 +144,30 @@ class Log:
                 count=removed,
                 freed_bytes=freed,
             )
-        self._left_alone(cache.outcomes, "cache")
+        self._skipped(cache.outcomes, "cache")
 
     def requests_started(self) -> None:
-        """The request half begins."""
+        """The work on the requests begins."""
         self._routine("requests_started", "Cleaning up abandoned requests")
 
     def requests_done(self, requests: RequestResult) -> None:
         """Each cancelled request with its age, then their number; deletions where any."""
-        with self._lines.in_blocks():
-            self._actions_of_requests(requests)
+        for action, outcome, note in requests.outcomes:
+            cancels = isinstance(action, CancelRequest)
+            verb = "Cancelled" if cancels else "Deleted"
+            text = f"{action.reason.value} request {printable(action.id)}"
+            text = f"{text}: {printable(action.detail)}"
+            if cancels and outcome is Outcome.DONE:
+                self._routine(
+                    "cancelled_request",
+                    f"{verb} {text}",
+                    Level.WARNING,
+                    id=action.id,
+                    status=action.status.value,
+                    age_seconds=round(action.age_seconds, 3),
+                )
+            else:
+                self._action(outcome, note, verb, text, id=action.id)
         cancelled = requests.cancelled_count
         self._routine(
             "cancelled",
@@ -163,7 +183,7 @@ class Log:
                 count=requests.deleted_count,
                 freed_pages=requests.freed_pages,
             )
-        self._left_alone(requests.outcomes, "requests")
+        self._skipped(requests.outcomes, "requests")
 
     def overwritten(self, requests: RequestResult) -> None:
         """What became of earlier cancellations, where the service did not heed them."""
@@ -181,12 +201,11 @@ class Log:
 
         ``more``: how many others there are with the same reason.
         """
-        level = Level.ERROR if problem.severity is Severity.PROBLEM else Level.WARNING
         line = problem_line(problem, more)
-        self.say(
-            level,
+        self._say(
             "problem",
             line[:1].upper() + line[1:],
+            Level.ERROR if problem.severity is Severity.PROBLEM else Level.WARNING,
             half=problem.target.value,
             code=problem.code,
             subject=problem.subject,
@@ -204,72 +223,14 @@ class Log:
         ):
             self.problem(problem, more)
         level = _END_LEVEL.get(result.outcome, Level.ERROR)
-        say = self._routine if result.outcome is RunOutcome.SUCCESS else self._wrong
+        say = self._routine if result.outcome is RunOutcome.SUCCESS else self._say
         for line in map(printable_line, result.message.splitlines()):
             text = line if result.stopped is None else with_code(line, result.stopped)
             say("finished", text, level, outcome=result.outcome.value)
 
     def warning(self, message: str) -> None:
         """Something odd that stops nothing; said even where quiet or muted: no report has it."""
-        self._write(Level.WARNING, "warning", printable_line(message), {})
-
-    def say(self, level: Level, event: str, message: str, **fields: Field) -> None:
-        """Write one line, whatever ``quiet`` says. ``message`` is to be safe to show."""
-        if self._muted:
-            self.last.append(f"{level.name} - {message}")
-        else:
-            self._write(level, event, message, fields)
-
-    def _write(self, level: Level, event: str, message: str, fields: Mapping[str, Field]) -> None:
-        self.last.append(f"{level.name} - {message}")
-        if self._form is LogFormat.JSON:
-            line = _json_line(iso(self._clock()), level, event, message, fields)
-        else:
-            priority = f"<{level.value}>" if self._priorities else ""
-            line = f"{priority}{level.name} - {message}\n"
-        self._lines.write(line)
-
-    def _routine(
-        self, event: str, message: str, level: Level = Level.INFO, /, **fields: Field
-    ) -> None:
-        """What goes as it should, or is the day's work: nothing for a quiet log."""
-        if self._quiet:
-            self.last.append(f"{level.name} - {message}")
-        else:
-            self.say(level, event, message, **fields)
-
-    def _wrong(self, event: str, message: str, level: Level, /, **fields: Field) -> None:
-        self.say(level, event, message, **fields)
-
-    def _actions_of_cache(self, cache: CacheResult) -> None:
-        if not self._verbose:  # a problem says of each why, and of very many how many more
-            if failed := cache.outcomes.count(Outcome.FAILED):
-                message = f"{count(failed, 'removal')} failed: the problems say why"
-                self._wrong("failed", message, Level.ERROR, count=failed)
-            return
-        for action, outcome, note in cache.outcomes:
-            text = f"{printable(action.file)}: {action.reason.value}, {printable(action.detail)}"
-            self._action(outcome, note, "Removed", text, file=action.file)
-
-    def _actions_of_requests(self, requests: RequestResult) -> None:
-        for action, outcome, note in requests.outcomes:
-            cancels = isinstance(action, CancelRequest)
-            text = (
-                f"{action.reason.value} request {printable(action.id)}: {printable(action.detail)}"
-            )
-            verb = "Cancelled" if cancels else "Deleted"
-            if cancels and outcome is Outcome.DONE:
-                age = round(action.age_seconds, 3)
-                self._routine(
-                    "cancelled_request",
-                    f"{verb} {text}",
-                    Level.WARNING,
-                    id=action.id,
-                    status=action.status.value,
-                    age_seconds=age,
-                )
-            else:
-                self._action(outcome, note, verb, text, id=action.id)
+        self._write("warning", printable_line(message), Level.WARNING, {})
 
     def _action(
         self, outcome: Outcome, note: str | None, verb: str, text: str, **fields: Field
@@ -277,13 +238,13 @@ class Log:
         """One action: a failed one always, a skipped or done one where verbose."""
         more = "" if note is None else f" ({printable_line(note)})"
         if outcome is Outcome.FAILED:
-            self._wrong("failed_action", f"Failed: {text}{more}", Level.ERROR, **fields)
+            self._say("failed_action", f"Failed: {text}{more}", Level.ERROR, **fields)
         elif self._verbose and outcome is Outcome.SKIPPED:
             self._routine("skipped_action", f"Skipped: {text}{more}", **fields)
         elif self._verbose and outcome is Outcome.DONE:
             self._routine("done_action", f"{verb} {text}", Level.DEBUG, **fields)
 
-    def _left_alone(
+    def _skipped(
         self, outcomes: Outcomes[CacheAction] | Outcomes[RequestAction], target: str
     ) -> None:
         skipped, notes = outcomes.count(Outcome.SKIPPED), outcomes.notes(Outcome.SKIPPED)
@@ -291,6 +252,39 @@ class Log:
             what = entries(skipped) if target == "cache" else count(skipped, "request")
             why = printable_line(*notes) if len(notes) == 1 else "-v tells why, of each"
             self._routine("skipped", f"Skipped {what}: {why}", half=target, count=skipped)
+
+    def _routine(
+        self, event: str, message: str, level: Level = Level.INFO, /, **fields: Field
+    ) -> None:
+        """What goes as it should, or is the day's work: nothing for a quiet log."""
+        self._write(event, message, level, fields, hidden=self._quiet or self._muted)
+
+    def _say(self, event: str, message: str, level: Level, /, **fields: Field) -> None:
+        self._write(event, message, level, fields, hidden=self._muted)
+
+    def _write(
+        self,
+        event: str,
+        message: str,
+        level: Level,
+        fields: Mapping[str, Field],
+        *,
+        hidden: bool = False,
+    ) -> None:
+        """``message`` is to be safe to show."""
+        line = f"{level.name} - {message}"
+        self.last.append(line)
+        if hidden:
+            return
+        if self._form is LogFormat.JSON:
+            from json import dumps
+
+            at = iso(self._clock())
+            said = {"time": at, "level": level.name, "event": event, "message": message}
+            line = dumps({**said, **fields})
+        elif self._priorities:
+            line = f"<{level.value}>{line}"
+        write_or_wait(self._stream, f"{line}\n")
 
 
 def is_journal(stream: TextIO, named: str | None = None) -> bool:
@@ -303,10 +297,3 @@ def is_journal(stream: TextIO, named: str | None = None) -> bool:
     except (OSError, ValueError):
         return False
     return named == f"{status.st_dev}:{status.st_ino}"
-
-
-def _json_line(at: str, level: Level, event: str, message: str, fields: Mapping[str, Field]) -> str:
-    from json import dumps
-
-    line = {"time": at, "level": level.name, "event": event, "message": message, **fields}
-    return dumps(line) + "\n"

@@ -2,7 +2,8 @@
 
 Written out here, since a client library's start-up would be paid at every run, and its registry
 is made for processes that stay. Every series exists from the first page on, so that a rule never
-has to ask whether one is missing because nothing happened. What could not be looked at is NaN.
+has to ask whether one is missing because nothing happened. What could not be looked at is NaN;
+the counters alone are left out where the history cannot be used.
 """
 
 from __future__ import annotations
@@ -11,12 +12,11 @@ import errno
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from narration_cleanup.core.files import first_bytes, replace_file
-from narration_cleanup.core.model import OTHER_STATUS, RequestStatus
+from narration_cleanup.core.model import OTHER_STATUS
 from narration_cleanup.core.own_files import check_own_file
 from narration_cleanup.core.text import printable
 from narration_cleanup.report.record import (
@@ -32,8 +32,6 @@ from narration_cleanup.report.record import (
 
 PREFIX = "narration_cleanup_"
 _BEGINS = f"# HELP {PREFIX}".encode()
-_LONGEST = 1 << 20
-"""Bytes: some hundred times as many as a page has."""
 
 Value = int | float | bool | None
 Samples = Value | tuple[str, Mapping[str, Value]]
@@ -44,8 +42,9 @@ Samples = Value | tuple[str, Mapping[str, Value]]
 class MetricValues:
     """What the page is told from. Bytes and seconds; ``None`` where it is not known.
 
-    ``last`` is the last run that looked at anything, so never one that found the lock held; both it
-    and ``counters`` are ``None`` where the history cannot be read.
+    ``last`` is the last run that looked at anything, so never one that found the lock held.
+    ``counters`` is ``None`` where the history cannot be used, and then ``last`` is one at most that
+    has just ended.
     ``name`` tells the pages of several caches on one machine apart (see ``name_of``).
     """
 
@@ -56,15 +55,14 @@ class MetricValues:
     cache: CacheState | None = None
     requests_by_status: Mapping[str, int] | None = None
     name: str | None = None
-    earlier: Mapping[str, float] = field(default_factory=dict)
 
 
 def metrics_text(values: MetricValues) -> str:
     """The whole page."""
     return "".join(
         line
-        for name, kind, about, samples in _metrics(values)
-        for line in _lines(PREFIX + name, kind, about, samples, values.name)
+        for name, about, samples in _metrics(values)
+        for line in _lines(PREFIX + name, about, samples, values.name)
     )
 
 
@@ -79,17 +77,13 @@ def name_of(file: Path | None) -> str | None:
 
 def metric_values(
     record: RunRecord,
-    counters: Counters,
+    counters: Counters | None,
     *,
     interval_seconds: float,
     limit_bytes: int | None,
     name: str | None = None,
-    earlier: Mapping[str, float] = MappingProxyType({}),
 ) -> MetricValues:
-    """The facts right after a run: how things stand is what the run saw at its end.
-
-    ``earlier`` is the page before this one, which knows the last success if the history was lost.
-    """
+    """The facts right after a run: how things stand is what the run saw at its end."""
     return MetricValues(
         last=record,
         counters=counters,
@@ -98,19 +92,7 @@ def metric_values(
         cache=record.cache_state,
         requests_by_status=record.requests_by_status,
         name=name,
-        earlier=earlier,
     )
-
-
-def carried_on(earlier: Mapping[str, float], record: RunRecord, name: str | None) -> Counters:
-    """Counters where no history can be kept: those of the page before, and this run."""
-    runs = {
-        outcome: int(earlier.get(PREFIX + _series("runs_total", name, ("outcome", outcome)), 0))
-        + (outcome == record.outcome)
-        for outcome in ENDINGS
-    }
-    removed = earlier.get(PREFIX + _series("removed_bytes_total", name), 0)
-    return Counters(runs=runs, removed_bytes=int(removed) + record.freed_bytes)
 
 
 def write_metrics(file: Path, text: str) -> None:
@@ -138,149 +120,116 @@ def is_page(file: Path) -> bool:
     return first_bytes(file, len(_BEGINS)) in (b"", _BEGINS)
 
 
-def read_samples(file: Path) -> dict[str, float]:
-    """The samples of an earlier page, by name with labels; empty where there is none to read."""
-    samples: dict[str, float] = {}
-    with suppress(OSError, UnicodeDecodeError):
-        for line in first_bytes(file, _LONGEST).decode().splitlines():
-            name, _, value = line.rpartition(" ")
-            if name.startswith(PREFIX):
-                with suppress(ValueError):
-                    number = float(value)
-                    if math.isfinite(number):
-                        samples[name] = number
-    return samples
+_Metric = tuple[str, str, Samples]
+"""Name, what it is, and how it stands. A counter's name ends in ``_total``."""
 
 
-_Metric = tuple[str, str, str, Samples]
-"""Name, kind, what it is, and how it stands."""
-
-
-def _metrics(values: MetricValues) -> Iterator[_Metric]:
-    readable = values.last is not None or values.counters is not None
-    for name, kind, about, samples in _last_run(values):
-        yield name, kind, about, samples if readable else _unknown(samples)
-    yield from _state(values)
-    yield (
-        "interval_seconds",
-        "gauge",
-        "How often a run is scheduled (cleanup.interval_hours).",
-        values.interval_seconds,
-    )
-    counters = values.counters
-    yield (
-        "runs_total",
-        "counter",
-        "Runs that have ended, by outcome.",
+def _metrics(values: MetricValues) -> list[_Metric]:
+    cache = values.cache
+    last_run = _last_run(values)
+    if values.last is None and values.counters is None:
+        last_run = [(name, about, _unknown(samples)) for name, about, samples in last_run]
+    return [
+        *last_run,
+        ("cache_entries", "Entries in the cache.", None if cache is None else cache.entry_count),
         (
-            "outcome",
-            dict.fromkeys(ENDINGS) if counters is None else filled(ENDINGS, counters.runs),
+            "cache_size_bytes",
+            "Size of the cache as its entries state it.",
+            None if cache is None else cache.size_bytes,
         ),
-    )
-    yield (
-        "removed_bytes_total",
-        "counter",
-        "Bytes that the disk got back over all runs.",
-        None if counters is None else counters.removed_bytes,
-    )
+        (
+            "cache_limit_bytes",
+            "The cache's configured limit (cache.max_size_mb).",
+            values.limit_bytes,
+        ),
+        (
+            "requests",
+            "Generation requests, by status.",
+            ("status", _requests(values.requests_by_status)),
+        ),
+        (
+            "interval_seconds",
+            "How often a run is scheduled (cleanup.interval_hours).",
+            values.interval_seconds,
+        ),
+        *([] if values.counters is None else _counters(values.counters)),
+    ]
+
+
+def _counters(counters: Counters) -> list[_Metric]:
+    return [
+        (
+            "runs_total",
+            "Runs that have ended, by outcome.",
+            ("outcome", filled(ENDINGS, counters.runs)),
+        ),
+        (
+            "removed_bytes_total",
+            "Bytes that the disk got back over all runs.",
+            counters.removed_bytes,
+        ),
+    ]
+
+
+def _last_run(values: MetricValues) -> list[_Metric]:
+    last = values.last or RunRecord()
+    removed = filled(REASON_NAMES, last.removed_by_reason)
+    cancelled = filled(ACTIVE_NAMES, last.cancelled_by_status)
+    return [
+        ("last_run_timestamp_seconds", "When the last run ended.", last.finished_at or 0),
+        (
+            "last_success_timestamp_seconds",
+            "When the last successful run ended; 0 before the first.",
+            _last_success(values),
+        ),
+        ("last_run_duration_seconds", "How long the last run took.", last.duration or 0),
+        (
+            "last_run_success",
+            "Whether the last run did all that it should: 1 or 0.",
+            last.success,
+        ),
+        (
+            "last_run_removed_files",
+            "What the last run removed from the cache, by reason.",
+            ("reason", removed),
+        ),
+        (
+            "last_run_freed_bytes",
+            "Bytes that the disk got back in the last run.",
+            last.freed_bytes,
+        ),
+        (
+            "last_run_cancelled_requests",
+            "Abandoned requests that the last run cancelled, by the status they had.",
+            ("status", cancelled),
+        ),
+        (
+            "last_run_errors",
+            "Actions that failed, and problems met, in the last run.",
+            last.error_count,
+        ),
+    ]
 
 
 def _unknown(samples: Samples) -> Samples:
     return (samples[0], dict.fromkeys(samples[1])) if isinstance(samples, tuple) else None
 
 
-def _last_run(values: MetricValues) -> Iterator[_Metric]:
-    last = values.last or RunRecord()
-    yield "last_run_timestamp_seconds", "gauge", "When the last run ended.", last.finished_at or 0
-    yield (
-        "last_success_timestamp_seconds",
-        "gauge",
-        "When the last successful run ended; 0 before the first.",
-        _last_success(values),
-    )
-    yield (
-        "last_run_duration_seconds",
-        "gauge",
-        "How long the last run took.",
-        last.duration or 0,
-    )
-    yield (
-        "last_run_success",
-        "gauge",
-        "Whether the last run did all that it should: 1 or 0.",
-        last.success,
-    )
-    yield (
-        "last_run_removed_files",
-        "gauge",
-        "What the last run removed from the cache, by reason.",
-        ("reason", filled(REASON_NAMES, last.removed_by_reason)),
-    )
-    yield (
-        "last_run_freed_bytes",
-        "gauge",
-        "Bytes that the disk got back in the last run.",
-        last.freed_bytes,
-    )
-    yield (
-        "last_run_cancelled_requests",
-        "gauge",
-        "Abandoned requests that the last run cancelled, by the status they had.",
-        ("status", filled(ACTIVE_NAMES, last.cancelled_by_status)),
-    )
-    yield (
-        "last_run_errors",
-        "gauge",
-        "Actions that failed, and problems met, in the last run.",
-        last.error_count if values.last else 0,
-    )
-
-
-def _state(values: MetricValues) -> Iterator[_Metric]:
-    cache = values.cache
-    yield (
-        "cache_entries",
-        "gauge",
-        "Entries in the cache.",
-        None if cache is None else cache.entry_count,
-    )
-    yield (
-        "cache_size_bytes",
-        "gauge",
-        "Size of the cache as its entries state it.",
-        None if cache is None else cache.size_bytes,
-    )
-    yield (
-        "cache_limit_bytes",
-        "gauge",
-        "The cache's configured limit (cache.max_size_mb).",
-        values.limit_bytes,
-    )
-    yield (
-        "requests",
-        "gauge",
-        "Generation requests, by status.",
-        ("status", _requests(values.requests_by_status)),
-    )
-
-
 def _requests(by_status: Mapping[str, int] | None) -> Mapping[str, Value]:
     if by_status is None:
         return dict.fromkeys((*STATUS_NAMES, OTHER_STATUS))
-    known = {status.value: by_status.get(status.value, 0) for status in RequestStatus}
+    known = {status: by_status.get(status, 0) for status in STATUS_NAMES}
     return known | {OTHER_STATUS: sum(by_status.values()) - sum(known.values())}
 
 
-def _last_success(values: MetricValues) -> float:
-    """From the history; where that was lost, from the page before this one."""
-    if values.last is not None and values.last.success and values.last.finished_at is not None:
+def _last_success(values: MetricValues) -> float | None:
+    if values.last is not None and values.last.success:
         return values.last.finished_at
-    before = PREFIX + _series("last_success_timestamp_seconds", values.name)
-    from_history = None if values.counters is None else values.counters.last_success_at
-    return from_history or values.earlier.get(before, 0.0)
+    return None if values.counters is None else values.counters.last_success_at or 0.0
 
 
-def _lines(name: str, kind: str, about: str, samples: Samples, cache: str | None) -> Iterator[str]:
+def _lines(name: str, about: str, samples: Samples, cache: str | None) -> Iterator[str]:
+    kind = "counter" if name.endswith("_total") else "gauge"
     yield f"# HELP {name} {about}\n# TYPE {name} {kind}\n"
     if isinstance(samples, tuple):
         label, values = samples

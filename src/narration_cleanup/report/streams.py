@@ -12,9 +12,6 @@ from typing import TextIO
 
 from narration_cleanup.core.errors import CleanupError
 
-_BLOCK = 4096
-"""Bytes that are written together at most: so many go into a pipe whole (PIPE_BUF on Linux)."""
-
 
 @contextmanager
 def until_closed(stream: TextIO) -> Iterator[None]:
@@ -68,41 +65,6 @@ def write_or_wait(stream: TextIO, lines: str) -> None:
     except (OSError, ValueError):
         atexit.unregister(let_go)
         atexit.register(let_go, stream)
-
-
-class Lines:
-    """Writes lines that are not worth stopping for: each at once, or many of them in blocks."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._waiting: list[str] = []
-        self._size = 0
-        self._in_blocks = False
-
-    def write(self, line: str) -> None:
-        """Write one line, or let it wait for its block."""
-        size = len(line) if line.isascii() else len(line.encode(errors="backslashreplace"))
-        if self._size + size > _BLOCK:
-            self._flush()
-        self._waiting.append(line)
-        self._size += size
-        if not self._in_blocks:
-            self._flush()
-
-    @contextmanager
-    def in_blocks(self) -> Iterator[None]:
-        """Lines wait until there is a block of them: the writing of each took longest of all."""
-        self._in_blocks = True
-        try:
-            yield
-        finally:
-            self._in_blocks = False
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._waiting:
-            write_or_wait(self._stream, "".join(self._waiting))
-            self._waiting, self._size = [], 0
 
 
 def let_go(stream: TextIO) -> None:

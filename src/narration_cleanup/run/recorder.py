@@ -34,11 +34,9 @@ from narration_cleanup.report.history import (
     trigger_of,
 )
 from narration_cleanup.report.metrics import (
-    carried_on,
     metric_values,
     metrics_text,
     name_of,
-    read_samples,
     write_metrics,
 )
 from narration_cleanup.report.record import RunRecord, record_of
@@ -262,15 +260,12 @@ def _write_metrics(telling: RunRecorder, record: RunRecord, warn: Warn) -> None:
     file = telling.settings.metrics.textfile
     if file is None or not telling.writes or record.outcome == RunOutcome.BUSY:
         return  # of a run that found the lock held, the one that holds it tells
-    earlier = read_samples(file)
-    counters = None if telling.history is None else telling.history.counters()
     values = metric_values(
         record,
-        counters or carried_on(earlier, record, name_of(file)),
+        None if telling.history is None else telling.history.counters(),
         interval_seconds=telling.settings.cleanup.interval_hours * 3_600,
         limit_bytes=_limit_bytes(telling.settings),
         name=name_of(file),
-        earlier=earlier,
     )
     try:
         write_metrics(file, metrics_text(values))

@@ -27,8 +27,7 @@ from narration_cleanup.settings.schema import (
     build,
 )
 from narration_cleanup.settings.setting import PREFIX, NoDefault, Setting
-from narration_cleanup.settings.sources import FILE_VARIABLE, expand
-from narration_cleanup.settings.tomlfile import find_file, read_toml
+from narration_cleanup.settings.sources import FILE_VARIABLE, expand, find_file, read_toml
 
 NONE, AUTO = "none", "auto"
 NO_STATE_DIR = Path(os.devnull, "state")

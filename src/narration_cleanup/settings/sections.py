@@ -33,36 +33,30 @@ _DAYS = 365_000.0
 _HOURS = _DAYS * 24
 _MB = 1e12
 
-
-def _days_above_0() -> parsers.Parser[float]:
-    return parsers.number("a number of days above 0 (fractions allowed)", above=0, most=_DAYS)
-
-
-def _days_or_off() -> parsers.Parser[float]:
-    return parsers.number("a number of days, 0 for off", least=0, most=_DAYS)
-
-
-def _time_zone() -> parsers.Parser[str]:
-    return parsers.time_zone(
-        "auto, local, an offset such as +01:00, or the name of a time zone known on this machine, "
-        "such as Europe/Berlin"
-    )
-
-
-def _hours_above_0() -> parsers.Parser[float]:
-    return parsers.number("a number of hours above 0 (fractions allowed)", above=0, most=_HOURS)
-
-
-def _column() -> parsers.Parser[str]:
-    return parsers.text("the name of a column")
-
-
-def _column_values() -> parsers.Parser[tuple[str | int | float | None, ...]]:
-    return parsers.column_values("a text, a number, null, or a list of those")
-
-
-def _statuses() -> parsers.Parser[tuple[str | int, ...]]:
-    return parsers.status_values("a list of status words or whole numbers")
+_DAYS_ABOVE_0 = parsers.number("a number of days above 0 (fractions allowed)", above=0, most=_DAYS)
+_DAYS_OR_OFF = parsers.number("a number of days, 0 for off", least=0, most=_DAYS)
+_HOURS_ABOVE_0 = parsers.number(
+    "a number of hours above 0 (fractions allowed)", above=0, most=_HOURS
+)
+_HOURS_OR_OFF = parsers.number("a number of hours, 0 for off", least=0, most=_HOURS)
+_MINUTES_ABOVE_0 = parsers.number("a number of minutes above 0", above=0, most=_HOURS * 60)
+_MB_ABOVE_0 = parsers.number("a number of megabytes above 0", above=0, most=_MB)
+_MB_OR_OFF = parsers.number("a number of megabytes, 0 for off", least=0, most=_MB)
+_PERCENT = parsers.number("a percentage above 0, at most 100", above=0, most=100)
+_AT_LEAST_1 = parsers.whole("a whole number, 1 or more", least=1, most=10**9)
+_LIMIT = parsers.delete_limit('a whole number, 0 or more, or a percentage such as "10%"')
+_SWITCH = parsers.switch()
+_PATH = parsers.path("a path")
+_TIME_ZONE = parsers.time_zone(
+    "auto, local, an offset such as +01:00, or the name of a time zone known on this machine, "
+    "such as Europe/Berlin"
+)
+_COLUMN = parsers.text("the name of a column")
+_COLUMN_VALUES = parsers.column_values("a text, a number, null, or a list of those")
+_STATUSES = parsers.status_values("a list of status words or whole numbers")
+_AT_LEAST_ONE_STATUS = parsers.status_values(
+    "a list of at least one status word or whole number", least=1
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +69,10 @@ class CacheSettings:
         flag="--cache-dir",
     )
     ttl_days: float = setting(
-        _days_above_0(), 7.0, help="Audio older than this many days is expired.", flag="--ttl-days"
+        _DAYS_ABOVE_0, 7.0, help="Audio older than this many days is expired.", flag="--ttl-days"
     )
     max_size_mb: float = setting(
-        parsers.number("a number of megabytes above 0", above=0, most=_MB),
+        _MB_ABOVE_0,
         500.0,
         help="The cache's size limit in MB (1 MB = 1048576 bytes); see enforce_max_size.",
     )
@@ -103,50 +97,48 @@ class CacheSettings:
         help="What audio files end in; other files are never removed as audio.",
     )
     remove_empty_dirs: bool = setting(
-        parsers.switch(), False, help="Without an index: remove folders that a run emptied."
+        _SWITCH, False, help="Without an index: remove folders that a run emptied."
     )
     enforce_max_size: bool = setting(
-        parsers.switch(),
+        _SWITCH,
         False,
         help="Evict the least recently used audio when the cache is over max_size_mb.",
         flag="--enforce-max-size",
     )
     evict_to_percent: float = setting(
-        parsers.number("a percentage above 0, at most 100", above=0, most=100),
-        90.0,
-        help="Eviction continues down to this percentage of max_size_mb.",
+        _PERCENT, 90.0, help="Eviction continues down to this percentage of max_size_mb."
     )
     min_free_mb: float = setting(
-        parsers.number("a number of megabytes, 0 for off", least=0, most=_MB),
+        _MB_OR_OFF,
         0.0,
         help="Evict until this many MB are free on the cache's disk; 0 is off.",
         flag="--min-free-mb",
     )
     remove_orphans: bool = setting(
-        parsers.switch(), True, help="Remove audio without an index entry, once older than the TTL."
+        _SWITCH, True, help="Remove audio without an index entry, once older than the TTL."
     )
     remove_dangling: bool = setting(
-        parsers.switch(),
+        _SWITCH,
         False,
         help="Drop index entries whose audio file is missing at once, not only when they expire.",
     )
     partial_hours: float = setting(
-        parsers.number("a number of hours, 0 for off", least=0, most=_HOURS),
+        _HOURS_OR_OFF,
         24.0,
         help="Remove half-written files (*.part, *.tmp) older than this many hours; 0 is off.",
     )
     remove_empty_audio: bool = setting(
-        parsers.switch(), True, help="Remove audio of zero bytes, once an hour old."
+        _SWITCH, True, help="Remove audio of zero bytes, once an hour old."
     )
     remove_sidecars: bool = setting(
-        parsers.switch(),
+        _SWITCH,
         False,
         help="Without an index: remove the text (.json, .txt, …) of audio that is gone, once older "
         "than the TTL.",
     )
     ttl_days_by_voice_style: Mapping[str, float] = setting(
         parsers.by_name(
-            "a table of days above 0 by voice style, such as eerie_narrator = 30", _days_above_0()
+            "a table of days above 0 by voice style, such as eerie_narrator = 30", _DAYS_ABOVE_0
         ),
         MappingProxyType({}),
         help="Another TTL for some voices, for example { eerie_narrator = 30 }.",
@@ -162,42 +154,36 @@ class CacheSettings:
 class ColumnSettings:
     """The request table's columns; "none" where the table has no such column."""
 
-    id: str = setting(_column(), "request_id", help="The request's id.")
-    status: str = setting(_column(), "status", help="The request's status.")
-    created_at: str = setting(_column(), "created_at", help="When it was queued.")
-    started_at: str | None = none_or(_column(), "started_at", help="When its generation began.")
+    id: str = setting(_COLUMN, "request_id", help="The request's id.")
+    status: str = setting(_COLUMN, "status", help="The request's status.")
+    created_at: str = setting(_COLUMN, "created_at", help="When it was queued.")
+    started_at: str | None = none_or(_COLUMN, "started_at", help="When its generation began.")
     completed_at: str | None = none_or(
-        _column(), "completed_at", help="When it ended; set when a request is cancelled."
+        _COLUMN, "completed_at", help="When it ended; set when a request is cancelled."
     )
-    heartbeat_at: str | None = none_or(
-        _column(), help="When its worker last showed a sign of life."
-    )
+    heartbeat_at: str | None = none_or(_COLUMN, help="When its worker last showed a sign of life.")
     scheduled_at: str | None = none_or(
-        _column(), help="The time that it is meant for: it counts from then, not from created_at."
+        _COLUMN, help="The time that it is meant for: it counts from then, not from created_at."
     )
     updated_at: str | None = none_or(
-        _column(), help="When the row was last changed; set when a request is cancelled."
+        _COLUMN, help="When the row was last changed; set when a request is cancelled."
     )
-    error: str | None = none_or(_column(), "error", help="Its error text; see error_text.")
+    error: str | None = none_or(_COLUMN, "error", help="Its error text; see error_text.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusSettings:
     """The request table's status values: text or whole numbers, several for each meaning."""
 
-    queued: tuple[str | int, ...] = setting(_statuses(), ("queued",), help="Waiting.")
-    generating: tuple[str | int, ...] = setting(
-        _statuses(), ("generating",), help="Being generated."
-    )
-    completed: tuple[str | int, ...] = setting(_statuses(), ("completed",), help="Done.")
-    failed: tuple[str | int, ...] = setting(_statuses(), ("failed",), help="Given up.")
+    queued: tuple[str | int, ...] = setting(_STATUSES, ("queued",), help="Waiting.")
+    generating: tuple[str | int, ...] = setting(_STATUSES, ("generating",), help="Being generated.")
+    completed: tuple[str | int, ...] = setting(_STATUSES, ("completed",), help="Done.")
+    failed: tuple[str | int, ...] = setting(_STATUSES, ("failed",), help="Given up.")
     cancelled: tuple[str | int, ...] = setting(
-        parsers.status_values("a list of at least one status word or whole number", least=1),
-        ("cancelled",),
-        help="Cancelled; the first is what is written.",
+        _AT_LEAST_ONE_STATUS, ("cancelled",), help="Cancelled; the first is what is written."
     )
     ignored: tuple[str | int, ...] = setting(
-        _statuses(), (), help="Other states of the service: left alone, without a warning."
+        _STATUSES, (), help="Other states of the service: left alone, without a warning."
     )
 
 
@@ -211,20 +197,20 @@ class RequestSettings:
         flag="--requests-db",
     )
     abandoned_timeout_hours: float = setting(
-        _hours_above_0(),
+        _HOURS_ABOVE_0,
         1.0,
         help="A request queued or generating for longer than this many hours is abandoned.",
         flag="--abandoned-timeout-hours",
     )
     queued_timeout_hours: float | None = none_or(
-        _hours_above_0(), help="The same for queued requests alone."
+        _HOURS_ABOVE_0, help="The same for queued requests alone."
     )
     generating_timeout_hours: float | None = none_or(
-        _hours_above_0(),
+        _HOURS_ABOVE_0,
         help="The same for generating requests alone, counted from their start where it is known.",
     )
     heartbeat_timeout_minutes: float | None = none_or(
-        parsers.number("a number of minutes above 0", above=0, most=_HOURS * 60),
+        _MINUTES_ABOVE_0,
         help="With a heartbeat column: a generating request silent for this long is abandoned.",
     )
     table: str = setting(
@@ -233,7 +219,7 @@ class RequestSettings:
     filter: Mapping[str, tuple[str | int | float | None, ...]] = setting(
         parsers.by_name(
             'a table of a value or a list of values by column, such as { queue = "tts" }',
-            _column_values(),
+            _COLUMN_VALUES,
             several=True,
         ),
         MappingProxyType({}),
@@ -245,13 +231,13 @@ class RequestSettings:
         help="How times are written: auto, iso, or unix time in s, ms (unix_ms), us or ns.",
     )
     timezone: str | None = none_or(
-        _time_zone(), help="The same as cleanup.timezone for the table, if it has another zone."
+        _TIME_ZONE, help="The same as cleanup.timezone for the table, if it has another zone."
     )
     error_text: str | None = none_or(
         parsers.text("a text"), help="What to write into a cancelled request's error column."
     )
     delete_finished_after_days: float = setting(
-        _days_or_off(),
+        _DAYS_OR_OFF,
         0.0,
         help="Delete completed, failed and cancelled requests older than this; 0 is off.",
     )
@@ -264,16 +250,16 @@ class CleanupSettings:
     """How and when the tool itself runs."""
 
     interval_hours: float = setting(
-        _hours_above_0(), 6.0, help="How often a run is scheduled; what is late is judged by it."
+        _HOURS_ABOVE_0, 6.0, help="How often a run is scheduled; what is late is judged by it."
     )
     timezone: str = setting(
-        _time_zone(),
+        _TIME_ZONE,
         AUTO,
         help="Zone of times written without one. auto: proved by the files, else the later of "
         "local and UTC.",
     )
     state_dir: Path = computed(
-        parsers.path("a path"),
+        _PATH,
         state_dir,
         help='Where the history is kept; "auto" is $STATE_DIRECTORY or the user\'s state folder.',
     )
@@ -283,12 +269,12 @@ class CleanupSettings:
         flag="--run-as",
     )
     max_delete: DeleteLimit | None = none_or(
-        parsers.delete_limit('a whole number, 0 or more, or a percentage such as "10%"'),
+        _LIMIT,
         help='Refuse a run that would remove more than this: a number, or a share like "10%".',
         flag="--max-delete",
     )
     max_cancel: DeleteLimit | None = none_or(
-        parsers.delete_limit('a whole number, 0 or more, or a percentage such as "10%"'),
+        _LIMIT,
         help="Leave the requests if a run would cancel more: a number, or a share of the active.",
         flag="--max-cancel",
     )
@@ -298,12 +284,8 @@ class CleanupSettings:
 class HistorySettings:
     """How long the record of past runs is kept."""
 
-    keep_days: float = setting(_days_above_0(), 365.0, help="Forget runs older than this.")
-    keep_runs: int = setting(
-        parsers.whole("a whole number, 1 or more", least=1, most=10**9),
-        10_000,
-        help="Keep at most this many runs.",
-    )
+    keep_days: float = setting(_DAYS_ABOVE_0, 365.0, help="Forget runs older than this.")
+    keep_runs: int = setting(_AT_LEAST_1, 10_000, help="Keep at most this many runs.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,7 +293,7 @@ class MetricsSettings:
     """Metrics for Prometheus."""
 
     textfile: Path | None = none_or(
-        parsers.path("a path"), help="A file for node_exporter's textfile collector (*.prom)."
+        _PATH, help="A file for node_exporter's textfile collector (*.prom)."
     )
 
 
