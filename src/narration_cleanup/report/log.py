@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import TextIO
@@ -35,6 +35,8 @@ Field = str | int | float | bool | None | Mapping[str, int]
 
 LAST_LINES = 20
 """Lines that a ping or a message carries at most."""
+MOST_REQUESTS = 20
+"""Cancelled requests, and failed ones, that each have a line without ``verbose``."""
 
 
 class Level(Enum):
@@ -252,8 +254,13 @@ class Log:
             self._action(outcome, note, "Removed", text, file=action.file)
 
     def _actions_of_requests(self, requests: RequestResult) -> None:
+        seen: Counter[Outcome] = Counter()
         for action, outcome, note in requests.outcomes:
             cancels = isinstance(action, CancelRequest)
+            if cancels or outcome is Outcome.FAILED:
+                seen[outcome] += 1
+            if seen[outcome] > MOST_REQUESTS and not self._verbose:
+                continue
             text = (
                 f"{action.reason.value} request {printable(action.id)}: {printable(action.detail)}"
             )
@@ -270,6 +277,13 @@ class Log:
                 )
             else:
                 self._action(outcome, note, verb, text, id=action.id)
+        for outcome, what, say, level in (
+            (Outcome.DONE, "Cancelled", self._routine, Level.WARNING),
+            (Outcome.FAILED, "Failed:", self._wrong, Level.ERROR),
+        ):
+            if not self._verbose and (more := seen[outcome] - MOST_REQUESTS) > 0:
+                message = f"{what} {count(more, 'more request')}: -v lists each"
+                say("more_requests", message, level, count=more)
 
     def _action(
         self, outcome: Outcome, note: str | None, verb: str, text: str, **fields: Field
