@@ -65,6 +65,31 @@ def test_a_run_is_told_in_the_promised_words() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("outcome", "first", "last"),
+    [
+        (Outcome.DONE, "WARNING - Cancelled abandoned", "WARNING - Cancelled 22 more requests"),
+        (Outcome.FAILED, "ERROR - Failed: abandoned", "ERROR - Failed: 22 more requests"),
+    ],
+)
+def test_of_many_requests_twenty_have_their_own_line(
+    outcome: Outcome, first: str, last: str
+) -> None:
+    requests = request_plan()
+    for action in list(requests.actions) * 5:
+        requests.actions.append(action)
+    result = result_of(None, requests, dry_run=False)
+    assert result.requests is not None
+    for position in range(42):
+        result.requests.outcomes.set(position, outcome)
+    lines = told(result)
+    assert len([line for line in lines if line.startswith(first)]) == 20
+    assert f"{last}: -v lists each" in lines
+    everything = told(result, verbose=True)
+    assert len([line for line in everything if line.startswith(first)]) == 42
+    assert not [line for line in everything if "more requests" in line]
+
+
 def test_freed_bytes_are_told_in_megabytes() -> None:
     result = result_of(cache_plan(5, 5), None, dry_run=False)
     assert result.cache is not None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import TextIO
@@ -35,6 +35,8 @@ Field = str | int | float | bool | None | Mapping[str, int]
 
 LAST_LINES = 20
 """Lines that a ping or a message carries at most."""
+MOST_REQUESTS = 20
+"""Cancelled requests, and failed ones, that each have a line without ``verbose``."""
 
 
 class Level(Enum):
@@ -152,8 +154,13 @@ class Log:
 
     def requests_done(self, requests: RequestResult) -> None:
         """Each cancelled request with its age, then their number; deletions where any."""
+        seen: Counter[Outcome] = Counter()
         for action, outcome, note in requests.outcomes:
             cancels = isinstance(action, CancelRequest)
+            if cancels or outcome is Outcome.FAILED:
+                seen[outcome] += 1
+            if seen[outcome] > MOST_REQUESTS and not self._verbose:
+                continue
             verb = "Cancelled" if cancels else "Deleted"
             text = f"{action.reason.value} request {printable(action.id)}"
             text = f"{text}: {printable(action.detail)}"
@@ -168,6 +175,13 @@ class Log:
                 )
             else:
                 self._action(outcome, note, verb, text, id=action.id)
+        for outcome, what, say, level in (
+            (Outcome.DONE, "Cancelled", self._routine, Level.WARNING),
+            (Outcome.FAILED, "Failed:", self._say, Level.ERROR),
+        ):
+            if not self._verbose and (more := seen[outcome] - MOST_REQUESTS) > 0:
+                message = f"{what} {count(more, 'more request')}: -v lists each"
+                say("more_requests", message, level, count=more)
         cancelled = requests.cancelled_count
         self._routine(
             "cancelled",

@@ -52,7 +52,7 @@ PROGRAMS: Mapping[str, Program] = {
     ),
     "open-webui": Program(
         "Open WebUI (audio)",
-        "speech and transcriptions; the text beside each (.json) is removed with its audio",
+        "speech and transcriptions; the text of each (.json) is removed with its audio",
         _tree(
             "/app/backend/data/cache/audio",
             audio_suffixes=[".mp3", ".wav", ".ogg", ".opus", ".m4a", ".flac", ".webm", ".mp4"],

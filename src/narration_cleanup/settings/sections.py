@@ -133,8 +133,7 @@ class CacheSettings:
     remove_sidecars: bool = setting(
         _SWITCH,
         False,
-        help="Without an index: remove the text (.json, .txt, …) of audio that is gone, once older "
-        "than the TTL.",
+        help="Without an index: remove the text of audio that is gone, once older than the TTL.",
     )
     ttl_days_by_voice_style: Mapping[str, float] = setting(
         parsers.by_name(

@@ -97,3 +97,10 @@ def test_an_enum_or_a_check_of_postgresql_without_the_word_is_refused(
     table.execute(FORM.format(form))
     insert(table, [("a", "queued", OLD)])
     assert refusal(table, Statuses()).endswith('set requests.statuses.cancelled = ["canceled"]')
+
+
+def test_a_word_among_numbers_is_refused(table: Table) -> None:
+    table.execute(FORM.format("TEXT"))
+    insert(table, [("a", "0", OLD), ("b", "2", OLD)])
+    numbers = Statuses(queued=("0",), generating=("1",), completed=("2",))
+    assert "all its statuses are numbers" in refusal(table, numbers)

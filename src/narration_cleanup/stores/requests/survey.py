@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -100,6 +101,7 @@ def _read(
 
 
 _SPELLINGS = frozenset({"cancelled", "canceled"})
+_NUMBER = re.compile(r"-?[0-9]+", re.ASCII)
 _STYLES: tuple[Callable[[str], str], ...] = (str.upper, str.lower, str.capitalize)
 
 
@@ -110,7 +112,7 @@ def check_cancelled_word(
 
     ``found``: the raw statuses of its rows; ``allowed``: those that an enum or a CHECK allows,
     none where there is neither. A table without a cancelled row says nothing about its spelling,
-    except by the case that all its words are in.
+    except by the case that all its words are in, and by numbers in place of words.
     """
     word = str(statuses.cancelled[0])
     ignored = {form for each in statuses.ignored for form in forms_of(each)}
@@ -132,6 +134,10 @@ def check_cancelled_word(
             if style(word) != word and all(style(each) == each for each in cased):
                 has = f"all its statuses are in the case of {min(cased)}"
                 raise _refusal(where, word, style(word), has)
+    raws = {str(each) for each in found if isinstance(each, (str, int))} - ignored
+    is_number = _NUMBER.fullmatch
+    if known - {None} and not is_number(word) and not allowed and all(map(is_number, raws)):
+        raise _refusal(where, word, None, "all its statuses are numbers")
 
 
 def _is_like(one: str, word: str) -> bool:
