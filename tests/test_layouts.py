@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from freezegun import freeze_time
@@ -418,6 +419,34 @@ def test_what_is_no_cache_is_refused_with_the_reason(
     assert why in refused("--from", root, file)
     assert not file.exists()
     assert tree_digest(root) == before
+
+
+def found_by_check(root: Path, state: Path) -> dict[str, Any]:
+    told = document(
+        "check",
+        NARRATION_CACHE_DIR=str(root),
+        NARRATION_CACHE_INDEX="none",
+        NARRATION_CLEANUP_STATE_DIR=str(state),
+    )
+    return {each["check"]: each for each in told["checks"]}
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_check_names_the_index_of_a_folder_that_is_cleaned_without_one(
+    own: bool, tmp_path: Path
+) -> None:
+    root = tmp_path / "cache"
+    if own:
+        make_cache(root, entries=evenly_aged(12, timedelta(days=2), timedelta(hours=1)))
+    else:
+        other_index(root)
+    put(root, "empty.wav", 0.5, b"")
+    findings = found_by_check(root, tmp_path / "s")
+    name = "cache_index.json" if own else "cache.json"
+    assert findings["cache.unused_index"]["message"].startswith(f"{name} lists the audio")
+    assert findings["cache.empty_audio"]["details"] == ["empty.wav"]
+    (root / name).unlink()
+    assert "cache.unused_index" not in found_by_check(root, tmp_path / "s")
 
 
 @pytest.mark.parametrize("place", ["/etc", "/no/such/folder", "s3://bucket/cache"])

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from narration_cleanup.check.examine_cache import unused_index
 from narration_cleanup.check.finding import Finding, failed, passed, warning
 from narration_cleanup.check.problems import findings_of
 from narration_cleanup.core.errors import CleanupError
@@ -143,6 +144,8 @@ def _check_store(
         if why := fixed(index):
             what, _, remedy = why.rpartition(": ")
             yield failed("cache.index_fixed", f"{what}: a run removes nothing", remedy)
+    if local is not None and not store.has_index:
+        yield from _check_unused_index(local)
     if store.has_index:
         yield _zone(times, now)
     yield _written_lately(plans.cache, settings.cache, now)
@@ -170,6 +173,20 @@ def _check_index_owner(index: Path) -> Iterator[Finding]:
         if left_by_root(index, status)
         else f"run as {owner}, in {group}",
     )
+
+
+def _check_unused_index(folder: Path) -> Iterator[Finding]:
+    """Without its index, a program would still list what is removed."""
+    found = unused_index(folder)
+    if found is not None:
+        name, is_ours = found
+        message = f"{name} lists the audio of this folder, and cache.index is none"
+        remedy = (
+            f'set cache.index = "{name}"'
+            if is_ours
+            else "the program would miss what is removed: do not clean this folder without it"
+        )
+        yield warning("cache.unused_index", message, remedy)
 
 
 def _zone(times: IndexTimes, now: float) -> Finding:
@@ -218,7 +235,7 @@ def _agreement(plan: CachePlan, store: CacheStore, local: Path | None) -> Iterat
             "expire; cache.remove_dangling drops them at once"
         )
         yield warning("cache.dangling", message, remedy)
-    if totals.orphan_count:
+    if totals.orphan_count and store.has_index:
         message = f"{count(totals.orphan_count, 'audio file has', 'audio files have')} no entry"
         remedy = "a run removes those older than the TTL, unless cache.remove_orphans is off"
         yield warning("cache.orphans", message, remedy)
@@ -242,13 +259,13 @@ def _agreement(plan: CachePlan, store: CacheStore, local: Path | None) -> Iterat
 def _sizes(store: CacheStore, local: Path | None) -> tuple[list[str], list[str]]:
     """Empty audio files, and files whose size is not what their entry says."""
     empty, differing = list[str](), list[str]()
-    if local is None or not store.has_index:
+    if local is None:
         return empty, differing
     try:
         with store.survey() as survey:
             for batch in survey.batches():
                 for entry in batch.entries:
-                    size = _size_of(local / entry.file)
+                    size = _size_of(local / entry.file) if store.has_index else entry.size_bytes
                     if size == 0:
                         empty.append(entry.file)
                     elif size is not None and size != entry.size_bytes:

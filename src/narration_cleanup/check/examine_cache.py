@@ -91,6 +91,22 @@ def examine_cache(directory: str) -> Examined:
     )
 
 
+def unused_index(folder: Path) -> tuple[str, bool] | None:
+    """The index of a folder that is cleaned without one: its name, and whether its form is ours.
+
+    ``None`` where there is none, or the folder cannot be read.
+    """
+    try:
+        found = _walk(folder)
+        for index in _json_files(folder, found):
+            if _entries(index):
+                return index.name, True
+        other = _other_index(folder, found)
+    except (ConfigError, OSError):
+        return None
+    return None if other is None else (other.name, False)
+
+
 def _walk(folder: Path) -> _Found:
     found, seen = _Found(), 0
 
@@ -216,6 +232,16 @@ def _suffixes(found: _Found) -> dict[str, object]:
 
 def _refuse_other_index(folder: Path, found: _Found) -> None:
     """Without its index, audio that a program still lists would be missed by it."""
+    file = _other_index(folder, found)
+    if file is not None:
+        raise ConfigError(
+            f"{printable(file)} lists the audio of this folder, in a form that is not known: "
+            "without its entries the program would miss what is removed"
+        )
+
+
+def _other_index(folder: Path, found: _Found) -> Path | None:
+    """The file at the top that names most of the audio."""
     stems = [path.stem.encode() for path in found.audio[:_SAMPLE]]
     beside = _beside(found)
     for path in found.others:
@@ -228,11 +254,9 @@ def _refuse_other_index(folder: Path, found: _Found) -> None:
             content = file.read_bytes()
         except OSError:
             continue
-        if 2 * sum(stem in content for stem in stems) > len(stems):
-            raise ConfigError(
-                f"{printable(file)} lists the audio of this folder, in a form that is not known: "
-                "without its entries the program would miss what is removed"
-            )
+        if stems and 2 * sum(stem in content for stem in stems) > len(stems):
+            return file
+    return None
 
 
 def _refuse_no_cache(folder: Path, found: _Found) -> None:
