@@ -81,12 +81,15 @@ def request_plan() -> RequestPlan:
 def add_every_kind(cache: CachePlan, requests: RequestPlan) -> None:
     """One action of every other kind, a rule that held, and two problems."""
     long_ago = "last used 6.5 days ago, cache over 500 MB"
+    voice = ("noir", "v2", NOW - 6 * DAY)
+    sidecars = ("sub/k1.json",)
+    unnamed, left = "no entry names it, 9.1 days old, limit 7", "left half-written, 1.2 days old"
     for action in (
-        RemoveEntry("k1", "sub/k1.wav", 2000, Reason.EVICTED, long_ago, REF, ("sub/k1.json",)),
+        RemoveEntry("k1", "sub/k1.wav", 2000, Reason.EVICTED, long_ago, REF, sidecars, *voice),
         RemoveEntry("k2", "k2.mp3", 0, Reason.EMPTY, "no audio in it for 3.0 h", REF),
-        RemoveFile("o.mp3", 3000, Reason.ORPHAN, "no entry names it, 9.1 days old, limit 7", REF),
-        RemoveFile("p.part", 4000, Reason.PARTIAL, "left half-written, 1.2 days old", REF),
-        DropEntry("k3", "k3.mp3", Reason.DANGLING, "its file is gone", REF),
+        RemoveFile("o.mp3", 3000, Reason.ORPHAN, unnamed, REF, NOW - 9.1 * DAY),
+        RemoveFile("p.part", 4000, Reason.PARTIAL, left, REF, NOW - 1.2 * DAY),
+        DropEntry("k3", "k3.mp3", Reason.DANGLING, "its file is gone", REF, *voice),
     ):
         cache.add(action, getattr(action, "size_bytes", 0))
     cache.held.append((key_of(40), "kept by eerie*"))

@@ -217,7 +217,7 @@ def test_a_pipe_gets_every_item_in_a_plain_line_with_its_whole_name() -> None:
     why = "expired: eerie_narrator/variant-32: 7.0 days old, limit 7"
     assert f"remove  {key_of(32)}.mp3  1.0 KB  {why}" in lines
     assert "cancel  request-0  abandoned: queued for 1.2 h, limit 1 h" in lines
-    assert "drop  k3.mp3  dangling: its file is gone" in lines
+    assert "drop  k3.mp3  dangling: noir/v2: its file is gone" in lines
     assert "delete  17  finished: completed 40.0 days ago" in lines
     assert len([line for line in lines if ".mp3  1.0 KB  " in line]) == 33
     assert lines[-1] == "Nothing was changed: a run would do this in part, see the problems"

@@ -187,6 +187,15 @@ class Result:
         return RunOutcome.PARTIAL
 
     @property
+    def action_count(self) -> int:
+        """Actions that have an outcome."""
+        return sum(
+            len(target.outcomes.actions)
+            for target in (self.cache, self.requests)
+            if target is not None
+        )
+
+    @property
     def exit_code(self) -> ExitCode:
         """What the process tells its caller."""
         return self.stopped if self.stopped is not None else _EXIT_CODES[self.outcome]

@@ -8,20 +8,24 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Annotated
 
 import typer
 
 from narration_cleanup.apply.result import Result
 from narration_cleanup.apply.signals import Stop, stop_on_signals
-from narration_cleanup.cli import options
+from narration_cleanup.cli import complete, options
 from narration_cleanup.cli.options import Invocation
 from narration_cleanup.core.deadline import Stopwatch
 from narration_cleanup.core.errors import CleanupError, ExitCode, internal_error
 from narration_cleanup.core.progress import Progress
+from narration_cleanup.core.text import printable
+from narration_cleanup.plan.actions import Reason
 from narration_cleanup.report import documents, text
 from narration_cleanup.report.log import Log, LogFormat
 from narration_cleanup.report.progress_bar import showing_progress
 from narration_cleanup.report.record import RunRecord
+from narration_cleanup.report.selection import EVERYTHING, SORT, Selection
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.run import recorder
 from narration_cleanup.run.access import OtherUserError, refuse_other_users
@@ -33,6 +37,53 @@ from narration_cleanup.settings import Settings, load_settings, require_target
 from narration_cleanup.settings.mask import without_password
 
 Work = Callable[[Settings, Invocation, Result, Log, Progress, RunRecorder | None], Stats]
+
+_REASONS = tuple(reason.value for reason in Reason)
+_LISTED = "What is listed (the plan stays whole)"
+_SELECTING = ("--voice-style", "--reason", "--sort", "--limit")
+
+VoiceStyle = Annotated[
+    str | None,
+    typer.Option(
+        "--voice-style",
+        metavar="NAME",
+        help="List only what is planned for the entries of one voice style.",
+        rich_help_panel=_LISTED,
+        show_default=False,
+        autocompletion=complete.voice_styles,
+    ),
+]
+OneReason = Annotated[
+    str | None,
+    typer.Option(
+        "--reason",
+        metavar="REASON",
+        help=f"List only what has one reason: {', '.join(_REASONS)}.",
+        rich_help_panel=_LISTED,
+        show_default=False,
+    ),
+]
+Sort = Annotated[
+    str | None,
+    typer.Option(
+        "--sort",
+        metavar="size|age",
+        help="List the largest or the oldest first.",
+        rich_help_panel=_LISTED,
+        show_default=False,
+    ),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        "--limit",
+        min=0,
+        metavar="N",
+        help="List at most this many actions.",
+        rich_help_panel=_LISTED,
+        show_default=False,
+    ),
+]
 
 
 @options.takes(
@@ -55,13 +106,29 @@ def run_command(call: Invocation) -> None:
     *options.REMOVALS,
     *("as_json", "quiet", "verbose", "log_format"),
 )
-def dry_run_command(call: Invocation) -> None:
+def dry_run_command(
+    call: Invocation,
+    voice_style: VoiceStyle = None,
+    reason: OneReason = None,
+    sort: Sort = None,
+    limit: Limit = None,
+) -> None:
     """Show what a run would do, item by item, with the reason for each. Changes nothing."""
-    raise typer.Exit(_carry_out(call, Result(time.time(), dry_run=True), _dry_run))
+    for option, given, known in (("--reason", reason, _REASONS), ("--sort", sort, SORT)):
+        if given not in (None, *known):
+            what = f"{printable(given)} is none of {', '.join(known)}"
+            raise typer.BadParameter(what, param_hint=option)
+    selection = Selection(voice_style, reason, sort, limit)
+    result = Result(time.time(), dry_run=True)
+    raise typer.Exit(_carry_out(call, result, _dry_run, selection=selection))
 
 
 def _carry_out(
-    call: Invocation, result: Result, work: Work, done: Callable[[], None] = lambda: None
+    call: Invocation,
+    result: Result,
+    work: Work,
+    done: Callable[[], None] = lambda: None,
+    selection: Selection = EVERYTHING,
 ) -> ExitCode:
     """Do the work, tell of it, and answer with the exit code; a refusal is a result too.
 
@@ -101,7 +168,7 @@ def _carry_out(
         told = recorder.start_with_partial_settings(
             call.flags, call.config_file, result, os.environ, writes=not refused
         )
-    show = partial(_show, call, result, stats, log, told)
+    show = partial(_show, call, result, stats, log, told, selection)
     _remember_and_tell(told, result, log, watch, done, show)
     if crash is not None and call.verbose:
         raise crash
@@ -147,6 +214,7 @@ def _show(
     stats: Stats | None,
     log: Log,
     told: RunRecorder | None,
+    selection: Selection,
     record: RunRecord | None,
 ) -> None:
     if stats is not None and record is not None:
@@ -155,10 +223,16 @@ def _show(
         log.finished(result)
     if call.as_json:
         trigger = None if told is None else told.trigger
-        documents.write_run(result, stats, sys.stdout, trigger=trigger)
+        documents.write_run(result, stats, sys.stdout, trigger=trigger, selection=selection)
     else:
-        command = _command_of(result)
-        text.show_run(result, stats, verbose=call.verbose, quiet=call.quiet, command=command)
+        text.show_run(
+            result,
+            stats,
+            verbose=call.verbose,
+            quiet=call.quiet,
+            command=_command_of(result),
+            selection=selection,
+        )
 
 
 def _command_of(result: Result) -> str | None:
@@ -169,6 +243,11 @@ def _command_of(result: Result) -> str | None:
     if not (result.dry_run and planned and "dry-run" in words):
         return None
     words[words.index("dry-run")] = "run"
+    for option in _SELECTING:  # what they show is no part of what a run does
+        words = [word for word in words if not word.startswith(f"{option}=")]
+        while option in words:
+            at = words.index(option)
+            del words[at : at + 2]
     kept = (without_password(word) for word in words if word not in ("-v", "--verbose"))
     return shlex.join(["narration-cleanup", *kept])
 

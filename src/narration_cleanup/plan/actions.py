@@ -45,7 +45,7 @@ class Outcome(StrEnum):
 
 
 class RemoveEntry(msgspec.Struct, frozen=True, array_like=True, tag="remove_entry", gc=False):
-    """An entry goes, with its file and sidecars.
+    """An entry goes, with its file and sidecars; ``created_at`` is what the planner read.
 
     ``size_bytes`` is what the survey stated, and 0 where its file is gone already or goes with
     another entry: what the removal can free.
@@ -60,16 +60,18 @@ class RemoveEntry(msgspec.Struct, frozen=True, array_like=True, tag="remove_entr
     sidecars: tuple[str, ...] = ()
     voice_style: str = ""
     variant_id: str = ""
+    created_at: float | None = None
 
 
 class RemoveFile(msgspec.Struct, frozen=True, array_like=True, tag="remove_file", gc=False):
-    """A file that belongs to no entry goes."""
+    """A file that belongs to no entry goes; ``created_at`` is the time that its age is from."""
 
     file: str
     size_bytes: int
     reason: Reason
     detail: str
     ref: Ref
+    created_at: float | None = None
 
 
 class DropEntry(msgspec.Struct, frozen=True, array_like=True, tag="drop_entry", gc=False):
@@ -80,6 +82,9 @@ class DropEntry(msgspec.Struct, frozen=True, array_like=True, tag="drop_entry", 
     reason: Reason
     detail: str
     ref: Ref
+    voice_style: str = ""
+    variant_id: str = ""
+    created_at: float | None = None
 
 
 class CancelRequest(msgspec.Struct, frozen=True, array_like=True, tag="cancel_request", gc=False):
@@ -92,6 +97,7 @@ class CancelRequest(msgspec.Struct, frozen=True, array_like=True, tag="cancel_re
     detail: str
     guard: tuple[Scalar, ...]
     place: int | None = None
+    created_at: float | None = None
 
 
 class DeleteRequest(msgspec.Struct, frozen=True, array_like=True, tag="delete_request", gc=False):
@@ -104,6 +110,7 @@ class DeleteRequest(msgspec.Struct, frozen=True, array_like=True, tag="delete_re
     detail: str
     guard: tuple[Scalar, ...]
     place: int | None = None
+    created_at: float | None = None
 
 
 CacheAction = RemoveEntry | RemoveFile | DropEntry

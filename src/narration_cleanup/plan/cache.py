@@ -167,7 +167,8 @@ def _plan_dangling(
         for entry, ref, rule in kept:
             if rule is None:
                 detail = "its file is gone"
-                plan.add(DropEntry(entry.key, entry.file, Reason.DANGLING, detail, ref), 0)
+                more = entry.voice_style, entry.variant_id, entry.created_at
+                plan.add(DropEntry(entry.key, entry.file, Reason.DANGLING, detail, ref, *more), 0)
             elif rules.verdict(entry) is None:
                 plan.hold(entry.key, rule)
     return frozenset(entry.key for entry, _ in dangling), missing
@@ -242,7 +243,8 @@ def _plan_orphans(
             continue
         days_old = (rules.now - file.modified_at) / DAY
         reason, detail = verdict or (Reason.ORPHAN, f"no entry names it, {days_old:.1f} days old")
-        action = RemoveFile(file.name, file.size_bytes, reason, detail, file.ref)
+        what = file.name, file.size_bytes
+        action = RemoveFile(*what, reason, detail, file.ref, file.modified_at)
         if verdict is None:
             yield file.modified_at, action
         else:
@@ -264,7 +266,8 @@ def _plan_partials(
         age, detail = rules.now - file.modified_at, "left half-written"
         if age > ttl:
             detail += f", {age_past(age, ttl, DAYS)} old, limit {ttl / HOUR:g} h"
-        action = RemoveFile(file.name, file.size_bytes, Reason.PARTIAL, detail, file.ref)
+        what = file.name, file.size_bytes
+        action = RemoveFile(*what, Reason.PARTIAL, detail, file.ref, file.modified_at)
         if age > ttl:
             plan.add(action, file.size_bytes)
         elif not rules.in_flight(file):

@@ -59,6 +59,7 @@ def plan_requests(survey: RequestSurvey, policy: RequestPolicy, now: float) -> R
                     detail,
                     request.guard,
                     request.place,
+                    request.created_at,
                 )
             )
     if policy.delete_finished_after is not None:
@@ -123,6 +124,7 @@ def _plan_deletions(plan: RequestPlan, survey: RequestSurvey, limit: float, now:
                     detail,
                     request.guard,
                     request.place,
+                    request.created_at,
                 )
             )
 

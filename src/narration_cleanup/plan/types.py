@@ -87,5 +87,5 @@ def removal_of(entry: CacheEntry, verdict: Verdict, ref: Ref) -> RemoveEntry:
         count = len(entry.sidecars)
         detail += f", with {count} sidecars" if count > 1 else ", with its sidecar"
     what = entry.key, entry.file, entry.size_bytes
-    voice = entry.voice_style, entry.variant_id
-    return RemoveEntry(*what, reason, detail, ref, entry.sidecars, *voice)
+    more = entry.voice_style, entry.variant_id, entry.created_at
+    return RemoveEntry(*what, reason, detail, ref, entry.sidecars, *more)

@@ -13,6 +13,7 @@ from narration_cleanup.apply.result import CacheResult, RequestResult, Result, R
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.report import summary
 from narration_cleanup.report.format import Sizes, clock, shortened, sizes_up_to
+from narration_cleanup.report.selection import EVERYTHING, Selection
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.report.summary import Row
 from narration_cleanup.report.terminal import (
@@ -44,10 +45,12 @@ def print_run(
     verbose: bool = False,
     quiet: bool = False,
     command: str | None = None,
+    selection: Selection = EVERYTHING,
 ) -> None:
     """Print the whole; ``quiet`` only the problems and the last line.
 
-    ``command`` is the one that does what a dry run has planned.
+    ``command`` is the one that does what a dry run has planned; of its actions those of
+    ``selection`` are listed.
     """
     if not quiet:
         title = "dry run" if result.dry_run else "run"
@@ -55,10 +58,13 @@ def print_run(
         if result.stopped is None or result.cache or result.requests:
             sizes = _sizes(result.cache)
             limit: int | None = ROWS_PLANNED if result.dry_run else ROWS_DONE
-            if verbose or not console.is_terminal:
+            if verbose or not console.is_terminal or selection.limit is not None:
                 limit = None
-            _print_cache(result, console, sizes, limit, verbose=verbose)
-            _print_requests(result, console, sizes, limit)
+            if selection != EVERYTHING:
+                console.print(Text(selection.text(result)))
+            shown = selection.of(result)
+            _print_cache(shown, console, sizes, limit, verbose=verbose)
+            _print_requests(shown, console, sizes, limit)
             if kept := summary.kept_texts(result, stats, sizes):
                 console.print()
                 _print_title("Kept", "; ".join(kept), console, style=f"bold {KEEP}")

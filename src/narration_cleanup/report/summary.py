@@ -116,7 +116,7 @@ def row_of(action: Action, problem: str = "") -> Row:
 
 def _detail(action: Action) -> str:
     """The figures behind the reason, after the voice and variant of an entry."""
-    if isinstance(action, RemoveEntry):
+    if isinstance(action, RemoveEntry | DropEntry):
         voice = "/".join(filter(None, (action.voice_style, action.variant_id)))
         return f"{voice}: {action.detail}" if voice else action.detail
     return action.detail

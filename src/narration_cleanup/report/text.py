@@ -6,6 +6,7 @@ import sys
 from typing import TextIO
 
 from narration_cleanup.apply.result import Result, RunOutcome
+from narration_cleanup.report.selection import EVERYTHING, Selection
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.report.streams import allow_any_character, until_closed
 
@@ -20,14 +21,15 @@ def show_run(
     verbose: bool = False,
     quiet: bool = False,
     command: str | None = None,
+    selection: Selection = EVERYTHING,
 ) -> None:
     """Show what a run did, or what it would do (``result.dry_run``), and why.
 
-    ``stats`` is the state afterwards; ``command`` is the one that does what is planned. On a
-    terminal (``terminal=None`` asks the stream) as wide as that unless ``width`` is given;
-    ``verbose`` shows every item, and what a rule kept. In a pipe every item is shown of a dry run;
-    a run shows nothing here, and neither does what was refused: log lines (``report.log``) report
-    those. ``quiet`` shows nothing unless something is wrong.
+    ``stats`` is the state afterwards; ``command`` is the one that does what is planned, of which
+    ``selection`` is listed. On a terminal (``terminal=None`` asks the stream) as wide as that
+    unless ``width`` is given; ``verbose`` shows every item, and what a rule kept. In a pipe every
+    item is shown of a dry run; a run shows nothing here, and neither does what was refused: log
+    lines (``report.log``) report those. ``quiet`` shows nothing unless something is wrong.
     """
     stream = sys.stdout if stream is None else stream
     if quiet and result.outcome is RunOutcome.SUCCESS and not result.all_problems():
@@ -41,7 +43,15 @@ def show_run(
     allow_any_character(stream)
     with until_closed(stream):
         console = open_console(stream, width, terminal=terminal)
-        print_run(result, stats, console, verbose=verbose, quiet=quiet, command=command)
+        print_run(
+            result,
+            stats,
+            console,
+            verbose=verbose,
+            quiet=quiet,
+            command=command,
+            selection=selection,
+        )
 
 
 def show_stats(

@@ -13,7 +13,7 @@ from json import JSONEncoder
 from typing import Literal, TextIO, TypeVar
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from narration_cleanup import __version__
 from narration_cleanup.apply.result import CacheResult, RequestResult, Result
@@ -27,6 +27,7 @@ from narration_cleanup.report import stats as found
 from narration_cleanup.report.documents import operator_types, types
 from narration_cleanup.report.format import iso, megabytes
 from narration_cleanup.report.record import RunRecord
+from narration_cleanup.report.selection import EVERYTHING, Selection
 from narration_cleanup.report.streams import until_closed
 from narration_cleanup.report.summary import kept_entries
 
@@ -43,21 +44,28 @@ def write(document: types.Part, stream: TextIO, *, indent: int | None = None) ->
 
 
 def write_run(
-    result: Result, stats: found.Stats | None, stream: TextIO, *, trigger: str | None = None
+    result: Result,
+    stats: found.Stats | None,
+    stream: TextIO,
+    *,
+    trigger: str | None = None,
+    selection: Selection = EVERYTHING,
 ) -> None:
-    """Write the document of ``run`` or ``dry-run``, one action a line; none is held back.
+    """Write the document of ``run`` or ``dry-run``, one action of ``selection`` a line.
 
     ``stats`` is the state after the run (``None`` where it is not known, as after a refusal);
     ``trigger`` is what began it, where that is known (``timer``, ``hand``).
     """
-    head = encode(_run_head(result, trigger))
+    shown = selection.of(result)
+    shown_count = UNSET if selection == EVERYTHING else shown.action_count
+    head = encode(_run_head(result, trigger, shown_count))
     tail = {
         "problems": problem_items(result.all_problems()),
         "stats": None if stats is None else stats_document(stats),
     }
     with until_closed(stream):
         stream.write(f'{head[:-1]}, "actions": [')
-        _write_each(_actions(result), stream)
+        _write_each(_actions(shown), stream)
         stream.write(f"],\n {encode(tail)[1:]}\n")
 
 
@@ -116,7 +124,7 @@ def like(kind: type[PartT], source: object, **own: object) -> PartT:
     return make(**values)
 
 
-def _run_head(result: Result, trigger: str | None) -> types.RunHead:
+def _run_head(result: Result, trigger: str | None, shown_count: int | UnsetType) -> types.RunHead:
     duration = None
     if result.finished_at is not None:
         duration = round(result.finished_at - result.started_at, 3)
@@ -127,6 +135,7 @@ def _run_head(result: Result, trigger: str | None) -> types.RunHead:
         version=__version__,
         success=int(result.exit_code) == 0,
         trigger=trigger,
+        shown_count=shown_count,
         duration_seconds=duration,
         cache=None if result.cache is None else _cache(result.cache, dry_run=result.dry_run),
         requests=None if result.requests is None else _requests(result.requests),
@@ -183,8 +192,12 @@ def _actions(result: Result) -> Iterator[types.Action]:
             own["note"] = UNSET if note is None else note
             if isinstance(action, actions.RemoveEntry):
                 own["sidecars"] = list(action.sidecars) or UNSET
-            elif isinstance(action, actions.RequestAction):
+            if isinstance(action, actions.RequestAction):
                 own["age_seconds"] = round(action.age_seconds, 3)
+            elif action.created_at is not None:
+                own["age_seconds"] = round(result.started_at - action.created_at, 3)
+            else:
+                own["age_seconds"] = None
             yield like(_ITEMS[type(action)], action, **own)
 
 

@@ -162,6 +162,13 @@ _Outcome = Annotated[Outcome, about("What became of it; skipped: planned, then f
 _Note = Annotated[
     str | UnsetType, about("Why it was skipped or failed; only where there is something to say.")
 ]
+_Created = Annotated[
+    Time | None,
+    about("When it was made, by the cache or the table; null where that cannot be read."),
+]
+_Age = Annotated[float | None, about("How old that is; null as created_at.")]
+_Voice = Annotated[str, about("Its voice style; empty where the cache keeps none.")]
+_Variant = Annotated[str, about("Its variant; empty as voice_style.")]
 _Id = Annotated[str | int, about("The request's id as the database has it.")]
 _STATUS = about("The status it was planned on.")
 
@@ -171,6 +178,10 @@ class RemoveEntry(Part, kw_only=True, tag_field="kind", tag="remove_entry"):
 
     key: _Key
     file: _File
+    voice_style: _Voice
+    variant_id: _Variant
+    created_at: _Created
+    age_seconds: _Age
     size_bytes: _Size
     sidecars: Annotated[
         list[str] | UnsetType, about("Files removed with the audio; only where there are any.")
@@ -186,6 +197,8 @@ class RemoveFile(Part, kw_only=True, tag_field="kind", tag="remove_file"):
 
     file: _File
     size_bytes: _Size
+    created_at: Annotated[Time, about("The time that its age is counted from: mostly its mtime.")]
+    age_seconds: Annotated[float, about("How old that is.")]
     reason: Annotated[str, one_of("orphan", "partial"), _WHY]
     detail: _Detail
     outcome: _Outcome
@@ -197,6 +210,10 @@ class DropEntry(Part, kw_only=True, tag_field="kind", tag="drop_entry"):
 
     key: _Key
     file: _File
+    voice_style: _Voice
+    variant_id: _Variant
+    created_at: _Created
+    age_seconds: _Age
     reason: Annotated[str, one_of("dangling"), _WHY]
     detail: _Detail
     outcome: _Outcome
@@ -208,6 +225,7 @@ class CancelRequest(Part, kw_only=True, tag_field="kind", tag="cancel_request"):
 
     id: _Id
     status: Annotated[str, one_of("queued", "generating"), _STATUS]
+    created_at: _Created
     age_seconds: Annotated[
         float, about("How long it has waited, been generated, or been without a heartbeat.")
     ]
@@ -222,6 +240,7 @@ class DeleteRequest(Part, kw_only=True, tag_field="kind", tag="delete_request"):
 
     id: _Id
     status: Annotated[str, one_of("completed", "failed", "cancelled"), _STATUS]
+    created_at: _Created
     age_seconds: Annotated[float, about("How long ago it was finished.")]
     reason: Annotated[str, one_of("finished"), _WHY]
     detail: _Detail
@@ -284,7 +303,7 @@ class RequestsRun(Part):
     freed_pages: Annotated[Count, about("Database pages that became free for reuse.")]
 
 
-class RunHead(Part):
+class RunHead(Part, kw_only=True):
     """A run as a whole: what stands before its actions."""
 
     schema_version: Version
@@ -303,9 +322,13 @@ class RunHead(Part):
         about("Null where it is not configured, or could not be surveyed: a problem says why."),
     ]
     requests: Annotated[RequestsRun | None, about("Null as for the cache.")]
+    shown_count: Annotated[
+        Count | UnsetType,
+        about("How many actions are listed; only where dry-run was asked for some of them."),
+    ] = UNSET
 
 
-class Run(RunHead):
+class Run(RunHead, kw_only=True):
     """What one run did, or what it would do."""
 
     actions: Annotated[list[Action], about("Every planned action, in the order of the work.")]

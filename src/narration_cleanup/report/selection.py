@@ -1,0 +1,84 @@
+"""Which of the planned actions a dry run shows: the plan itself stays whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from narration_cleanup.apply.result import Outcomes, Result
+from narration_cleanup.plan.actions import (
+    Action,
+    Actions,
+    CacheAction,
+    CancelRequest,
+    DeleteRequest,
+    DropEntry,
+    RemoveEntry,
+    RemoveFile,
+    RequestAction,
+)
+
+SORT = ("size", "age")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Actions of one voice style, or for one reason; the largest or oldest first; at most ``limit``
+    of them. ``None`` leaves a thing as it is."""
+
+    voice_style: str | None = None
+    reason: str | None = None
+    sort: str | None = None
+    limit: int | None = None
+
+    def of(self, result: Result) -> Result:
+        """A dry run's result with these actions alone, its plans and their figures as they are."""
+        if self == EVERYTHING:
+            return result
+        cache, requests = result.cache, result.requests
+        cache_actions: Actions[CacheAction] = Actions(CacheAction)
+        request_actions: Actions[RequestAction] = Actions(RequestAction)
+        for action in self._chosen(result):
+            if isinstance(action, (CancelRequest, DeleteRequest)):
+                request_actions.append(action)
+            else:
+                cache_actions.append(action)
+        if cache is not None:
+            cache = replace(cache, outcomes=Outcomes(cache_actions))
+        if requests is not None:
+            requests = replace(requests, outcomes=Outcomes(request_actions))
+        return replace(result, cache=cache, requests=requests)
+
+    def text(self, result: Result) -> str:
+        """``Showing 20 of 312 planned actions; a run does them all``."""
+        shown = self.of(result).action_count
+        return f"Showing {shown:,} of {result.action_count:,} planned actions; a run does them all"
+
+    def _chosen(self, result: Result) -> list[Action]:
+        found = filter(self._matches, _actions(result))
+        key: Callable[[Action], float] = _size if self.sort == "size" else _age
+        if self.sort is None:
+            return list(islice(found, self.limit))
+        return sorted(found, key=key, reverse=True)[: self.limit]
+
+    def _matches(self, action: Action) -> bool:
+        voice = action.voice_style if isinstance(action, (RemoveEntry, DropEntry)) else None
+        return self.voice_style in (None, voice) and self.reason in (None, action.reason.value)
+
+
+EVERYTHING = Selection()
+
+
+def _actions(result: Result) -> Iterator[Action]:
+    for target in (result.cache, result.requests):
+        if target is not None:
+            yield from target.outcomes.actions
+
+
+def _size(action: Action) -> float:
+    return action.size_bytes if isinstance(action, (RemoveEntry, RemoveFile)) else -1
+
+
+def _age(action: Action) -> float:
+    return float("-inf") if action.created_at is None else -action.created_at
