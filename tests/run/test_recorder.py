@@ -477,8 +477,9 @@ def test_a_run_that_ends_before_the_clocks_are_compared_vouches_for_neither(tool
     assert tool("run", at=late).returncode == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_run_that_is_stopped_before_its_work_is_recorded_as_interrupted(
-    tool: Tool, sample: Sample, hears: Receiver
+    tool: Tool, sample: Sample, hears: Receiver, number: signal.Signals
 ) -> None:
     """The first thing it does that takes time is to ping the start."""
     hears.hangs.set()
@@ -493,7 +494,7 @@ def test_a_run_that_is_stopped_before_its_work_is_recorded_as_interrupted(
     )
     with process:
         hears.arrived.wait()
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         hears.ended.set()
         assert process.stdout is not None
         said = process.stdout.read()
@@ -502,3 +503,26 @@ def test_a_run_that_is_stopped_before_its_work_is_recorded_as_interrupted(
     assert [run["outcome"] for run in tool.runs()] == ["interrupted"]
     after = {path.name for path in sample.cache.directory.iterdir()} - {".narration-cleanup"}
     assert after == before
+
+
+def test_a_run_under_nohup_goes_on_when_its_terminal_goes(
+    tool: Tool, sample: Sample, hears: Receiver
+) -> None:
+    hears.hangs.set()
+    process = subprocess.Popen(
+        ["nohup", sys.executable, "-m", "tests.run_at", AT, "run", "--json"],
+        cwd=ROOT,
+        env=tool.environ({"NARRATION_ALERTS_PING_URL": hears.url("p")}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with process:
+        hears.arrived.wait()
+        process.send_signal(signal.SIGHUP)
+        hears.ended.set()
+        assert process.stdout is not None
+        document = json.loads(process.stdout.read())
+    assert (process.returncode, document["outcome"]) == (0, "success")
+    assert document["cache"]["removed_count"] > 0

@@ -338,3 +338,25 @@ def test_what_no_run_can_remove_is_a_problem_once(tmp_path: Path) -> None:
     problems = json.loads(third.stdout)["problems"]
     assert [each["severity"] for each in problems] == ["warning", "problem"]
     assert link.is_symlink()
+
+
+def test_an_entry_and_a_row_that_no_run_can_clean_are_problems_once(tmp_path: Path) -> None:
+    """Each later run cleans what it can, and is a success; a new fault is a problem again."""
+    sample = make_sample(tmp_path)
+    index = read_index(sample.cache.index)
+    fields = next(iter(index.values()))
+    index["no-time"] = dict(fields) | {"created_at": "the day before"}
+    index["elsewhere"] = dict(fields) | {"file_path": "/srv/elsewhere/old.mp3"}
+    write_index(sample.cache.index, index)
+    arguments = ["run", "--json", "--cache-dir", str(sample.cache.directory)]
+    environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
+    with freeze_time(SAMPLE_NOW):
+        first, second = (CliRunner().invoke(app, arguments, env=environment) for _ in range(2))
+        index = read_index(sample.cache.index)
+        index["no-time-either"] = dict(fields) | {"created_at": "yesterday"}
+        write_index(sample.cache.index, index)
+        third = CliRunner().invoke(app, arguments, env=environment)
+    assert (first.exit_code, second.exit_code, third.exit_code) == (3, 0, 3)
+    known = {each["code"]: each["severity"] for each in json.loads(second.stdout)["problems"]}
+    assert known["unreadable_time"] == known["outside_cache"] == "warning"
+    assert {"no-time", "elsewhere", "no-time-either"} <= read_index(sample.cache.index).keys()

@@ -42,7 +42,7 @@ MEANINGS: dict[ExitCode, tuple[str, str]] = {
     ),
     ExitCode.INTERRUPTED: (
         "stopped by SIGINT",
-        "A run finishes the item in hand, commits the index and reports; the next one goes on.",
+        "A run finishes the current item, commits the index and reports; the next one goes on.",
     ),
     ExitCode.TERMINATED: (
         "stopped by SIGTERM",

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT ask a run to stop: the item in hand is finished, the index committed."""
+"""SIGTERM, SIGHUP and SIGINT ask a run to stop: it finishes the current item, and the index."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from narration_cleanup.core.errors import ExitCode
 _EXIT_CODES = {
     signal.SIGINT: ExitCode.INTERRUPTED,
     signal.SIGTERM: ExitCode.TERMINATED,
+    signal.SIGHUP: ExitCode.TERMINATED,
 }
 
 
@@ -34,7 +35,8 @@ class Stop:
 
 @contextmanager
 def stop_on_signals() -> Iterator[tuple[Stop, ExitStack]]:
-    """Turn SIGINT and SIGTERM into a request to stop, while in the block.
+    """Turn these signals into a request to stop, while in the block; a SIGHUP that is ignored, as
+    under nohup, stays so.
 
     Once the stack is closed, signals do what they did before: there is nothing left to finish.
     """
@@ -42,5 +44,7 @@ def stop_on_signals() -> Iterator[tuple[Stop, ExitStack]]:
     with ExitStack() as heard:
         heard.callback(shutdown.forget)
         for number in _EXIT_CODES:
+            if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue
             heard.callback(signal.signal, number, signal.signal(number, stop._take))
         yield stop, heard

@@ -41,6 +41,7 @@ def end_if_asked() -> None:
 
 
 def end(number: int, _frame: FrameType | None) -> NoReturn:
-    """What a signal does to commands that only look: they end at once."""
+    """What a signal does to commands that only look: they end at once, by SIGHUP as by SIGTERM."""
+    number = signal.SIGTERM if number == signal.SIGHUP else number
     hear(number)
     raise SystemExit(128 + number)

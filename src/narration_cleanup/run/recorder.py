@@ -47,6 +47,18 @@ from narration_cleanup.stores.requests import RequestStore
 
 BUSY_FAILS_AT = 3
 """Runs in a row that find the lock held, of which the last fails."""
+_OF_ONE_ITEM = frozenset(
+    {
+        ODD_FILE,
+        "created_in_future",
+        "malformed_entry",
+        "outside_cache",
+        "unreadable_id",
+        "unreadable_time",
+        "unreadable_value",
+    }
+)
+"""Codes of problems of one entry, file or row, which only the operator or the service can end."""
 _KNOWN_FROM = 20
 """Runs whose reports are read for what is known; some may be of another cache."""
 
@@ -85,19 +97,19 @@ class RunRecorder:
             self._refuse_clock(jumped(clock_jump(self.clocks, self.history.clock_marks())))
 
     def without_known(self, problems: Problems) -> Problems:
-        """``problems``, where what lies in the way of a removal (``odd_file``) and was reported by
-        an earlier run is a warning: no run can remove it."""
-        if self.history is None or all(each.code != ODD_FILE for each in problems):
+        """``problems``, where one item that no run can clean and that an earlier run reported is
+        a warning: reported once as a fault, it does not make every later run partial."""
+        if self.history is None or all(each.code not in _OF_ONE_ITEM for each in problems):
             return problems
         known = {
             (each.subject, each.message)
             for run in self.history.runs(limit=_KNOWN_FROM)
             for each in run.problems
-            if each.code == ODD_FILE
+            if each.code in _OF_ONE_ITEM
         }
         found = Problems()
         for each in problems:
-            if each.code == ODD_FILE and (each.subject, each.message) in known:
+            if each.code in _OF_ONE_ITEM and (each.subject, each.message) in known:
                 each = msgspec.structs.replace(each, severity=Severity.WARNING)
             found.add(each)
         return found

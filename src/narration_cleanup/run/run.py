@@ -162,7 +162,8 @@ def clean_cache(store: CacheStore, policy: CachePolicy, work: Work) -> CachePlan
     work.log.cache_started()
     result.cache = cache = apply_cache(plan, store, work.stop, progress)
     if work.recorder is not None:
-        cache.problems = work.recorder.without_known(cache.problems)
+        for done in (cache, plan):
+            done.problems = work.recorder.without_known(done.problems)
     work.log.cache_done(cache)
     if work.stop.asked and took > LOOKED_AT_IN:
         return None
@@ -191,6 +192,8 @@ def clean_requests(store: RequestStore, policy: RequestPolicy, work: Work) -> Re
     work.log.requests_started()
     at = store.now() or result.started_at
     result.requests = requests = apply_requests(plan, store, at, work.stop, progress)
+    if work.recorder is not None:
+        plan.problems = work.recorder.without_known(plan.problems)
     work.log.requests_done(requests)
     stopped = work.stop.asked
     if work.recorder is not None:
