@@ -23,6 +23,7 @@ from narration_cleanup.core.progress import NoProgress
 from narration_cleanup.core.zones import IndexTimes
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
 from narration_cleanup.plan.actions import Outcome, Reason, RemoveEntry
+from narration_cleanup.stores.cache.index import CHUNK
 from narration_cleanup.stores.cache.local import index_commit, index_file, scan
 from narration_cleanup.stores.cache.local import indexed as indexed_module
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER, Directory
@@ -894,3 +895,53 @@ def test_an_index_that_is_mounted_as_a_file_is_found_before_anything_is_removed(
     assert problem.code == "index_fixed"
     assert "mount its folder instead" in problem.message
     assert names(sample) == before
+
+
+def _long_index(first: str, last: str) -> bytes:
+    """An index of several pieces whose first and last member have the same key."""
+    old, new = "2020-01-01T00:00:00", SAMPLE_NOW.isoformat()
+    filler = {f"k{n}": {"file_path": f"k{n}.mp3", "created_at": new} for n in range(9_000)}
+    body = json.dumps(filler)[1:-1]
+    pair = [
+        json.dumps({"a": {"file_path": path, "created_at": created}})[1:-1]
+        for path, created in ((first, old), (last, new))
+    ]
+    return f"{{{pair[0]},{body},{pair[1]}}}".encode()
+
+
+def test_a_key_that_occurs_twice_far_apart_is_kept_and_reported_once(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    sample.index.write_bytes(_long_index("first.mp3", "last.mp3"))
+    for name in ("first.mp3", "last.mp3"):
+        (sample.directory / name).write_bytes(b"audio")
+        os.utime(sample.directory / name, (NOW - 9_000, NOW - 9_000))
+    before = sample.index.read_bytes()
+    assert len(before) > 2 * CHUNK
+    planned = plan(store, orphan_ttl=60)
+    result = apply(store, planned)
+    told = [problem for problem in planned.problems if problem.code == "malformed_entry"]
+    assert [(problem.subject, "twice" in problem.message) for problem in told] == [("a", True)]
+    assert sample.index.read_bytes() == before
+    assert {"first.mp3", "last.mp3"} <= names(sample)
+    assert result.removed_count > 0  # the sample's own audio has no entry any more
+
+
+def test_a_path_that_names_no_audio_protects_that_file_alone(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    entries = read_index(sample.index)
+    fields = {"created_at": SAMPLE_NOW.isoformat()}
+    index = {**entries, "x": {**fields, "file_path": "cover.txt"}}
+    index["y"] = {**fields, "file_path": "narration/bare"}
+    sample.index.write_text(json.dumps(index))
+    for name in ("orphan.mp3", "bare.mp3", "cover.txt"):
+        (sample.directory / name).write_bytes(b"audio")
+        os.utime(sample.directory / name, (NOW - 9_000, NOW - 9_000))
+    planned = plan(store, orphan_ttl=60)
+    apply(store, planned)
+    assert (sample.directory / "cover.txt").exists()
+    assert "bare.mp3" in names(sample)
+    assert "orphan.mp3" not in names(sample)
+    assert {"x", "y"} <= read_index(sample.index).keys()
+    assert [problem.subject for problem in planned.problems] == ["x", "y"]

@@ -24,6 +24,7 @@ from narration_cleanup.core.model import Ref
 from narration_cleanup.core.text import printable
 from narration_cleanup.stores.cache.members import (
     LONGEST_KEY,
+    TWICE,
     IndexMember,
     MalformedEntry,
     decoded_member,
@@ -230,7 +231,7 @@ def _scanned(raw: bytes, at: int, *, is_last: bool) -> Members:
     if len(set(keys)) < len(keys):
         count = Counter(keys)
         values = [
-            value if count[key] == 1 else malformed("its key occurs twice", value)
+            value if count[key] == 1 else malformed(TWICE, value)
             for key, value in zip(keys, values, strict=True)
         ]
     return Members(keys, values, _byte_offsets(text, starts, at), raw, at)

@@ -17,6 +17,8 @@ LONGEST_KEY = 1 << 16
 LONGEST_NUMBER = 1_000
 """Digits; a whole number of more is malformed (Python does not read one of more than 4,300)."""
 
+TWICE = "its key occurs twice"
+
 LARGEST_FILE = 1 << 50
 """Bytes; what an entry states beyond that is no size, and sums of such are no numbers."""
 

@@ -25,6 +25,7 @@ from narration_cleanup.core.zones import NEWEST, IndexTimes, Sample
 from narration_cleanup.stores.cache import index
 from narration_cleanup.stores.cache.index import Members, UnreadableIndexError
 from narration_cleanup.stores.cache.local.mismatches import (
+    DoubleKeys,
     Mismatches,
     NameSums,
     ScannedNames,
@@ -32,12 +33,14 @@ from narration_cleanup.stores.cache.local.mismatches import (
 )
 from narration_cleanup.stores.cache.local.spellings import other_spellings
 from narration_cleanup.stores.cache.members import (
+    TWICE,
     IndexMember,
     MalformedEntry,
+    malformed,
     unjudged,
     unreadable_time,
 )
-from narration_cleanup.stores.cache.paths import PathResolver, folder_of, with_slashes
+from narration_cleanup.stores.cache.paths import PathResolver, folder_of, names_meant
 
 NEARLY_ALL = 0.95
 """Of the newest entries."""
@@ -124,6 +127,8 @@ class IndexSurvey:
         self._spellings: dict[str, str] = {}
         self._example = ""
         self._passes = 0
+        self._double: frozenset[int] = frozenset()
+        self._told: set[str] = set()
         self._seen: ScannedNames | None = None
 
     @property
@@ -160,11 +165,13 @@ class IndexSurvey:
         self._passes += 1
         problems = self.problems if first_pass else Problems()
         total = 0
+        keys = DoubleKeys()
         try:
             for members in index.members(self._index.read, self._index.size):
                 batch = self._batch(members, problems, last_used)
                 if first_pass:
                     self._claimed.add(batch.names)
+                    keys.add(members.keys)
                     self.members_end = members.starts[-1]
                     total += len(members.keys)
                 yield batch
@@ -172,13 +179,15 @@ class IndexSurvey:
             raise IndexChangedError(str(error), self._index.size) from None
         self._index.check_unchanged()
         if first_pass:
+            self._double = keys.found()
             self._refuse_other_format(total)
             self.problems.extend(self._outside_problems(total))
 
     def times_changed(self) -> bool:
-        """See ``CacheSurvey``."""
+        """See ``CacheSurvey``: also where keys occur twice, which is known after a whole pass."""
+        has_double = bool(self._double)
         if self._times.is_judged:
-            return False
+            return has_double
         stored = self._files.stored({name for _, _, name in self._newest})
         modified = {file.name: file.modified_at for file in stored}
         samples = [
@@ -186,7 +195,7 @@ class IndexSurvey:
         ]
         changed = self._times.judge(samples[:NEWEST])
         self.problems.extend(self._times.problems)
-        return changed
+        return changed or has_double
 
     def unmatched(self) -> Unmatched:
         """Files without an entry, entries without a file, files of several entries; all exact.
@@ -243,7 +252,8 @@ class IndexSurvey:
                     yield batch.whole(position)
 
     def _batch(self, members: Members, problems: Problems, last_used: bool) -> Batch:
-        batch = self._plain_batch(members, last_used)
+        is_double = bool(self._double) and not self._double.isdisjoint(map(hash, members.keys))
+        batch = None if is_double else self._plain_batch(members, last_used)
         return batch or self._mixed_batch(members, problems, last_used)
 
     def _plain_batch(self, members: Members, last_used: bool) -> Batch | None:
@@ -272,11 +282,13 @@ class IndexSurvey:
         needed: list[str] = []
         read_time, name_of = self._times.read, self._places.name_of
         first_pass = problems is self.problems
-        for position, (key, value) in enumerate(zip(members.keys, members.values, strict=True)):
+        for position, (key, found) in enumerate(zip(members.keys, members.values, strict=True)):
+            is_double = hash(key) in self._double
+            value = malformed(TWICE, found) if is_double else found
             name = None if value.file_path is None else name_of(value.file_path)
             name = name and self._spellings.get(name, name)
             if isinstance(value, MalformedEntry) or name is None:
-                claims = self._claims(value.file_path) if name is None else [name]
+                claims = names_meant(value.file_path, self._suffixes) if name is None else [name]
                 self._undetermined |= not claims
                 names.extend(claims)
                 needed.extend(claims)
@@ -294,7 +306,12 @@ class IndexSurvey:
                 if created_at is not None:
                     continue
                 problem = unreadable_time(key, value)
-            problems.add(problem)
+            if isinstance(value, MalformedEntry) and value.why == TWICE:
+                if key not in self._told:
+                    self.problems.add(problem)
+                self._told.add(key)
+            else:
+                problems.add(problem)
             if first_pass:
                 self._not_understood += 1
                 if not self._example:
@@ -302,13 +319,6 @@ class IndexSurvey:
                     self._example = f"'{printable(key, most=80)}': {printable(why)}"
         left = len(members.values) - len(entries)
         return Batch(members, positions, entries, names, needed, left)
-
-    def _claims(self, file_path: str | None) -> list[str]:
-        """Names here that a path elsewhere may mean; none where that cannot be determined."""
-        if file_path is None:
-            return []
-        names = {path.rpartition("/")[2] for path in (file_path, with_slashes(file_path))}
-        return [name for name in names if name.endswith(self._suffixes) and "\0" not in name]
 
     def _outside_problems(self, total: int) -> Problems:
         """Those of entries elsewhere; a single one where that is this folder by another name."""
@@ -332,7 +342,7 @@ class IndexSurvey:
             if isinstance(value, IndexMember)
         )
         paths = [path for _, path in nlargest(NEWEST, dated)]
-        return [(path, (self._claims(path) or [""])[0]) for path in paths]
+        return [(path, (names_meant(path, self._suffixes) or [""])[0]) for path in paths]
 
     def _refuse_other_format(self, total: int) -> None:
         """Raise ``TargetError`` where most members are not understood, or all of them."""

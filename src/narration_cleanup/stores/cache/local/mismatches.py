@@ -8,6 +8,7 @@ a disagreement hidden by chance has odds of 2**-64, and the next run hashes diff
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from typing import NamedTuple
 CELLS = 1 << 13
 """Few enough for a processor's cache: with 65,536 counting a name takes twice as long."""
 _MASK = CELLS - 1
+_KEY_MASK = (1 << 22) - 1
 NAMES_AT_A_TIME = 50_000
 """Names of each side held at once in the second look."""
 
@@ -32,6 +34,31 @@ class NameSums:
         for digest in map(hash, names):
             sums[digest & _MASK] += digest
         self.names += len(names)
+
+
+class DoubleKeys:
+    """Finds the keys that occur more than once in an index, by eight bytes of each."""
+
+    def __init__(self) -> None:
+        self._hashes = array("q")
+        self._cells = bytearray()
+        self._maybe: set[int] = set()
+
+    def add(self, keys: Sequence[str]) -> None:
+        """Note the keys of one batch."""
+        self._cells = self._cells or bytearray(_KEY_MASK + 1)
+        digests = list(map(hash, keys))
+        self._hashes.extend(digests)
+        cells, maybe = self._cells, self._maybe
+        for digest in digests:
+            if cells[digest & _KEY_MASK]:
+                maybe.add(digest)
+            cells[digest & _KEY_MASK] = 1
+
+    def found(self) -> frozenset[int]:
+        """The hashes of the keys that occur more than once."""
+        counts = Counter(filter(self._maybe.__contains__, self._hashes)) if self._maybe else {}
+        return frozenset(digest for digest, count in counts.items() if count > 1)
 
 
 class ScannedNames(NamedTuple):
