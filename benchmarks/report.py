@@ -69,7 +69,7 @@ def machine() -> dict[str, str | int]:
     """What it was measured on."""
     return {
         "processors": len(os.sched_getaffinity(0)),
-        "kernel": platform.release(),
+        "kernel": ".".join(platform.release().split(".")[:2]),
         "python": platform.python_version(),
     }
 

@@ -49,7 +49,7 @@ class Figures:
         document = {
             "full": self.full,
             "on": f"{datetime.now(UTC):%Y-%m-%d}",
-            "where": f"Linux {platform.release()}, Python {platform.python_version()}, "
+            "where": f"Linux {'.'.join(platform.release().split('.')[:2])}, Python {platform.python_version()}, "
             f"files on {_file_system_of(self.folder)}",
             "figures": [asdict(figure) for figure in sorted(self.found, key=lambda f: f.order)],
         }
