@@ -49,8 +49,8 @@ class Figures:
         document = {
             "full": self.full,
             "on": f"{datetime.now(UTC):%Y-%m-%d}",
-            "where": f"Linux {'.'.join(platform.release().split('.')[:2])}, Python {platform.python_version()}, "
-            f"files on {_file_system_of(self.folder)}",
+            "where": f"Linux {'.'.join(platform.release().split('.')[:2])}, "
+            f"Python {platform.python_version()}, files on {_file_system_of(self.folder)}",
             "figures": [asdict(figure) for figure in sorted(self.found, key=lambda f: f.order)],
         }
         path.write_text(json.dumps(document, indent=2) + "\n")
