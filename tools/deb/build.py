@@ -45,8 +45,8 @@ Description: clean the cache and the requests of a narration service
  Removes expired audio from a text-to-speech narration cache, cancels generation
  requests that were abandoned, and reports what it did.
  .
- Made to run unattended, beside a live service that reads and writes the same
- files. Nothing runs until it is told to: narration-cleanup systemd install.
+ Runs unattended, next to a live service that reads and writes the same files.
+ Nothing runs before: narration-cleanup systemd install.
 """
 
 _COPYRIGHT = """\

@@ -16,7 +16,7 @@ MEANINGS: dict[ExitCode, tuple[str, str]] = {
     ),
     ExitCode.USAGE: (
         "usage",
-        "An option or argument that the command does not know. Nothing was touched.",
+        "An option or argument that the command does not know. Nothing was changed.",
     ),
     ExitCode.PARTLY_DONE: (
         "partly done",
@@ -27,26 +27,26 @@ MEANINGS: dict[ExitCode, tuple[str, str]] = {
     ExitCode.REFUSED: (
         "refused for safety",
         "It could have been done, but it would not have been safe: the clock jumped, or more would "
-        "go than cleanup.max_delete allows: nothing was touched. More would be cancelled than "
-        "cleanup.max_cancel allows: no request was touched.",
+        "be removed than cleanup.max_delete allows: nothing was changed. More would be cancelled "
+        "than cleanup.max_cancel allows: no request was changed.",
     ),
     ExitCode.BUSY: (
         "another run holds the lock",
-        "Another run is at work on the same cache or database. Nothing was touched.",
+        "Another run is at work on the same cache or database. Nothing was changed.",
     ),
     ExitCode.BAD_CONFIGURATION: (
         "bad configuration",
         "A setting is wrong, the cache directory is missing or no narration cache, or the database "
-        "is another user's: a line for each fault. Nothing was touched. (A database that cannot be "
+        "is another user's: a line for each fault. Nothing was changed. (A database that cannot be "
         "used is 1, or 3 beside a cache.)",
     ),
     ExitCode.INTERRUPTED: (
         "stopped by SIGINT",
-        "A run finishes the current item, commits the index and reports; the next one goes on.",
+        "A run finishes the current item, commits the index and reports; the next one continues.",
     ),
     ExitCode.TERMINATED: (
-        "stopped by SIGTERM",
-        "As for SIGINT.",
+        "stopped by SIGTERM or SIGHUP",
+        "As for SIGINT. A SIGHUP that is ignored, as under nohup, stays so.",
     ),
 }
 
@@ -63,7 +63,7 @@ _PAGE = """\
 the shipped units count 75 and 143 as success: another run does the work, or the machine is going
 down.
 
-In a script, 0 and 75 are the two that need nobody:
+In a script, 0 and 75 need no action:
 
 <!-- not run: it would need a run that fails -->
 ```sh

@@ -27,13 +27,12 @@ NAME = "narration-cleanup"
 
 _DESCRIPTION = """\
 narration-cleanup keeps a text-to-speech narration system healthy. It removes expired audio from
-the narration cache, cancels generation requests that were abandoned, and tells what it did and
-how things stand. It is made to run unattended, beside a live service that reads and writes the
-same files.
+the narration cache, cancels generation requests that were abandoned, and reports what it did. It
+runs unattended, next to a live service that reads and writes the same files.
 
-A run looks at what is there, plans what should go and why, re-checks each item at the moment it
-is removed or cancelled, and reports. dry-run shows the same plan and changes nothing. Try demo
-first: it makes a small sandbox, and touches nothing else."""
+A run surveys the cache and the requests, plans what to remove and why, checks each item again
+immediately before it is removed or cancelled, and reports. dry-run shows the same plan and changes
+nothing. Try demo first: it makes a small sandbox, and changes nothing else."""
 
 _VARIABLES = (
     (

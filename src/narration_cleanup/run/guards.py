@@ -88,7 +88,7 @@ def refuse_clock(why: str | None) -> None:
     if why is not None:
         raise RefusedError(
             f"{why}: nothing was removed or cancelled. If the clock is right now, a run "
-            "in an hour goes ahead by itself, or use --ignore-clock"
+            "in an hour proceeds by itself, or use --ignore-clock"
         )
 
 
