@@ -207,11 +207,12 @@ def _stored_bytes(plan: CachePlan, survey: CacheSurvey, unmatched: Unmatched, ru
 def _report_times(plan: CachePlan, unmatched: Unmatched, rules: Rules) -> None:
     """Files that a time in the future keeps, each; that some have no mtime, once."""
     files, partials = list(unmatched.files), [*unmatched.partials, *unmatched.sidecars]
-    for file in (*files, *partials):
-        if file.modified_at > rules.latest and not file.by_ctime:
-            plan.problems.add(_future(file.name, "its mtime"))
-        elif file.modified_at > rules.latest or (file.arrived_at > rules.latest and file in files):
-            plan.problems.add(_future(file.name, "its ctime"))
+    for found, is_audio in ((files, True), (partials, False)):
+        for file in found:
+            if file.modified_at > rules.latest and not file.by_ctime:
+                plan.problems.add(_future(file.name, "its mtime"))
+            elif file.modified_at > rules.latest or (is_audio and file.arrived_at > rules.latest):
+                plan.problems.add(_future(file.name, "its ctime"))
     without = next((file.name for file in (*files, *partials) if file.by_ctime), None)
     if without is not None:
         plan.problems.add(
