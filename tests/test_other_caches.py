@@ -371,3 +371,24 @@ def test_an_empty_orphan_is_no_entry(tmp_path: Path) -> None:
     assert done["cache"]["kept_count"] == 1
     jsonschema.validate(done, json.loads(cleanup("schema", "run").stdout))
     assert not (sample.directory / "empty.mp3").exists()
+
+
+def test_the_document_of_sidecars_whose_audio_is_gone_keeps_to_its_schema(tmp_path: Path) -> None:
+    root = tmp_path / "tts"
+    kept, left, recent = (hashlib.sha1(text).hexdigest() for text in (b"a", b"b", b"c"))
+    put(root / f"{kept}.wav", 1)
+    put(root / f"{left}.json", 20, b'{"text": "private"}')
+    put(root / f"{recent}.json", 2, b'{"text": "recent"}')
+    environment = {
+        "NARRATION_CACHE_INDEX": "none",
+        "NARRATION_CACHE_REMOVE_SIDECARS": "true",
+        "NARRATION_CLEANUP_STATE_DIR": f"{tmp_path}/state",
+    }
+    schema = json.loads(cleanup("schema", "run").stdout)
+    for command in ("dry-run", "run"):
+        told = document(command, "--cache-dir", root, **environment)
+        jsonschema.validate(told, schema)
+        (action,) = told["actions"]
+        assert (action["file"], action["reason"]) == (f"{left}.json", "orphan")
+        assert action["age_seconds"] == pytest.approx(20 * 86_400, abs=600)
+    assert files(root) == {f"{kept}.wav", f"{recent}.json"}

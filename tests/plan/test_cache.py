@@ -273,6 +273,25 @@ def test_sidecars_are_named_with_what_they_go_with() -> None:
     ]
 
 
+def test_sidecars_without_audio_go_once_older_than_their_limit() -> None:
+    found = {
+        "old.json": stored("old.json", age=9 * DAY, size=70),
+        "limit.json": stored("limit.json", age=7 * DAY, size=20),
+        "pinned.mp3.json": stored("pinned.mp3.json", age=9 * DAY, size=5),
+    }
+    survey = Survey(found=Unmatched(sidecars=list(found.values())))
+    policy = CachePolicy(ttl=7 * DAY, sidecar_ttl=7 * DAY, keep=("pinned",))
+    plan = planned(survey, policy)
+    (action,) = plan.actions
+    assert isinstance(action, RemoveFile)
+    assert (action.file, action.reason) == ("old.json", Reason.ORPHAN)
+    assert action.detail == "its audio is gone, 9.0 days old, limit 7"
+    assert action.created_at == found["old.json"].modified_at
+    assert (plan.totals.orphan_count, plan.totals.orphan_size_bytes) == (3, 95)
+    assert [name for name, _ in plan.held] == ["pinned.mp3.json"]
+    assert not list(planned(survey, CachePolicy(ttl=7 * DAY)).actions), "off unless asked for"
+
+
 def test_a_name_that_is_not_text_is_planned_like_any_other() -> None:
     name = b"\xff.mp3".decode("utf-8", "surrogateescape")
     actions = planned(Survey([entry("k", age=8 * DAY, file=name), entry("l", age=8 * DAY)])).actions

@@ -155,6 +155,11 @@ class Result:
     stopped: ExitCode | None = None
     stop_message: str | None = None
 
+    @property
+    def targets(self) -> list[CacheResult | RequestResult]:
+        """The results of the targets that could be surveyed."""
+        return [target for target in (self.cache, self.requests) if target is not None]
+
     def stop(self, exit_code: ExitCode, message: str) -> None:
         """The run ends here, for this reason."""
         self.stopped = exit_code
@@ -163,10 +168,9 @@ class Result:
     def all_problems(self) -> list[Problem]:
         """Everything that was in the way, in the order of the work."""
         found = list(self.problems)
-        for target in (self.cache, self.requests):
-            if target is not None:
-                found.extend(target.plan.problems)
-                found.extend(target.problems)
+        for target in self.targets:
+            found.extend(target.plan.problems)
+            found.extend(target.problems)
         return found
 
     @property
@@ -175,25 +179,17 @@ class Result:
         if self.stopped is not None:
             return _STOPPED.get(self.stopped, RunOutcome.FAILED)
         problems = any(each.severity is Severity.PROBLEM for each in self.all_problems())
-        failed = any(
-            target.outcomes.count(Outcome.FAILED)
-            for target in (self.cache, self.requests)
-            if target is not None
-        )
+        failed = any(target.outcomes.count(Outcome.FAILED) for target in self.targets)
         if not problems and not failed:
             return RunOutcome.SUCCESS
-        if all(target is None or target.nothing_done for target in (self.cache, self.requests)):
+        if all(target.nothing_done for target in self.targets):
             return RunOutcome.FAILED
         return RunOutcome.PARTIAL
 
     @property
     def action_count(self) -> int:
         """Actions that have an outcome."""
-        return sum(
-            len(target.outcomes.actions)
-            for target in (self.cache, self.requests)
-            if target is not None
-        )
+        return sum(len(target.outcomes.actions) for target in self.targets)
 
     @property
     def exit_code(self) -> ExitCode:

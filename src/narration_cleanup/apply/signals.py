@@ -35,16 +35,13 @@ class Stop:
 
 @contextmanager
 def stop_on_signals() -> Iterator[tuple[Stop, ExitStack]]:
-    """Turn these signals into a request to stop, while in the block; a SIGHUP that is ignored, as
-    under nohup, stays so.
+    """Turn the signals that end a process into a request to stop, while in the block.
 
     Once the stack is closed, signals do what they did before: there is nothing left to finish.
     """
     stop = Stop()
     with ExitStack() as heard:
         heard.callback(shutdown.forget)
-        for number in _EXIT_CODES:
-            if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
-                continue
+        for number in shutdown.signals_to_hear():
             heard.callback(signal.signal, number, signal.signal(number, stop._take))
         yield stop, heard

@@ -118,9 +118,8 @@ def narration_cleanup(
 def main() -> None:
     """Run the command line with the process's own arguments; ends by raising SystemExit."""
     stand_in_for_closed_streams()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, shutdown.end)  # a run has a handler of its own
+    for number in shutdown.signals_to_hear():
+        signal.signal(number, shutdown.end)  # a run has a handler of its own
     try:
         sys.exit(app(prog_name="narration-cleanup", standalone_mode=False))
     except CleanupError as error:

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from narration_cleanup.cli import complete
 from narration_cleanup.cli.lazy import flag
 from narration_cleanup.report.log import LogFormat
 from narration_cleanup.settings import BY_NAME
@@ -72,6 +73,18 @@ REMOVALS = (
     *("cache.enforce_max_size", "cache.min_free_mb"),
     *("cleanup.max_delete", "cleanup.max_cancel"),
 )
+
+
+def voice_style(about: str, panel: str) -> object:
+    """The option that takes the entries of one voice style."""
+    return typer.Option(
+        "--voice-style",
+        metavar="NAME",
+        help=about,
+        show_default=False,
+        rich_help_panel=panel,
+        autocompletion=complete.voice_styles,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import typer
 
 from narration_cleanup.apply.result import Result
 from narration_cleanup.apply.signals import Stop, stop_on_signals
-from narration_cleanup.cli import complete, options
+from narration_cleanup.cli import options
 from narration_cleanup.cli.options import Invocation
 from narration_cleanup.core.deadline import Stopwatch
 from narration_cleanup.core.errors import CleanupError, ExitCode, internal_error
@@ -44,14 +44,7 @@ _SELECTING = ("--voice-style", "--reason", "--sort", "--limit")
 
 VoiceStyle = Annotated[
     str | None,
-    typer.Option(
-        "--voice-style",
-        metavar="NAME",
-        help="List only what is planned for the entries of one voice style.",
-        rich_help_panel=_LISTED,
-        show_default=False,
-        autocompletion=complete.voice_styles,
-    ),
+    options.voice_style("List only what is planned for the entries of one voice style.", _LISTED),
 ]
 OneReason = Annotated[
     str | None,
@@ -237,8 +230,7 @@ def _show(
 
 def _command_of(result: Result) -> str | None:
     """The command that does what this dry run has planned; ``None`` where that is nothing."""
-    targets = (result.cache, result.requests)
-    planned = any(target is not None and len(target.plan.actions) for target in targets)
+    planned = any(len(target.plan.actions) for target in result.targets)
     words = sys.argv[1:]
     if not (result.dry_run and planned and "dry-run" in words):
         return None

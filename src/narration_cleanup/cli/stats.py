@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from narration_cleanup.cli import complete, options
+from narration_cleanup.cli import options
 from narration_cleanup.cli.options import Invocation
 from narration_cleanup.core.errors import ConfigError, ExitCode
 from narration_cleanup.core.model import Severity
@@ -41,13 +41,8 @@ Prometheus = Annotated[
 ]
 VoiceStyle = Annotated[
     str | None,
-    typer.Option(
-        "--voice-style",
-        metavar="NAME",
-        help="Show the entries of one voice style alone, against its own TTL.",
-        show_default=False,
-        rich_help_panel=options.OUTPUT,
-        autocompletion=complete.voice_styles,
+    options.voice_style(
+        "Show the entries of one voice style alone, against its own TTL.", options.OUTPUT
     ),
 ]
 

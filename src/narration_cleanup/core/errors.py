@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 
 from narration_cleanup.core.text import printable
@@ -21,11 +22,14 @@ class ExitCode(IntEnum):
     TERMINATED = 143
 
 
+_CODE = re.compile(r" \[[a-z_]+\]$")
+
+
 def with_code(line: str, exit_code: ExitCode) -> str:
     """``line`` about a command that could not be done, ended by ``[bad_configuration]`` or the
     like, to search the troubleshooting page for. A line that has its own code keeps that."""
     signalled = exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED)
-    return line if signalled or line.endswith("]") else f"{line} [{exit_code.name.lower()}]"
+    return line if signalled or _CODE.search(line) else f"{line} [{exit_code.name.lower()}]"
 
 
 class CleanupError(Exception):

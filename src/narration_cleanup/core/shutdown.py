@@ -7,6 +7,7 @@ import time
 from types import FrameType
 from typing import NoReturn
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE = 2.0
 """Seconds for which a query may go on after the process was asked to end."""
 
@@ -16,6 +17,12 @@ class _Heard:
 
     number: int | None = None
     at = 0.0
+
+
+def signals_to_hear() -> list[signal.Signals]:
+    """Those of ``SIGNALS`` to handle: a SIGHUP that is ignored, as under nohup, stays so."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [each for each in SIGNALS if each is not signal.SIGHUP or not ignored]
 
 
 def hear(number: int) -> None:

@@ -291,7 +291,8 @@ def _plan_sidecars(plan: CachePlan, files: Iterable[StoredFile], rules: Rules) -
             plan.hold(file.name, rule)
             continue
         detail = f"its audio is gone, {age_past(age, ttl, DAYS)} old, limit {ttl / DAY:g}"
-        action = RemoveFile(file.name, file.size_bytes, Reason.ORPHAN, detail, file.ref)
+        what = file.name, file.size_bytes
+        action = RemoveFile(*what, Reason.ORPHAN, detail, file.ref, file.modified_at)
         plan.add(action, file.size_bytes)
         gone += file.size_bytes
     return gone

@@ -139,7 +139,7 @@ def record_of(result: Result, *, limit_bytes: int | None = None) -> RunRecord:
         undone=_undone(result),
         skipped_count=_count(result, Outcome.SKIPPED),
         failed_count=_count(result, Outcome.FAILED),
-        planned_count=sum(len(target.plan.actions) for target in _targets(result)),
+        planned_count=sum(len(target.plan.actions) for target in result.targets),
     )
     if result.cache is not None:
         record = _with_cache(record, result.cache, limit_bytes)
@@ -179,12 +179,8 @@ def _undone(result: Result) -> list[str]:
     ]
 
 
-def _targets(result: Result) -> list[CacheResult | RequestResult]:
-    return [target for target in (result.cache, result.requests) if target is not None]
-
-
 def _count(result: Result, outcome: Outcome) -> int:
-    return sum(target.outcomes.count(outcome) for target in _targets(result))
+    return sum(target.outcomes.count(outcome) for target in result.targets)
 
 
 def _with_cache(record: RunRecord, target: CacheResult, limit_bytes: int | None) -> RunRecord:

@@ -60,9 +60,10 @@ def print_run(
             limit: int | None = ROWS_PLANNED if result.dry_run else ROWS_DONE
             if verbose or not console.is_terminal or selection.limit is not None:
                 limit = None
-            if selection != EVERYTHING:
-                console.print(Text(selection.text(result)))
             shown = selection.of(result)
+            if selection != EVERYTHING:
+                count = f"{shown.action_count:,} of {result.action_count:,} planned actions"
+                console.print(Text(f"Showing {count}; a run does them all"))
             _print_cache(shown, console, sizes, limit, verbose=verbose)
             _print_requests(shown, console, sizes, limit)
             if kept := summary.kept_texts(result, stats, sizes):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -50,13 +50,9 @@ class Selection:
             requests = replace(requests, outcomes=Outcomes(request_actions))
         return replace(result, cache=cache, requests=requests)
 
-    def text(self, result: Result) -> str:
-        """``Showing 20 of 312 planned actions; a run does them all``."""
-        shown = self.of(result).action_count
-        return f"Showing {shown:,} of {result.action_count:,} planned actions; a run does them all"
-
     def _chosen(self, result: Result) -> list[Action]:
-        found = filter(self._matches, _actions(result))
+        actions = (action for target in result.targets for action in target.outcomes.actions)
+        found = filter(self._matches, actions)
         key: Callable[[Action], float] = _size if self.sort == "size" else _age
         if self.sort is None:
             return list(islice(found, self.limit))
@@ -68,12 +64,6 @@ class Selection:
 
 
 EVERYTHING = Selection()
-
-
-def _actions(result: Result) -> Iterator[Action]:
-    for target in (result.cache, result.requests):
-        if target is not None:
-            yield from target.outcomes.actions
 
 
 def _size(action: Action) -> float:

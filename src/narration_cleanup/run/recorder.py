@@ -8,7 +8,7 @@ foreseeable, and none is ever called in a dry run.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +72,7 @@ class RunRecorder:
     ``clocks`` is what both clocks said when it began; ``clock_refused``, whether the run refused
     since they disagreed, which the next one must know. ``None``: it ended before it compared them,
     and so leaves no mark of them. ``clock_trusted``: the operator says that the clock is right.
+    ``known``: the subjects and messages of earlier runs' problems of one item, once they are read.
     """
 
     settings: Settings
@@ -85,6 +86,7 @@ class RunRecorder:
     attention: Attention | None = None
     starts: Sequence[Start] = ()
     writes: bool = True
+    known: Collection[tuple[str | None, str]] | None = None
 
     @property
     def sends(self) -> bool:
@@ -101,15 +103,16 @@ class RunRecorder:
         a warning: reported once as a fault, it does not make every later run partial."""
         if self.history is None or all(each.code not in _OF_ONE_ITEM for each in problems):
             return problems
-        known = {
-            (each.subject, each.message)
-            for run in self.history.runs(limit=_KNOWN_FROM)
-            for each in run.problems
-            if each.code in _OF_ONE_ITEM
-        }
+        if self.known is None:
+            self.known = {
+                (each.subject, each.message)
+                for run in self.history.runs(limit=_KNOWN_FROM)
+                for each in run.problems
+                if each.code in _OF_ONE_ITEM
+            }
         found = Problems()
         for each in problems:
-            if each.code in _OF_ONE_ITEM and (each.subject, each.message) in known:
+            if each.code in _OF_ONE_ITEM and (each.subject, each.message) in self.known:
                 each = msgspec.structs.replace(each, severity=Severity.WARNING)
             found.add(each)
         return found

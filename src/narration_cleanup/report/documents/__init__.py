@@ -186,8 +186,8 @@ _ITEMS: dict[type[actions.Action], type[types.Action]] = {
 
 
 def _actions(result: Result) -> Iterator[types.Action]:
-    for target in (result.cache, result.requests):
-        for action, outcome, note in () if target is None else target.outcomes:
+    for target in result.targets:
+        for action, outcome, note in target.outcomes:
             own: dict[str, object] = {"outcome": outcome}
             own["note"] = UNSET if note is None else note
             if isinstance(action, actions.RemoveEntry):

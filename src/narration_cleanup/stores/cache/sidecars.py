@@ -83,24 +83,25 @@ class Names:
 
 
 class NameForms:
-    """The forms of the audio's names in one folder, such as 64 hexadecimal digits.
+    """The forms of the audio's names in each folder, such as 64 hexadecimal digits.
 
     A sidecar without audio is one only if its name has such a form: a name that people give has
     none, and neither has an index.
     """
 
     def __init__(self) -> None:
-        self._forms: set[str] = set()
+        self._forms: dict[str, set[str]] = {}
 
-    def add(self, audio: str) -> None:
-        """Take note of the form of a name without its folder."""
-        if len(self._forms) < _MOST_FORMS and (form := _form(stem_of(audio))):
-            self._forms.add(form)
+    def add(self, folder: str, audio: str) -> None:
+        """Take note of the form of a name in a folder."""
+        forms = self._forms.setdefault(folder, set())
+        if len(forms) < _MOST_FORMS and (form := _form(stem_of(audio))):
+            forms.add(form)
 
-    def has(self, names: Names, sidecar: str) -> bool:
-        """Whether a sidecar's name has one of the forms."""
+    def has(self, folder: str, names: Names, sidecar: str) -> bool:
+        """Whether a sidecar's name has one of the forms of its folder."""
         base = stem_of(sidecar)
-        return _form(stem_of(base) if names.is_audio(base) else base) in self._forms
+        return _form(stem_of(base) if names.is_audio(base) else base) in self._forms.get(folder, ())
 
 
 def stem_of(name: str) -> str:

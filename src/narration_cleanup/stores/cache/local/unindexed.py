@@ -121,8 +121,7 @@ class TreeSurvey:
         """Whether this is the sidecar of audio that is gone; where that is open it is not."""
         try:
             folder, base = self.folders.locate(name)
-            forms = self._leftovers.forms.get(name[: len(name) - len(base)])
-            if forms is None or not forms.has(self._known, base):
+            if not self._leftovers.forms.has(name[: len(name) - len(base)], self._known, base):
                 return False
             if any(os.access(each, os.F_OK, dir_fd=folder) for each in self._known.audio_of(base)):
                 return False

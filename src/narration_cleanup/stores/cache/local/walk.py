@@ -72,7 +72,7 @@ class FoundBatch:
 class Leftovers:
     """What was found besides whole audio: names below the root, and the mtimes of empty audio.
 
-    ``forms`` are those of the audio's names by folder, where ``sidecars`` are asked for.
+    ``forms`` are those of the audio's names, where ``sidecars`` are asked for.
     """
 
     def __init__(self, *, with_sidecars: bool) -> None:
@@ -80,7 +80,7 @@ class Leftovers:
         self.empty: dict[str, float] = {}
         self.partials: list[str] = []
         self.sidecars: list[str] = []
-        self.forms: dict[str, NameForms] = {}
+        self.forms = NameForms()
 
     def note_audio(
         self, prefix: str, names: Sequence[str], statuses: Sequence[os.stat_result]
@@ -88,10 +88,9 @@ class Leftovers:
         """Take note of audio in the folder ``prefix``."""
         empty = [at for at, status in enumerate(statuses) if not status.st_size]
         self.empty.update((names[at], modified_at(statuses[at])) for at in empty)
-        if names and self._with_sidecars:
-            forms = self.forms.setdefault(prefix, NameForms())
+        if self._with_sidecars:
             for name in names:
-                forms.add(name[len(prefix) :])
+                self.forms.add(prefix, name[len(prefix) :])
 
     def note_sidecar(self, name: str) -> None:
         """Take note of a sidecar whose audio was not found so far."""

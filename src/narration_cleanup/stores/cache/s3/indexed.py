@@ -42,9 +42,7 @@ from narration_cleanup.stores.cache.s3.objects import (
 from narration_cleanup.stores.cache.survey import IndexSurvey
 
 if TYPE_CHECKING:
-    from obstore import ObjectMeta
-if TYPE_CHECKING:
-    from obstore import Attributes
+    from obstore import Attributes, ObjectMeta
 
 HELD_WHOLE = 1 << 22
 """An index of up to 4 MiB is held in memory; a larger one in a temporary file without a name."""

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from obstore import ObjectMeta
-if TYPE_CHECKING:
-    from obstore import ObjectMeta
 
 AT_ONCE = 16
 """Questions about single objects that are under way together."""

@@ -59,7 +59,7 @@ class PlainSurvey:
         self._with_sidecars = with_sidecars
         self._partials: list[ObjectMeta] = []
         self._sidecars: list[ObjectMeta] = []
-        self._forms: dict[str, NameForms] = {}
+        self._forms = NameForms()
         self._passes = 0
 
     def free_bytes(self) -> int | None:
@@ -111,7 +111,7 @@ class PlainSurvey:
                 self.empty_files[meta["path"]] = modified_at(meta)
             if self._with_sidecars:
                 folder, _, name = meta["path"].rpartition("/")
-                self._forms.setdefault(folder, NameForms()).add(name)
+                self._forms.add(folder, name)
         self._partials += [meta for meta in group if self._known.is_partial(meta["path"])]
         if self._with_sidecars:
             there = {meta["path"].lower() for meta, *_ in audio}
@@ -124,8 +124,8 @@ class PlainSurvey:
 
     def _is_left(self, meta: ObjectMeta) -> bool:
         folder, _, name = meta["path"].rpartition("/")
-        forms = self._forms.get(folder)
-        if forms is None or not forms.has(self._known, name) or meta["size"] >= LARGEST_SIDECAR:
+        has_form = self._forms.has(folder, self._known, name)
+        if not has_form or meta["size"] >= LARGEST_SIDECAR:
             return False
         try:
             with self._place.told(FileNotFoundError):
