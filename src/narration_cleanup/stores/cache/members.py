@@ -9,7 +9,7 @@ from typing import Annotated
 
 import msgspec
 
-from narration_cleanup.core.model import Problem, Target
+from narration_cleanup.core.model import CacheEntry, Problem, Target
 from narration_cleanup.core.text import printable
 
 LONGEST_KEY = 1 << 16
@@ -160,3 +160,24 @@ def unreadable_time(key: str, value: IndexMember) -> Problem:
     """The problem of a member whose time cannot be read: it never expires."""
     why = f"its created_at '{printable(value.created_at)}' is no time, so it does not expire"
     return Problem(Target.CACHE, "unreadable_time", why, key)
+
+
+def other_name(folder: str, count: int) -> Problem:
+    """The one problem of all members whose files are here by another name of the directory."""
+    value = json.dumps(folder, ensure_ascii=False)
+    return Problem(
+        Target.CACHE,
+        "dir_in_index",
+        f"nearly all of the newest entries name the folder '{printable(folder)}', and their files "
+        "are "
+        f"in cache.dir: if it is the same folder, set cache.dir_in_index = [{printable(value)}] "
+        f"(NARRATION_CACHE_DIR_IN_INDEX={printable(folder)}); until then {count} entries are kept",
+    )
+
+
+def entry_of(
+    key: str, name: str, value: IndexMember, created_at: float | None, used_at: float | None
+) -> CacheEntry:
+    """A member that is understood, as the planner judges it."""
+    size = max(value.file_size, 0)
+    return CacheEntry(key, name, size, created_at, used_at, value.voice_style, value.variant_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import nlargest
@@ -12,10 +11,9 @@ from typing import Protocol
 from narration_cleanup.core.errors import IndexChangedError, TargetError
 from narration_cleanup.core.model import (
     CacheEntry,
-    Problem,
+    Found,
     Ref,
     StoredFile,
-    Target,
     Unmatched,
     is_most,
 )
@@ -32,11 +30,14 @@ from narration_cleanup.stores.cache.local.mismatches import (
     rounds,
 )
 from narration_cleanup.stores.cache.local.spellings import other_spellings
+from narration_cleanup.stores.cache.lookup import IndexLookup
 from narration_cleanup.stores.cache.members import (
     TWICE,
     IndexMember,
     MalformedEntry,
+    entry_of,
     malformed,
+    other_name,
     unjudged,
     unreadable_time,
 )
@@ -159,6 +160,13 @@ class IndexSurvey:
         """See ``CacheSurvey``."""
         return self._files.is_linked(file)
 
+    def find(self, spellings: Sequence[str]) -> Found:
+        """See ``CacheSurvey``."""
+        lookup = IndexLookup(self._files, self._places, self._suffixes, self._times, self._double)
+        lookup.spellings, lookup.is_determined = self._spellings, not self._undetermined
+        lookup.partials = frozenset(self.seen.partials)
+        return lookup.find(spellings, lambda: index.members(self._index.read, self._index.size))
+
     def batches(self, *, last_used: bool = False) -> Iterator[Batch]:
         """Every entry that can be understood; the others become problems, in the first pass."""
         first_pass, self._newest = not self._passes, []
@@ -271,7 +279,7 @@ class IndexSurvey:
         if last_used:
             used = [read_time(value.last_accessed) for value in values]
         columns = zip(members.keys, names, values, created, used, strict=False)
-        entries = [_entry(*column) for column in columns]
+        entries = [entry_of(*column) for column in columns]
         return Batch(members, range(len(entries)), entries, names)
 
     def _mixed_batch(self, members: Members, problems: Problems, last_used: bool) -> Batch:
@@ -300,7 +308,7 @@ class IndexSurvey:
                 created_at = read_time(value.created_at)
                 self._note_newest([created_at], [value], [name])
                 used_at = read_time(value.last_accessed) if last_used else None
-                entries.append(_entry(key, name, value, created_at, used_at))
+                entries.append(entry_of(key, name, value, created_at, used_at))
                 positions.append(position)
                 names.append(name)
                 if created_at is not None:
@@ -330,7 +338,7 @@ class IndexSurvey:
         here = len(files) - len(self._files.missing(files))
         if not folder or count < NEARLY_ALL * len(named) or 2 * here <= len(files):
             return self._outside
-        return Problems([_other_name(folder, len(self._outside))])
+        return Problems([other_name(folder, len(self._outside))])
 
     def _newest_paths(self) -> list[tuple[str, str]]:
         """The paths of the newest entries, and the last parts of them as names."""
@@ -370,22 +378,3 @@ class IndexSurvey:
         ]
         if found:
             self._newest = nlargest(most, self._newest + found)
-
-
-def _entry(
-    key: str, name: str, value: IndexMember, created_at: float | None, used_at: float | None
-) -> CacheEntry:
-    size = max(value.file_size, 0)
-    return CacheEntry(key, name, size, created_at, used_at, value.voice_style, value.variant_id)
-
-
-def _other_name(folder: str, count: int) -> Problem:
-    value = json.dumps(folder, ensure_ascii=False)
-    return Problem(
-        Target.CACHE,
-        "dir_in_index",
-        f"nearly all of the newest entries name the folder '{printable(folder)}', and their files "
-        "are "
-        f"in cache.dir: if it is the same folder, set cache.dir_in_index = [{printable(value)}] "
-        f"(NARRATION_CACHE_DIR_IN_INDEX={printable(folder)}); until then {count} entries are kept",
-    )
