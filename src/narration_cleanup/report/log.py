@@ -20,11 +20,9 @@ from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.core.units import MB
 from narration_cleanup.plan.actions import (
     CACHE_REASONS,
-    CacheAction,
-    CancelRequest,
+    Kind,
     Outcome,
     Reason,
-    RequestAction,
 )
 from narration_cleanup.report.format import count, entries, iso
 from narration_cleanup.report.streams import allow_any_character, write_or_wait
@@ -156,7 +154,7 @@ class Log:
         """Each cancelled request with its age, then their number; deletions where any."""
         seen: Counter[Outcome] = Counter()
         for action, outcome, note in requests.outcomes:
-            cancels = isinstance(action, CancelRequest)
+            cancels = action.kind is Kind.CANCEL_REQUEST
             if cancels or outcome is Outcome.FAILED:
                 seen[outcome] += 1
             if seen[outcome] > MOST_REQUESTS and not self._verbose:
@@ -170,7 +168,7 @@ class Log:
                     f"{verb} {text}",
                     Level.WARNING,
                     id=action.id,
-                    status=action.status.value,
+                    status=action.status,
                     age_seconds=round(action.age_seconds, 3),
                 )
             else:
@@ -258,9 +256,7 @@ class Log:
         elif self._verbose and outcome is Outcome.DONE:
             self._routine("done_action", f"{verb} {text}", Level.DEBUG, **fields)
 
-    def _skipped(
-        self, outcomes: Outcomes[CacheAction] | Outcomes[RequestAction], target: str
-    ) -> None:
+    def _skipped(self, outcomes: Outcomes, target: str) -> None:
         skipped, notes = outcomes.count(Outcome.SKIPPED), outcomes.notes(Outcome.SKIPPED)
         if skipped:
             what = entries(skipped) if target == "cache" else count(skipped, "request")

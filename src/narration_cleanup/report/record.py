@@ -13,16 +13,7 @@ import msgspec
 from narration_cleanup.apply.result import CacheResult, RequestResult, Result, RunOutcome
 from narration_cleanup.core.model import ACTIVE, Problem, RequestStatus, Severity, Target
 from narration_cleanup.core.text import storable
-from narration_cleanup.plan.actions import (
-    CACHE_REASONS,
-    Action,
-    DeleteRequest,
-    DropEntry,
-    Outcome,
-    RemoveEntry,
-    RemoveFile,
-    RequestAction,
-)
+from narration_cleanup.plan.actions import CACHE_REASONS, Action, Kind, Outcome
 
 PROBLEMS_KEPT = 20
 """Problems that a record keeps whole, worst first; more are only counted."""
@@ -202,19 +193,11 @@ STATUS_NAMES = tuple(status.value for status in RequestStatus)
 
 
 def _item(action: Action, outcome: Outcome, note: str | None) -> RunItem:
-    name: str | int
-    file: str | None = None
-    if isinstance(action, RequestAction):
-        name = action.id
-    elif isinstance(action, RemoveFile):
-        name = action.file
-    else:
-        name, file = action.key, action.file
     return RunItem(
-        kind=str(action.__struct_config__.tag),
-        name=storable_name(name),
-        file=None if file is None else storable_name(file),
-        size_bytes=action.size_bytes if isinstance(action, (RemoveEntry, RemoveFile)) else 0,
+        kind=action.kind.value,
+        name=storable_name(action.id),
+        file=storable_name(action.file) if action.is_of_entry else None,
+        size_bytes=action.size_bytes,
         reason=action.reason.value,
         detail=storable_name(action.detail),
         outcome=outcome.value,
@@ -252,9 +235,9 @@ def _with_cache(record: RunRecord, target: CacheResult, limit_bytes: int | None)
     entry_count, size_bytes = totals.entry_count, totals.total_size_bytes
     if target.after is None:  # not looked at again: take off what went
         for action, outcome, _ in target.outcomes:
-            if outcome is Outcome.DONE and isinstance(action, (RemoveEntry, DropEntry)):
+            if outcome is Outcome.DONE and action.is_of_entry:
                 entry_count -= 1
-                size_bytes -= action.size_bytes if isinstance(action, RemoveEntry) else 0
+                size_bytes -= action.size_bytes
     return msgspec.structs.replace(
         record,
         removed_count=target.removed_count,
@@ -272,7 +255,7 @@ def _with_requests(record: RunRecord, target: RequestResult) -> RunRecord:
             if outcome is not Outcome.DONE:
                 continue
             by_status[action.status] = by_status.get(action.status, 0) - 1
-            if not isinstance(action, DeleteRequest):
+            if action.kind is Kind.CANCEL_REQUEST:
                 by_status[RequestStatus.CANCELLED] = by_status.get(RequestStatus.CANCELLED, 0) + 1
     return msgspec.structs.replace(
         record,

@@ -16,7 +16,7 @@ import pytest
 from narration_cleanup.apply.result import Outcomes, Result
 from narration_cleanup.core.errors import ExitCode
 from narration_cleanup.core.model import Problem, Target
-from narration_cleanup.plan.actions import Outcome, Reason, RemoveEntry
+from narration_cleanup.plan.actions import Action, Outcome, Reason
 from narration_cleanup.report.history import (
     FILE_NAME,
     ClockMark,
@@ -379,7 +379,7 @@ def test_a_name_of_any_length_takes_little_room(history: History, told: Told) ->
     name = "n" * 70_000 + "\udcff"
     result = make_result(removed=0, cancelled=0)
     assert result.cache is not None
-    action = RemoveEntry(name, "\udcff.mp3", 1, Reason.EXPIRED, "old", (0, 0, 0))
+    action = Action(Reason.EXPIRED, name, "old", file="\udcff.mp3", size_bytes=1)
     result.cache.plan.add(action, 1)
     result.cache.outcomes = Outcomes(result.cache.plan.actions)
     result.cache.outcomes.set(0, Outcome.SKIPPED, "its file has changed")
