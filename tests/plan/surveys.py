@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 from narration_cleanup.core.model import (
     CacheEntry,
+    Found,
     Problem,
     Ref,
+    Sighting,
     StoredFile,
     Unmatched,
 )
@@ -68,6 +70,7 @@ class Survey:
     free: int | None = None
     problems: Sequence[Problem] = ()
     linked: Collection[str] = ()
+    sightings: tuple[Sighting, ...] = ()
     sizes: Mapping[str, int] = field(default_factory=dict)
     """Of files whose size is not what their entry states."""
 
@@ -80,6 +83,9 @@ class Survey:
 
     def unmatched(self) -> Unmatched:
         return self.found
+
+    def find(self, spellings: Sequence[str]) -> Found:
+        return Found(frozenset(spellings), self.sightings)
 
     def stored_bytes(self) -> int:
         files = {entry.file: entry.size_bytes for entry in self.entries}

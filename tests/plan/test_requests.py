@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from narration_cleanup.core.model import GenerationRequest, Problem, RequestStatus
+from narration_cleanup.core.model import FoundRequest, GenerationRequest, Problem, RequestStatus
 from narration_cleanup.core.units import HOUR
 from narration_cleanup.plan import RequestPolicy, plan_requests
 
@@ -31,6 +31,9 @@ class Survey:
 
     def finished(self, before: float) -> Iterator[Sequence[GenerationRequest]]:
         yield ()
+
+    def find(self, identity: str) -> Sequence[FoundRequest]:
+        return ()
 
 
 def generating(created: float, started: float | None, beat: float | None) -> GenerationRequest:
