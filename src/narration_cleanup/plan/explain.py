@@ -180,7 +180,8 @@ class _Judge:
             return _Why(why, verdict[0] if verdict else None, None, "cache.keep")
         if verdict is not None:
             rule = self._rule_of(verdict[0], entry.voice_style)
-            return _Why(f"{held or 'held'}, though {verdict[1]}", verdict[0], None, rule)
+            since = None if due is None else due[0]
+            return _Why(f"{held or 'held'}, though {verdict[1]}", verdict[0], since, rule)
         if due is None:
             return _Why("its time cannot be read, so it does not expire")
         created_at = entry.created_at or 0.0

@@ -9,7 +9,7 @@ from typing import TextIO
 
 from narration_cleanup.core.model import Problem, ReadTime, Target
 from narration_cleanup.core.text import printable, printable_line
-from narration_cleanup.core.zones import zone_text
+from narration_cleanup.core.zones import UTC, zone_text
 from narration_cleanup.plan.actions import Kind
 from narration_cleanup.plan.explain import Explanation
 from narration_cleanup.report.format import clock, moment, sizes_up_to
@@ -37,9 +37,10 @@ _DONE = {
     Kind.DELETE_REQUEST.value: "deleted",
 }
 _KNOWN_BY = {
-    "setting": "as is set",
-    "proof": "as was found out",
-    "open": "the later reading",
+    "setting": ", as it is set",
+    "proof": ", as the newest times prove",
+    "open": ": the later that is not in the future",
+    "local": ", which is the local time",
 }
 
 
@@ -148,7 +149,10 @@ def _read(time: ReadTime, now: float) -> str:
         return read if time.source == "file" else f"{read}, {where} own"
     how = ""
     if time.zone is not None and time.known_by is not None:
-        how = f", read in {zone_text(time.zone, now)}, {_KNOWN_BY[time.known_by]}"
+        zone = zone_text(time.zone, now)
+        is_one = time.known_by == "open" and zone == UTC
+        known = _KNOWN_BY["local" if is_one else time.known_by]
+        how = f", read in {zone}{known}"
     elif time.known_by == "offset":
         how = ", with its own offset"
     return f"{read}: {printable(time.written)} in the {time.source}{how}"
