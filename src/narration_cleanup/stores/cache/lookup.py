@@ -79,7 +79,7 @@ class IndexLookup:
     def find(self, asked: Sequence[str], members: Callable[[], Iterator[Members]]) -> Found:
         """The entries that have the name as their key or file, those that share their file, and
         the files of that name that no entry has."""
-        files = {name for each in asked if (name := self._places.file_of(each))}
+        files = {name for each in asked if (name := self._places.file_of(each))} - {".", ".."}
         found = self._search(set(asked), files, members)
         if not found and files == self._files.missing(files):
             files |= set(other_spellings(files, self._files.names).values())
