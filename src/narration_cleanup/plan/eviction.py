@@ -76,7 +76,7 @@ def _plan_useless(plan: CachePlan, survey: CacheSurvey, left: list[Action], goal
 def _keys_from(plan: CachePlan, first: int) -> set[str | int]:
     """The keys of the entries that the actions from number ``first`` on remove."""
     actions = islice(plan.actions, first, None)
-    return {action.id for action in actions if action.is_of_entry}
+    return {action.id for action in actions if action.kind.is_of_entry}
 
 
 def _plan_least_used(

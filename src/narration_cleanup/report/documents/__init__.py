@@ -190,11 +190,11 @@ def _actions(result: Result) -> Iterator[types.Action]:
             own: dict[str, object] = {"outcome": outcome}
             own["note"] = UNSET if note is None else note
             own["age_seconds"] = None
-            if action.is_of_entry:
+            if action.kind.is_of_entry:
                 own["key"] = action.id
             if action.kind is Kind.REMOVE_ENTRY:
                 own["sidecars"] = list(action.sidecars) or UNSET
-            if not action.is_of_cache:
+            if not action.kind.is_of_cache:
                 own["age_seconds"] = round(action.age_seconds, 3)
             elif action.created_at is not None:
                 own["age_seconds"] = round(result.started_at - action.created_at, 3)
