@@ -67,7 +67,7 @@ def _plan_useless(plan: CachePlan, survey: CacheSurvey, left: list[Action], goal
             kept.append(action)
             continue
         detail = f"{action.detail}, {goal.why}"
-        plan.add(msgspec.structs.replace(action, detail=detail), action.size_bytes)
+        plan.add(msgspec.structs.replace(action, detail=detail))
         gathered += action.size_bytes
     left[:] = kept
     return gathered

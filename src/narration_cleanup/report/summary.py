@@ -177,8 +177,8 @@ def requests_headline(requests: RequestResult, *, dry_run: bool) -> str:
     deletions = requests.deleted_count
     cancels = requests.cancelled_count
     if dry_run:
-        cancels = sum(1 for action in requests.plan.actions if action.reason is Reason.ABANDONED)
-        deletions = len(requests.plan.actions) - cancels
+        cancels = requests.plan.by_reason.get(Reason.ABANDONED, 0)
+        deletions = requests.plan.by_reason.get(Reason.FINISHED, 0)
     total = count(requests.plan.totals.total, "request")
     text = f"{'Would cancel' if dry_run else 'Cancelled'} {cancels:,} of {total}"
     if deletions:
