@@ -182,7 +182,7 @@ def _with_cache(record: RunRecord, target: CacheResult, limit_bytes: int | None)
     entry_count, size_bytes = totals.entry_count, totals.total_size_bytes
     if target.after is None:  # not looked at again: take off what went
         for action, outcome, _ in target.outcomes:
-            if outcome is Outcome.DONE and action.is_of_entry:
+            if outcome is Outcome.DONE and action.kind.is_of_entry:
                 entry_count -= 1
                 size_bytes -= action.size_bytes
     return msgspec.structs.replace(
