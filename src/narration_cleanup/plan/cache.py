@@ -252,8 +252,9 @@ def _plan_partials(
     if ttl is None:
         return
     for file in files:
-        rule = rules.kept(file.name, file.name.rpartition(".")[0])
-        if rule is not None:
+        names = file.name, file.name.rpartition(".")[0]
+        rules.note_matches(*names)
+        if rule := rules.kept(*names):
             plan.hold(file.name, rule)
             continue
         age, detail = rules.now - file.modified_at, "left half-written"
@@ -274,11 +275,13 @@ def _plan_sidecars(plan: CachePlan, files: Iterable[StoredFile], rules: Rules) -
     for file in files:
         plan.totals.orphan_count += 1
         plan.totals.orphan_size_bytes += file.size_bytes
+        base = file.name.rpartition(".")[0]
+        names = file.name, base, base.rpartition(".")[0]
+        rules.note_matches(*names)
         age = rules.now - file.modified_at
         if age <= ttl:
             continue
-        base = file.name.rpartition(".")[0]
-        if rule := rules.kept(file.name, base, base.rpartition(".")[0]):
+        if rule := rules.kept(*names):
             plan.hold(file.name, rule)
             continue
         detail = f"its audio is gone, {age_past(age, ttl, DAYS)} old, limit {ttl / DAY:g}"
