@@ -85,7 +85,7 @@ def kokoro(root: Path) -> Names:
 
 def alltalk(root: Path) -> Names:
     kinds = ("myoutputfile_{}.wav", "{}_combined.wav")
-    return tree(root, lambda n: kinds[n % 2].format(1_703_149_900 + n))
+    return tree(root, lambda n: kinds[n // 2 % 2].format(1_703_149_900 + n))
 
 
 def localai(root: Path) -> Names:

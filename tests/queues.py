@@ -64,11 +64,34 @@ def litequeue_table(database: sqlite3.Connection) -> None:
         )
 
 
-Queue = tuple[Callable[[sqlite3.Connection], None], str, str, dict[object, object]]
+PUBLISHED = "its published columns"
+
+
+class Queue(NamedTuple):
+    """An SQLite table: how it is made, and what is written to the abandoned rows, by their id.
+
+    ``made``: how the table came about in the tests.
+    """
+
+    make: Callable[[sqlite3.Connection], None]
+    table: str
+    status: str
+    written: dict[object, object]
+    made: str
+
+
 QUEUES: dict[str, Queue] = {
-    "agent-tts": (agent_tts_table, "tts_queue", "state", {0: "error", 1: "error"}),
-    "litequeue": (litequeue_table, "Queue", "status", {"m0": 3, "m1": 3}),
-    "audicle": (audicle_table, "jobs", "status", {"job-0": "cancelled", "job-1": "cancelled"}),
+    "agent-tts": Queue(agent_tts_table, "tts_queue", "state", {0: "error", 1: "error"}, PUBLISHED),
+    "litequeue": Queue(
+        litequeue_table,
+        "Queue",
+        "status",
+        {"m0": 3, "m1": 3},
+        "its own library, which works on afterwards",
+    ),
+    "audicle": Queue(
+        audicle_table, "jobs", "status", {"job-0": "cancelled", "job-1": "cancelled"}, PUBLISHED
+    ),
 }
 
 
@@ -122,7 +145,6 @@ class Shared(NamedTuple):
     made: str
 
 
-PUBLISHED = "its published columns"
 SHARED: dict[str, Shared] = {
     "river": Shared(
         RIVER,

@@ -21,7 +21,10 @@ from narration_cleanup.settings.programs import PROGRAMS
 from tests.layouts import CACHES, INDEXES, OLD, digest, home_assistant, put
 from tests.queues import QUEUES, SHARED, iso
 from tests.samples import SAMPLE_NOW, EntrySpec, evenly_aged, make_cache, make_sample, tree_digest
+from tests.test_docs import AGAIN
 from tests.test_main_job import document
+from tools.docs.console import ROOT
+from tools.docs.layouts import BEGIN, with_layouts
 
 NOW = SAMPLE_NOW.timestamp()
 OWN = ".narration-cleanup"
@@ -32,20 +35,20 @@ def files(root: Path) -> set[str]:
 
 
 def after(name: str, before: dict[object, object]) -> dict[object, object]:
-    return {key: QUEUES[name][3].get(key, state) for key, state in before.items()}
+    return {key: QUEUES[name].written.get(key, state) for key, state in before.items()}
 
 
 def make_queue(name: str, path: Path) -> Path:
     with closing(sqlite3.connect(path)) as database, database:
-        QUEUES[name][0](database)
+        QUEUES[name].make(database)
     return path
 
 
 def states(name: str, path: Path) -> dict[object, object]:
-    _, table, status, _ = QUEUES[name]
+    queue = QUEUES[name]
     key = PROGRAMS[name].settings["requests.columns.id"]
     with closing(sqlite3.connect(path)) as database:
-        return dict(database.execute(f"SELECT {key}, {status} FROM {table}"))
+        return dict(database.execute(f"SELECT {key}, {queue.status} FROM {queue.table}"))
 
 
 def put_state(file: Path, folder: Path) -> dict[str, str]:
@@ -71,6 +74,9 @@ def refused(*arguments: object) -> str:
 
 def test_every_known_program_is_tried_here() -> None:
     assert {"narration", *CACHES, *QUEUES, *SHARED} == PROGRAMS.keys()
+    recipes = (ROOT / "docs" / "recipes.md").read_text()
+    assert recipes.count(BEGIN) == 1
+    assert with_layouts(recipes) == recipes, AGAIN
 
 
 @pytest.mark.parametrize("how", ["for", "from"])
@@ -125,6 +131,21 @@ def test_exactly_what_is_old_is_removed(name: str, how: str, tmp_path: Path) -> 
         assert len([each for each in root.iterdir() if each.name != OWN]) == 1
 
 
+def test_the_settings_of_another_index_may_be_variables(tmp_path: Path) -> None:
+    root = tmp_path / "output"
+    goes, _ = CACHES["xtts-api-server"](root)
+    variables = {
+        "NARRATION_CACHE_DIR": str(root),
+        "NARRATION_CACHE_INDEX": "cache.json",
+        "NARRATION_CACHE_FIELDS_FILE_PATH": "file_name",
+        "NARRATION_CACHE_FIELDS_CREATED_AT": "@key",
+        "NARRATION_CACHE_FIELDS_FILE_SIZE": "none",
+    }
+    tried = document("dry-run", **variables)
+    assert {action["file"] for action in tried["actions"]} == goes
+    assert tried["cache"]["planned_bytes"] == 30 * len(goes)
+
+
 @pytest.mark.parametrize("how", ["for", "from"])
 @pytest.mark.parametrize("name", QUEUES)
 def test_exactly_what_is_abandoned_is_cancelled(name: str, how: str, tmp_path: Path) -> None:
@@ -140,7 +161,7 @@ def test_exactly_what_is_abandoned_is_cancelled(name: str, how: str, tmp_path: P
         return
     else:
         said = init("--requests-db", database, file)
-        assert f"sure      requests: table {QUEUES[name][1]}" in said
+        assert f"sure      requests: table {QUEUES[name].table}" in said
         assert "sure      a run now would cancel 2 requests" in said
     assert states(name, database) == before
     document("run", **put_state(file, tmp_path))
