@@ -567,7 +567,7 @@ def usage(root: Path) -> Service:
 def schemas(root: Path) -> Service:
     """What the schemas promise of the documents."""
     service = _service(root)
-    for name in ("check", "config", "history", "run", "stats", "systemd"):
+    for name in ("check", "config", "explain", "history", "run", "stats", "systemd"):
         ended = service.call("schema", name)
         service.codes[name] = ended.code
         service.text(f"{name}.txt", members(json.loads(ended.out)))

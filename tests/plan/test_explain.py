@@ -50,7 +50,7 @@ def _explained(
     plan = plan_cache(survey, rules, NOW, explain=True)
     found = Found(sightings=tuple(sightings))
     explained = explain_cache(found, plan, survey.found, survey.empty_files, rules, NOW)
-    planned = {(each.is_of_entry, each.id): each for each in plan.actions}
+    planned = {(each.kind.is_of_entry, each.id): each for each in plan.actions}
     for each in explained:  # whatever is said of it, the plan has the last word
         action = planned.get((each.is_entry, each.id or ""))
         assert each.kind == (None if action is None else action.kind)

@@ -6,12 +6,15 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Generic
 
 from narration_cleanup.core.errors import ExitCode
 from narration_cleanup.core.model import Problem, Severity
 from narration_cleanup.core.problems import Problems
-from narration_cleanup.plan import CachePlan, RequestPlan
+from narration_cleanup.plan import Plan
 from narration_cleanup.plan.actions import Action, Actions, Outcome, Reason
+from narration_cleanup.plan.totals import CacheTotals, RequestTotals
+from narration_cleanup.plan.types import TotalsT
 
 ODD_FILE = "odd_file"
 """The code of what lies where audio should and cannot be removed."""
@@ -69,48 +72,34 @@ class Outcomes:
 
 
 @dataclass(slots=True)
-class CacheResult:
-    """The cache half: the plan, what became of each action, and what was really freed.
+class TargetResult(Generic[TotalsT]):
+    """One target: the plan, what became of each action, and what came of it.
 
-    ``freed_bytes`` counts the bytes that the disk got back (0 for a file with other hard links);
-    ``removed_by_reason`` and ``freed_by_reason`` count actions that are done.
+    ``after`` is the plan of how it is afterwards: what should have gone and is still there.
+
+    Of the cache: ``freed_bytes`` counts the bytes that the disk got back (0 for a file with other
+    hard links); ``removed_by_reason`` and ``freed_by_reason`` count actions that are done.
     ``entries_left`` of removed files are in the index still, because it could not be replaced.
-    ``after`` is the plan made of a second look: what should have gone and is still there.
+    Of the requests: ``overwritten`` were completed by the service after we had cancelled them.
     """
 
-    plan: CachePlan
+    plan: Plan[TotalsT]
     outcomes: Outcomes
-    freed_bytes: int = 0
     problems: Problems = field(default_factory=Problems)
+    after: Plan[TotalsT] | None = None
+    freed_bytes: int = 0
     removed_by_reason: dict[Reason, int] = field(default_factory=dict)
     freed_by_reason: dict[Reason, int] = field(default_factory=dict)
-    after: CachePlan | None = None
     entries_left: int = 0
-
-    @property
-    def removed_count(self) -> int:
-        """Actions that are done."""
-        return sum(self.removed_by_reason.values())
-
-    @property
-    def nothing_done(self) -> bool:
-        """There was work, and all of it failed. (Of an entry that is still in the index, the file
-        may be gone: that is something.)"""
-        return _all_failed(self.outcomes) and not self.freed_bytes
-
-
-@dataclass(slots=True)
-class RequestResult:
-    """The request half. ``overwritten``: completed by the service after we had cancelled them."""
-
-    plan: RequestPlan
-    outcomes: Outcomes
-    problems: Problems = field(default_factory=Problems)
     cancelled_by_status: dict[str, int] = field(default_factory=dict)
     deleted_by_status: dict[str, int] = field(default_factory=dict)
     overwritten: int = 0
     freed_pages: int = 0
-    after: RequestPlan | None = None
+
+    @property
+    def removed_count(self) -> int:
+        """Actions on the cache that are done."""
+        return sum(self.removed_by_reason.values())
 
     @property
     def cancelled_count(self) -> int:
@@ -124,8 +113,14 @@ class RequestResult:
 
     @property
     def nothing_done(self) -> bool:
-        """There was work, and all of it failed."""
-        return _all_failed(self.outcomes)
+        """There was work, and all of it failed. (Of an entry that is still in the index, the file
+        may be gone: that is something.)"""
+        failed = self.outcomes.count(Outcome.FAILED)
+        return 0 < len(self.outcomes.actions) == failed and not self.freed_bytes
+
+
+CacheResult = TargetResult[CacheTotals]
+RequestResult = TargetResult[RequestTotals]
 
 
 @dataclass(slots=True)
@@ -200,10 +195,6 @@ class Result:
             if "not_writable" in codes:
                 return "Nothing was changed: a run could not do all of this, see the warnings"
         return _MESSAGES[self.dry_run][self.outcome]
-
-
-def _all_failed(outcomes: Outcomes) -> bool:
-    return 0 < len(outcomes.actions) == outcomes.count(Outcome.FAILED)
 
 
 _STOPPED = {

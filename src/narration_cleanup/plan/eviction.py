@@ -67,7 +67,7 @@ def _plan_useless(plan: CachePlan, survey: CacheSurvey, left: list[Action], goal
             kept.append(action)
             continue
         detail = f"{action.detail}, {goal.why}"
-        plan.add(msgspec.structs.replace(action, detail=detail), action.size_bytes)
+        plan.add(msgspec.structs.replace(action, detail=detail))
         gathered += action.size_bytes
     left[:] = kept
     return gathered
@@ -76,7 +76,7 @@ def _plan_useless(plan: CachePlan, survey: CacheSurvey, left: list[Action], goal
 def _keys_from(plan: CachePlan, first: int) -> set[str | int]:
     """The keys of the entries that the actions from number ``first`` on remove."""
     actions = islice(plan.actions, first, None)
-    return {action.id for action in actions if action.is_of_entry}
+    return {action.id for action in actions if action.kind.is_of_entry}
 
 
 def _plan_least_used(

@@ -112,7 +112,7 @@ class _Judge:
         self._now = now
         self._seen = seen
         self._held = dict(plan.held)
-        self._actions = {(each.is_of_entry, each.id): each for each in plan.actions}
+        self._actions = {(each.kind.is_of_entry, each.id): each for each in plan.actions}
         self._dangling = {entry.key for entry, _ in seen.dangling}
 
     def explain(self, sighting: Sighting) -> Explanation:

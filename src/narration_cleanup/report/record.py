@@ -194,9 +194,9 @@ STATUS_NAMES = tuple(status.value for status in RequestStatus)
 
 def _item(action: Action, outcome: Outcome, note: str | None) -> RunItem:
     return RunItem(
-        kind=action.kind.value,
+        kind=action.kind.name.lower(),
         name=storable_name(action.id),
-        file=storable_name(action.file) if action.is_of_entry else None,
+        file=storable_name(action.file) if action.kind.is_of_entry else None,
         size_bytes=action.size_bytes,
         reason=action.reason.value,
         detail=storable_name(action.detail),
@@ -235,7 +235,7 @@ def _with_cache(record: RunRecord, target: CacheResult, limit_bytes: int | None)
     entry_count, size_bytes = totals.entry_count, totals.total_size_bytes
     if target.after is None:  # not looked at again: take off what went
         for action, outcome, _ in target.outcomes:
-            if outcome is Outcome.DONE and action.is_of_entry:
+            if outcome is Outcome.DONE and action.kind.is_of_entry:
                 entry_count -= 1
                 size_bytes -= action.size_bytes
     return msgspec.structs.replace(

@@ -380,7 +380,7 @@ def test_a_name_of_any_length_takes_little_room(history: History, told: Told) ->
     result = make_result(removed=0, cancelled=0)
     assert result.cache is not None
     action = Action(Reason.EXPIRED, name, "old", file="\udcff.mp3", size_bytes=1)
-    result.cache.plan.add(action, 1)
+    result.cache.plan.add(action)
     result.cache.outcomes = Outcomes(result.cache.plan.actions)
     result.cache.outcomes.set(0, Outcome.SKIPPED, "its file has changed")
     run_id = run_with_items(history, NOW, result)

@@ -7,7 +7,6 @@ on a screen.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from json import JSONEncoder
 from typing import Literal, TextIO, TypeVar
@@ -20,12 +19,12 @@ from narration_cleanup.apply.result import CacheResult, RequestResult, Result
 from narration_cleanup.core import model
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.model import RequestStatus, Target
-from narration_cleanup.plan.actions import Kind, Outcome
+from narration_cleanup.plan.actions import Kind, Outcome, Reason
 from narration_cleanup.plan.explain import Explanation
 from narration_cleanup.plan.totals import RequestTotals
 from narration_cleanup.report import stats as found
 from narration_cleanup.report.documents import operator_types, types
-from narration_cleanup.report.explained import DECISIONS, Explained
+from narration_cleanup.report.explained import Explained, decision_of
 from narration_cleanup.report.format import iso, megabytes
 from narration_cleanup.report.record import RunItem, RunRecord
 from narration_cleanup.report.selection import EVERYTHING, Selection
@@ -177,20 +176,16 @@ def _cache(cache: CacheResult, *, dry_run: bool) -> types.CacheRun:
 
 
 def _requests(requests: RequestResult) -> types.RequestsRun:
-    cancels: Counter[str] = Counter()
-    deletes: Counter[str] = Counter()
-    for action in requests.plan.actions:
-        counter = cancels if action.kind is Kind.CANCEL_REQUEST else deletes
-        counter[action.status] += 1
+    plan = requests.plan
     return like(
         types.RequestsRun,
         requests,
-        planned_count=cancels.total(),
+        planned_count=plan.totals.abandoned_count,
         skipped_count=requests.outcomes.count(Outcome.SKIPPED),
         failed_count=requests.outcomes.count(Outcome.FAILED),
-        by_status=dict(cancels),
+        by_status=plan.totals.abandoned_by_status,
         overwritten_count=requests.overwritten,
-        planned_delete_count=deletes.total(),
+        planned_delete_count=plan.by_reason.get(Reason.FINISHED, 0),
     )
 
 
@@ -209,11 +204,11 @@ def _actions(result: Result) -> Iterator[types.Action]:
             own: dict[str, object] = {"outcome": outcome}
             own["note"] = UNSET if note is None else note
             own["age_seconds"] = None
-            if action.is_of_entry:
+            if action.kind.is_of_entry:
                 own["key"] = action.id
             if action.kind is Kind.REMOVE_ENTRY:
                 own["sidecars"] = list(action.sidecars) or UNSET
-            if not action.is_of_cache:
+            if not action.kind.is_of_cache:
                 own["age_seconds"] = round(action.age_seconds, 3)
             elif action.created_at is not None:
                 own["age_seconds"] = round(result.started_at - action.created_at, 3)
@@ -251,7 +246,7 @@ def _explained_item(item: Explanation) -> operator_types.ExplainedItem:
         item,
         type="request" if is_request else "entry" if item.is_entry else "file",
         status=item.status if is_request else None,
-        decision=DECISIONS[item.kind],
+        decision=decision_of(item),
         notes=list(item.notes),
         times=[
             like(operator_types.ExplainedTime, each, read_at=_iso(each.instant))

@@ -14,6 +14,7 @@ from narration_cleanup.core.model import (
 )
 from narration_cleanup.core.zones import IndexTimes, known_by
 from narration_cleanup.stores.cache.index import Members
+from narration_cleanup.stores.cache.local.mismatches import ScannedNames
 from narration_cleanup.stores.cache.local.spellings import other_spellings
 from narration_cleanup.stores.cache.members import (
     TWICE,
@@ -21,6 +22,7 @@ from narration_cleanup.stores.cache.members import (
     MalformedEntry,
     entry_of,
     malformed,
+    time_text,
     unjudged,
     unreadable_time,
 )
@@ -33,10 +35,16 @@ MAY_BE_NEEDED = "the index has a member whose file is not known, and this may be
 Member = tuple[str, IndexMember | MalformedEntry]
 
 
-class _Files(Protocol):
+class Files(Protocol):
+    """The files next to the index. ``names``: the audio that ``wanted`` picks, as it is now."""
+
+    def look(self) -> ScannedNames: ...
     def names(self, wanted: Callable[[str], bool]) -> Iterator[str]: ...
     def stored(self, names: Iterable[str]) -> Iterator[StoredFile]: ...
     def missing(self, names: set[str]) -> set[str]: ...
+    def free_bytes(self) -> int | None: ...
+    def size_of(self, name: str) -> int: ...
+    def is_linked(self, name: str) -> bool: ...
 
 
 def file_times(stored: StoredFile | None, *, atime: float | None = None) -> tuple[ReadTime, ...]:
@@ -61,17 +69,21 @@ class IndexLookup:
 
     def __init__(
         self,
-        files: _Files,
+        files: Files,
         places: PathResolver,
         audio_suffixes: tuple[str, ...],
         times: IndexTimes,
         double: frozenset[int],
+        *,
+        has_sizes: bool = True,
     ) -> None:
+        """``has_sizes``: the index states them."""
         self._files = files
         self._places = places
         self._suffixes = audio_suffixes
         self._times = times
         self._double = double
+        self._has_sizes = has_sizes
         self.spellings: Mapping[str, str] = {}
         self.is_determined = True
         self.partials: frozenset[str] = frozenset()
@@ -121,7 +133,7 @@ class IndexLookup:
         return next(iter(self._files.stored([name])), None) if name else None
 
     def _entry(self, key: str, found: IndexMember | MalformedEntry) -> Sighting:
-        value = malformed(TWICE, found) if hash(key) in self._double else found
+        value = malformed(TWICE, found.file_path) if hash(key) in self._double else found
         name = self._name(value)
         stored = self._stored(name)
         times = (*self._written(found), *file_times(stored))
@@ -129,8 +141,11 @@ class IndexLookup:
             is_determined = bool([name] if name else names_meant(value.file_path, self._suffixes))
             why = unjudged(key, value, is_determined=is_determined).message
             return Sighting(key=key, file=name, stored=stored, times=times, unjudged=why)
-        read = self._times.read
-        entry = entry_of(key, name, value, read(value.created_at), read(value.last_accessed))
+        size = max(value.file_size, 0)
+        if not self._has_sizes:
+            size = 0 if stored is None else stored.size_bytes
+        read = [self._read(text) for text in (value.created_at, value.last_accessed)]
+        entry = entry_of(key, name, value, size, *read)
         why = unreadable_time(key, value).message
         return Sighting(
             key=key,
@@ -141,13 +156,16 @@ class IndexLookup:
             unjudged=why if entry.created_at is None else None,
         )
 
+    def _read(self, text: str) -> float | None:
+        return self._times.read(time_text(text))
+
     def _written(self, value: IndexMember | MalformedEntry) -> Iterator[ReadTime]:
         if isinstance(value, IndexMember):
             for name in ("created_at", "last_accessed"):
                 text: str = getattr(value, name)
                 if text:
-                    instant = self._times.read(text)
-                    zone, how = known_by(self._times.setting, self._times.zone, text)
+                    instant, times = self._read(text), self._times
+                    zone, how = known_by(times.setting, times.zone, time_text(text))
                     known = instant is not None
                     yield ReadTime(name, "index", text, instant, zone, how if known else None)
 
