@@ -9,7 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from narration_cleanup.core.model import GenerationRequest, Problem, RequestStatus, Target
+from narration_cleanup.core.model import (
+    FoundRequest,
+    GenerationRequest,
+    Problem,
+    RequestStatus,
+    Target,
+)
 from narration_cleanup.core.timestamps import FUTURE_TOLERANCE
 from narration_cleanup.core.units import DAY, HOUR
 from narration_cleanup.plan import RequestPolicy, plan_requests
@@ -42,6 +48,9 @@ class Survey:
     def finished(self, before: float) -> Iterator[Sequence[GenerationRequest]]:
         self.asked_before.append(before)
         yield self._finished
+
+    def find(self, identity: str) -> Sequence[FoundRequest]:
+        return ()
 
 
 def generating(created: float, started: float | None, beat: float | None) -> GenerationRequest:

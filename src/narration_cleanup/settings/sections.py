@@ -303,10 +303,16 @@ class CleanupSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistorySettings:
-    """How long the record of past runs is kept."""
+    """How much of past runs is kept, and for how long."""
 
     keep_days: float = setting(_DAYS_ABOVE_0, 365.0, help="Forget runs older than this.")
     keep_runs: int = setting(_AT_LEAST_1, 10_000, help="Keep at most this many runs.")
+    keep_items: int = setting(
+        parsers.whole("a whole number, 0 or more", least=0, most=10**6),
+        10_000,
+        help="Keep what became of this many items of all runs, the newest, for explain; 0 for "
+        "none.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from typing import Protocol
 from narration_cleanup.core.errors import IndexChangedError
 from narration_cleanup.core.model import (
     CacheEntry,
+    Found,
     Ref,
     StoredFile,
     Unmatched,
@@ -29,12 +30,14 @@ from narration_cleanup.stores.cache.local.mismatches import (
     rounds,
 )
 from narration_cleanup.stores.cache.local.spellings import other_spellings
+from narration_cleanup.stores.cache.lookup import IndexLookup
 from narration_cleanup.stores.cache.members import (
     OWN_FORM,
     TWICE,
     IndexForm,
     IndexMember,
     MalformedEntry,
+    entry_of,
     malformed,
     other_format,
     other_name,
@@ -163,6 +166,15 @@ class IndexSurvey:
         """See ``CacheSurvey``."""
         return self._files.is_linked(file)
 
+    def find(self, spellings: Sequence[str]) -> Found:
+        """See ``CacheSurvey``."""
+        lookup = IndexLookup(self._files, self._places, self._suffixes, self._times, self._double)
+        lookup.spellings, lookup.is_determined = self._spellings, not self._undetermined
+        lookup.partials = frozenset(self.seen.partials)
+        lookup.states_sizes = self._form.file_size is not None
+        source, form = self._index, self._form
+        return lookup.find(spellings, lambda: index.members(source.read, source.size, form))
+
     def batches(self, *, last_used: bool = False) -> Iterator[Batch]:
         """Every entry that can be understood; the others become problems, in the first pass."""
         first_pass, self._newest = not self._passes, []
@@ -278,7 +290,7 @@ class IndexSurvey:
             used = [read_time(value.last_accessed) for value in values]
         sizes = self._sizes(values, names)
         columns = zip(members.keys, names, values, sizes, created, used, strict=False)
-        entries = [_entry(*column) for column in columns]
+        entries = [entry_of(*column) for column in columns]
         return Batch(members, range(len(entries)), entries, names)
 
     def _mixed_batch(self, members: Members, problems: Problems, last_used: bool) -> Batch:
@@ -308,7 +320,7 @@ class IndexSurvey:
                 self._note_newest([created_at], [value], [name])
                 used_at = self._read_any(value.last_accessed) if last_used else None
                 (size,) = self._sizes([value], [name])
-                entries.append(_entry(key, name, value, size, created_at, used_at))
+                entries.append(entry_of(key, name, value, size, created_at, used_at))
                 positions.append(position)
                 names.append(name)
                 if created_at is not None:
@@ -383,14 +395,3 @@ class IndexSurvey:
         ]
         if found:
             self._newest = nlargest(most, self._newest + found)
-
-
-def _entry(
-    key: str,
-    name: str,
-    value: IndexMember,
-    size: int,
-    created_at: float | None,
-    used_at: float | None,
-) -> CacheEntry:
-    return CacheEntry(key, name, size, created_at, used_at, value.voice_style, value.variant_id)
