@@ -348,6 +348,8 @@ def test_audio_that_was_written_a_moment_ago_stays_until_the_next_run() -> None:
     assert reasons(plan) == {"old": Reason.EXPIRED}
     why = "its audio was written less than 5 minutes ago: the next run judges it"
     assert plan.held == [("new", why)]
+    alone = planned(Survey(entries[:1], Unmatched(fresh=frozenset({"new.mp3"}))))
+    assert reasons(alone) == {}
 
 
 def test_a_shared_file_that_an_entry_without_judgement_names_stays() -> None:
