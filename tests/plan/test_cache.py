@@ -403,6 +403,8 @@ def test_an_empty_file_without_an_entry_goes_unless_empty_ones_stay() -> None:
     (action,) = planned(survey).actions
     assert action.detail == "no entry names it, no audio in it for 3.0 h"
     assert reasons(planned(survey, CachePolicy(orphan_ttl=WEEK, remove_empty=False))) == {}
+    young = planned(Survey(found=Unmatched([stored("k.mp3", age=HOUR, size=0)])))
+    assert (reasons(young), young.held) == ({}, []), "nothing keeps what would not go"
 
 
 @pytest.mark.parametrize(("ahead", "told"), [(300, False), (301, True)])
