@@ -191,7 +191,9 @@ def test_files_that_may_not_go_are_not_taken_for_room() -> None:
     entries = [entry("k", unused=DAY), entry("l", unused=HOUR)]
     survey = Survey(entries, Unmatched(files))
     policy = CachePolicy(evict_above=MB, evict_to=MB)
-    assert [action.id for action in planned(survey, policy).actions] == ["k"]
+    plan = planned(survey, policy)
+    assert [action.id for action in plan.actions] == ["k"]
+    assert (plan.totals.orphan_count, plan.totals.orphan_size_bytes) == (2, 2 * MB)
     younger = Survey(entries, Unmatched(files[1:]))
     policy = replace(policy, orphan_ttl=7 * DAY)
     assert [action.id for action in planned(younger, policy).actions] == ["k"]
