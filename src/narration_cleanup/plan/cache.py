@@ -226,7 +226,7 @@ def _plan_orphans(
         verdict = rules.verdict_on_orphan(file)
         names = file.name, file.name.rpartition(".")[0]
         rules.note_matches(*names)
-        if rules.policy.orphan_ttl is None or (verdict is None and rules.in_flight(file)):
+        if rules.policy.orphan_ttl is None:
             continue
         rule = rules.kept(*names)
         if rule is None and rules.in_flight(file):

@@ -210,6 +210,13 @@ def group_title(group: Group, sizes: Sizes) -> str:
     return f"{text}, {sizes(group.size_bytes)}" if kind.frees_bytes else text
 
 
+def done_for(reason: Reason, number: int) -> str:
+    """``Removed 33 expired cache entries``, ``Cancelled 1 abandoned request``."""
+    words = reason.kind.value
+    what = f"{reason.value} cache" if reason.kind.is_of_entry else reason.value
+    return f"{words.done} {count(number, f'{what} {words.noun}', f'{what} {words.plural}')}"
+
+
 def outcomes_line(group: Group) -> str:
     """What became of a group, where not all went as planned: ``31 done, 2 skipped``."""
     return listed({outcome.value: number for outcome, number in group.by_outcome.items()})
