@@ -23,6 +23,10 @@ from narration_cleanup.plan.actions import (
 
 ODD_FILE = "odd_file"
 """The code of what lies where audio should and cannot be removed."""
+ROW_REFUSED = "row_refused"
+"""The code of a row whose change the database refuses."""
+NOT_CHANGED = "not_changed"
+"""The code of a row that was skipped, and is as it was planned on."""
 _OUTCOMES = tuple(Outcome)
 
 
@@ -84,6 +88,7 @@ class CacheResult:
     ``removed_by_reason`` and ``freed_by_reason`` count actions that are done.
     ``entries_left`` of removed files are in the index still, because it could not be replaced.
     ``after`` is the plan made of a second look: what should have gone and is still there.
+    ``known_failures`` name the actions that fail as in an earlier run, which reported why.
     """
 
     plan: CachePlan
@@ -94,6 +99,7 @@ class CacheResult:
     freed_by_reason: dict[Reason, int] = field(default_factory=dict)
     after: CachePlan | None = None
     entries_left: int = 0
+    known_failures: set[str] = field(default_factory=set)
 
     @property
     def removed_count(self) -> int:
@@ -104,12 +110,13 @@ class CacheResult:
     def nothing_done(self) -> bool:
         """There was work, and all of it failed. (Of an entry that is still in the index, the file
         may be gone: that is something.)"""
-        return _all_failed(self.outcomes) and not self.freed_bytes
+        return _all_failed(self) and not self.freed_bytes
 
 
 @dataclass(slots=True)
 class RequestResult:
-    """The request half. ``overwritten``: completed by the service after we had cancelled them."""
+    """The request half. ``overwritten``: completed by the service after we had cancelled them.
+    ``known_failures`` are the ids of rows that are refused as in an earlier run."""
 
     plan: RequestPlan
     outcomes: Outcomes[RequestAction]
@@ -119,6 +126,7 @@ class RequestResult:
     overwritten: int = 0
     freed_pages: int = 0
     after: RequestPlan | None = None
+    known_failures: set[str] = field(default_factory=set)
 
     @property
     def cancelled_count(self) -> int:
@@ -132,8 +140,10 @@ class RequestResult:
 
     @property
     def nothing_done(self) -> bool:
-        """There was work, and all of it failed."""
-        return _all_failed(self.outcomes)
+        """There was work, and all of it failed. (That the database refuses one row, and no other
+        was to be changed, says nothing of the table.)"""
+        is_one_row = len(self.outcomes.actions) == 1 == self.problems.count({ROW_REFUSED})
+        return _all_failed(self) and not is_one_row
 
 
 @dataclass(slots=True)
@@ -179,7 +189,7 @@ class Result:
         if self.stopped is not None:
             return _STOPPED.get(self.stopped, RunOutcome.FAILED)
         problems = any(each.severity is Severity.PROBLEM for each in self.all_problems())
-        failed = any(target.outcomes.count(Outcome.FAILED) for target in self.targets)
+        failed = any(map(new_failures, self.targets))
         if not problems and not failed:
             return RunOutcome.SUCCESS
         if all(target.nothing_done for target in self.targets):
@@ -210,8 +220,13 @@ class Result:
         return _MESSAGES[self.dry_run][self.outcome]
 
 
-def _all_failed(outcomes: Outcomes[ActionT]) -> bool:
-    return 0 < len(outcomes.actions) == outcomes.count(Outcome.FAILED)
+def new_failures(target: CacheResult | RequestResult) -> int:
+    """How many actions failed that an earlier run did not report, or that this one may yet do."""
+    return target.outcomes.count(Outcome.FAILED) - len(target.known_failures)
+
+
+def _all_failed(target: CacheResult | RequestResult) -> bool:
+    return 0 < len(target.outcomes.actions) - len(target.known_failures) == new_failures(target)
 
 
 _STOPPED = {

@@ -157,6 +157,10 @@ class Log:
         seen: Counter[Outcome] = Counter()
         for action, outcome, note in requests.outcomes:
             cancels = isinstance(action, CancelRequest)
+            if outcome is Outcome.FAILED and str(action.id) in requests.known_failures:
+                if self._verbose:
+                    self._routine("skipped_action", f"Failed, as before: {printable(action.id)}")
+                continue
             if cancels or outcome is Outcome.FAILED:
                 seen[outcome] += 1
             if seen[outcome] > MOST_REQUESTS and not self._verbose:

@@ -66,7 +66,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     ``outcome`` is one of ``ENDINGS``, or ``running``. ``cache_state`` and ``requests_by_status``
     are ``None`` where that half is not configured or could not be looked at. ``undone`` names the
     targets that were not done at all; ``busy_count`` counts the runs in a row, this one included,
-    that found the lock held.
+    that found the lock held. ``known`` names the items that no run can clean and that this one
+    reported, or one before it; ``known_failures`` counts the actions that failed for that.
     """
 
     id: int = 0
@@ -95,6 +96,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     problems: list[Problem] = []
     undone: list[str] = []
     busy_count: int = 0
+    known: list[str] = []
+    known_failures: int = 0
     cache_state: CacheState | None = None
     requests_by_status: dict[str, int] | None = None
 
@@ -110,8 +113,9 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def error_count(self) -> int:
-        """Actions that failed, and problems: what an operator should look at."""
-        return self.failed_count + self.problem_count
+        """Actions that failed, and problems: what an operator should look at, and what no earlier
+        run reported of an item that none can clean."""
+        return self.failed_count - self.known_failures + self.problem_count
 
 
 class Counters(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,6 +143,7 @@ def record_of(result: Result, *, limit_bytes: int | None = None) -> RunRecord:
         undone=_undone(result),
         skipped_count=_count(result, Outcome.SKIPPED),
         failed_count=_count(result, Outcome.FAILED),
+        known_failures=sum(len(target.known_failures) for target in result.targets),
         planned_count=sum(len(target.plan.actions) for target in result.targets),
     )
     if result.cache is not None:
