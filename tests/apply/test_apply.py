@@ -18,13 +18,10 @@ from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.progress import NoProgress
 from narration_cleanup.plan import CachePlan, CachePolicy, RequestPlan, plan_cache
 from narration_cleanup.plan.actions import (
+    Action,
     Actions,
-    CacheAction,
-    DeleteRequest,
     Outcome,
     Reason,
-    RemoveFile,
-    RequestAction,
 )
 from narration_cleanup.plan.totals import CacheTotals, RequestTotals
 from narration_cleanup.stores.cache import CommitReport, FileTarget, Removal
@@ -111,9 +108,10 @@ class Remote(AudioTree):
 def test_a_stop_is_heard_soon_wherever_the_files_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, each: float, most: int
 ) -> None:
-    actions: Actions[CacheAction] = Actions(CacheAction)
+    actions = Actions()
     for number in range(30_000):
-        actions.append(RemoveFile(f"{number}.mp3", 1, Reason.PARTIAL, "", (0, 0, 0)))
+        name = f"{number}.mp3"
+        actions.append(Action(Reason.PARTIAL, name, "", name, 1))
     store = Remote(tmp_path, audio_suffixes=(".mp3",))
     store.each = each
     monkeypatch.setattr("narration_cleanup.core.deadline._monotonic", lambda: store.clock)
@@ -171,16 +169,16 @@ def test_deleted_rows_are_told_of_although_the_figures_after_them_cannot_be_had(
     requests = SqliteRequests(database, RequestMapping())
     closed_later(requests)
     (page,) = requests.survey().finished(NOW)
-    actions: Actions[RequestAction] = Actions(RequestAction)
+    actions = Actions()
     actions.append(
-        DeleteRequest(
-            page[0].id,
-            RequestStatus.COMPLETED,
-            1.0,
+        Action(
             Reason.FINISHED,
+            page[0].id,
             "",
-            page[0].guard,
-            page[0].place,
+            status=RequestStatus.COMPLETED,
+            age_seconds=1.0,
+            guard=page[0].guard,
+            place=page[0].place,
         )
     )
 

@@ -4,7 +4,10 @@ import pytest
 
 from narration_cleanup.core.model import CacheEntry, Severity, StoredFile, Unmatched
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
-from narration_cleanup.plan.actions import DropEntry, Reason, RemoveEntry, RemoveFile
+from narration_cleanup.plan.actions import (
+    Kind,
+    Reason,
+)
 from tests.plan.surveys import DAY, HOUR, NOW, Survey, entry, stored
 
 WEEK = 7 * DAY
@@ -14,10 +17,7 @@ MOMENT = 1e-6
 
 def reasons(plan: CachePlan) -> dict[str, Reason]:
     """What goes, by key or name, and why."""
-    return {
-        action.file if isinstance(action, RemoveFile) else action.key: action.reason
-        for action in plan.actions
-    }
+    return {str(action.id): action.reason for action in plan.actions}
 
 
 def planned(survey: Survey, policy: CachePolicy = LEFTOVERS) -> CachePlan:
@@ -169,8 +169,8 @@ def test_an_entry_without_a_file_goes_at_its_expiry_or_at_once_if_asked(
     survey = Survey([entry("fresh"), lost], Unmatched(dangling=[(lost, (1, 0, 0))]))
     plan = planned(survey, policy)
     assert reasons(plan) == ({"k": reason} if reason else {})
-    kind = RemoveEntry if reason is Reason.EXPIRED else DropEntry
-    assert all(isinstance(action, kind) for action in plan.actions)
+    kind = Kind.REMOVE_ENTRY if reason is Reason.EXPIRED else Kind.DROP_ENTRY
+    assert all(action.kind is kind for action in plan.actions)
     assert plan.totals.dangling_count == 1
     assert plan.missing_file == (reason is Reason.EXPIRED)
     assert list(plan.problems) == []
@@ -263,7 +263,7 @@ def test_sidecars_are_named_with_what_they_go_with() -> None:
     gone = entry("v/a.wav", age=8 * DAY, sidecars=("v/a.pho", "v/a.json"))
     one = entry("v/b.wav", age=8 * DAY, sidecars=("v/b.pho",))
     actions = list(planned(Survey([gone, one])).actions)
-    assert [a.sidecars for a in actions if isinstance(a, RemoveEntry)] == [
+    assert [a.sidecars for a in actions if a.kind is Kind.REMOVE_ENTRY] == [
         gone.sidecars,
         one.sidecars,
     ]
@@ -283,7 +283,7 @@ def test_sidecars_without_audio_go_once_older_than_their_limit() -> None:
     policy = CachePolicy(ttl=7 * DAY, sidecar_ttl=7 * DAY, keep=("pinned",))
     plan = planned(survey, policy)
     (action,) = plan.actions
-    assert isinstance(action, RemoveFile)
+    assert action.kind is Kind.REMOVE_FILE
     assert (action.file, action.reason) == ("old.json", Reason.ORPHAN)
     assert action.detail == "its audio is gone, 9.0 days old, limit 7"
     assert action.created_at == found["old.json"].modified_at
@@ -300,7 +300,7 @@ def test_a_name_that_is_not_text_is_planned_like_any_other() -> None:
 
 
 def sizes(plan: CachePlan) -> dict[str, int]:
-    return {a.key: a.size_bytes for a in plan.actions if isinstance(a, RemoveEntry)}
+    return {str(a.id): a.size_bytes for a in plan.actions if a.kind is Kind.REMOVE_ENTRY}
 
 
 def test_what_is_gone_already_frees_nothing() -> None:

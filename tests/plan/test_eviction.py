@@ -27,7 +27,7 @@ def reference(entries: Sequence[CacheEntry], above: int, to: int, pinned: str) -
 
 
 def evicted(plan: CachePlan) -> list[str]:
-    return [a.key for a in plan.actions if a.reason is Reason.EVICTED and hasattr(a, "key")]
+    return [str(a.id) for a in plan.actions if a.reason is Reason.EVICTED]
 
 
 days = st.integers(0, 10).map(lambda number: number * DAY)

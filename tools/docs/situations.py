@@ -109,7 +109,7 @@ class _Place:
         text = re.sub(r"\d{8}T\d{6}Z", "20261123T060000Z", text)
         text = re.sub(r"\b\d+(\.\d+)? s ago", "5 s ago", text)
         text = re.sub(r"(user|uid|gid) 48611( \(uid 48611\))?", "narration", text)
-        text = re.sub(r"\b\d+(\.\d+)? kB", "12 kB", text)
+        text = re.sub(r"\b[\d,]+ bytes are free", "200,704 bytes are free", text)
         return text.replace("|", "\\|").replace("<", "&lt;")
 
 

@@ -6,20 +6,12 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Generic
 
 from narration_cleanup.core.errors import ExitCode
 from narration_cleanup.core.model import Problem, Severity
 from narration_cleanup.core.problems import Problems
 from narration_cleanup.plan import CachePlan, RequestPlan
-from narration_cleanup.plan.actions import (
-    Actions,
-    ActionT,
-    CacheAction,
-    Outcome,
-    Reason,
-    RequestAction,
-)
+from narration_cleanup.plan.actions import Action, Actions, Outcome, Reason
 
 ODD_FILE = "odd_file"
 """The code of what lies where audio should and cannot be removed."""
@@ -41,11 +33,11 @@ class RunOutcome(StrEnum):
     BUSY = "busy"
 
 
-class Outcomes(Generic[ActionT]):
+class Outcomes:
     """One outcome for each action of a plan: one byte each, and a note only where there is one."""
 
-    def __init__(self, actions: Actions[ActionT]) -> None:
-        self.actions: Actions[ActionT] = actions
+    def __init__(self, actions: Actions) -> None:
+        self.actions = actions
         self._codes = array("B", bytes(len(actions)))
         self._notes: dict[int, str] = {}
 
@@ -75,7 +67,7 @@ class Outcomes(Generic[ActionT]):
         ended = (note for position, note in self._notes.items() if self._codes[position] == code)
         return frozenset(ended)
 
-    def __iter__(self) -> Iterator[tuple[ActionT, Outcome, str | None]]:
+    def __iter__(self) -> Iterator[tuple[Action, Outcome, str | None]]:
         for position, action in enumerate(self.actions):
             yield action, _OUTCOMES[self._codes[position]], self._notes.get(position)
 
@@ -92,7 +84,7 @@ class CacheResult:
     """
 
     plan: CachePlan
-    outcomes: Outcomes[CacheAction]
+    outcomes: Outcomes
     freed_bytes: int = 0
     problems: Problems = field(default_factory=Problems)
     removed_by_reason: dict[Reason, int] = field(default_factory=dict)
@@ -119,7 +111,7 @@ class RequestResult:
     ``known_failures`` are the ids of rows that are refused as in an earlier run."""
 
     plan: RequestPlan
-    outcomes: Outcomes[RequestAction]
+    outcomes: Outcomes
     problems: Problems = field(default_factory=Problems)
     cancelled_by_status: dict[str, int] = field(default_factory=dict)
     deleted_by_status: dict[str, int] = field(default_factory=dict)
@@ -221,7 +213,7 @@ class Result:
 
 
 def new_failures(target: CacheResult | RequestResult) -> int:
-    """How many actions failed that an earlier run did not report, or that this one may yet do."""
+    """How many actions failed for another reason than in an earlier run."""
     return target.outcomes.count(Outcome.FAILED) - len(target.known_failures)
 
 

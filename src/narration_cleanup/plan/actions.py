@@ -1,15 +1,13 @@
-"""What can be done: one small value for each thing that a run would do, with its reason."""
+"""What a run would do: one small value for each thing, with its reason."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from enum import StrEnum
-from types import UnionType
-from typing import Generic, TypeVar
 
 import msgspec
 
-from narration_cleanup.core.model import Ref, RequestStatus, Scalar
+from narration_cleanup.core.model import Ref, Scalar
 
 
 class Reason(StrEnum):
@@ -35,6 +33,28 @@ CACHE_REASONS = (
 )
 
 
+class Kind(StrEnum):
+    """What an action does. An entry that is dropped has no file; the others are as they say."""
+
+    REMOVE_ENTRY = "remove_entry"
+    REMOVE_FILE = "remove_file"
+    DROP_ENTRY = "drop_entry"
+    CANCEL_REQUEST = "cancel_request"
+    DELETE_REQUEST = "delete_request"
+
+
+_KINDS = {
+    Reason.EXPIRED: Kind.REMOVE_ENTRY,
+    Reason.EVICTED: Kind.REMOVE_ENTRY,
+    Reason.EMPTY: Kind.REMOVE_ENTRY,
+    Reason.ORPHAN: Kind.REMOVE_FILE,
+    Reason.PARTIAL: Kind.REMOVE_FILE,
+    Reason.DANGLING: Kind.DROP_ENTRY,
+    Reason.ABANDONED: Kind.CANCEL_REQUEST,
+    Reason.FINISHED: Kind.DELETE_REQUEST,
+}
+
+
 class Outcome(StrEnum):
     """What became of one action. ``skipped``: planned, then found changed."""
 
@@ -44,84 +64,55 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
-class RemoveEntry(msgspec.Struct, frozen=True, array_like=True, tag="remove_entry", gc=False):
-    """An entry goes, with its file and sidecars; ``created_at`` is what the planner read.
+class Action(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One thing that a run would do, with its reason and the figures behind it for a reader.
 
-    ``size_bytes`` is what the survey stated, and 0 where its file is gone already or goes with
-    another entry: what the removal can free.
+    ``id`` is the entry's key, the name of a file without an entry, or the request's id.
+    ``created_at`` (an instant) is what the planner read; of a file, the time its age is from.
+
+    Of the cache alone: ``size_bytes`` is what the removal can free, as the survey stated it, and 0
+    where the file is gone already or goes with another entry; ``ref`` is the store's handle. Of a
+    request alone: it is changed while it is still what ``guard`` says (see the model), and
+    ``age_seconds`` is the age that its limit is for.
     """
 
-    key: str
-    file: str
-    size_bytes: int
     reason: Reason
+    id: str | int
     detail: str
-    ref: Ref
+    file: str = ""
+    size_bytes: int = 0
+    ref: Ref = (0, 0, 0)
     sidecars: tuple[str, ...] = ()
     voice_style: str = ""
     variant_id: str = ""
     created_at: float | None = None
-
-
-class RemoveFile(msgspec.Struct, frozen=True, array_like=True, tag="remove_file", gc=False):
-    """A file that belongs to no entry goes; ``created_at`` is the time that its age is from."""
-
-    file: str
-    size_bytes: int
-    reason: Reason
-    detail: str
-    ref: Ref
-    created_at: float | None = None
-
-
-class DropEntry(msgspec.Struct, frozen=True, array_like=True, tag="drop_entry", gc=False):
-    """An entry whose file is gone leaves the index; no file is touched."""
-
-    key: str
-    file: str
-    reason: Reason
-    detail: str
-    ref: Ref
-    voice_style: str = ""
-    variant_id: str = ""
-    created_at: float | None = None
-
-
-class CancelRequest(msgspec.Struct, frozen=True, array_like=True, tag="cancel_request", gc=False):
-    """A request is set to cancelled while it is still what ``guard`` says (see the model)."""
-
-    id: str | int
-    status: RequestStatus
-    age_seconds: float
-    reason: Reason
-    detail: str
-    guard: tuple[Scalar, ...]
+    status: str = ""
+    age_seconds: float = 0.0
+    guard: tuple[Scalar, ...] = ()
     place: int | None = None
-    created_at: float | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """What is done."""
+        return _KINDS[self.reason]
+
+    @property
+    def is_of_entry(self) -> bool:
+        """Whether an entry leaves the cache, with its file or without."""
+        return self.kind in (Kind.REMOVE_ENTRY, Kind.DROP_ENTRY)
+
+    @property
+    def is_of_cache(self) -> bool:
+        """Whether it is on an entry or a file, and not on a request."""
+        return self.kind not in (Kind.CANCEL_REQUEST, Kind.DELETE_REQUEST)
+
+    @property
+    def frees_bytes(self) -> bool:
+        """Whether files are removed, so that ``size_bytes`` has a meaning."""
+        return self.kind in (Kind.REMOVE_ENTRY, Kind.REMOVE_FILE)
 
 
-class DeleteRequest(msgspec.Struct, frozen=True, array_like=True, tag="delete_request", gc=False):
-    """A finished row is deleted while it is still what ``guard`` says."""
-
-    id: str | int
-    status: RequestStatus
-    age_seconds: float
-    reason: Reason
-    detail: str
-    guard: tuple[Scalar, ...]
-    place: int | None = None
-    created_at: float | None = None
-
-
-CacheAction = RemoveEntry | RemoveFile | DropEntry
-RequestAction = CancelRequest | DeleteRequest
-Action = CacheAction | RequestAction
-
-
-ActionT = TypeVar("ActionT", CacheAction, RequestAction)
-
-
-class Actions(Generic[ActionT]):
+class Actions:
     """Actions in the order they are to be done, held small: about 250 bytes for each.
 
     Each is kept as its MessagePack bytes and made anew when iterated, so that planning to remove
@@ -129,20 +120,20 @@ class Actions(Generic[ActionT]):
     not UTF-8, or with a time of some other age of the world, is kept as it is.
     """
 
-    def __init__(self, kind: type[ActionT] | UnionType) -> None:
-        self._packed: list[bytes | ActionT] = []
+    def __init__(self) -> None:
+        self._packed: list[bytes | Action] = []
         self._pack = msgspec.msgpack.Encoder().encode
-        self._unpack: Callable[[bytes], ActionT] = msgspec.msgpack.Decoder(kind).decode
+        self._unpack = msgspec.msgpack.Decoder(Action).decode
 
-    def append(self, action: ActionT) -> None:
+    def append(self, action: Action) -> None:
         """Add one at the end."""
         self._packed.append(self.packed(action))
 
-    def append_packed(self, packed: bytes | ActionT) -> None:
+    def append_packed(self, packed: bytes | Action) -> None:
         """Add one at the end that is in its small form already."""
         self._packed.append(packed)
 
-    def packed(self, action: ActionT) -> bytes | ActionT:
+    def packed(self, action: Action) -> bytes | Action:
         """The small form of one."""
         try:
             return self._pack(action)
@@ -152,14 +143,14 @@ class Actions(Generic[ActionT]):
     def __len__(self) -> int:
         return len(self._packed)
 
-    def __iter__(self) -> Iterator[ActionT]:
+    def __iter__(self) -> Iterator[Action]:
         return map(self._action, self._packed)
 
-    def __getitem__(self, position: int) -> ActionT:
+    def __getitem__(self, position: int) -> Action:
         return self._action(self._packed[position])
 
-    def __setitem__(self, position: int, action: ActionT) -> None:
+    def __setitem__(self, position: int, action: Action) -> None:
         self._packed[position] = self.packed(action)
 
-    def _action(self, packed: bytes | ActionT) -> ActionT:
+    def _action(self, packed: bytes | Action) -> Action:
         return self._unpack(packed) if isinstance(packed, bytes) else packed

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from operator import itemgetter
 
+import msgspec
+
 from narration_cleanup.core.model import (
     NO_MTIME,
     CacheEntry,
@@ -19,20 +21,13 @@ from narration_cleanup.core.model import (
 )
 from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.units import DAY, HOUR
-from narration_cleanup.plan.actions import (
-    Actions,
-    CacheAction,
-    DropEntry,
-    Reason,
-    RemoveEntry,
-    RemoveFile,
-)
+from narration_cleanup.plan.actions import Action, Actions, Kind, Reason
 from narration_cleanup.plan.eviction import plan_evictions
 from narration_cleanup.plan.policy import CachePolicy
 from narration_cleanup.plan.reasons import DAYS, age_past
 from narration_cleanup.plan.rules import Rules
 from narration_cleanup.plan.totals import CacheTotals
-from narration_cleanup.plan.types import CachePlan
+from narration_cleanup.plan.types import CachePlan, removal_of
 
 
 def plan_cache(
@@ -77,7 +72,7 @@ def plan_cache(
 
 def _plan_entries(survey: CacheSurvey, rules: Rules, *, explain: bool) -> CachePlan:
     totals, staying = CacheTotals(ttl=rules.policy.ttl), CacheTotals(ttl=rules.policy.ttl)
-    plan = CachePlan(Actions(CacheAction), totals, Problems(), explain, staying=staying)
+    plan = CachePlan(Actions(), totals, Problems(), explain, staying=staying)
     for batch in survey.batches():
         staying.entry_count += batch.unjudged
         staying.total_size_bytes += batch.more_bytes
@@ -166,9 +161,8 @@ def _plan_dangling(
     elif drops:
         for entry, ref, rule in kept:
             if rule is None:
-                detail = "its file is gone"
-                more = entry.voice_style, entry.variant_id, entry.created_at
-                plan.add(DropEntry(entry.key, entry.file, Reason.DANGLING, detail, ref, *more), 0)
+                action = removal_of(entry, (Reason.DANGLING, "its file is gone"), ref)
+                plan.add(msgspec.structs.replace(action, size_bytes=0), 0)
             elif rules.verdict(entry) is None:
                 plan.hold(entry.key, rule)
     return frozenset(entry.key for entry, _ in dangling), missing
@@ -178,7 +172,7 @@ def _count_each_file_once(plan: CachePlan, missing: set[str], shared: frozenset[
     """A removal frees nothing whose file is gone already, or goes with another entry's."""
     counted: set[str] = set()
     for position, action in enumerate(plan.actions):
-        if not isinstance(action, RemoveEntry):
+        if action.kind is not Kind.REMOVE_ENTRY:
             continue
         if action.file in missing:
             plan.frees_nothing(position, action, "its file is gone")
@@ -222,7 +216,7 @@ def _report_times(plan: CachePlan, unmatched: Unmatched, rules: Rules) -> None:
 
 def _plan_orphans(
     plan: CachePlan, files: Iterable[StoredFile], rules: Rules
-) -> Iterator[tuple[float, RemoveFile]]:
+) -> Iterator[tuple[float, Action]]:
     """Audio without an entry, once older than the TTL; an empty file needs only its hour.
 
     Yields each other that may go where room is needed: its mtime, and the removal.
@@ -244,8 +238,7 @@ def _plan_orphans(
             continue
         days_old = (rules.now - file.modified_at) / DAY
         reason, detail = verdict or (Reason.ORPHAN, f"no entry names it, {days_old:.1f} days old")
-        what = file.name, file.size_bytes
-        action = RemoveFile(*what, reason, detail, file.ref, file.modified_at)
+        action = _removal(file, reason, detail)
         if verdict is None:
             yield file.modified_at, action
         else:
@@ -254,7 +247,7 @@ def _plan_orphans(
 
 def _plan_partials(
     plan: CachePlan, files: Iterable[StoredFile], rules: Rules
-) -> Iterator[tuple[float, RemoveFile]]:
+) -> Iterator[tuple[float, Action]]:
     """Files left half-written; yields as for orphans."""
     ttl = rules.policy.partial_ttl
     if ttl is None:
@@ -267,8 +260,7 @@ def _plan_partials(
         age, detail = rules.now - file.modified_at, "left half-written"
         if age > ttl:
             detail += f", {age_past(age, ttl, DAYS)} old, limit {ttl / HOUR:g} h"
-        what = file.name, file.size_bytes
-        action = RemoveFile(*what, Reason.PARTIAL, detail, file.ref, file.modified_at)
+        action = _removal(file, Reason.PARTIAL, detail)
         if age > ttl:
             plan.add(action, file.size_bytes)
         elif not rules.in_flight(file):
@@ -291,11 +283,14 @@ def _plan_sidecars(plan: CachePlan, files: Iterable[StoredFile], rules: Rules) -
             plan.hold(file.name, rule)
             continue
         detail = f"its audio is gone, {age_past(age, ttl, DAYS)} old, limit {ttl / DAY:g}"
-        what = file.name, file.size_bytes
-        action = RemoveFile(*what, Reason.ORPHAN, detail, file.ref, file.modified_at)
-        plan.add(action, file.size_bytes)
+        plan.add(_removal(file, Reason.ORPHAN, detail), file.size_bytes)
         gone += file.size_bytes
     return gone
+
+
+def _removal(file: StoredFile, reason: Reason, detail: str) -> Action:
+    what = file.name, detail, file.name, file.size_bytes, file.ref
+    return Action(reason, *what, created_at=file.modified_at)
 
 
 def _most_missing(count: int, total: int) -> Problem:

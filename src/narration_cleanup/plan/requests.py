@@ -12,13 +12,7 @@ from narration_cleanup.core.model import (
 from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.timestamps import FUTURE_TOLERANCE
 from narration_cleanup.core.units import DAY, HOUR
-from narration_cleanup.plan.actions import (
-    Actions,
-    CancelRequest,
-    DeleteRequest,
-    Reason,
-    RequestAction,
-)
+from narration_cleanup.plan.actions import Action, Actions, Reason
 from narration_cleanup.plan.policy import RequestPolicy
 from narration_cleanup.plan.reasons import DAYS, HOURS, MINUTES, age_past
 from narration_cleanup.plan.totals import RequestTotals
@@ -34,9 +28,7 @@ def plan_requests(survey: RequestSurvey, policy: RequestPolicy, now: float) -> R
     Abandoned is an active status and an age past its timeout, strictly; see ``_age_of`` for what
     the age is counted from.
     """
-    plan = RequestPlan(
-        Actions(RequestAction), RequestTotals(by_status=survey.by_status()), Problems()
-    )
+    plan = RequestPlan(Actions(), RequestTotals(by_status=survey.by_status()), Problems())
     for page in survey.active():
         for request in page:
             if request.created_at > now + FUTURE_TOLERANCE:
@@ -50,18 +42,7 @@ def plan_requests(survey: RequestSurvey, policy: RequestPolicy, now: float) -> R
                 f"limit {limit / unit.seconds:g} {unit.plural}"
             )
             plan.totals.count_abandoned(request.status)
-            plan.actions.append(
-                CancelRequest(
-                    request.id,
-                    request.status,
-                    age,
-                    Reason.ABANDONED,
-                    detail,
-                    request.guard,
-                    request.place,
-                    request.created_at,
-                )
-            )
+            plan.actions.append(_change(request, Reason.ABANDONED, detail, age))
     if policy.delete_finished_after is not None:
         _plan_deletions(plan, survey, policy.delete_finished_after, now)
     plan.problems.extend(survey.problems)
@@ -115,18 +96,20 @@ def _plan_deletions(plan: RequestPlan, survey: RequestSurvey, limit: float, now:
                 continue
             age = now - request.finished_at
             detail = f"{request.status} {age_past(age, limit, DAYS)} ago, limit {limit / DAY:g}"
-            plan.actions.append(
-                DeleteRequest(
-                    request.id,
-                    request.status,
-                    age,
-                    Reason.FINISHED,
-                    detail,
-                    request.guard,
-                    request.place,
-                    request.created_at,
-                )
-            )
+            plan.actions.append(_change(request, Reason.FINISHED, detail, age))
+
+
+def _change(request: GenerationRequest, reason: Reason, detail: str, age: float) -> Action:
+    return Action(
+        reason,
+        request.id,
+        detail,
+        created_at=request.created_at,
+        status=request.status,
+        age_seconds=age,
+        guard=request.guard,
+        place=request.place,
+    )
 
 
 def _future_request(request: GenerationRequest) -> Problem:

@@ -8,7 +8,7 @@ import msgspec
 
 from narration_cleanup.core.model import CacheEntry, Ref
 from narration_cleanup.core.problems import Problems
-from narration_cleanup.plan.actions import Actions, CacheAction, Reason, RemoveEntry, RequestAction
+from narration_cleanup.plan.actions import Action, Actions, Reason
 from narration_cleanup.plan.totals import CacheTotals, RequestTotals
 
 Verdict = tuple[Reason, str]
@@ -27,7 +27,7 @@ class CachePlan:
     ``shares_sidecars``: something goes whose sidecars, and their sizes, may stay with other audio.
     """
 
-    actions: Actions[CacheAction]
+    actions: Actions
     totals: CacheTotals
     problems: Problems
     explain: bool = False
@@ -52,17 +52,17 @@ class CachePlan:
         if self.explain:
             self.held.append((key, rule))
 
-    def add(self, action: CacheAction, size_bytes: int) -> None:
+    def add(self, action: Action, size_bytes: int) -> None:
         """Plan one more action that is expected to free ``size_bytes``."""
         self.add_packed(self.actions.packed(action), action.reason, size_bytes)
 
-    def add_packed(self, packed: bytes | CacheAction, reason: Reason, size_bytes: int) -> None:
+    def add_packed(self, packed: bytes | Action, reason: Reason, size_bytes: int) -> None:
         """The same with an action in its small form."""
         self.actions.append_packed(packed)
         self.planned_bytes += size_bytes
         self.by_reason[reason] = self.by_reason.get(reason, 0) + 1
 
-    def frees_nothing(self, position: int, action: RemoveEntry, why: str) -> None:
+    def frees_nothing(self, position: int, action: Action, why: str) -> None:
         """Expect no bytes of a removal that is planned at ``position``."""
         self.planned_bytes -= action.size_bytes
         detail = f"{action.detail}, {why}"
@@ -73,12 +73,12 @@ class CachePlan:
 class RequestPlan:
     """What to do with the requests, how they stand, and what was in the way."""
 
-    actions: Actions[RequestAction]
+    actions: Actions
     totals: RequestTotals
     problems: Problems
 
 
-def removal_of(entry: CacheEntry, verdict: Verdict, ref: Ref) -> RemoveEntry:
+def removal_of(entry: CacheEntry, verdict: Verdict, ref: Ref) -> Action:
     """The action that removes ``entry`` with its file and sidecars."""
     reason, detail = verdict
     if entry.shares_sidecars:
@@ -86,6 +86,15 @@ def removal_of(entry: CacheEntry, verdict: Verdict, ref: Ref) -> RemoveEntry:
     elif entry.sidecars:
         count = len(entry.sidecars)
         detail += f", with {count} sidecars" if count > 1 else ", with its sidecar"
-    what = entry.key, entry.file, entry.size_bytes
-    more = entry.voice_style, entry.variant_id, entry.created_at
-    return RemoveEntry(*what, reason, detail, ref, entry.sidecars, *more)
+    return Action(
+        reason,
+        entry.key,
+        detail,
+        entry.file,
+        entry.size_bytes,
+        ref,
+        entry.sidecars,
+        entry.voice_style,
+        entry.variant_id,
+        entry.created_at,
+    )

@@ -20,11 +20,9 @@ from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.core.units import MB
 from narration_cleanup.plan.actions import (
     CACHE_REASONS,
-    CacheAction,
-    CancelRequest,
+    Kind,
     Outcome,
     Reason,
-    RequestAction,
 )
 from narration_cleanup.report.format import count, entries, iso
 from narration_cleanup.report.streams import allow_any_character, write_or_wait
@@ -156,11 +154,11 @@ class Log:
         """Each cancelled request with its age, then their number; deletions where any."""
         seen: Counter[Outcome] = Counter()
         for action, outcome, note in requests.outcomes:
-            cancels = isinstance(action, CancelRequest)
             if outcome is Outcome.FAILED and str(action.id) in requests.known_failures:
                 if self._verbose:
                     self._routine("skipped_action", f"Failed, as before: {printable(action.id)}")
                 continue
+            cancels = action.kind is Kind.CANCEL_REQUEST
             if cancels or outcome is Outcome.FAILED:
                 seen[outcome] += 1
             if seen[outcome] > MOST_REQUESTS and not self._verbose:
@@ -174,7 +172,7 @@ class Log:
                     f"{verb} {text}",
                     Level.WARNING,
                     id=action.id,
-                    status=action.status.value,
+                    status=action.status,
                     age_seconds=round(action.age_seconds, 3),
                 )
             else:
@@ -262,9 +260,7 @@ class Log:
         elif self._verbose and outcome is Outcome.DONE:
             self._routine("done_action", f"{verb} {text}", Level.DEBUG, **fields)
 
-    def _skipped(
-        self, outcomes: Outcomes[CacheAction] | Outcomes[RequestAction], target: str
-    ) -> None:
+    def _skipped(self, outcomes: Outcomes, target: str) -> None:
         skipped, notes = outcomes.count(Outcome.SKIPPED), outcomes.notes(Outcome.SKIPPED)
         if skipped:
             what = entries(skipped) if target == "cache" else count(skipped, "request")

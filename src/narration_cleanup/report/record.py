@@ -13,13 +13,7 @@ import msgspec
 from narration_cleanup.apply.result import CacheResult, RequestResult, Result, RunOutcome
 from narration_cleanup.core.model import ACTIVE, Problem, RequestStatus, Severity, Target
 from narration_cleanup.core.text import storable
-from narration_cleanup.plan.actions import (
-    CACHE_REASONS,
-    DeleteRequest,
-    DropEntry,
-    Outcome,
-    RemoveEntry,
-)
+from narration_cleanup.plan.actions import CACHE_REASONS, Kind, Outcome
 
 PROBLEMS_KEPT = 20
 """Problems that a record keeps whole, worst first; more are only counted."""
@@ -193,9 +187,9 @@ def _with_cache(record: RunRecord, target: CacheResult, limit_bytes: int | None)
     entry_count, size_bytes = totals.entry_count, totals.total_size_bytes
     if target.after is None:  # not looked at again: take off what went
         for action, outcome, _ in target.outcomes:
-            if outcome is Outcome.DONE and isinstance(action, (RemoveEntry, DropEntry)):
+            if outcome is Outcome.DONE and action.is_of_entry:
                 entry_count -= 1
-                size_bytes -= action.size_bytes if isinstance(action, RemoveEntry) else 0
+                size_bytes -= action.size_bytes
     return msgspec.structs.replace(
         record,
         removed_count=target.removed_count,
@@ -213,7 +207,7 @@ def _with_requests(record: RunRecord, target: RequestResult) -> RunRecord:
             if outcome is not Outcome.DONE:
                 continue
             by_status[action.status] = by_status.get(action.status, 0) - 1
-            if not isinstance(action, DeleteRequest):
+            if action.kind is Kind.CANCEL_REQUEST:
                 by_status[RequestStatus.CANCELLED] = by_status.get(RequestStatus.CANCELLED, 0) + 1
     return msgspec.structs.replace(
         record,

@@ -17,15 +17,9 @@ from narration_cleanup.core.model import Problem, RequestStatus, Severity, Targe
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.plan.actions import (
     Action,
-    CacheAction,
-    CancelRequest,
-    DeleteRequest,
-    DropEntry,
+    Kind,
     Outcome,
     Reason,
-    RemoveEntry,
-    RemoveFile,
-    RequestAction,
 )
 from narration_cleanup.report.format import Sizes, age, clock, count, entries
 from narration_cleanup.report.record import RunRecord
@@ -36,17 +30,16 @@ MOST_ALIKE = 3
 MORE_PROBLEMS = 10
 """Problems shown without ``-v``."""
 NOT_CONFIGURED = "not configured: left out"
-_VERBS: dict[type[Action], str] = {
-    RemoveEntry: "remove",
-    RemoveFile: "remove",
-    DropEntry: "drop",
-    CancelRequest: "cancel",
-    DeleteRequest: "delete",
+_VERBS = {
+    Kind.REMOVE_ENTRY: "remove",
+    Kind.REMOVE_FILE: "remove",
+    Kind.DROP_ENTRY: "drop",
+    Kind.CANCEL_REQUEST: "cancel",
+    Kind.DELETE_REQUEST: "delete",
 }
 _FILES = (Reason.ORPHAN, Reason.PARTIAL)
 
 StrT = TypeVar("StrT", bound=str)
-AnyOutcomes = Outcomes[CacheAction] | Outcomes[RequestAction]
 
 
 class Row(NamedTuple):
@@ -70,7 +63,7 @@ class Group:
     """The actions of one reason: how many, how large, and what became of them."""
 
     reason: Reason
-    outcomes: AnyOutcomes
+    outcomes: Outcomes
     size_bytes: int = 0
     name_width: int = 0
     detail_width: int = 0
@@ -90,7 +83,7 @@ class Group:
         return islice(chain(self.unusual, usual), limit)
 
 
-def grouped(outcomes: AnyOutcomes) -> list[Group]:
+def grouped(outcomes: Outcomes) -> list[Group]:
     """One pass over the actions: a group for each reason, in the order first met."""
     groups: dict[Reason, Group] = {}
     for position, (action, outcome, note) in enumerate(outcomes):
@@ -112,12 +105,12 @@ def grouped(outcomes: AnyOutcomes) -> list[Group]:
 def row_of(action: Action, problem: str = "") -> Row:
     """One action as a row."""
     name, detail = printable(_name(action)), printable(_detail(action))
-    return Row(name, size_of(action), detail, problem, _VERBS[type(action)], action.reason.value)
+    return Row(name, size_of(action), detail, problem, _VERBS[action.kind], action.reason.value)
 
 
 def _detail(action: Action) -> str:
     """The figures behind the reason, after the voice and variant of an entry."""
-    if isinstance(action, RemoveEntry | DropEntry):
+    if action.is_of_entry:
         voice = "/".join(filter(None, (action.voice_style, action.variant_id)))
         return f"{voice}: {action.detail}" if voice else action.detail
     return action.detail
@@ -125,11 +118,11 @@ def _detail(action: Action) -> str:
 
 def size_of(action: Action) -> int | None:
     """The size that an action is expected to free, where it frees any."""
-    return action.size_bytes if isinstance(action, RemoveEntry | RemoveFile) else None
+    return action.size_bytes if action.frees_bytes else None
 
 
 def _name(action: Action) -> str:
-    return str(action.id) if isinstance(action, CancelRequest | DeleteRequest) else action.file
+    return action.file if action.is_of_cache else str(action.id)
 
 
 def gathered(problems: Sequence[Problem]) -> list[tuple[Problem, int]]:

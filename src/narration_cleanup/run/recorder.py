@@ -32,7 +32,7 @@ from narration_cleanup.core.model import Problem, Severity, Target, is_most
 from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.text import printable
 from narration_cleanup.plan import CachePlan
-from narration_cleanup.plan.actions import CancelRequest, Outcome
+from narration_cleanup.plan.actions import Kind, Outcome
 from narration_cleanup.plan.totals import CacheTotals
 from narration_cleanup.report.attention import Attention, attention
 from narration_cleanup.report.history import (
@@ -215,7 +215,7 @@ def note_cancelled(
     done = [
         action.id
         for action, outcome, _ in result.outcomes
-        if outcome is Outcome.DONE and isinstance(action, CancelRequest)
+        if outcome is Outcome.DONE and action.kind is Kind.CANCEL_REQUEST
     ]
     if done:
         history.remember_cancelled(place, done, at)

@@ -35,7 +35,7 @@ from narration_cleanup.plan import (
     plan_after,
     requests_after,
 )
-from narration_cleanup.plan.actions import Outcome, Reason, RemoveEntry
+from narration_cleanup.plan.actions import Kind, Outcome, Reason
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.run import recorder
 from narration_cleanup.run.access import missing_rights
@@ -256,7 +256,7 @@ def left_in_cache(store: CacheStore, cache: CacheResult) -> CachePlan | None:
     removed = (
         action.file
         for action in cache.plan.actions
-        if not (store.has_index and isinstance(action, RemoveEntry))
+        if not (store.has_index and action.kind is Kind.REMOVE_ENTRY)
     )
     try:
         return left if left is not None and store.unchanged_since(removed) else None

@@ -22,7 +22,11 @@ from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.errors import BusyError, CleanupError, ConfigError, TargetError
 from narration_cleanup.core.progress import NoProgress
 from narration_cleanup.plan import RequestPolicy, plan_requests
-from narration_cleanup.plan.actions import CancelRequest, Outcome
+from narration_cleanup.plan.actions import (
+    Action,
+    Kind,
+    Outcome,
+)
 from narration_cleanup.stores.requests import RequestStore, open_requests
 from narration_cleanup.stores.requests.mapping import Columns, RequestMapping, Statuses
 from tests.postgres_server import PASSWORD, Server
@@ -61,12 +65,12 @@ def service_table(table: PostgresTable, count: int) -> None:
     table.execute(ROW_OLD, *((f"r{number:04}",) for number in range(count)))
 
 
-def abandoned(store: RequestStore) -> list[CancelRequest]:
+def abandoned(store: RequestStore) -> list[Action]:
     plan = plan_requests(store.survey(), RequestPolicy(), store.now() or time.time())
-    return [action for action in plan.actions if isinstance(action, CancelRequest)]
+    return [action for action in plan.actions if action.kind is Kind.CANCEL_REQUEST]
 
 
-def cancel(store: RequestStore, actions: Sequence[CancelRequest]) -> list[Outcome]:
+def cancel(store: RequestStore, actions: Sequence[Action]) -> list[Outcome]:
     at = store.now() or 0.0
     outcomes: list[Outcome] = []
     for start in range(0, len(actions), store.batch_size):
@@ -180,7 +184,7 @@ def test_columns_with_types(table: PostgresTable, zone: str) -> None:
     plan = plan_requests(survey, RequestPolicy(heartbeat_timeout=600), now)
     assert list(plan.problems) == []
     assert plan.totals.by_status == {"queued": 2, "generating": 2}
-    actions = [action for action in plan.actions if isinstance(action, CancelRequest)]
+    actions = [action for action in plan.actions if action.kind is Kind.CANCEL_REQUEST]
     assert {action.id for action in actions} == {str(ids["old"]), str(ids["silent"])}
     assert set(store.cancel(actions, now)) == {Outcome.DONE}
     found = {

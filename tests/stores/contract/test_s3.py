@@ -29,7 +29,10 @@ from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.progress import NoProgress
 from narration_cleanup.core.zones import IndexTimes
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
-from narration_cleanup.plan.actions import Outcome, RemoveEntry
+from narration_cleanup.plan.actions import (
+    Kind,
+    Outcome,
+)
 from narration_cleanup.stores.cache import CacheStore, FileTarget
 from narration_cleanup.stores.cache.s3 import IndexedBucket, PlainBucket, indexed
 from narration_cleanup.stores.cache.s3.location import S3Location
@@ -339,7 +342,7 @@ def stepwise(url: str) -> Iterator[None]:
     store = opened(url)
     plan = planned(store)
     yield
-    removed = [action for action in plan.actions if isinstance(action, RemoveEntry)]
+    removed = [action for action in plan.actions if action.kind is Kind.REMOVE_ENTRY]
     results = store.remove([FileTarget(action.file, entry=action.ref) for action in removed])
     yield
     gone = [

@@ -20,8 +20,7 @@ from narration_cleanup.apply.result import CacheResult, RequestResult, Result
 from narration_cleanup.core import model
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.model import RequestStatus, Target
-from narration_cleanup.plan import actions
-from narration_cleanup.plan.actions import Outcome
+from narration_cleanup.plan.actions import Kind, Outcome
 from narration_cleanup.plan.totals import RequestTotals
 from narration_cleanup.report import stats as found
 from narration_cleanup.report.documents import operator_types, types
@@ -162,7 +161,7 @@ def _requests(requests: RequestResult) -> types.RequestsRun:
     cancels: Counter[str] = Counter()
     deletes: Counter[str] = Counter()
     for action in requests.plan.actions:
-        counter = cancels if isinstance(action, actions.CancelRequest) else deletes
+        counter = cancels if action.kind is Kind.CANCEL_REQUEST else deletes
         counter[action.status] += 1
     return like(
         types.RequestsRun,
@@ -176,12 +175,12 @@ def _requests(requests: RequestResult) -> types.RequestsRun:
     )
 
 
-_ITEMS: dict[type[actions.Action], type[types.Action]] = {
-    actions.RemoveEntry: types.RemoveEntry,
-    actions.RemoveFile: types.RemoveFile,
-    actions.DropEntry: types.DropEntry,
-    actions.CancelRequest: types.CancelRequest,
-    actions.DeleteRequest: types.DeleteRequest,
+_ITEMS: dict[Kind, type[types.Action]] = {
+    Kind.REMOVE_ENTRY: types.RemoveEntry,
+    Kind.REMOVE_FILE: types.RemoveFile,
+    Kind.DROP_ENTRY: types.DropEntry,
+    Kind.CANCEL_REQUEST: types.CancelRequest,
+    Kind.DELETE_REQUEST: types.DeleteRequest,
 }
 
 
@@ -190,15 +189,16 @@ def _actions(result: Result) -> Iterator[types.Action]:
         for action, outcome, note in target.outcomes:
             own: dict[str, object] = {"outcome": outcome}
             own["note"] = UNSET if note is None else note
-            if isinstance(action, actions.RemoveEntry):
+            own["age_seconds"] = None
+            if action.is_of_entry:
+                own["key"] = action.id
+            if action.kind is Kind.REMOVE_ENTRY:
                 own["sidecars"] = list(action.sidecars) or UNSET
-            if isinstance(action, actions.RequestAction):
+            if not action.is_of_cache:
                 own["age_seconds"] = round(action.age_seconds, 3)
             elif action.created_at is not None:
                 own["age_seconds"] = round(result.started_at - action.created_at, 3)
-            else:
-                own["age_seconds"] = None
-            yield like(_ITEMS[type(action)], action, **own)
+            yield like(_ITEMS[action.kind], action, **own)
 
 
 def _cache_stats(cache: found.CacheStats) -> types.CacheStats:

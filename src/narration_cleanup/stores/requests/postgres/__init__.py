@@ -16,7 +16,7 @@ from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.model import RequestSurvey, Scalar
 from narration_cleanup.core.timestamps import iso, offset_at
 from narration_cleanup.core.zones import IndexTimes
-from narration_cleanup.plan.actions import Outcome
+from narration_cleanup.plan.actions import Action, Outcome
 from narration_cleanup.stores.requests.mapping import RequestMapping
 from narration_cleanup.stores.requests.postgres.errors import is_refusal_of_a_row, refused_row
 from narration_cleanup.stores.requests.postgres.layout import Column, Form, PgLayout, read_layout
@@ -29,7 +29,6 @@ from narration_cleanup.stores.requests.postgres.session import Connection, Sessi
 from narration_cleanup.stores.requests.postgres.survey import PostgresSurvey, newest_times
 from narration_cleanup.stores.requests.rows import CANCEL_GUARD, DELETE_GUARD
 from narration_cleanup.stores.requests.store import (
-    Change,
     RequestStore,
     RowRefusedError,
     Written,
@@ -119,7 +118,7 @@ class PostgresRequests(RequestStore):
         written = [layout.columns[role] for role in self._written_roles()]
         check_changing(connection, layout, written, self._deletes, self.location)
 
-    def _transaction(self, batch: Sequence[Change], written: Written) -> list[Outcome]:
+    def _transaction(self, batch: Sequence[Action], written: Written) -> list[Outcome]:
         changing, is_done, values = guarded(self._known_layout(), batch, written)
         began_with = self._session.connected
 
@@ -138,7 +137,7 @@ class PostgresRequests(RequestStore):
         done = self._session.do(change)
         return [Outcome.DONE if n in done else Outcome.SKIPPED for n in range(len(batch))]
 
-    def _statuses(self, actions: Sequence[Change]) -> Sequence[object]:
+    def _statuses(self, actions: Sequence[Action]) -> Sequence[object]:
         status, identity = self._columns()["status"], self._columns()["id"]
         among = f"t.{identity.quoted} = ANY(%s::{identity.type}[])"
         return self._values(status.exchanged, among, [str(action.id) for action in actions])
@@ -188,7 +187,7 @@ _HERE = "t.tableoid = held.relation AND t.ctid = held.place RETURNING held.n"
 
 
 def guarded(
-    layout: PgLayout, batch: Sequence[Change], written: Written
+    layout: PgLayout, batch: Sequence[Action], written: Written
 ) -> tuple[bytes, bytes, list[Scalar]]:
     """Two statements and their values: one changes the rows that are still as planned and that
     nobody holds, the other finds those that are as the change leaves them. Both return which."""
