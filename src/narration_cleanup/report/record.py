@@ -57,8 +57,9 @@ class Places(msgspec.Struct, frozen=True):
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One run. Instants in Unix seconds, sizes in bytes; counts are of what was really done.
 
-    ``outcome`` is one of ``ENDINGS``, or ``running``. ``cache_state`` and ``requests_by_status``
-    are ``None`` where that half is not configured or could not be looked at. ``undone`` names the
+    ``outcome`` is one of ``ENDINGS``, or ``running``. ``cache_state``, ``requests_by_status`` and
+    ``abandoned_left`` (requests that are abandoned still) are ``None`` where that half is not
+    configured or could not be looked at. ``undone`` names the
     targets that were not done at all; ``busy_count`` counts the runs in a row, this one included,
     that found the lock held. ``known`` names the items that no run can clean and that this one
     reported, or one before it; ``known_failures`` counts the actions that failed for that.
@@ -94,6 +95,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     known_failures: int = 0
     cache_state: CacheState | None = None
     requests_by_status: dict[str, int] | None = None
+    abandoned_left: int | None = None
 
     @property
     def duration(self) -> float | None:
@@ -201,8 +203,10 @@ def _with_cache(record: RunRecord, target: CacheResult, limit_bytes: int | None)
 
 
 def _with_requests(record: RunRecord, target: RequestResult) -> RunRecord:
-    by_status = dict((target.after or target.plan).totals.by_status)
+    totals = (target.after or target.plan).totals
+    by_status, abandoned = dict(totals.by_status), totals.abandoned_count
     if target.after is None:
+        abandoned -= target.cancelled_count
         for action, outcome, _ in target.outcomes:
             if outcome is not Outcome.DONE:
                 continue
@@ -217,4 +221,5 @@ def _with_requests(record: RunRecord, target: RequestResult) -> RunRecord:
         deleted_by_status=dict(target.deleted_by_status),
         overwritten_count=target.overwritten,
         requests_by_status={str(name): number for name, number in by_status.items()},
+        abandoned_left=abandoned,
     )
