@@ -163,6 +163,19 @@ def test_files_that_no_entry_names_make_room_before_any_entry_does() -> None:
     assert plan.held == []
 
 
+def test_an_old_partial_that_arrived_within_the_hour_is_counted_as_what_goes() -> None:
+    """It would else make room in the reckoning that it does not make in the cache."""
+    live = [entry(f"live{n}", age=DAY, unused=n * DAY) for n in range(11)]
+    partials = [stored("copied.part", age=2 * DAY, size=5 * MB, arrived=60)]
+    plan = plan_cache(Survey(live, Unmatched(partials=partials)), ROOM, NOW)
+    assert plan.stored_bytes == 16 * MB
+    assert gone(plan) == [
+        ("copied.part", Reason.PARTIAL),
+        ("live10.mp3", Reason.EVICTED),
+        ("live9.mp3", Reason.EVICTED),
+    ]
+
+
 def test_only_what_useless_files_do_not_free_is_evicted() -> None:
     live = [entry(f"live{n}", age=DAY, unused=n * DAY) for n in range(10)]
     found = Unmatched([stored("orphan.mp3", age=DAY, size=2 * MB)])

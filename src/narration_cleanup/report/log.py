@@ -139,6 +139,10 @@ class Log:
         """Each cancelled request with its age, then their number; deletions where any."""
         seen: Counter[Outcome] = Counter()
         for action, outcome, note in requests.outcomes:
+            if outcome is Outcome.FAILED and str(action.id) in requests.known_failures:
+                if self._verbose:
+                    self._routine("skipped_action", f"Failed, as before: {printable(action.id)}")
+                continue
             cancels = action.kind is Kind.CANCEL_REQUEST
             if cancels or outcome is Outcome.FAILED:
                 seen[outcome] += 1

@@ -19,7 +19,7 @@ from narration_cleanup.stores.requests.layout import (
     not_a_table,
 )
 from narration_cleanup.stores.requests.mapping import FilterValue, RequestMapping
-from narration_cleanup.stores.requests.postgres.session import Connection
+from narration_cleanup.stores.requests.postgres.session import EQUAL, Connection
 
 _TABLES = """\
 SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, pg_catalog.pg_table_is_visible(c.oid)
@@ -30,7 +30,7 @@ _COLUMNS = """\
 SELECT a.attname, b.typname, pg_catalog.format_type(b.oid, -1)
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-JOIN pg_catalog.pg_type b ON b.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
+JOIN pg_catalog.pg_type b ON b.oid = coalesce(nullif(t.typbasetype, 0::oid), t.oid)
 WHERE a.attrelid = %s::oid AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum"""
 _WORDS = """\
@@ -38,11 +38,11 @@ SELECT e.enumlabel::text FROM pg_catalog.pg_enum e
 JOIN pg_catalog.pg_type t ON e.enumtypid IN (t.oid, t.typbasetype)
 JOIN pg_catalog.pg_attribute a ON a.atttypid = t.oid
 WHERE a.attrelid = %s::oid AND a.attname = %s ORDER BY e.enumsortorder"""
-_CHECKS = """\
+_CHECKS = f"""\
 SELECT pg_catalog.pg_get_constraintdef(c.oid) FROM pg_catalog.pg_constraint c
 JOIN pg_catalog.pg_attribute a ON a.attrelid = %s::oid AND a.attname = %s
 WHERE c.contype = 'c' AND (
-c.contypid = a.atttypid OR (c.conrelid = a.attrelid AND c.conkey = ARRAY[a.attnum]))"""
+c.contypid = a.atttypid OR (c.conrelid = a.attrelid AND c.conkey {EQUAL} ARRAY[a.attnum]))"""
 _ONE_OF = re.compile(r"CHECK \(\([^']* = ANY \([^)]*\)(?:::[a-z]+\[\]\))?\)\)")
 _OTHER_KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
 
