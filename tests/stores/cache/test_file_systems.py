@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import stat
@@ -125,6 +126,36 @@ def test_another_inode_number_alone_is_no_change_and_is_reported(
     problems = list(result.problems)
     assert [problem.severity.value for problem in problems] == ["problem"] * 2
     assert all("another inode number" in problem.message for problem in problems)
+
+
+@pytest.mark.parametrize("name", ["fuseblk", "exfat", "virtiofs", "ext4"])
+def test_what_a_service_writes_into_the_replaced_index_is_brought_in(
+    sample: CacheSample, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had opened the index, and writes a moment after the other one has its name."""
+    on_file_system(name, monkeypatch)
+    saved = read_index(sample.index)
+    saved[sample.entries[2].key]["last_accessed"] = "2026-11-23T12:00:00"
+    open_still: list[int] = []
+
+    def renamed(src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        if dst == sample.index.name and not open_still:
+            open_still.append(os.open(sample.index, os.O_WRONLY))
+        RENAME(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+    def sleep(seconds: float) -> None:
+        if open_still and not os.fstat(open_still[0]).st_nlink:
+            os.write(open_still[0], json.dumps(saved, indent=2).encode())
+            os.ftruncate(open_still[0], len(json.dumps(saved, indent=2)))
+            os.close(open_still.pop())
+            monkeypatch.setattr(os, "rename", RENAME)
+
+    monkeypatch.setattr(os, "rename", renamed)
+    monkeypatch.setattr("time.sleep", sleep)
+    run(sample.directory)
+    assert read_index(sample.index) == {
+        sample.entries[2].key: saved[sample.entries[2].key],
+    }
 
 
 @pytest.fixture

@@ -38,6 +38,9 @@ from narration_cleanup.stores.cache.paths import PathResolver
 TRY_FOR = 10.0
 """Seconds for which a replacement is tried again when the service was faster."""
 
+_SLOW_SETTLE = 0.1
+"""Seconds before the last look where a process answers for the file system (FUSE): to open a file
+there is a call of its own, behind others that wait."""
 _WITHOUT_XATTRS = (errno.ENOTSUP, errno.EPERM, errno.ENODATA, errno.ENOSYS, errno.EIO)
 """What a file system without extended attributes answers (rclone: EIO)."""
 _WITHOUT_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
@@ -172,7 +175,7 @@ class IndexCommit:
                 if not named.unchanged():
                     return False
                 if content is named or content.bytes_unchanged():
-                    if not self._directory.keeps_inodes:
+                    if not self._directory.keeps_replaced:
                         # There a file that is open is the one that has its name now: the replaced
                         # one cannot be seen again, and rclone loses one that is open meanwhile.
                         ours.close()
@@ -183,7 +186,8 @@ class IndexCommit:
                     ours.note_status()
                     replaced.append(named)
                     named = ours
-                    late = _written_late(replaced)
+                    settle = SETTLE if self._directory.keeps_inodes else _SLOW_SETTLE
+                    late = _written_late(replaced, settle)
                     if late is None:
                         self.version = ours.version if len(replaced) == 1 else None
                         return True
@@ -269,13 +273,14 @@ class IndexCommit:
         os.fchmod(fd, theirs.st_mode & 0o7777)
 
 
-def _written_late(replaced: Sequence[IndexFile]) -> IndexFile | None:
+def _written_late(replaced: Sequence[IndexFile], settle: float) -> IndexFile | None:
     """The newest replaced index into which something was written: looked for by status at once,
-    and by bytes a moment later, which a writer that opened it before the rename may need."""
+    and by bytes ``settle`` seconds later, which a writer that opened it before the rename may need.
+    """
     for each in reversed(replaced):
         if not each.not_written():
             return each
-    time.sleep(SETTLE)
+    time.sleep(settle)
     for each in reversed(replaced):
         if not each.bytes_unchanged():
             return each
