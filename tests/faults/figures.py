@@ -87,7 +87,8 @@ def table(path: Path = FIGURES, *, notes: bool = True) -> str:
         f"|---|---:|---:|---:|{'---|' if notes else ''}",
     ]
     for found in document["figures"]:
-        left = "" if found["unfinished"] is None else f"{found['unfinished']:,}"
+        unfinished = found.get("unfinished")
+        left = "" if unfinished is None else f"{unfinished:,}"
         row = f"| {found['fault']} | {found['tries']:,} | {found['losses']:,} | {left} |"
         lines.append(f"{row} {found['note']} |" if notes else row)
     return "\n".join(lines)
