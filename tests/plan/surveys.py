@@ -103,6 +103,8 @@ class Survey:
         for first in range(0, len(self.entries), 2):
             unjudged, more_bytes = (0, 0) if first else (self.unjudged, self.more_bytes)
             some = self.entries[first : first + 2]
+            if not last_used:
+                some = [msgspec.structs.replace(entry, last_used_at=None) for entry in some]
             yield Entries(some, first, unjudged, more_bytes, self.whole_sizes)
 
     def times_changed(self) -> bool:

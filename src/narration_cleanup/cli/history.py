@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -193,12 +193,14 @@ def _settings(config_file: Path | None) -> Settings:
 
     Raises ``ConfigError`` where it is.
     """
+    said: Sequence[str] = ()
     try:
-        return load_settings(flags={}, config_file=config_file, environ=os.environ)
+        settings = load_settings(flags={}, config_file=config_file, environ=os.environ)
     except ConfigError as error:
         settings, state_known = load_partial(flags={}, config_file=config_file, environ=os.environ)
         if not state_known:
             raise
-        for fault in error.faults:
-            typer.echo(f"WARNING - {printable_line(fault)}", err=True)
-        return settings
+        said = error.faults
+    for text in (*said, *settings.warnings):
+        typer.echo(f"WARNING - {printable_line(text)}", err=True)
+    return settings

@@ -47,6 +47,7 @@ class Problem(msgspec.Struct, frozen=True):
     """Something that needs the operator: which half, a stable code, the subject, and one line.
 
     ``repeats``: this one stands for so many that have the code and message of those before it.
+    ``known``: of one item that an earlier run reported, and that no run can clean.
     """
 
     target: Target
@@ -55,6 +56,7 @@ class Problem(msgspec.Struct, frozen=True):
     subject: str | None = None
     severity: Severity = Severity.PROBLEM
     repeats: int = 0
+    known: bool = False
 
 
 class CacheEntry(msgspec.Struct, frozen=True, gc=False):

@@ -71,7 +71,7 @@ def _clock_of(
     ``from_start`` waiting and generating together end at the sum of both timeouts, so that a
     request whose worker restarts again and again ends.
     """
-    since = max(request.created_at, request.scheduled_at or 0.0)
+    since = max(request.created_at, request.scheduled_at or request.created_at)
     if request.status is RequestStatus.QUEUED:
         return since, policy.queued_timeout, "for {}"
     heartbeat_at, started_at = request.heartbeat_at, request.started_at

@@ -59,10 +59,12 @@ class Places(msgspec.Struct, frozen=True):
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One run. Instants in Unix seconds, sizes in bytes; counts are of what was really done.
 
-    ``outcome`` is one of ``ENDINGS``, or ``running``. ``cache_state`` and ``requests_by_status``
-    are ``None`` where that half is not configured or could not be looked at. ``undone`` names the
+    ``outcome`` is one of ``ENDINGS``, or ``running``. ``cache_state``, ``requests_by_status`` and
+    ``abandoned_left`` (requests that are abandoned still) are ``None`` where that half is not
+    configured or could not be looked at. ``undone`` names the
     targets that were not done at all; ``busy_count`` counts the runs in a row, this one included,
-    that found the lock held.
+    that found the lock held. ``known`` names the items that no run can clean and that this one
+    reported, or one before it; ``known_failures`` counts the actions that failed for that.
     """
 
     id: int = 0
@@ -91,8 +93,11 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     problems: list[Problem] = []
     undone: list[str] = []
     busy_count: int = 0
+    known: list[str] = []
+    known_failures: int = 0
     cache_state: CacheState | None = None
     requests_by_status: dict[str, int] | None = None
+    abandoned_left: int | None = None
 
     @property
     def duration(self) -> float | None:
@@ -106,8 +111,9 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def error_count(self) -> int:
-        """Actions that failed, and problems: what an operator should look at."""
-        return self.failed_count + self.problem_count
+        """Actions that failed, and problems: what an operator should look at, and what no earlier
+        run reported of an item that none can clean."""
+        return self.failed_count - self.known_failures + self.problem_count
 
 
 class RunItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,6 +160,7 @@ def record_of(result: Result, *, limit_bytes: int | None = None) -> RunRecord:
         undone=_undone(result),
         skipped_count=_count(result, Outcome.SKIPPED),
         failed_count=_count(result, Outcome.FAILED),
+        known_failures=sum(len(target.known_failures) for target in result.targets),
         planned_count=sum(len(target.plan.actions) for target in result.targets),
     )
     if result.cache is not None:
@@ -249,8 +256,10 @@ def _with_cache(record: RunRecord, target: CacheResult, limit_bytes: int | None)
 
 
 def _with_requests(record: RunRecord, target: RequestResult) -> RunRecord:
-    by_status = dict((target.after or target.plan).totals.by_status)
+    totals = (target.after or target.plan).totals
+    by_status, abandoned = dict(totals.by_status), totals.abandoned_count
     if target.after is None:
+        abandoned -= target.cancelled_count
         for action, outcome, _ in target.outcomes:
             if outcome is not Outcome.DONE:
                 continue
@@ -265,4 +274,5 @@ def _with_requests(record: RunRecord, target: RequestResult) -> RunRecord:
         deleted_by_status=dict(target.deleted_by_status),
         overwritten_count=target.overwritten,
         requests_by_status={str(name): number for name, number in by_status.items()},
+        abandoned_left=abandoned,
     )

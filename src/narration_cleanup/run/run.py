@@ -14,7 +14,13 @@ from typing import Protocol
 import msgspec
 
 from narration_cleanup.apply.apply import apply_cache, apply_requests
-from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult, Result
+from narration_cleanup.apply.result import (
+    NOT_CHANGED,
+    CacheResult,
+    Outcomes,
+    RequestResult,
+    Result,
+)
 from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.deadline import Stopwatch
 from narration_cleanup.core.errors import ExitCode, RefusedError, TargetError
@@ -51,6 +57,10 @@ from narration_cleanup.stores.cache import CacheStore
 from narration_cleanup.stores.requests import RequestStore
 
 _RAISE_THE_LIMIT = "Look with dry-run, then raise the limit"
+_NOT_CHANGED = (
+    "it was skipped, and is still as it was planned on: a worker holds it, or a trigger or row "
+    "security of the database does not let it change"
+)
 LOOKED_AT_IN = 5.0
 """Seconds for which a run that was asked to stop looks at the cache again, to say how it is."""
 
@@ -183,8 +193,7 @@ def clean_cache(store: CacheStore, policy: CachePolicy, work: Work) -> CachePlan
     work.log.cache_started()
     result.cache = cache = apply_cache(plan, store, work.stop, progress)
     if work.recorder is not None:
-        for done in (cache, plan):
-            done.problems = work.recorder.without_known(done.problems)
+        work.recorder.accept_known(cache)
     work.log.cache_done(cache)
     if work.stop.asked and took > LOOKED_AT_IN:
         return None
@@ -214,7 +223,7 @@ def clean_requests(store: RequestStore, policy: RequestPolicy, work: Work) -> Re
     at = store.now() or result.started_at
     result.requests = requests = apply_requests(plan, store, at, work.stop, progress)
     if work.recorder is not None:
-        plan.problems = work.recorder.without_known(plan.problems)
+        work.recorder.accept_known(requests)
     work.log.requests_done(requests)
     stopped = work.stop.asked
     if work.recorder is not None:
@@ -229,6 +238,8 @@ def clean_requests(store: RequestStore, policy: RequestPolicy, work: Work) -> Re
     )
     requests.after = after
     verify_requests(requests, after)
+    if work.recorder is not None:
+        work.recorder.accept_known(requests)
     return after
 
 
@@ -330,18 +341,15 @@ def verify_requests(requests: RequestResult, after: RequestPlan) -> None:
     waiting = {(action.id, action.guard) for action in after.actions}
     if not waiting:
         return
-    found = [
-        outcome
-        for action, outcome, _ in requests.outcomes
-        if outcome is not Outcome.FAILED and (action.id, action.guard) in waiting
-    ]
-    skipped = found.count(Outcome.SKIPPED)
-    if skipped:
-        message = (
-            f"requests that were skipped are still as they were planned on: {skipped}. A worker "
-            "holds them, or a trigger or row security of the database does not let them change"
-        )
-        requests.problems.add(Problem(Target.REQUESTS, "not_changed", message))
-    if len(found) > skipped:
-        message = f"requests that should be changed are still as they were: {len(found) - skipped}"
+    left = 0
+    for action, outcome, _ in requests.outcomes:
+        if outcome is Outcome.FAILED or (action.id, action.guard) not in waiting:
+            continue
+        if outcome is Outcome.SKIPPED:
+            subject = str(action.id)
+            requests.problems.add(Problem(Target.REQUESTS, NOT_CHANGED, _NOT_CHANGED, subject))
+        else:
+            left += 1
+    if left:
+        message = f"requests that should be changed are still as they were: {left}"
         requests.problems.add(Problem(Target.REQUESTS, "still_there", message))

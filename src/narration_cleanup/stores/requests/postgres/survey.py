@@ -11,7 +11,7 @@ from narration_cleanup.core.text import storable
 from narration_cleanup.core.zones import TableTimes
 from narration_cleanup.stores.requests.mapping import RequestMapping, Statuses, forms_of
 from narration_cleanup.stores.requests.postgres.layout import Form, PgLayout
-from narration_cleanup.stores.requests.postgres.session import Connection, Session
+from narration_cleanup.stores.requests.postgres.session import EQUAL, Connection, Session
 from narration_cleanup.stores.requests.rows import SELECTED
 from narration_cleanup.stores.requests.survey import MOST_NAMED, Pages, Row, TableSurvey
 
@@ -70,20 +70,18 @@ class PostgresSurvey(TableSurvey):
         words = self._mapping.statuses.values(statuses)
         if status.form is Form.NUMBER:
             words = [word for word in words if isinstance(word, int)]
-        else:
-            words = [str(word) for word in words]
         if not words:
             return
+        among = words if status.form is Form.NUMBER else [str(word) for word in words]
         left = (
             status.exchanged if status.type not in _COMPARED_AS_THEY_ARE else f"t.{status.quoted}"
         )
         selected = (columns[role].exchanged if role in columns else "NULL" for role in SELECTED)
         statement = (
             f"SELECT {', '.join(selected)} FROM {self._layout.table} AS t "
-            f"WHERE {self._layout.filter} AND {left} IN ({', '.join(['%s'] * len(words))})"
-            f"{condition}"
+            f"WHERE {self._layout.filter} AND {left} {EQUAL} ANY(%s::{status.cast}[]){condition}"
         )
-        yield from self._pages(statement, [*words, *values])
+        yield from self._pages(statement, [among, *values])
 
     def _pages(self, statement: str, values: Sequence[object]) -> Iterator[list[Row]]:
         """The rows in pages; a connection that drops before the first of them is made anew."""
