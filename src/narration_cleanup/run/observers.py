@@ -157,11 +157,12 @@ class CacheLookup(_SurveyWrapper):
 
 
 class RequestLookup:
-    """The rows as they are; keeps those that have an id."""
+    """The rows as they are; keeps those that have an id. ``now`` is what they are planned by."""
 
-    def __init__(self, survey: RequestSurvey, identity: str) -> None:
+    def __init__(self, survey: RequestSurvey, identity: str, now: float) -> None:
         self._survey = survey
         self._identity = identity
+        self.now = now
         self.found: Sequence[FoundRequest] = ()
 
     @property

@@ -26,7 +26,8 @@ from narration_cleanup.stores.requests import RequestStore
 
 Policies = tuple[CachePolicy, RequestPolicy]
 Glass = Callable[[CacheSurvey], CacheSurvey]
-RowGlass = Callable[[RequestSurvey], RequestSurvey]
+RowGlass = Callable[[RequestSurvey, float], RequestSurvey]
+"""Also gets the instant that ages are of: by the database's clock, where it has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,5 +123,5 @@ def survey_and_plan_requests(
     """What should be cancelled and deleted; as ``survey_and_plan_cache``."""
     progress.start("Looking at the requests")
     survey = store.survey()
-    seen = survey if through is None else through(survey)
-    return plan_requests(seen, policy, store.now() or now)
+    at = store.now() or now
+    return plan_requests(survey if through is None else through(survey, at), policy, at)

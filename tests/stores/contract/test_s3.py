@@ -231,6 +231,26 @@ def test_audio_written_within_five_minutes_is_left_to_the_next_run(
     store.close()
 
 
+def test_explain_reads_a_bucket_and_leaves_no_mark(s3: Server, tmp_path: Path) -> None:
+    bucket = Bucket(s3, expired=1, young=1)
+    before = bucket.objects()
+    settled = {"TESTS_S3_IN_FLIGHT": "-60"}
+    for name, decision in (("n00000", "remove"), (f"{bucket.url}/n00001.mp3", "keep")):
+        code, out, err = run(bucket.url, tmp_path, "explain", "--json", name, more=settled)
+        assert (code, err) == (0, "")
+        (item,) = json.loads(out)["items"]
+        assert (item["decision"], item["rule"]) == (decision, "cache.ttl_days")
+        times = {each["name"]: each["source"] for each in item["times"]}
+        assert times == {
+            "created_at": "index",
+            "last_accessed": "index",
+            "last_modified": "object",
+        }
+    assert bucket.objects() == before
+    code, out, err = run(bucket.url, tmp_path, "explain", "--json", "n7.mp3", more=settled)
+    assert (code, json.loads(out)["items"]) == (1, [])
+
+
 def test_leftovers_are_found_in_a_bucket_too(s3: Server) -> None:
     """Old orphans and partials by the objects' own time, dangling entries, empty audio."""
     bucket = Bucket(s3, expired=0, young=4)
