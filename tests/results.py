@@ -5,7 +5,6 @@ from __future__ import annotations
 from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult, Result
 from narration_cleanup.core.errors import ExitCode
 from narration_cleanup.core.model import Problem, RequestStatus, Severity, Target
-from narration_cleanup.core.problems import Problems
 from narration_cleanup.plan import CachePlan, RequestPlan
 from narration_cleanup.plan.actions import (
     Action,
@@ -54,12 +53,12 @@ def make_result(
 
 def make_cache_result(removed: int, failed: int = 0) -> CacheResult:
     actions = Actions()
-    plan = CachePlan(actions, CacheTotals(ttl=7 * 86_400.0), Problems())
+    plan = CachePlan(CacheTotals(ttl=7 * 86_400.0), actions=actions)
     plan.totals.entry_count = 10
     plan.totals.total_size_bytes = 10_000
     for number in range(removed + failed):
         key = f"key-{number}"
-        plan.add(Action(Reason.EXPIRED, key, "8 days old", f"{key}.mp3", 1000), 1000)
+        plan.add(Action(Reason.EXPIRED, key, "8 days old", f"{key}.mp3", 1000))
     half = CacheResult(plan, Outcomes(actions))
     for number in range(removed + failed):
         half.outcomes.set(number, Outcome.DONE if number < removed else Outcome.FAILED)
@@ -87,7 +86,7 @@ def make_request_result(cancelled: int) -> RequestResult:
                 guard=guard,
             )
         )
-    half = RequestResult(RequestPlan(actions, totals, Problems()), Outcomes(actions))
+    half = RequestResult(RequestPlan(totals, actions=actions), Outcomes(actions))
     for number in range(cancelled):
         half.outcomes.set(number, Outcome.DONE)
     half.cancelled_by_status = {"queued": cancelled} if cancelled else {}

@@ -14,7 +14,6 @@ from narration_cleanup.apply.result import CacheResult
 from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.model import Ref, RequestStatus
-from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.progress import NoProgress
 from narration_cleanup.plan import CachePlan, CachePolicy, RequestPlan, plan_cache
 from narration_cleanup.plan.actions import (
@@ -121,7 +120,7 @@ def test_a_stop_is_heard_soon_wherever_the_files_are(
         def advance(self, count: int = 1) -> None:
             batches.append(count)
 
-    planned = CachePlan(actions, CacheTotals(ttl=0.0), Problems())
+    planned = CachePlan(CacheTotals(ttl=0.0), actions=actions)
     result = apply_cache(planned, store, Stop(), Counting())
     store.close()
     assert result.outcomes.count(Outcome.DONE) == sum(batches) == 30_000
@@ -186,7 +185,7 @@ def test_deleted_rows_are_told_of_although_the_figures_after_them_cannot_be_had(
         raise TargetError("database_locked", "another process kept the database locked")
 
     monkeypatch.setattr(SqliteRequests, "free_pages", busy)
-    planned = RequestPlan(actions, RequestTotals(), Problems())
+    planned = RequestPlan(RequestTotals(), actions=actions)
     result = apply_requests(planned, requests, NOW, Stop(), NoProgress())
     requests.close()
     assert list(result.problems) == []

@@ -7,12 +7,10 @@ from datetime import UTC, datetime
 
 from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult, Result
 from narration_cleanup.core.model import CacheEntry, Problem, RequestStatus, Severity, Target
-from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.units import DAY, HOUR
 from narration_cleanup.plan import CachePlan, RequestPlan
 from narration_cleanup.plan.actions import (
     Action,
-    Actions,
     Kind,
     Outcome,
     Reason,
@@ -45,7 +43,7 @@ def key_of(number: int) -> str:
 
 def cache_plan(entries: int = 60, expired: int = 33) -> CachePlan:
     """``entries`` of 1000 bytes each, aged evenly on both sides of a TTL of 7 days."""
-    plan = CachePlan(Actions(), CacheTotals(7 * DAY), Problems())
+    plan = CachePlan(CacheTotals(7 * DAY))
     for number in range(entries):
         age = 7 * DAY + (expired - number) * HOUR
         key = key_of(number)
@@ -60,14 +58,14 @@ def cache_plan(entries: int = 60, expired: int = 33) -> CachePlan:
 def request_plan() -> RequestPlan:
     """158 requests, 7 of them abandoned: 4 queued and 3 generating."""
     by_status = {"completed": 140, "queued": 8, "generating": 5, "failed": 3, "cancelled": 2}
-    plan = RequestPlan(Actions(), RequestTotals(by_status), Problems())
+    plan = RequestPlan(RequestTotals(by_status))
     for number in range(7):
         status = RequestStatus.QUEUED if number < 4 else RequestStatus.GENERATING
         plan.totals.count_abandoned(status)
         age = (number + 1.25) * HOUR
         detail = f"{status} for {age / HOUR:.1f} h, limit 1 h"
         guard = (status.value, "2026-11-23T10:00:00", None, None)
-        plan.actions.append(
+        plan.add(
             Action(
                 Reason.ABANDONED,
                 f"request-{number}",
@@ -100,11 +98,11 @@ def add_every_kind(cache: CachePlan, requests: RequestPlan) -> None:
         removal_of_file("p.part", 4000, Reason.PARTIAL, left, NOW - 1.2 * DAY),
         Action(Reason.DANGLING, "k3", "its file is gone", "k3.mp3", 0, REF, (), *voice),
     ):
-        cache.add(action, action.size_bytes)
+        cache.add(action)
     cache.held.append((key_of(40), "kept by eerie*"))
     cache.problems.add(Problem(Target.CACHE, "outside", "leads out of the cache", "../../victim"))
     finished = RequestStatus.COMPLETED
-    requests.actions.append(
+    requests.add(
         Action(
             Reason.FINISHED,
             17,

@@ -12,10 +12,8 @@ from rich.cells import cell_len
 
 from narration_cleanup.apply.result import Result
 from narration_cleanup.core.model import Problem, Target
-from narration_cleanup.core.problems import Problems
 from narration_cleanup.plan import CachePlan
 from narration_cleanup.plan.actions import (
-    Actions,
     Reason,
 )
 from narration_cleanup.plan.totals import CacheTotals, VoiceTotals
@@ -33,8 +31,8 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 def result_with(file: str, name: str) -> Result:
     """A dry run with ``file`` as what goes, and ``name`` wherever else a name can stand."""
     totals = CacheTotals(7.0, entry_count=3, by_voice_style={name: VoiceTotals(3, 10)})
-    plan = CachePlan(Actions(), totals, Problems())
-    plan.add(removal_of_file(file, 10, Reason.ORPHAN, "no entry names it"), 10)
+    plan = CachePlan(totals)
+    plan.add(removal_of_file(file, 10, Reason.ORPHAN, "no entry names it"))
     plan.held.append((name, f"kept by {name}"))
     plan.problems.add(Problem(Target.CACHE, "odd", f"odd: {name}", name))
     requests = request_plan()

@@ -229,7 +229,7 @@ def test_a_pipe_gets_every_item_in_a_plain_line_with_its_whole_name() -> None:
 def test_a_long_or_wide_name_is_whole_in_a_pipe() -> None:
     name = "漢字" * 60
     plan = cache_plan(1, 0)
-    plan.add(removal_of_file(name, 10, Reason.ORPHAN, "no entry names it"), 10)
+    plan.add(removal_of_file(name, 10, Reason.ORPHAN, "no entry names it"))
     assert f"  {name}  " in run_shown(result_of(plan, None), terminal=False)
 
 

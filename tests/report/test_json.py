@@ -18,11 +18,9 @@ import pytest
 from narration_cleanup.apply.result import Result
 from narration_cleanup.core.errors import CleanupError, ExitCode
 from narration_cleanup.core.model import Problem, Target
-from narration_cleanup.core.problems import Problems
 from narration_cleanup.plan import CachePlan
 from narration_cleanup.plan.actions import (
     Action,
-    Actions,
     Outcome,
     Reason,
 )
@@ -197,11 +195,11 @@ class Discarding(io.StringIO):
 
 
 def test_a_hundred_thousand_actions_are_streamed() -> None:
-    plan = CachePlan(Actions(), CacheTotals(7.0, entry_count=100_000), Problems())
+    plan = CachePlan(CacheTotals(7.0, entry_count=100_000))
     for number in range(100_000):
         name = f"{number:064x}"
         action = Action(Reason.EXPIRED, name, "9 days old, limit 7", f"{name}.mp3", 1000)
-        plan.add(action, 1000)
+        plan.add(action)
     result = result_of(plan, None)
     stream = Discarding()
     gc.collect()

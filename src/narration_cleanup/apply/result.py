@@ -6,12 +6,15 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Generic
 
 from narration_cleanup.core.errors import ExitCode
 from narration_cleanup.core.model import Problem, Severity
 from narration_cleanup.core.problems import Problems
-from narration_cleanup.plan import CachePlan, RequestPlan
+from narration_cleanup.plan import Plan
 from narration_cleanup.plan.actions import Action, Actions, Outcome, Reason
+from narration_cleanup.plan.totals import CacheTotals, RequestTotals
+from narration_cleanup.plan.types import TotalsT
 
 ODD_FILE = "odd_file"
 """The code of what lies where audio should and cannot be removed."""
@@ -73,52 +76,36 @@ class Outcomes:
 
 
 @dataclass(slots=True)
-class CacheResult:
-    """The cache half: the plan, what became of each action, and what was really freed.
+class TargetResult(Generic[TotalsT]):
+    """One target: the plan, what became of each action, and what came of it.
 
-    ``freed_bytes`` counts the bytes that the disk got back (0 for a file with other hard links);
-    ``removed_by_reason`` and ``freed_by_reason`` count actions that are done.
+    ``after`` is the plan of how it is afterwards: what should have gone and is still there.
+
+    Of the cache: ``freed_bytes`` counts the bytes that the disk got back (0 for a file with other
+    hard links); ``removed_by_reason`` and ``freed_by_reason`` count actions that are done.
     ``entries_left`` of removed files are in the index still, because it could not be replaced.
-    ``after`` is the plan made of a second look: what should have gone and is still there.
     ``known_failures`` name the actions that fail as in an earlier run, which reported why.
+    Of the requests: ``overwritten`` were completed by the service after we had cancelled them.
     """
 
-    plan: CachePlan
+    plan: Plan[TotalsT]
     outcomes: Outcomes
-    freed_bytes: int = 0
     problems: Problems = field(default_factory=Problems)
+    after: Plan[TotalsT] | None = None
+    freed_bytes: int = 0
     removed_by_reason: dict[Reason, int] = field(default_factory=dict)
     freed_by_reason: dict[Reason, int] = field(default_factory=dict)
-    after: CachePlan | None = None
     entries_left: int = 0
     known_failures: set[str] = field(default_factory=set)
-
-    @property
-    def removed_count(self) -> int:
-        """Actions that are done."""
-        return sum(self.removed_by_reason.values())
-
-    @property
-    def nothing_done(self) -> bool:
-        """There was work, and all of it failed. (Of an entry that is still in the index, the file
-        may be gone: that is something.)"""
-        return _all_failed(self) and not self.freed_bytes
-
-
-@dataclass(slots=True)
-class RequestResult:
-    """The request half. ``overwritten``: completed by the service after we had cancelled them.
-    ``known_failures`` are the ids of rows that are refused as in an earlier run."""
-
-    plan: RequestPlan
-    outcomes: Outcomes
-    problems: Problems = field(default_factory=Problems)
     cancelled_by_status: dict[str, int] = field(default_factory=dict)
     deleted_by_status: dict[str, int] = field(default_factory=dict)
     overwritten: int = 0
     freed_pages: int = 0
-    after: RequestPlan | None = None
-    known_failures: set[str] = field(default_factory=set)
+
+    @property
+    def removed_count(self) -> int:
+        """Actions on the cache that are done."""
+        return sum(self.removed_by_reason.values())
 
     @property
     def cancelled_count(self) -> int:
@@ -132,10 +119,21 @@ class RequestResult:
 
     @property
     def nothing_done(self) -> bool:
-        """There was work, and all of it failed. (That the database refuses one row, and no other
-        was to be changed, says nothing of the table.)"""
-        is_one_row = len(self.outcomes.actions) == 1 == self.problems.count({ROW_REFUSED})
-        return _all_failed(self) and not is_one_row
+        """There was work, and all of it failed. (Of an entry that is still in the index, the file
+        may be gone: that is something. That the database refuses one row, and no other was to be
+        changed, says nothing of the table.)"""
+        new = len(self.outcomes.actions) - len(self.known_failures)
+        is_one_row = new == 1 == self.problems.count({ROW_REFUSED})
+        return 0 < new == self.new_failures and not self.freed_bytes and not is_one_row
+
+    @property
+    def new_failures(self) -> int:
+        """How many actions failed for another reason than in an earlier run."""
+        return self.outcomes.count(Outcome.FAILED) - len(self.known_failures)
+
+
+CacheResult = TargetResult[CacheTotals]
+RequestResult = TargetResult[RequestTotals]
 
 
 @dataclass(slots=True)
@@ -181,7 +179,7 @@ class Result:
         if self.stopped is not None:
             return _STOPPED.get(self.stopped, RunOutcome.FAILED)
         problems = any(each.severity is Severity.PROBLEM for each in self.all_problems())
-        failed = any(map(new_failures, self.targets))
+        failed = any(target.new_failures for target in self.targets)
         if not problems and not failed:
             return RunOutcome.SUCCESS
         if all(target.nothing_done for target in self.targets):
@@ -210,15 +208,6 @@ class Result:
             if "not_writable" in codes:
                 return "Nothing was changed: a run could not do all of this, see the warnings"
         return _MESSAGES[self.dry_run][self.outcome]
-
-
-def new_failures(target: CacheResult | RequestResult) -> int:
-    """How many actions failed for another reason than in an earlier run."""
-    return target.outcomes.count(Outcome.FAILED) - len(target.known_failures)
-
-
-def _all_failed(target: CacheResult | RequestResult) -> bool:
-    return 0 < len(target.outcomes.actions) - len(target.known_failures) == new_failures(target)
 
 
 _STOPPED = {

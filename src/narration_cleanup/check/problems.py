@@ -15,7 +15,8 @@ _REMEDIES = {
     "outside_cache": "if the service uses another path for the same folder, set "
     "cache.dir_in_index; one alone was not written by the service",
     "dir_in_index": "set it in the configuration file or the environment, as the message has it",
-    "index_format": "look for a version of narration-cleanup that knows the service's format",
+    "index_format": "look for a version of narration-cleanup that knows the service's format, or, "
+    "if it is another program's index, set cache.fields and cache.index_member",
     "unreadable_time": "correct these times, or set how they are written "
     "(requests.time_format, cleanup.timezone)",
     "zone_differs": "nothing, if the service is meant to have another zone than this process",

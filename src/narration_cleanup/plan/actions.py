@@ -3,15 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import StrEnum
+from enum import Enum, StrEnum
+from typing import NamedTuple
 
 import msgspec
 
 from narration_cleanup.core.model import Ref, Scalar
 
 
+class Words(NamedTuple):
+    """The words for what an action does and what it is done to, the same in every output."""
+
+    verb: str
+    done: str
+    noun: str
+    plural: str
+
+
+class Kind(Enum):
+    """What an action does. An entry that is dropped has no file; the others are as they say."""
+
+    REMOVE_ENTRY = Words("remove", "Removed", "entry", "entries")
+    REMOVE_FILE = Words("remove", "Removed", "file", "files")
+    DROP_ENTRY = Words("drop", "Dropped", "entry", "entries")
+    CANCEL_REQUEST = Words("cancel", "Cancelled", "request", "requests")
+    DELETE_REQUEST = Words("delete", "Deleted", "request", "requests")
+
+    @property
+    def is_of_entry(self) -> bool:
+        """Whether an entry leaves the cache, with its file or without."""
+        return self in (Kind.REMOVE_ENTRY, Kind.DROP_ENTRY)
+
+    @property
+    def is_of_cache(self) -> bool:
+        """Whether it is done to an entry or a file, and not to a request."""
+        return self not in (Kind.CANCEL_REQUEST, Kind.DELETE_REQUEST)
+
+    @property
+    def frees_bytes(self) -> bool:
+        """Whether files are removed, so that the size of an action has a meaning."""
+        return self in (Kind.REMOVE_ENTRY, Kind.REMOVE_FILE)
+
+
 class Reason(StrEnum):
-    """Why something goes; the same words in plan, output, metrics and history."""
+    """Why something is done; the same words in plan, output, metrics and history."""
 
     EXPIRED = "expired"
     EVICTED = "evicted"
@@ -22,25 +57,10 @@ class Reason(StrEnum):
     ABANDONED = "abandoned"
     FINISHED = "finished"
 
-
-CACHE_REASONS = (
-    Reason.EXPIRED,
-    Reason.EVICTED,
-    Reason.EMPTY,
-    Reason.ORPHAN,
-    Reason.PARTIAL,
-    Reason.DANGLING,
-)
-
-
-class Kind(StrEnum):
-    """What an action does. An entry that is dropped has no file; the others are as they say."""
-
-    REMOVE_ENTRY = "remove_entry"
-    REMOVE_FILE = "remove_file"
-    DROP_ENTRY = "drop_entry"
-    CANCEL_REQUEST = "cancel_request"
-    DELETE_REQUEST = "delete_request"
+    @property
+    def kind(self) -> Kind:
+        """What is done for this reason."""
+        return _KINDS[self]
 
 
 _KINDS = {
@@ -53,6 +73,7 @@ _KINDS = {
     Reason.ABANDONED: Kind.CANCEL_REQUEST,
     Reason.FINISHED: Kind.DELETE_REQUEST,
 }
+CACHE_REASONS = tuple(reason for reason in Reason if reason.kind.is_of_cache)
 
 
 class Outcome(StrEnum):
@@ -95,21 +116,6 @@ class Action(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def kind(self) -> Kind:
         """What is done."""
         return _KINDS[self.reason]
-
-    @property
-    def is_of_entry(self) -> bool:
-        """Whether an entry leaves the cache, with its file or without."""
-        return self.kind in (Kind.REMOVE_ENTRY, Kind.DROP_ENTRY)
-
-    @property
-    def is_of_cache(self) -> bool:
-        """Whether it is on an entry or a file, and not on a request."""
-        return self.kind not in (Kind.CANCEL_REQUEST, Kind.DELETE_REQUEST)
-
-    @property
-    def frees_bytes(self) -> bool:
-        """Whether files are removed, so that ``size_bytes`` has a meaning."""
-        return self.kind in (Kind.REMOVE_ENTRY, Kind.REMOVE_FILE)
 
 
 class Actions:

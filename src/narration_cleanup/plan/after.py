@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from narration_cleanup.core.model import RequestStatus
-from narration_cleanup.plan.actions import Actions, Reason
+from narration_cleanup.plan.actions import Reason
 from narration_cleanup.plan.requests import FUTURE
 from narration_cleanup.plan.totals import RequestTotals
 from narration_cleanup.plan.types import CachePlan, RequestPlan
@@ -35,7 +35,7 @@ def plan_after(plan: CachePlan) -> CachePlan | None:
         orphan_count=plan.totals.orphan_count - len(orphans),
         orphan_size_bytes=plan.totals.orphan_size_bytes - sum(orphans),
     )
-    return CachePlan(Actions(), totals, plan.problems, plan.explain)
+    return CachePlan(totals, plan.problems, explain=plan.explain)
 
 
 def requests_after(
@@ -52,4 +52,4 @@ def requests_after(
     if min(by_status.values()) < 0 or any(each.code == FUTURE for each in plan.problems):
         return None
     totals = RequestTotals({name: count for name, count in by_status.items() if count})
-    return RequestPlan(Actions(), totals, plan.problems)
+    return RequestPlan(totals, plan.problems)

@@ -19,9 +19,8 @@ from narration_cleanup.core.model import (
     Unmatched,
     is_most,
 )
-from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.units import DAY, HOUR
-from narration_cleanup.plan.actions import Action, Actions, Kind, Reason
+from narration_cleanup.plan.actions import Action, Kind, Reason
 from narration_cleanup.plan.eviction import plan_evictions
 from narration_cleanup.plan.policy import CachePolicy
 from narration_cleanup.plan.reasons import DAYS, age_past
@@ -72,7 +71,7 @@ def plan_cache(
 
 def _plan_entries(survey: CacheSurvey, rules: Rules, *, explain: bool) -> CachePlan:
     totals, staying = CacheTotals(ttl=rules.policy.ttl), CacheTotals(ttl=rules.policy.ttl)
-    plan = CachePlan(Actions(), totals, Problems(), explain, staying=staying)
+    plan = CachePlan(totals, explain=explain, staying=staying)
     for batch in survey.batches():
         staying.entry_count += batch.unjudged
         staying.total_size_bytes += batch.more_bytes
@@ -162,7 +161,7 @@ def _plan_dangling(
         for entry, ref, rule in kept:
             if rule is None:
                 action = removal_of(entry, (Reason.DANGLING, "its file is gone"), ref)
-                plan.add(msgspec.structs.replace(action, size_bytes=0), 0)
+                plan.add(msgspec.structs.replace(action, size_bytes=0))
             elif rules.verdict(entry) is None:
                 plan.hold(entry.key, rule)
     return frozenset(entry.key for entry, _ in dangling), missing
@@ -228,7 +227,7 @@ def _plan_orphans(
         verdict = rules.verdict_on_orphan(file)
         names = file.name, file.name.rpartition(".")[0]
         rules.note_matches(*names)
-        if rules.policy.orphan_ttl is None or (verdict is None and rules.in_flight(file)):
+        if rules.policy.orphan_ttl is None:
             continue
         rule = rules.kept(*names)
         if rule is None and rules.in_flight(file):
@@ -243,7 +242,7 @@ def _plan_orphans(
         if verdict is None:
             yield file.modified_at, action
         else:
-            plan.add(action, file.size_bytes)
+            plan.add(action)
 
 
 def _plan_partials(
@@ -254,8 +253,9 @@ def _plan_partials(
     if ttl is None:
         return
     for file in files:
-        rule = rules.kept(file.name, file.name.rpartition(".")[0])
-        if rule is not None:
+        names = file.name, file.name.rpartition(".")[0]
+        rules.note_matches(*names)
+        if rule := rules.kept(*names):
             plan.hold(file.name, rule)
             continue
         age, detail = rules.now - file.modified_at, "left half-written"
@@ -263,7 +263,7 @@ def _plan_partials(
             detail += f", {age_past(age, ttl, DAYS)} old, limit {ttl / HOUR:g} h"
         action = _removal(file, Reason.PARTIAL, detail)
         if age > ttl:
-            plan.add(action, file.size_bytes)
+            plan.add(action)
         elif not rules.in_flight(file):
             yield file.modified_at, action
 
@@ -276,15 +276,17 @@ def _plan_sidecars(plan: CachePlan, files: Iterable[StoredFile], rules: Rules) -
     for file in files:
         plan.totals.orphan_count += 1
         plan.totals.orphan_size_bytes += file.size_bytes
+        base = file.name.rpartition(".")[0]
+        names = file.name, base, base.rpartition(".")[0]
+        rules.note_matches(*names)
         age = rules.now - file.modified_at
         if age <= ttl:
             continue
-        base = file.name.rpartition(".")[0]
-        if rule := rules.kept(file.name, base, base.rpartition(".")[0]):
+        if rule := rules.kept(*names):
             plan.hold(file.name, rule)
             continue
         detail = f"its audio is gone, {age_past(age, ttl, DAYS)} old, limit {ttl / DAY:g}"
-        plan.add(_removal(file, Reason.ORPHAN, detail), file.size_bytes)
+        plan.add(_removal(file, Reason.ORPHAN, detail))
         gone += file.size_bytes
     return gone
 

@@ -41,15 +41,12 @@ def plan_evictions(
     free space, though a part of the cache's size.
     """
     space, size = _space_goal(plan, survey, rules.policy), _size_goal(plan, survey, rules.policy)
-    first, gone = len(plan.actions), 0
-    left = list(useless)
-    if space.excess > 0:
-        gone = _plan_useless(plan, survey, left, space)
-        if space.excess > gone:
-            more = space._replace(excess=space.excess - gone)
-            gone += _plan_least_used(plan, survey, rules, dangling, more)
-    if size.excess > gone:
-        gone += _plan_useless(plan, survey, left, size._replace(excess=size.excess - gone))
+    first, left = len(plan.actions), list(useless)
+    gone = _plan_useless(plan, survey, left, space)
+    if space.excess > gone:
+        more = space._replace(excess=space.excess - gone)
+        gone += _plan_least_used(plan, survey, rules, dangling, more)
+    gone += _plan_useless(plan, survey, left, size._replace(excess=size.excess - gone))
     if size.excess > gone:
         goal = size._replace(excess=size.excess - gone)
         _plan_least_used(plan, survey, rules, dangling | _keys_from(plan, first), goal)
@@ -67,7 +64,7 @@ def _plan_useless(plan: CachePlan, survey: CacheSurvey, left: list[Action], goal
             kept.append(action)
             continue
         detail = f"{action.detail}, {goal.why}"
-        plan.add(msgspec.structs.replace(action, detail=detail), action.size_bytes)
+        plan.add(msgspec.structs.replace(action, detail=detail))
         gathered += action.size_bytes
     left[:] = kept
     return gathered
@@ -76,7 +73,7 @@ def _plan_useless(plan: CachePlan, survey: CacheSurvey, left: list[Action], goal
 def _keys_from(plan: CachePlan, first: int) -> set[str | int]:
     """The keys of the entries that the actions from number ``first`` on remove."""
     actions = islice(plan.actions, first, None)
-    return {action.id for action in actions if action.is_of_entry}
+    return {action.id for action in actions if action.kind.is_of_entry}
 
 
 def _plan_least_used(
@@ -153,12 +150,12 @@ def _size_goal(plan: CachePlan, survey: CacheSurvey, policy: CachePolicy) -> _Go
 
 
 def _space_goal(plan: CachePlan, survey: CacheSurvey, policy: CachePolicy) -> _Goal:
-    why = f"less than {(policy.min_free or 0) / MB:g} MB free on the disk"
-    free = None if policy.min_free is None else survey.free_bytes()
-    missing = 0 if policy.min_free is None or free is None else policy.min_free - free
+    if policy.min_free is None or (free := survey.free_bytes()) is None:
+        return _Goal(0, "")
+    missing = policy.min_free - free
     if missing > 0:
         missing -= _leaving(plan, survey, to_free=True)
-    return _Goal(missing, why, to_free=True)
+    return _Goal(missing, f"less than {policy.min_free / MB:g} MB free on the disk", to_free=True)
 
 
 def _leaving(plan: CachePlan, survey: CacheSurvey, *, to_free: bool = False) -> int:

@@ -13,10 +13,12 @@ import msgspec
 from narration_cleanup.apply.result import CacheResult, RequestResult, Result, RunOutcome
 from narration_cleanup.core.model import ACTIVE, Problem, RequestStatus, Severity, Target
 from narration_cleanup.core.text import storable
-from narration_cleanup.plan.actions import CACHE_REASONS, Kind, Outcome
+from narration_cleanup.plan.actions import CACHE_REASONS, Action, Kind, Outcome
 
 PROBLEMS_KEPT = 20
 """Problems that a record keeps whole, worst first; more are only counted."""
+LONGEST_NAME = 1_000
+"""Characters of a name, detail or note of an item that the history keeps."""
 
 
 class Trigger(StrEnum):
@@ -114,6 +116,25 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         return self.failed_count - self.known_failures + self.problem_count
 
 
+class RunItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that a run acted on, and what became of it, as the history keeps it.
+
+    ``kind`` is that of the action, ``name`` the entry's key, the file's name or the request's id,
+    ``file`` the name of an entry's audio. ``run`` is the run's id, and ``at`` when it began.
+    """
+
+    kind: str
+    name: str
+    file: str | None = None
+    size_bytes: int = 0
+    reason: str
+    detail: str
+    outcome: str
+    note: str | None = None
+    run: int = 0
+    at: float = 0.0
+
+
 class Counters(msgspec.Struct, frozen=True, kw_only=True):
     """What only ever grows: over every run since the history began, the forgotten ones included."""
 
@@ -149,6 +170,25 @@ def record_of(result: Result, *, limit_bytes: int | None = None) -> RunRecord:
     return record
 
 
+def items_of(result: Result, most: int) -> list[RunItem]:
+    """What became of the last ``most`` actions that were tried, in their order."""
+    found: list[RunItem] = []
+    for target in reversed(result.targets):
+        outcomes = target.outcomes
+        for position in reversed(range(len(outcomes.actions))):
+            if len(found) >= most:
+                break
+            outcome = outcomes.get(position)
+            if outcome is not Outcome.PLANNED:
+                found.append(_item(outcomes.actions[position], outcome, outcomes.note(position)))
+    return found[::-1]
+
+
+def storable_name(name: str | int) -> str:
+    """The name of an item as the history keeps it, and is asked for it."""
+    return storable(str(name))[:LONGEST_NAME]
+
+
 def filled(names: tuple[str, ...], found: Mapping[str, int]) -> dict[str, int]:
     """``found`` with a 0 for each name that is not in it: what is not there is shown as none."""
     return dict.fromkeys(names, 0) | dict(found)
@@ -157,6 +197,19 @@ def filled(names: tuple[str, ...], found: Mapping[str, int]) -> dict[str, int]:
 REASON_NAMES = tuple(reason.value for reason in CACHE_REASONS)
 ACTIVE_NAMES = tuple(status.value for status in ACTIVE)
 STATUS_NAMES = tuple(status.value for status in RequestStatus)
+
+
+def _item(action: Action, outcome: Outcome, note: str | None) -> RunItem:
+    return RunItem(
+        kind=action.kind.name.lower(),
+        name=storable_name(action.id),
+        file=storable_name(action.file) if action.kind.is_of_entry else None,
+        size_bytes=action.size_bytes,
+        reason=action.reason.value,
+        detail=storable_name(action.detail),
+        outcome=outcome.value,
+        note=None if note is None else storable_name(note),
+    )
 
 
 def _kept(problem: Problem) -> Problem:
@@ -189,7 +242,7 @@ def _with_cache(record: RunRecord, target: CacheResult, limit_bytes: int | None)
     entry_count, size_bytes = totals.entry_count, totals.total_size_bytes
     if target.after is None:  # not looked at again: take off what went
         for action, outcome, _ in target.outcomes:
-            if outcome is Outcome.DONE and action.is_of_entry:
+            if outcome is Outcome.DONE and action.kind.is_of_entry:
                 entry_count -= 1
                 size_bytes -= action.size_bytes
     return msgspec.structs.replace(

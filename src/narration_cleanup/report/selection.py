@@ -29,7 +29,7 @@ class Selection:
         cache, requests = result.cache, result.requests
         cache_actions, request_actions = Actions(), Actions()
         for action in self._chosen(result):
-            (cache_actions if action.is_of_cache else request_actions).append(action)
+            (cache_actions if action.kind.is_of_cache else request_actions).append(action)
         if cache is not None:
             cache = replace(cache, outcomes=Outcomes(cache_actions))
         if requests is not None:
@@ -45,7 +45,7 @@ class Selection:
         return sorted(found, key=key, reverse=True)[: self.limit]
 
     def _matches(self, action: Action) -> bool:
-        voice = action.voice_style if action.is_of_entry else None
+        voice = action.voice_style if action.kind.is_of_entry else None
         return self.voice_style in (None, voice) and self.reason in (None, action.reason.value)
 
 
@@ -53,7 +53,7 @@ EVERYTHING = Selection()
 
 
 def _size(action: Action) -> float:
-    return action.size_bytes if action.frees_bytes else -1
+    return action.size_bytes if action.kind.frees_bytes else -1
 
 
 def _age(action: Action) -> float:

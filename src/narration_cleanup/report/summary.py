@@ -17,7 +17,6 @@ from narration_cleanup.core.model import Problem, RequestStatus, Severity, Targe
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.plan.actions import (
     Action,
-    Kind,
     Outcome,
     Reason,
 )
@@ -30,14 +29,6 @@ MOST_ALIKE = 3
 MORE_PROBLEMS = 10
 """Problems shown without ``-v``."""
 NOT_CONFIGURED = "not configured: left out"
-_VERBS = {
-    Kind.REMOVE_ENTRY: "remove",
-    Kind.REMOVE_FILE: "remove",
-    Kind.DROP_ENTRY: "drop",
-    Kind.CANCEL_REQUEST: "cancel",
-    Kind.DELETE_REQUEST: "delete",
-}
-_FILES = (Reason.ORPHAN, Reason.PARTIAL)
 
 StrT = TypeVar("StrT", bound=str)
 
@@ -105,12 +96,12 @@ def grouped(outcomes: Outcomes) -> list[Group]:
 def row_of(action: Action, problem: str = "") -> Row:
     """One action as a row."""
     name, detail = printable(_name(action)), printable(_detail(action))
-    return Row(name, size_of(action), detail, problem, _VERBS[action.kind], action.reason.value)
+    return Row(name, size_of(action), detail, problem, action.kind.value.verb, action.reason.value)
 
 
 def _detail(action: Action) -> str:
     """The figures behind the reason, after the voice and variant of an entry."""
-    if action.is_of_entry:
+    if action.kind.is_of_entry:
         voice = "/".join(filter(None, (action.voice_style, action.variant_id)))
         return f"{voice}: {action.detail}" if voice else action.detail
     return action.detail
@@ -118,11 +109,11 @@ def _detail(action: Action) -> str:
 
 def size_of(action: Action) -> int | None:
     """The size that an action is expected to free, where it frees any."""
-    return action.size_bytes if action.frees_bytes else None
+    return action.size_bytes if action.kind.frees_bytes else None
 
 
 def _name(action: Action) -> str:
-    return action.file if action.is_of_cache else str(action.id)
+    return action.file if action.kind.is_of_cache else str(action.id)
 
 
 def gathered(problems: Sequence[Problem]) -> list[tuple[Problem, int]]:
@@ -169,8 +160,8 @@ def and_more(more: int) -> str:
 
 
 def entries_among(by_reason: Mapping[Reason, int]) -> int:
-    """How many of these actions remove an entry: all but those on files without one."""
-    return sum(number for reason, number in by_reason.items() if reason not in _FILES)
+    """How many of these actions remove an entry."""
+    return sum(number for reason, number in by_reason.items() if reason.kind.is_of_entry)
 
 
 def kept_entries(cache: CacheResult, *, dry_run: bool) -> int:
@@ -197,8 +188,8 @@ def requests_headline(requests: RequestResult, *, dry_run: bool) -> str:
     deletions = requests.deleted_count
     cancels = requests.cancelled_count
     if dry_run:
-        cancels = sum(1 for action in requests.plan.actions if action.reason is Reason.ABANDONED)
-        deletions = len(requests.plan.actions) - cancels
+        cancels = requests.plan.by_reason.get(Reason.ABANDONED, 0)
+        deletions = requests.plan.by_reason.get(Reason.FINISHED, 0)
     total = count(requests.plan.totals.total, "request")
     text = f"{'Would cancel' if dry_run else 'Cancelled'} {cancels:,} of {total}"
     if deletions:
@@ -225,13 +216,16 @@ def kept_texts(result: Result, stats: Stats | None, sizes: Sizes) -> list[str]:
 
 def group_title(group: Group, sizes: Sizes) -> str:
     """``33 entries, 0.99 MB``: the totals of one reason."""
-    if group.reason in (Reason.ABANDONED, Reason.FINISHED):
-        return count(group.count, "request")
-    if group.reason in _FILES:
-        return f"{count(group.count, 'file')}, {sizes(group.size_bytes)}"
-    if group.reason is Reason.DANGLING:
-        return entries(group.count)
-    return f"{entries(group.count)}, {sizes(group.size_bytes)}"
+    kind = group.reason.kind
+    text = count(group.count, kind.value.noun, kind.value.plural)
+    return f"{text}, {sizes(group.size_bytes)}" if kind.frees_bytes else text
+
+
+def done_for(reason: Reason, number: int) -> str:
+    """``Removed 33 expired cache entries``, ``Cancelled 1 abandoned request``."""
+    words = reason.kind.value
+    what = f"{reason.value} cache" if reason.kind.is_of_entry else reason.value
+    return f"{words.done} {count(number, f'{what} {words.noun}', f'{what} {words.plural}')}"
 
 
 def outcomes_line(group: Group) -> str:

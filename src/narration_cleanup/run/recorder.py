@@ -49,7 +49,7 @@ from narration_cleanup.report.metrics import (
     name_of,
     write_metrics,
 )
-from narration_cleanup.report.record import Places, RunRecord, record_of
+from narration_cleanup.report.record import Places, RunRecord, items_of, record_of
 from narration_cleanup.run.guards import absent, clock_jump, jumped, refuse_clock, unproved_absence
 from narration_cleanup.run.recent_runs import places_of
 from narration_cleanup.settings import AlertsSettings, Settings, load_partial
@@ -230,7 +230,8 @@ def finish(telling: RunRecorder, result: Result) -> RunRecord:
     known = sorted(telling.items)
     record = msgspec.structs.replace(record, busy_count=busy_count, known=known)
     if history is not None:
-        record = history.finish(telling.run_id, record)
+        items = items_of(result, settings.history.keep_items)
+        record = history.finish(telling.run_id, record, items)
     telling.attention = attention([*reversed(earlier), record])
     if history is not None:
         telling.starts = history.starts()
@@ -242,6 +243,7 @@ def finish(telling: RunRecorder, result: Result) -> RunRecord:
         history.prune(
             keep_days=settings.history.keep_days if trusted else math.inf,
             keep_runs=settings.history.keep_runs,
+            keep_items=settings.history.keep_items,
             now=result.started_at,
         )
     _write_metrics(telling, record, _warning(result, "metrics_not_written"))

@@ -45,7 +45,9 @@ from narration_cleanup.run.recent_runs import clock_fault, with_recent_runs
 from narration_cleanup.run.recorder import RunRecorder
 from narration_cleanup.run.stores import cache_policy, open_targets, request_policy
 from narration_cleanup.run.survey import (
+    Glass,
     Plans,
+    RowGlass,
     survey_and_plan,
     survey_and_plan_cache,
     survey_and_plan_requests,
@@ -133,12 +135,31 @@ def run(
     return collect_stats(settings, cache, requests, failures, now)
 
 
-def dry_run(settings: Settings, result: Result, progress: Progress, *, explain: bool) -> Stats:
-    """What a run would do: every outcome is ``planned``, and what would stop it is a warning."""
+def dry_run(
+    settings: Settings,
+    result: Result,
+    progress: Progress,
+    *,
+    explain: bool,
+    through: Glass | None = None,
+    rows_through: RowGlass | None = None,
+) -> Stats:
+    """What a run would do: every outcome is ``planned``, and what would stop it is a warning.
+
+    ``through``, ``rows_through``: see ``survey_and_plan``.
+    """
     now = result.started_at
     with open_targets(settings, now, result.problems) as targets:
         policies = cache_policy(settings.cache), request_policy(settings.requests)
-        plans = survey_and_plan(targets, policies, now, progress, explain=explain)
+        plans = survey_and_plan(
+            targets,
+            policies,
+            now,
+            progress,
+            explain=explain,
+            through=through,
+            rows_through=rows_through,
+        )
         show_plans(plans, result)
         _warn_of_too_many(settings, plans, result)
         _warn_of_the_clock(settings, plans, result)

@@ -480,7 +480,7 @@ def test_an_index_being_written_is_never_no_entries(
     sample: CacheSample, store: IndexedDirectory
 ) -> None:
     whole = sample.index.read_bytes()
-    for torn in (b"", whole[: len(whole) // 2], b"[]"):
+    for torn in (b"", whole[: len(whole) // 2], b"nul"):
         sample.index.write_bytes(torn)
         with pytest.raises(IndexChangedError):
             plan(store)
@@ -743,7 +743,7 @@ def test_what_a_killed_run_set_aside_counts_as_there(
         (sample.directory / name).rename(sample.directory / place / name)
     foreseen = plan(store)
     expired = [entry.key for entry in sample.entries[:3]]
-    assert [action.id for action in foreseen.actions if action.is_of_entry] == expired
+    assert [action.id for action in foreseen.actions if action.kind.is_of_entry] == expired
     assert len(foreseen.actions) == 3
     assert foreseen.totals.dangling_count == 0
     (problem,) = foreseen.problems

@@ -8,11 +8,11 @@ import psycopg
 
 from narration_cleanup.core.model import ACTIVE, FINISHED, RequestStatus
 from narration_cleanup.core.zones import TableTimes
-from narration_cleanup.stores.requests.mapping import RequestMapping, Statuses
+from narration_cleanup.stores.requests.mapping import RequestMapping, Statuses, forms_of
 from narration_cleanup.stores.requests.postgres.layout import Form, PgLayout
 from narration_cleanup.stores.requests.postgres.session import EQUAL, Connection, Session
 from narration_cleanup.stores.requests.rows import SELECTED
-from narration_cleanup.stores.requests.survey import Pages, Row, TableSurvey
+from narration_cleanup.stores.requests.survey import MOST_NAMED, Pages, Row, TableSurvey
 
 PAGE = 2_000
 """Rows fetched, and handed on, at a time."""
@@ -35,6 +35,17 @@ class PostgresSurvey(TableSurvey):
         statement += f"WHERE {self._layout.filter} GROUP BY 1"
         rows = self._session.do(lambda it: it.execute(statement.encode(), ()).fetchall())
         return {raw: count for raw, count in rows if isinstance(count, int)}
+
+    def _named(self, identity: str) -> Sequence[Row]:
+        columns, layout = self._layout.columns, self._layout
+        selected = (columns[role].exchanged if role in columns else "NULL" for role in SELECTED)
+        statement = (
+            f"SELECT {layout.filter}, {', '.join(selected)} FROM {layout.table} AS t "
+            f"WHERE {columns['id'].exchanged} = %s::{columns['id'].cast} LIMIT {MOST_NAMED}"
+        ).encode()
+        if columns["id"].form is Form.NUMBER and not isinstance(forms_of(identity)[-1], int):
+            return []
+        return self._session.do(lambda it: it.execute(statement, (identity,)).fetchall())
 
     def _active(self) -> Pages:
         return self._stream(ACTIVE)
