@@ -338,7 +338,7 @@ def test_a_name_that_nothing_has(service: Service) -> None:
     ended = service.call("explain", "no\x1b[31m such\nname")
     assert (ended.code, ended.out) == (1, "")
     assert ended.err == (
-        "ERROR - nothing has the key, file or id no\\x1b[31m such\\nname, and the newest 10,000 "
+        "ERROR - nothing has the key, file or id 'no\\x1b[31m such\\nname', and the newest 10,000 "
         "items of earlier runs do not have it either [failed]\n"
     )
     ended = service.call("explain", "--json", "nothing")

@@ -84,8 +84,8 @@ class TargetResult(Generic[TotalsT]):
     Of the cache: ``freed_bytes`` counts the bytes that the disk got back (0 for a file with other
     hard links); ``removed_by_reason`` and ``freed_by_reason`` count actions that are done.
     ``entries_left`` of removed files are in the index still, because it could not be replaced.
-    ``known_failures`` name the actions that fail as in an earlier run, which reported why.
     Of the requests: ``overwritten`` were completed by the service after we had cancelled them.
+    ``known_failures`` name the actions that fail as in an earlier run, which reported why.
     """
 
     plan: Plan[TotalsT]
@@ -118,18 +118,19 @@ class TargetResult(Generic[TotalsT]):
         return sum(self.deleted_by_status.values())
 
     @property
+    def new_failures(self) -> int:
+        """How many actions failed for another reason than in an earlier run."""
+        return self.outcomes.count(Outcome.FAILED) - len(self.known_failures)
+
+    @property
     def nothing_done(self) -> bool:
         """There was work, and all of it failed. (Of an entry that is still in the index, the file
         may be gone: that is something. That the database refuses one row, and no other was to be
         changed, says nothing of the table.)"""
-        new = len(self.outcomes.actions) - len(self.known_failures)
-        is_one_row = new == 1 == self.problems.count({ROW_REFUSED})
-        return 0 < new == self.new_failures and not self.freed_bytes and not is_one_row
-
-    @property
-    def new_failures(self) -> int:
-        """How many actions failed for another reason than in an earlier run."""
-        return self.outcomes.count(Outcome.FAILED) - len(self.known_failures)
+        count = len(self.outcomes.actions)
+        is_one_row = count == 1 == self.problems.count({ROW_REFUSED})
+        all_failed = 0 < count - len(self.known_failures) == self.new_failures
+        return all_failed and not self.freed_bytes and not is_one_row
 
 
 CacheResult = TargetResult[CacheTotals]

@@ -76,4 +76,4 @@ def _unknown(explained: Explained, settings: Settings) -> str:
         problems = [each.message for each in explained.problems if each.severity == "problem"]
         why = f": {problems[0]}" if problems else ""
         return f"no look at the {' and '.join(explained.unsurveyed)} was possible{why}"
-    return f"nothing has the key, file or id {printable(explained.asked)}, and {kept}"
+    return f"nothing has the key, file or id '{printable(explained.asked)}', and {kept}"

@@ -16,6 +16,7 @@ from narration_cleanup.apply.result import Result
 from narration_cleanup.apply.signals import Stop, stop_on_signals
 from narration_cleanup.cli import options
 from narration_cleanup.cli.options import Invocation
+from narration_cleanup.core import shutdown
 from narration_cleanup.core.deadline import Stopwatch
 from narration_cleanup.core.errors import CleanupError, ExitCode, internal_error
 from narration_cleanup.core.progress import Progress
@@ -89,7 +90,12 @@ def run_command(call: Invocation) -> None:
     """Remove expired audio, and cancel abandoned requests."""
     result = Result(time.time(), dry_run=False)
     with stop_on_signals() as (stop, signals):
-        code = _carry_out(call, result, partial(_run, stop=stop), signals.close)
+
+        def done() -> None:
+            shutdown.decide(result.exit_code)
+            signals.close()
+
+        code = _carry_out(call, result, partial(_run, stop=stop), done)
     raise typer.Exit(code)
 
 

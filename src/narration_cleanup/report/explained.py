@@ -10,7 +10,7 @@ from typing import TextIO
 from narration_cleanup.core.model import Problem, ReadTime, Target
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.core.zones import UTC, zone_text
-from narration_cleanup.plan.actions import Kind
+from narration_cleanup.plan.actions import Kind, Outcome
 from narration_cleanup.plan.explain import Explanation
 from narration_cleanup.report.format import clock, moment, sizes_up_to
 from narration_cleanup.report.record import RunItem
@@ -20,16 +20,6 @@ from narration_cleanup.report.wrapping import columns, wrapped
 
 _LABEL = 15
 """Columns that a label has."""
-DECISIONS = {
-    None: "keep",
-    Kind.REMOVE_ENTRY: "remove",
-    Kind.REMOVE_FILE: "remove",
-    Kind.DROP_ENTRY: "remove",
-    Kind.CANCEL_REQUEST: "cancel",
-    Kind.DELETE_REQUEST: "delete",
-}
-"""What a run would do now, in a word."""
-_DONE = {kind.name.lower(): kind.value.done.lower() for kind in Kind}
 _KNOWN_BY = {
     "setting": ", as it is set",
     "proof": ", as the newest times prove",
@@ -58,6 +48,11 @@ class Explained:
     def is_known(self) -> bool:
         """Whether there is anything of that name, or was."""
         return bool(self.items or self.history)
+
+
+def decision_of(item: Explanation) -> str:
+    """What a run would do with it now, in a word."""
+    return "keep" if item.kind is None else item.kind.value.verb
 
 
 def show_explained(
@@ -101,7 +96,7 @@ def _item_lines(item: Explanation, explained: Explained) -> Iterator[tuple[str, 
     else:
         yield "file", printable(item.file)
     why = f" ({item.reason.value})" if item.reason is not None and item.kind is not None else ""
-    yield "decision", f"{DECISIONS[item.kind]}{why}: {printable_line(item.detail)}"
+    yield "decision", f"{decision_of(item)}{why}: {printable_line(item.detail)}"
     if item.due_at is not None:
         yield "due", _due(item, explained)
     if item.rule is not None:
@@ -153,7 +148,9 @@ def _read(time: ReadTime, now: float) -> str:
 
 
 def _in_run(item: RunItem) -> str:
-    done = _DONE.get(item.kind, "changed") if item.outcome == "done" else f"{item.outcome}"
+    done = item.outcome
+    if done == Outcome.DONE and item.kind.upper() in Kind.__members__:
+        done = Kind[item.kind.upper()].value.done.lower()
     what = "" if item.file in (None, item.name) else f" (file {printable(item.file)})"
     note = "" if item.note is None else f"; {printable_line(item.note)}"
     why = f"{printable(item.reason)}, {printable_line(item.detail)}{note}"

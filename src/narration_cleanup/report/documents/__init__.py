@@ -24,7 +24,7 @@ from narration_cleanup.plan.explain import Explanation
 from narration_cleanup.plan.totals import RequestTotals
 from narration_cleanup.report import stats as found
 from narration_cleanup.report.documents import operator_types, types
-from narration_cleanup.report.explained import DECISIONS, Explained
+from narration_cleanup.report.explained import Explained, decision_of
 from narration_cleanup.report.format import iso, megabytes
 from narration_cleanup.report.record import RunItem, RunRecord
 from narration_cleanup.report.selection import EVERYTHING, Selection
@@ -246,7 +246,7 @@ def _explained_item(item: Explanation) -> operator_types.ExplainedItem:
         item,
         type="request" if is_request else "entry" if item.is_entry else "file",
         status=item.status if is_request else None,
-        decision=DECISIONS[item.kind],
+        decision=decision_of(item),
         notes=list(item.notes),
         times=[
             like(operator_types.ExplainedTime, each, read_at=_iso(each.instant))

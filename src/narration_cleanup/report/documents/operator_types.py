@@ -263,7 +263,7 @@ class ExplainedItem(Part):
     ]
     decision: Annotated[
         str,
-        one_of("keep", "remove", "cancel", "delete"),
+        one_of("keep", "remove", "drop", "cancel", "delete"),
         about("What a run would do with it now."),
     ]
     reason: Annotated[

@@ -14,6 +14,7 @@ from narration_cleanup.core.model import (
 )
 from narration_cleanup.core.zones import IndexTimes, known_by
 from narration_cleanup.stores.cache.index import Members
+from narration_cleanup.stores.cache.local.mismatches import ScannedNames
 from narration_cleanup.stores.cache.local.spellings import other_spellings
 from narration_cleanup.stores.cache.members import (
     TWICE,
@@ -34,10 +35,16 @@ MAY_BE_NEEDED = "the index has a member whose file is not known, and this may be
 Member = tuple[str, IndexMember | MalformedEntry]
 
 
-class _Files(Protocol):
+class Files(Protocol):
+    """The files next to the index. ``names``: the audio that ``wanted`` picks, as it is now."""
+
+    def look(self) -> ScannedNames: ...
     def names(self, wanted: Callable[[str], bool]) -> Iterator[str]: ...
     def stored(self, names: Iterable[str]) -> Iterator[StoredFile]: ...
     def missing(self, names: set[str]) -> set[str]: ...
+    def free_bytes(self) -> int | None: ...
+    def size_of(self, name: str) -> int: ...
+    def is_linked(self, name: str) -> bool: ...
 
 
 def file_times(stored: StoredFile | None, *, atime: float | None = None) -> tuple[ReadTime, ...]:
@@ -57,32 +64,34 @@ class IndexLookup:
 
     ``double`` are the hashes of keys that occur twice, ``spellings`` how the directory lists names
     that the index spells otherwise, ``partials`` the half-written files. Without ``is_determined``
-    any file may be that of a member which is not understood, and without ``states_sizes`` an entry
-    is as large as its file.
+    any file may be that of a member which is not understood.
     """
 
     def __init__(
         self,
-        files: _Files,
+        files: Files,
         places: PathResolver,
         audio_suffixes: tuple[str, ...],
         times: IndexTimes,
         double: frozenset[int],
+        *,
+        has_sizes: bool = True,
     ) -> None:
+        """``has_sizes``: the index states them."""
         self._files = files
         self._places = places
         self._suffixes = audio_suffixes
         self._times = times
         self._double = double
+        self._has_sizes = has_sizes
         self.spellings: Mapping[str, str] = {}
         self.is_determined = True
-        self.states_sizes = True
         self.partials: frozenset[str] = frozenset()
 
     def find(self, asked: Sequence[str], members: Callable[[], Iterator[Members]]) -> Found:
         """The entries that have the name as their key or file, those that share their file, and
         the files of that name that no entry has."""
-        files = {name for each in asked if (name := self._places.file_of(each))}
+        files = {name for each in asked if (name := self._places.file_of(each))} - {".", ".."}
         found = self._search(set(asked), files, members)
         if not found and files == self._files.missing(files):
             files |= set(other_spellings(files, self._files.names).values())
@@ -124,7 +133,7 @@ class IndexLookup:
         return next(iter(self._files.stored([name])), None) if name else None
 
     def _entry(self, key: str, found: IndexMember | MalformedEntry) -> Sighting:
-        value = malformed(TWICE, found) if hash(key) in self._double else found
+        value = malformed(TWICE, found.file_path) if hash(key) in self._double else found
         name = self._name(value)
         stored = self._stored(name)
         times = (*self._written(found), *file_times(stored))
@@ -133,11 +142,10 @@ class IndexLookup:
             why = unjudged(key, value, is_determined=is_determined).message
             return Sighting(key=key, file=name, stored=stored, times=times, unjudged=why)
         size = max(value.file_size, 0)
-        if not self.states_sizes:
+        if not self._has_sizes:
             size = 0 if stored is None else stored.size_bytes
-        entry = entry_of(
-            key, name, value, size, *map(self._read, (value.created_at, value.last_accessed))
-        )
+        read = [self._read(text) for text in (value.created_at, value.last_accessed)]
+        entry = entry_of(key, name, value, size, *read)
         why = unreadable_time(key, value).message
         return Sighting(
             key=key,
@@ -156,8 +164,8 @@ class IndexLookup:
             for name in ("created_at", "last_accessed"):
                 text: str = getattr(value, name)
                 if text:
-                    instant = self._read(text)
-                    zone, how = known_by(self._times.setting, self._times.zone, time_text(text))
+                    instant, times = self._read(text), self._times
+                    zone, how = known_by(times.setting, times.zone, time_text(text))
                     known = instant is not None
                     yield ReadTime(name, "index", text, instant, zone, how if known else None)
 

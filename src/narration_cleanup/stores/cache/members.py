@@ -229,7 +229,7 @@ def other_format(what: str) -> TargetError:
 
 
 def other_name(folder: str, count: int) -> Problem:
-    """The one problem of all members whose files are here by another name of the directory."""
+    """The problem of entries in a folder that is this one by another name."""
     value = json.dumps(folder, ensure_ascii=False)
     return Problem(
         Target.CACHE,

@@ -30,7 +30,7 @@ from narration_cleanup.stores.cache.local.mismatches import (
     rounds,
 )
 from narration_cleanup.stores.cache.local.spellings import other_spellings
-from narration_cleanup.stores.cache.lookup import IndexLookup
+from narration_cleanup.stores.cache.lookup import Files, IndexLookup
 from narration_cleanup.stores.cache.members import (
     OWN_FORM,
     TWICE,
@@ -92,18 +92,6 @@ class Index(Protocol):
     def read(self, offset: int, size: int) -> bytes: ...
 
     def check_unchanged(self) -> None: ...
-
-
-class Files(Protocol):
-    """The files next to the index. ``names``: the audio that ``wanted`` picks, as it is now."""
-
-    def look(self) -> ScannedNames: ...
-    def names(self, wanted: Callable[[str], bool]) -> Iterator[str]: ...
-    def stored(self, names: Iterable[str]) -> Iterator[StoredFile]: ...
-    def missing(self, names: set[str]) -> set[str]: ...
-    def free_bytes(self) -> int | None: ...
-    def size_of(self, name: str) -> int: ...
-    def is_linked(self, name: str) -> bool: ...
 
 
 class IndexSurvey:
@@ -168,12 +156,18 @@ class IndexSurvey:
 
     def find(self, spellings: Sequence[str]) -> Found:
         """See ``CacheSurvey``."""
-        lookup = IndexLookup(self._files, self._places, self._suffixes, self._times, self._double)
+        has_sizes = self._form.file_size is not None
+        lookup = IndexLookup(
+            self._files,
+            self._places,
+            self._suffixes,
+            self._times,
+            self._double,
+            has_sizes=has_sizes,
+        )
         lookup.spellings, lookup.is_determined = self._spellings, not self._undetermined
         lookup.partials = frozenset(self.seen.partials)
-        lookup.states_sizes = self._form.file_size is not None
-        source, form = self._index, self._form
-        return lookup.find(spellings, lambda: index.members(source.read, source.size, form))
+        return lookup.find(spellings, self._members)
 
     def batches(self, *, last_used: bool = False) -> Iterator[Batch]:
         """Every entry that can be understood; the others become problems, in the first pass."""
@@ -183,7 +177,7 @@ class IndexSurvey:
         total = 0
         keys = DoubleKeys()
         try:
-            for members in index.members(self._index.read, self._index.size, self._form):
+            for members in self._members():
                 batch = self._batch(members, problems, last_used)
                 if first_pass:
                     self._claimed.add(batch.names)
@@ -352,12 +346,15 @@ class IndexSurvey:
             return self._outside
         return Problems([other_name(folder, len(self._outside))])
 
+    def _members(self) -> Iterator[Members]:
+        return index.members(self._index.read, self._index.size, self._form)
+
     def _newest_paths(self) -> list[tuple[str, str]]:
         """The paths of the newest entries, and the last parts of them as names."""
         read_time = self._times.read
         dated = (
             (read_time(value.created_at) or 0.0, value.file_path)
-            for members in index.members(self._index.read, self._index.size, self._form)
+            for members in self._members()
             for value in members.values
             if isinstance(value, IndexMember)
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from narration_cleanup.core.errors import TargetError
@@ -15,6 +15,8 @@ from narration_cleanup.stores.requests.mapping import (
     RequestMapping,
 )
 
+MOST_WORDS = 100
+"""Rows that are read of a table that a status refers to."""
 _LITERAL = re.compile(r"'((?:[^']|'')*)'|(?<![\w.])(-?[0-9]+)(?![\w.])", re.ASCII)
 
 
@@ -22,6 +24,12 @@ def literals_in(condition: str) -> tuple[str, ...]:
     """The texts and whole numbers in an SQL condition, each as text."""
     found = _LITERAL.finditer(condition)
     return tuple(each[2] or each[1].replace("''", "'") for each in found)
+
+
+def all_of_few(words: Iterable[object]) -> tuple[str, ...]:
+    """The words of a table of statuses; none where ``MOST_WORDS`` were read: it may have more."""
+    found = tuple(map(str, words))
+    return found if len(found) < MOST_WORDS else ()
 
 
 def matching(wanted: str, names: Sequence[str]) -> str | None:

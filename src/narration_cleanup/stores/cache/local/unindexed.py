@@ -116,10 +116,11 @@ class TreeSurvey:
         return Found(frozenset(filter(None, {*names, *spellings})), tuple(sightings))
 
     def _name_below(self, path: str) -> str:
-        """A path as the name of a file below the directory."""
+        """A path as the name of a file below the directory; empty where it can be none."""
         for folder in self._directory.names():
             path = path.removeprefix(f"{folder.rstrip('/')}/")
-        return os.path.normpath(path)
+        name = os.path.normpath(path)
+        return "" if name.startswith(("/", "..")) or name == "." else name
 
     def _sightings(self, name: str) -> Iterator[Sighting]:
         """What the file of a name is, and the audio that goes with it."""

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from obstore import ObjectMeta
 
 _GROUP = 1_000
+_NO_NAMES = frozenset({"", ".", ".."})
+"""Parts that no object's name has."""
 
 
 class ObjectBatch:
@@ -127,7 +129,8 @@ class PlainSurvey:
                         Sighting(key=entry.key, file=entry.file, entry=entry, times=times)
                     )
         here = {each.file for each in sightings}
-        for name, meta in sorted(self._objects.find(sorted(names - here)).items()):
+        others = [name for name in sorted(names - here) if _NO_NAMES.isdisjoint(name.split("/"))]
+        for name, meta in sorted(self._objects.find(others).items()):
             role = FileRole.SIDECAR if self._known.is_sidecar(name) else FileRole.OTHER
             role = FileRole.PARTIAL if self._known.is_partial(name) else role
             stored = _stored(meta)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import psycopg
 
 from narration_cleanup.core.model import ACTIVE, FINISHED, RequestStatus
+from narration_cleanup.core.text import storable
 from narration_cleanup.core.zones import TableTimes
 from narration_cleanup.stores.requests.mapping import RequestMapping, Statuses, forms_of
 from narration_cleanup.stores.requests.postgres.layout import Form, PgLayout
@@ -43,7 +44,8 @@ class PostgresSurvey(TableSurvey):
             f"SELECT {layout.filter}, {', '.join(selected)} FROM {layout.table} AS t "
             f"WHERE {columns['id'].exchanged} = %s::{columns['id'].cast} LIMIT {MOST_NAMED}"
         ).encode()
-        if columns["id"].form is Form.NUMBER and not isinstance(forms_of(identity)[-1], int):
+        is_number = isinstance(forms_of(identity)[-1], int)
+        if storable(identity) != identity or (columns["id"].form is Form.NUMBER and not is_number):
             return []
         return self._session.do(lambda it: it.execute(statement, (identity,)).fetchall())
 
