@@ -44,16 +44,19 @@ def set_up(extra: str) -> None:
         made_from.update((HERE / name).read_bytes())
     stamp = VENV / "made-from"
     found = stamp.read_text().split() if stamp.exists() else []
-    if found[:1] == [made_from.hexdigest()] and extra in ("", *found[1:]):
+    current = found[:1] == [made_from.hexdigest()]
+    if current and extra in ("", *found[1:]):
         return
     print(f"Setting up {VENV} (about half a minute, only now) ...", file=sys.stderr, flush=True)
-    # Made anew, never mended; but nothing is removed that is not a virtual environment.
-    if VENV.exists():
+    # Made anew where anything changed, and added to where only the extra is missing; but nothing is
+    # removed that is not a virtual environment.
+    if VENV.exists() and not current:
         if not (VENV / "pyvenv.cfg").is_file():
             sys.exit(f"dev.py: {VENV} is in the way and not a virtual environment; move it away")
         shutil.rmtree(VENV)
     if shutil.which("uv"):
-        run("uv", "venv", "--quiet", "--python", ">=3.11", str(VENV))
+        if not current:
+            run("uv", "venv", "--quiet", "--python", ">=3.11", str(VENV))
         install = ["uv", "pip", "install", "--quiet", "--python", str(PYTHON)]
     else:
         if sys.version_info < (3, 11):  # noqa: UP036 (the one place that says so in words)
@@ -61,7 +64,8 @@ def set_up(extra: str) -> None:
         if importlib.util.find_spec("pip") is None:
             sys.exit("dev.py needs pip or uv; on Debian: apt install python3-pip")
         # A fresh Debian's venv cannot bring a pip of its own; the one outside installs into it.
-        run(sys.executable, "-m", "venv", "--without-pip", str(VENV))
+        if not current:
+            run(sys.executable, "-m", "venv", "--without-pip", str(VENV))
         install = [sys.executable, "-m", "pip", "--python", str(PYTHON), "install", "-qq"]
     # The build backend, which pip and uv install elsewhere, is held to the same versions.
     variables = ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT", "UV_BUILD_CONSTRAINT")
@@ -93,8 +97,11 @@ def main(arguments: list[str]) -> int:
     """Do what the first argument names; the exit code."""
     task, *rest = arguments or ["help"]
     if task not in ("demo", "test", "check", "fix", "docs", "deb", "bench", "faults", "run"):
-        print(__doc__, file=sys.stdout if task in ("help", "-h", "--help") else sys.stderr)
-        return 0 if task in ("help", "-h", "--help") else 2
+        if task in ("help", "-h", "--help"):
+            print(__doc__)
+            return 0
+        print(f"dev.py: there is no task {task!r}; python3 dev.py lists them", file=sys.stderr)
+        return 2
     set_up("" if task in ("demo", "run") else "[test]")
     if task in ("demo", "run"):  # where the caller stands: the arguments may be relative paths
         return inside("narration-cleanup", *(["demo"] if task == "demo" else []), *rest)

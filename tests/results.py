@@ -5,16 +5,12 @@ from __future__ import annotations
 from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult, Result
 from narration_cleanup.core.errors import ExitCode
 from narration_cleanup.core.model import Problem, RequestStatus, Severity, Target
-from narration_cleanup.core.problems import Problems
 from narration_cleanup.plan import CachePlan, RequestPlan
 from narration_cleanup.plan.actions import (
+    Action,
     Actions,
-    CacheAction,
-    CancelRequest,
     Outcome,
     Reason,
-    RemoveEntry,
-    RequestAction,
 )
 from narration_cleanup.plan.totals import CacheTotals, RequestTotals
 
@@ -56,15 +52,13 @@ def make_result(
 
 
 def make_cache_result(removed: int, failed: int = 0) -> CacheResult:
-    actions = Actions[CacheAction](CacheAction)
-    plan = CachePlan(actions, CacheTotals(ttl=7 * 86_400.0), Problems())
+    actions = Actions()
+    plan = CachePlan(CacheTotals(ttl=7 * 86_400.0), actions=actions)
     plan.totals.entry_count = 10
     plan.totals.total_size_bytes = 10_000
     for number in range(removed + failed):
         key = f"key-{number}"
-        plan.add(
-            RemoveEntry(key, f"{key}.mp3", 1000, Reason.EXPIRED, "8 days old", (0, 0, 0)), 1000
-        )
+        plan.add(Action(Reason.EXPIRED, key, "8 days old", f"{key}.mp3", 1000))
     half = CacheResult(plan, Outcomes(actions))
     for number in range(removed + failed):
         half.outcomes.set(number, Outcome.DONE if number < removed else Outcome.FAILED)
@@ -76,18 +70,23 @@ def make_cache_result(removed: int, failed: int = 0) -> CacheResult:
 
 
 def make_request_result(cancelled: int) -> RequestResult:
-    actions = Actions[RequestAction](RequestAction)
+    actions = Actions()
     totals = RequestTotals(
         {"queued": 5, "generating": 1, "completed": 20, "weird": 4}, {"queued": cancelled}
     )
     for number in range(cancelled):
         guard = ("queued", "2026-11-23T09:00:00", None, None)
         actions.append(
-            CancelRequest(
-                f"id-{number}", RequestStatus.QUEUED, 9_000.0, Reason.ABANDONED, "2.5 h", guard
+            Action(
+                Reason.ABANDONED,
+                f"id-{number}",
+                "2.5 h",
+                status=RequestStatus.QUEUED,
+                age_seconds=9_000.0,
+                guard=guard,
             )
         )
-    half = RequestResult(RequestPlan(actions, totals, Problems()), Outcomes(actions))
+    half = RequestResult(RequestPlan(totals, actions=actions), Outcomes(actions))
     for number in range(cancelled):
         half.outcomes.set(number, Outcome.DONE)
     half.cancelled_by_status = {"queued": cancelled} if cancelled else {}

@@ -1,19 +1,13 @@
-"""The caches and queues of known programs: configured, tried and cleaned in their own layouts.
-
-The trees and tables are made here, from the names and columns that those programs use.
-"""
+"""The caches and queues of known programs: configured, tried and cleaned in their own layouts."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import sqlite3
 import tomllib
-import uuid
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -23,197 +17,38 @@ from typer.testing import CliRunner
 
 from narration_cleanup.cli.config import config_app
 from narration_cleanup.core.errors import CleanupError, ConfigError
-from narration_cleanup.settings.programs import PROGRAMS, UNSUPPORTED
+from narration_cleanup.settings.programs import PROGRAMS
+from tests.layouts import CACHES, INDEXES, OLD, digest, home_assistant, put
+from tests.queues import QUEUES, SHARED, iso
 from tests.samples import SAMPLE_NOW, EntrySpec, evenly_aged, make_cache, make_sample, tree_digest
+from tests.test_docs import AGAIN
 from tests.test_main_job import document
+from tools.docs.console import ROOT
+from tools.docs.layouts import BEGIN, with_layouts
 
 NOW = SAMPLE_NOW.timestamp()
-DAY = 86_400
-OLD, FRESH = 400.0, 0.1
 OWN = ".narration-cleanup"
-
-Names = tuple[set[str], set[str]]
-"""What goes, and what remains."""
-
-
-def digest(number: int) -> str:
-    return hashlib.sha256(str(number).encode()).hexdigest()
-
-
-def put(root: Path, name: str, age_days: float, content: bytes = b"x" * 30) -> str:
-    path = root / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    os.utime(path, (NOW, NOW - age_days * DAY))
-    return name
-
-
-def tree(root: Path, name: Callable[[int], str], *beside: Callable[[str], str]) -> Names:
-    """Ten old audio files and ten fresh ones, with what belongs to each beside it."""
-    goes, remains = set[str](), set[str]()
-    for number in range(20):
-        audio = name(number)
-        age = OLD if number % 2 else FRESH
-        names = {put(root, each, age) for each in (audio, *(it(audio) for it in beside))}
-        (goes if number % 2 else remains).update(names)
-    return goes, remains
-
-
-def stem(audio: str) -> str:
-    return audio.rpartition(".")[0]
-
-
-def home_assistant(root: Path) -> Names:
-    return tree(root, lambda n: f"{digest(n)[:40]}_en-us_-_tts.piper.mp3")
-
-
-def open_webui(root: Path) -> Names:
-    speech = tree(root, lambda n: f"speech/{digest(n)}.mp3", lambda name: f"{stem(name)}.json")
-    heard = tree(
-        root,
-        lambda n: f"transcriptions/{uuid.UUID(int=n)}.webm",
-        lambda name: f"{stem(name)}.json",
-    )
-    return speech[0] | heard[0], speech[1] | heard[1]
-
-
-def ovos(root: Path) -> Names:
-    return tree(
-        root,
-        lambda n: f"ovos-tts-plugin-piper/alan-low/{digest(n)[:32]}.wav",
-        lambda name: f"{stem(name)}.pho",
-    )
-
-
-def kokoro(root: Path) -> Names:
-    return tree(root, lambda n: f"tmp{digest(n)[:8]}.mp3")
-
-
-def alltalk(root: Path) -> Names:
-    kinds = ("myoutputfile_{}.wav", "{}_combined.wav")
-    return tree(root, lambda n: kinds[n % 2].format(1_703_149_900 + n))
-
-
-def localai(root: Path) -> Names:
-    return tree(root, lambda n: f"tts_{n + 1}.wav")
-
-
-def hashed(root: Path) -> Names:
-    return tree(root, lambda n: f"{digest(n)}.wav")
-
-
-def sonos(root: Path) -> Names:
-    return tree(root, lambda n: f"google-{digest(n)[:40]}-en.{('mp3', 'm4a', 'wav')[n % 3]}")
-
-
-def tts_ultimate(root: Path) -> Names:
-    goes, remains = tree(root, lambda n: f"node1/{digest(n)[:32]}.mp3")
-    users = {put(root, name, OLD) for name in ("OwnFile_bell.mp3", "node1/Hailing_gong.mp3")}
-    return goes, remains | users
-
-
-def agent_tts(root: Path) -> Names:
-    def name(number: int) -> str:
-        made = datetime.fromtimestamp(NOW - (OLD if number % 2 else FRESH) * DAY, UTC)
-        return f"{made:%Y-%m-%d}/claude-{int(made.timestamp()) + number}.mp3"
-
-    return tree(root, name)
-
-
-CACHES = {
-    "home-assistant": home_assistant,
-    "open-webui": open_webui,
-    "ovos": ovos,
-    "kokoro-fastapi": kokoro,
-    "alltalk": alltalk,
-    "localai": localai,
-    "opentts": hashed,
-    "mimic3": hashed,
-    "sonos-http-api": sonos,
-    "tts-ultimate": tts_ultimate,
-    "agent-tts": agent_tts,
-}
 
 
 def files(root: Path) -> set[str]:
     return {str(p.relative_to(root)) for p in root.rglob("*") if p.is_file() and OWN not in p.parts}
 
 
-def iso(hours: float, ending: str = "") -> str:
-    made = SAMPLE_NOW - timedelta(hours=hours)
-    return made.replace(tzinfo=None).isoformat(timespec="milliseconds") + ending
-
-
-def agent_tts_table(database: sqlite3.Connection) -> None:
-    database.execute(
-        "CREATE TABLE tts_queue (id INTEGER PRIMARY KEY, timestamp INTEGER NOT NULL, filename TEXT,"
-        " state TEXT CHECK(state IN ('queued', 'playing', 'played', 'error', 'user')) NOT NULL,"
-        " created_at INTEGER)"
-    )
-    for key, (state, hours) in enumerate(
-        [("queued", 3.0), ("playing", 3.0), ("queued", 0.5), ("played", 3.0), ("user", 3.0)]
-    ):
-        at = int((NOW - hours * 3600) * 1000)
-        database.execute(
-            "INSERT INTO tts_queue VALUES (?, ?, 'f', ?, ?)", (key, at, state, at // 1000)
-        )
-
-
-def audicle_table(database: sqlite3.Connection) -> None:
-    database.execute(
-        "CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT NOT NULL, created_at TEXT NOT NULL, "
-        "updated_at TEXT NOT NULL, error TEXT)"
-    )
-    rows = [
-        ("queued", 3.0, 3.0),
-        ("processing", 3.0, 3.0),
-        ("processing", 3.0, 0.1),
-        ("queued", 0.5, 0.5),
-        ("done", 3.0, 3.0),
-        ("failed", 3.0, 3.0),
-        ("cancelled", 3.0, 3.0),
-    ]
-    for key, (status, created, updated) in enumerate(rows):
-        row = (f"job-{key}", status, iso(created, "Z"), iso(updated, "Z"))
-        database.execute("INSERT INTO jobs VALUES (?, ?, ?, ?, NULL)", row)
-
-
-def litequeue_table(database: sqlite3.Connection) -> None:
-    database.execute(
-        "CREATE TABLE Queue (data TEXT NOT NULL, message_id TEXT NOT NULL, status INTEGER NOT NULL,"
-        " in_time INTEGER NOT NULL, lock_time INTEGER, done_time INTEGER)"
-    )
-    for key, (status, hours) in enumerate([(0, 3.0), (1, 3.0), (0, 0.5), (2, 3.0), (3, 3.0)]):
-        at = int((NOW - hours * 3600) * 10**9)
-        database.execute(
-            "INSERT INTO Queue VALUES ('text', ?, ?, ?, ?, ?)",
-            (f"m{key}", status, at, at if status else None, at if status > 1 else None),
-        )
-
-
-Queue = tuple[Callable[[sqlite3.Connection], None], str, str, dict[object, object]]
-QUEUES: dict[str, Queue] = {
-    "agent-tts": (agent_tts_table, "tts_queue", "state", {0: "error", 1: "error"}),
-    "litequeue": (litequeue_table, "Queue", "status", {"m0": 3, "m1": 3}),
-    "audicle": (audicle_table, "jobs", "status", {"job-0": "cancelled", "job-1": "cancelled"}),
-}
-
-
 def after(name: str, before: dict[object, object]) -> dict[object, object]:
-    return {key: QUEUES[name][3].get(key, state) for key, state in before.items()}
+    return {key: QUEUES[name].written.get(key, state) for key, state in before.items()}
 
 
 def make_queue(name: str, path: Path) -> Path:
     with closing(sqlite3.connect(path)) as database, database:
-        QUEUES[name][0](database)
+        QUEUES[name].make(database)
     return path
 
 
 def states(name: str, path: Path) -> dict[object, object]:
-    _, table, status, _ = QUEUES[name]
+    queue = QUEUES[name]
     key = PROGRAMS[name].settings["requests.columns.id"]
     with closing(sqlite3.connect(path)) as database:
-        return dict(database.execute(f"SELECT {key}, {status} FROM {table}"))
+        return dict(database.execute(f"SELECT {key}, {queue.status} FROM {queue.table}"))
 
 
 def put_state(file: Path, folder: Path) -> dict[str, str]:
@@ -238,20 +73,19 @@ def refused(*arguments: object) -> str:
 
 
 def test_every_known_program_is_tried_here() -> None:
-    on_postgres = {"river", "oban", "pg-boss"}  # tests/check/test_examine_postgres.py
-    assert {"narration", *CACHES, *QUEUES, *on_postgres} == PROGRAMS.keys()
-    assert not PROGRAMS.keys() & UNSUPPORTED.keys()
-    recipes = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text()
-    for name, program in PROGRAMS.items():
-        assert f"| `{name}` | {program.title} | {program.why} |\n" in recipes
+    assert {"narration", *CACHES, *QUEUES, *SHARED} == PROGRAMS.keys()
+    recipes = (ROOT / "docs" / "recipes.md").read_text()
+    assert recipes.count(BEGIN) == 1
+    assert with_layouts(recipes) == recipes, AGAIN
 
 
 @pytest.mark.parametrize("how", ["for", "from"])
 @pytest.mark.parametrize("name", CACHES)
 def test_exactly_what_is_old_is_removed(name: str, how: str, tmp_path: Path) -> None:
-    root, file = tmp_path / "cache", tmp_path / "config.toml"
+    root, file = tmp_path / "output", tmp_path / "config.toml"
     goes, remains = CACHES[name](root)
     before = tree_digest(root)
+    entries = json.loads((root / INDEXES[name]).read_text()) if name in INDEXES else {}
     if how == "for":
         queue = make_queue(name, tmp_path / "queue.db") if name in QUEUES else None
         more = [] if queue is None else ["--requests-db", queue]
@@ -261,12 +95,14 @@ def test_exactly_what_is_old_is_removed(name: str, how: str, tmp_path: Path) -> 
         if name == "tts-ultimate":  # what is the user's is not known from the names alone
             goes |= {"OwnFile_bell.mp3", "node1/Hailing_gong.mp3"}
             remains -= goes
+        if name == "open-webui":  # a setting that has to be asked for
+            goes -= {f"speech/{digest(20)}.json"}
         said = init("--from", root, file)
-        assert "sure      no index: " in said
+        assert f"sure      {'index' if name in INDEXES else 'no index:'} " in said
     assert said.endswith(f"Try it: narration-cleanup -c {file} dry-run\n")
     written = tomllib.loads(file.read_text())
     assert written["cache"]["dir"] == str(root)
-    assert written["cache"]["index"] == "none"
+    assert written["cache"]["index"] == INDEXES.get(name, "none")
 
     tried = document("dry-run", **put_state(file, tmp_path))
     named = {
@@ -281,11 +117,33 @@ def test_exactly_what_is_old_is_removed(name: str, how: str, tmp_path: Path) -> 
         return
     document("run", **put_state(file, tmp_path))
     assert files(root) == remains
+    if name in INDEXES:
+        index = INDEXES[name]
+        remains -= {index}
+        stays = {
+            key: body for key, body in entries.items() if Path(body["file_name"]).name in remains
+        }
+        assert (root / index).read_text() == json.dumps(stays)
     assert {n: d for n, d in tree_digest(root).items() if n in remains} == {
         n: before[n] for n in remains
     }
     if name == "agent-tts":
         assert len([each for each in root.iterdir() if each.name != OWN]) == 1
+
+
+def test_the_settings_of_another_index_may_be_variables(tmp_path: Path) -> None:
+    root = tmp_path / "output"
+    goes, _ = CACHES["xtts-api-server"](root)
+    variables = {
+        "NARRATION_CACHE_DIR": str(root),
+        "NARRATION_CACHE_INDEX": "cache.json",
+        "NARRATION_CACHE_FIELDS_FILE_PATH": "file_name",
+        "NARRATION_CACHE_FIELDS_CREATED_AT": "@key",
+        "NARRATION_CACHE_FIELDS_FILE_SIZE": "none",
+    }
+    tried = document("dry-run", **variables)
+    assert {action["file"] for action in tried["actions"]} == goes
+    assert tried["cache"]["planned_bytes"] == 30 * len(goes)
 
 
 @pytest.mark.parametrize("how", ["for", "from"])
@@ -299,11 +157,11 @@ def test_exactly_what_is_abandoned_is_cancelled(name: str, how: str, tmp_path: P
         place = ["--from", cache] if "cache.dir" in PROGRAMS[name].settings else []
         init("--for", name, "--requests-db", database, *place, file)
     elif name == "litequeue":  # its names and states say too little
-        assert "has no table with an id" in refused("--requests-db", database)
+        assert "config init --for litequeue" in refused("--requests-db", database)
         return
     else:
         said = init("--requests-db", database, file)
-        assert f"sure      requests: table {QUEUES[name][1]}" in said
+        assert f"sure      requests: table {QUEUES[name].table}" in said
         assert "sure      a run now would cancel 2 requests" in said
     assert states(name, database) == before
     document("run", **put_state(file, tmp_path))
@@ -358,6 +216,63 @@ def test_a_containers_paths_and_zone_are_found(tmp_path: Path) -> None:
     assert "sure      times without a zone are read in +02:00, as 20 audio files prove" in said
 
 
+@pytest.mark.parametrize("scale", [1, 1_000])
+def test_an_index_of_another_form_is_proposed_by_the_names_that_it_has(
+    scale: int, tmp_path: Path
+) -> None:
+    """Entries one level down, other names, times as numbers: and then it is cleaned."""
+    root, file = tmp_path / "speech", tmp_path / "config.toml"
+    sample = make_cache(root, entries=evenly_aged(20, timedelta(days=12), timedelta(hours=1)))
+    old = [entry for entry in sample.entries if SAMPLE_NOW - entry.created_at > timedelta(7)]
+    entries = {
+        entry.key: {
+            "text": "private",
+            "audio": entry.name,
+            "created": int(entry.created_at.timestamp() * scale),
+            "voice": "v1",
+            "size": entry.size,
+        }
+        for entry in sample.entries
+    }
+    sample.index.unlink()
+    index = root / "index.json"
+    index.write_text(json.dumps({"version": 3, "items": entries}, indent=1))
+    said = init("--from", root, file)
+    for remark in (
+        "sure      index index.json: 20 entries\n",
+        "sure      the entries are in its member items\n",
+        "sure      the path of an entry is in audio\n",
+        "sure      an entry was generated at the time in created\n",
+        f"sure      a run now would remove {len(old)} of 20 entries (older than 7 days)\n",
+    ):
+        assert remark in said
+    assert tomllib.loads(file.read_text())["cache"] == {
+        "dir": str(root),
+        "index": "index.json",
+        "index_member": "items",
+        "fields": {
+            "file_path": "audio",
+            "created_at": "created",
+            "last_accessed": "none",
+            "file_size": "size",
+            "variant_id": "none",
+            "voice_style": "voice",
+        },
+    }
+    checked = {
+        each["check"]: each for each in document("check", **put_state(file, tmp_path))["checks"]
+    }
+    assert checked["cache.index_form"]["message"].startswith(
+        "the entries are read by these settings: in the member items; file_path = audio, "
+    )
+    assert checked["cache.agreement"]["message"] == "index and files agree"
+    document("run", **put_state(file, tmp_path))
+    gone = {entry.key for entry in old}
+    stays = {key: value for key, value in entries.items() if key not in gone}
+    assert index.read_text() == json.dumps({"version": 3, "items": stays}, indent=1)
+    assert {path.name for path in root.glob("*.mp3")} == {each["audio"] for each in stays.values()}
+
+
 def music(root: Path) -> None:
     for number in range(1, 13):
         put(root, f"Artist/Album/{number:02} - A Song.mp3", OLD, b"ID3\x03TALB" + bytes(100))
@@ -385,11 +300,29 @@ def mixed(root: Path) -> None:
 
 
 def other_index(root: Path) -> None:
-    index = {}
+    index = []
     for number in range(12):
         name = put(root, f"{1_703_149_900 + number}_cache_{digest(number)[:8]}.wav", OLD)
-        index[str(1_703_149_900 + number)] = {"text": "private", "file_name": name}
+        index.append({"text": "private", "file_name": name})
     put(root, "cache.json", 0, json.dumps(index).encode())
+
+
+def other_lines(root: Path) -> None:
+    other_index(root)
+    entries = json.loads((root / "cache.json").read_text())
+    (root / "cache.json").write_text("".join(f"{json.dumps(entry)}\n" for entry in entries))
+
+
+def timeless(root: Path) -> None:
+    other_index(root)
+    entries = json.loads((root / "cache.json").read_text())
+    (root / "cache.json").write_text(json.dumps({f"n{n}": e for n, e in enumerate(entries)}))
+
+
+def audio_book(root: Path) -> None:
+    for number in range(1, 15):
+        put(root, f"A Novel/A Novel_chapter_{number}.wav", OLD)
+    put(root, "A Novel/A Novel.m4b", OLD)
 
 
 def torn(root: Path) -> None:
@@ -404,8 +337,11 @@ def torn(root: Path) -> None:
         (tagged, "has an album in its tags"),
         (nothing, "is no cache of audio: there is nothing in it"),
         (configurations, "is no cache of audio: there is 20 files, none of them audio"),
-        (mixed, "200 of 220 files in it are something else"),
-        (other_index, "lists the audio of this folder, in a form that is not known"),
+        (mixed, "200 of 221 files in it are something else"),
+        (other_index, "in a form that cannot be cleaned (a JSON list)"),
+        (other_lines, "in a form that cannot be cleaned (JSON Lines)"),
+        (timeless, "its entries are no objects with a path and a time"),
+        (audio_book, "14 of 14 audio files are numbered parts, such as A Novel/A Novel_chapter_1"),
         (torn, "cannot be read as JSON"),
     ],
 )
@@ -447,6 +383,26 @@ def test_check_names_the_index_of_a_folder_that_is_cleaned_without_one(
     assert findings["cache.empty_audio"]["details"] == ["empty.wav"]
     (root / name).unlink()
     assert "cache.unused_index" not in found_by_check(root, tmp_path / "s")
+
+
+def test_check_says_where_a_folder_is_the_work_of_one_job(tmp_path: Path) -> None:
+    audio_book(tmp_path / "books")
+    finding = found_by_check(tmp_path / "books", tmp_path / "s")["cache.one_job"]
+    assert finding["message"].startswith("14 of 14 audio files are numbered parts")
+    assert "not for the results of a job" in finding["remedy"]
+    for name, make in CACHES.items():
+        if name not in INDEXES:
+            make(tmp_path / name)
+            assert "cache.one_job" not in found_by_check(tmp_path / name, tmp_path / "s")
+
+
+def test_check_names_what_sets_an_index_of_another_form(tmp_path: Path) -> None:
+    root = tmp_path / "output"
+    CACHES["xtts-api-server"](root)
+    finding = found_by_check(root, tmp_path / "s")["cache.unused_index"]
+    assert finding["message"].startswith("cache.json lists the audio")
+    assert 'set cache.index = "cache.json" and cache.fields.created_at' in finding["remedy"]
+    assert f"config init --from {root}" in finding["remedy"]
 
 
 @pytest.mark.parametrize("place", ["/etc", "/no/such/folder", "s3://bucket/cache"])
@@ -523,6 +479,6 @@ def test_a_check_without_a_word_for_cancelled_is_heeded(tmp_path: Path) -> None:
 
 def test_an_unknown_program_is_an_error_that_names_the_known() -> None:
     assert "did you mean home-assistant?" in refused("--for", "homeassistant")
-    assert "index of another form" in refused("--for", "xtts-api-server")
+    assert "ALTER TABLE procrastinate_jobs ADD COLUMN" in init("--for", "procrastinate")
     assert "audicle has no cache.dir" in refused("--for", "audicle", "--from", "/x")
     assert init("--for", "audicle").startswith("# Audicle: ")

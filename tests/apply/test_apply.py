@@ -14,17 +14,13 @@ from narration_cleanup.apply.result import CacheResult
 from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.model import Ref, RequestStatus
-from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.progress import NoProgress
 from narration_cleanup.plan import CachePlan, CachePolicy, RequestPlan, plan_cache
 from narration_cleanup.plan.actions import (
+    Action,
     Actions,
-    CacheAction,
-    DeleteRequest,
     Outcome,
     Reason,
-    RemoveFile,
-    RequestAction,
 )
 from narration_cleanup.plan.totals import CacheTotals, RequestTotals
 from narration_cleanup.stores.cache import CommitReport, FileTarget, Removal
@@ -111,9 +107,10 @@ class Remote(AudioTree):
 def test_a_stop_is_heard_soon_wherever_the_files_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, each: float, most: int
 ) -> None:
-    actions: Actions[CacheAction] = Actions(CacheAction)
+    actions = Actions()
     for number in range(30_000):
-        actions.append(RemoveFile(f"{number}.mp3", 1, Reason.PARTIAL, "", (0, 0, 0)))
+        name = f"{number}.mp3"
+        actions.append(Action(Reason.PARTIAL, name, "", name, 1))
     store = Remote(tmp_path, audio_suffixes=(".mp3",))
     store.each = each
     monkeypatch.setattr("narration_cleanup.core.deadline._monotonic", lambda: store.clock)
@@ -123,7 +120,7 @@ def test_a_stop_is_heard_soon_wherever_the_files_are(
         def advance(self, count: int = 1) -> None:
             batches.append(count)
 
-    planned = CachePlan(actions, CacheTotals(ttl=0.0), Problems())
+    planned = CachePlan(CacheTotals(ttl=0.0), actions=actions)
     result = apply_cache(planned, store, Stop(), Counting())
     store.close()
     assert result.outcomes.count(Outcome.DONE) == sum(batches) == 30_000
@@ -171,16 +168,16 @@ def test_deleted_rows_are_told_of_although_the_figures_after_them_cannot_be_had(
     requests = SqliteRequests(database, RequestMapping())
     closed_later(requests)
     (page,) = requests.survey().finished(NOW)
-    actions: Actions[RequestAction] = Actions(RequestAction)
+    actions = Actions()
     actions.append(
-        DeleteRequest(
-            page[0].id,
-            RequestStatus.COMPLETED,
-            1.0,
+        Action(
             Reason.FINISHED,
+            page[0].id,
             "",
-            page[0].guard,
-            page[0].place,
+            status=RequestStatus.COMPLETED,
+            age_seconds=1.0,
+            guard=page[0].guard,
+            place=page[0].place,
         )
     )
 
@@ -188,7 +185,7 @@ def test_deleted_rows_are_told_of_although_the_figures_after_them_cannot_be_had(
         raise TargetError("database_locked", "another process kept the database locked")
 
     monkeypatch.setattr(SqliteRequests, "free_pages", busy)
-    planned = RequestPlan(actions, RequestTotals(), Problems())
+    planned = RequestPlan(RequestTotals(), actions=actions)
     result = apply_requests(planned, requests, NOW, Stop(), NoProgress())
     requests.close()
     assert list(result.problems) == []

@@ -15,6 +15,7 @@ from narration_cleanup.check.proposal import propose
 from narration_cleanup.cli.known_layouts import for_places, for_program
 from narration_cleanup.core.errors import ConfigError
 from tests.postgres_server import PASSWORD, Server, programs
+from tests.queues import SHARED
 
 pytestmark = pytest.mark.postgres
 
@@ -117,73 +118,11 @@ def test_a_server_that_is_not_there_is_refused() -> None:
         propose(None, "postgresql://nobody:secret@127.0.0.1:1/none", NOW.timestamp())
 
 
-# As their migrations make them, without the columns that neither states nor times are in.
-RIVER = (
-    "CREATE TYPE river_job_state AS ENUM ('available', 'cancelled', 'completed', 'discarded', "
-    "'pending', 'retryable', 'running', 'scheduled')",
-    "CREATE TABLE river_job (id bigserial PRIMARY KEY, state river_job_state NOT NULL DEFAULT "
-    "'available', attempted_at timestamptz, created_at timestamptz NOT NULL, finalized_at "
-    "timestamptz, scheduled_at timestamptz NOT NULL, kind text NOT NULL, queue text NOT NULL, "
-    "CONSTRAINT finalized_or_finalized_at_null CHECK ((finalized_at IS NULL AND state NOT IN "
-    "('cancelled', 'completed', 'discarded')) OR (finalized_at IS NOT NULL AND state IN "
-    "('cancelled', 'completed', 'discarded'))))",
-)
-OBAN = (
-    "CREATE TYPE oban_job_state AS ENUM ('available', 'suspended', 'scheduled', 'executing', "
-    "'retryable', 'completed', 'discarded', 'cancelled')",
-    "CREATE TABLE oban_jobs (id bigserial PRIMARY KEY, state oban_job_state NOT NULL, queue text "
-    "NOT NULL, worker text, inserted_at timestamp NOT NULL, scheduled_at timestamp NOT NULL, "
-    "attempted_at timestamp, completed_at timestamp, cancelled_at timestamp)",
-)
-PG_BOSS = (
-    "CREATE SCHEMA pgboss",
-    "CREATE TYPE pgboss.job_state AS ENUM ('created', 'retry', 'active', 'completed', "
-    "'cancelled', 'failed')",
-    "CREATE TABLE pgboss.job (id bigserial PRIMARY KEY, name text NOT NULL, state "
-    "pgboss.job_state NOT NULL, start_after timestamptz NOT NULL, started_on timestamptz, "
-    "created_on timestamptz NOT NULL, completed_on timestamptz)",
-)
-
-
-@pytest.mark.parametrize(
-    ("name", "tables", "insert", "waiting", "at_work", "later"),
-    [
-        (
-            "river",
-            RIVER,
-            "river_job (queue, state, created_at, scheduled_at, kind)",
-            "available",
-            "running",
-            "scheduled",
-        ),
-        (
-            "oban",
-            OBAN,
-            "oban_jobs (queue, state, inserted_at, scheduled_at, worker)",
-            "available",
-            "executing",
-            "scheduled",
-        ),
-        (
-            "pg-boss",
-            PG_BOSS,
-            "pgboss.job (name, state, created_on, start_after)",
-            "created",
-            "active",
-            "retry",
-        ),
-    ],
-)
+@pytest.mark.parametrize("name", SHARED)
 def test_only_the_abandoned_jobs_of_the_queue_are_cancelled(
-    url: str,
-    tmp_path: Path,
-    name: str,
-    tables: tuple[str, ...],
-    insert: str,
-    waiting: str,
-    at_work: str,
-    later: str,
+    url: str, tmp_path: Path, name: str
 ) -> None:
+    tables, insert, waiting, at_work, later, _ = SHARED[name]
     kind = ", 'k'" if insert.count(",") == 4 else ""
     rows = [
         ("tts", waiting, "old", "old"),
@@ -202,6 +141,8 @@ def test_only_the_abandoned_jobs_of_the_queue_are_cancelled(
             for queue, state, made, due in rows
         ),
     )
+    with pytest.raises(ConfigError, match=f"config init --for {name} --requests-db"):
+        propose(None, url, NOW.timestamp())
     text, remarks = for_program(name, None, url)
     assert any("requests.filter" in remark for remark in remarks)
     settings = tomllib.loads(text)
@@ -212,5 +153,7 @@ def test_only_the_abandoned_jobs_of_the_queue_are_cancelled(
     assert done["requests"]["cancelled_count"] == 2
     table = insert.partition(" ")[0]
     with psycopg.connect(url) as connection:
-        after = connection.execute(f"SELECT state::text FROM {table} ORDER BY id").fetchall()
+        state = settings["requests"]["columns"].get("status", "status")
+        query = f"SELECT {state}::text FROM {table} ORDER BY id"
+        after = connection.execute(query).fetchall()
     assert [state for (state,) in after] == ["cancelled"] * 2 + [row[1] for row in rows[2:]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from tests.packaging.conftest import EPOCH, build
 from tests.packaging.machine import working_copy
+from tests.test_links import broken_links
 
 pytestmark = pytest.mark.packaging
 
@@ -52,11 +54,33 @@ def test_wheel_and_sdist_hold_manual_pages_and_completions(checkout: Path, tmp_p
         "share/zsh/site-functions/_narration-cleanup",
         "share/fish/vendor_completions.d/narration-cleanup.fish",
     }
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    (documents,) = tmp_path.glob("*.data/data/share/doc/narration-cleanup")
+    check_documents(documents)
     with tarfile.open(sdist) as archive:
         members = archive.getmembers()
     names = {member.name.partition("/")[2] for member in members}
     assert {"dev.py", "constraints.txt", "man/narration-cleanup.1", "tests/conftest.py"} <= names
     assert {member.mtime for member in members} == {int(EPOCH)}
+
+
+def check_documents(folder: Path) -> None:
+    """The documents with pictures, rules, dashboard and examples; every link leads to one."""
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*")}
+    assert names >= {
+        "docs/pictures/dry-run.svg",
+        "monitoring/narration-cleanup.rules.yml",
+        "monitoring/narration-cleanup.dashboard.json",
+        "examples/fastapi_service.py",
+        "deploy/cronjob.yaml",
+    }
+    for page in folder.rglob("*.md"):
+        assert broken_links(page) == [], page
+
+
+def test_the_debian_package_has_the_documents(deb: Path, tmp_path: Path) -> None:
+    subprocess.run(["dpkg-deb", "-x", str(deb), str(tmp_path)], check=True)
+    check_documents(tmp_path / "usr/share/doc/narration-cleanup")
 
 
 def test_the_debian_package_is_the_same_wherever_it_is_built(

@@ -47,8 +47,9 @@ def installed(machine: tuple[Machine, Files]) -> Machine:
 
 
 def test_it_runs_and_knows_its_place(installed: Machine) -> None:
-    version = installed.run("narration-cleanup", "--version").stdout
-    assert version == f"narration-cleanup {__version__}\n"
+    version, rest = installed.run("narration-cleanup", "--version").stdout.splitlines()
+    assert version == f"narration-cleanup {__version__}"
+    assert rest.endswith("extras: alerts, postgres, s3")
     units = installed.run("narration-cleanup", "systemd", "install", "--print", more=CONFIG).stdout
     assert "\nExecStart=/usr/bin/narration-cleanup run\n" in units
 

@@ -4,7 +4,10 @@ import pytest
 
 from narration_cleanup.core.model import CacheEntry, Severity, StoredFile, Unmatched
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
-from narration_cleanup.plan.actions import DropEntry, Reason, RemoveEntry, RemoveFile
+from narration_cleanup.plan.actions import (
+    Kind,
+    Reason,
+)
 from tests.plan.surveys import DAY, HOUR, NOW, Survey, entry, stored
 
 WEEK = 7 * DAY
@@ -14,10 +17,7 @@ MOMENT = 1e-6
 
 def reasons(plan: CachePlan) -> dict[str, Reason]:
     """What goes, by key or name, and why."""
-    return {
-        action.file if isinstance(action, RemoveFile) else action.key: action.reason
-        for action in plan.actions
-    }
+    return {str(action.id): action.reason for action in plan.actions}
 
 
 def planned(survey: Survey, policy: CachePolicy = LEFTOVERS) -> CachePlan:
@@ -169,8 +169,8 @@ def test_an_entry_without_a_file_goes_at_its_expiry_or_at_once_if_asked(
     survey = Survey([entry("fresh"), lost], Unmatched(dangling=[(lost, (1, 0, 0))]))
     plan = planned(survey, policy)
     assert reasons(plan) == ({"k": reason} if reason else {})
-    kind = RemoveEntry if reason is Reason.EXPIRED else DropEntry
-    assert all(isinstance(action, kind) for action in plan.actions)
+    kind = Kind.REMOVE_ENTRY if reason is Reason.EXPIRED else Kind.DROP_ENTRY
+    assert all(action.kind is kind for action in plan.actions)
     assert plan.totals.dangling_count == 1
     assert plan.missing_file == (reason is Reason.EXPIRED)
     assert list(plan.problems) == []
@@ -263,7 +263,7 @@ def test_sidecars_are_named_with_what_they_go_with() -> None:
     gone = entry("v/a.wav", age=8 * DAY, sidecars=("v/a.pho", "v/a.json"))
     one = entry("v/b.wav", age=8 * DAY, sidecars=("v/b.pho",))
     actions = list(planned(Survey([gone, one])).actions)
-    assert [a.sidecars for a in actions if isinstance(a, RemoveEntry)] == [
+    assert [a.sidecars for a in actions if a.kind is Kind.REMOVE_ENTRY] == [
         gone.sidecars,
         one.sidecars,
     ]
@@ -283,7 +283,7 @@ def test_sidecars_without_audio_go_once_older_than_their_limit() -> None:
     policy = CachePolicy(ttl=7 * DAY, sidecar_ttl=7 * DAY, keep=("pinned",))
     plan = planned(survey, policy)
     (action,) = plan.actions
-    assert isinstance(action, RemoveFile)
+    assert action.kind is Kind.REMOVE_FILE
     assert (action.file, action.reason) == ("old.json", Reason.ORPHAN)
     assert action.detail == "its audio is gone, 9.0 days old, limit 7"
     assert action.created_at == found["old.json"].modified_at
@@ -300,7 +300,7 @@ def test_a_name_that_is_not_text_is_planned_like_any_other() -> None:
 
 
 def sizes(plan: CachePlan) -> dict[str, int]:
-    return {a.key: a.size_bytes for a in plan.actions if isinstance(a, RemoveEntry)}
+    return {str(a.id): a.size_bytes for a in plan.actions if a.kind is Kind.REMOVE_ENTRY}
 
 
 def test_what_is_gone_already_frees_nothing() -> None:
@@ -331,3 +331,116 @@ def test_room_that_is_not_made_is_not_counted_on() -> None:
         "lost": Reason.EXPIRED,
         "idle": Reason.EVICTED,
     }
+
+
+def test_where_a_first_pass_proves_the_zone_the_times_of_the_second_count() -> None:
+    old, young = entry("k", age=8 * DAY), entry("k", age=DAY)
+    assert reasons(planned(Survey([old], then=[young]))) == {}
+    policy = CachePolicy(keep=("k",))
+    plan = planned(Survey([young], then=[old]), policy)
+    assert plan.held == [("k", "kept by k")]
+
+
+def test_audio_that_was_written_a_moment_ago_stays_until_the_next_run() -> None:
+    """Its entry may be that of the audio before it; what has another file is judged now."""
+    entries = [entry("new", age=8 * DAY), entry("old", age=9 * DAY)]
+    plan = planned(Survey(entries, Unmatched(fresh=frozenset({"new.mp3"}))))
+    assert reasons(plan) == {"old": Reason.EXPIRED}
+    why = "its audio was written less than 5 minutes ago: the next run judges it"
+    assert plan.held == [("new", why)]
+    alone = planned(Survey(entries[:1], Unmatched(fresh=frozenset({"new.mp3"}))))
+    assert reasons(alone) == {}
+
+
+def test_a_shared_file_that_an_entry_without_judgement_names_stays() -> None:
+    entries = [entry("a", age=8 * DAY, file="x.mp3"), entry("b", age=8 * DAY, file="y.mp3")]
+    shared = Unmatched(shared=frozenset({"x.mp3", "y.mp3"}), needed=frozenset({"x.mp3"}))
+    plan = planned(Survey(entries, shared))
+    assert reasons(plan) == {"b": Reason.EXPIRED}
+    assert plan.held == [("a", "its file is shared with an entry that stays")]
+
+
+def test_a_file_that_a_pinned_entry_names_stays_for_the_others() -> None:
+    entries = [
+        entry("pinned", age=8 * DAY, file="x.mp3"),
+        entry("b", age=9 * DAY, file="x.mp3"),
+        entry("c", age=9 * DAY),
+    ]
+    policy = CachePolicy(keep=("pinned",))
+    plan = planned(Survey(entries, Unmatched(shared=frozenset({"x.mp3"}))), policy)
+    assert reasons(plan) == {"c": Reason.EXPIRED}
+    assert plan.held == [
+        ("pinned", "kept by pinned"),
+        ("b", "its file is shared with an entry that stays"),
+    ]
+
+
+def test_each_entry_is_judged_whatever_came_before_it() -> None:
+    """What is held, or has a longer TTL, does not end its batch."""
+    policy = CachePolicy(ttl_by_voice_style={"eerie": 30 * DAY}, keep=("pin",))
+    for first in (entry("pin", age=9 * DAY), entry("k", age=9 * DAY, voice="eerie")):
+        entries = [first, entry("old", age=8 * DAY)]
+        assert reasons(planned(Survey(entries), policy)) == {"old": Reason.EXPIRED}
+
+
+def test_an_empty_file_goes_whatever_ttl_its_voice_has() -> None:
+    """So nothing is said of its longer life; and one without a time has none."""
+    policy = CachePolicy(ttl_by_voice_style={"eerie": 30 * DAY})
+    entries = [
+        entry("k", age=8 * DAY, voice="eerie", size=0),
+        entry("blank", age=None, voice="eerie"),
+        entry("at-the-ttl", age=WEEK, voice="eerie"),
+    ]
+    plan = planned(Survey(entries, empty_files={"k.mp3": NOW - 2 * HOUR}), policy)
+    assert [(action.id, action.detail) for action in plan.actions] == [
+        ("k", "no audio in it for 2.0 h")
+    ]
+    assert plan.held == []
+
+
+def test_an_empty_file_without_an_entry_goes_unless_empty_ones_stay() -> None:
+    survey = Survey(found=Unmatched([stored("k.mp3", age=3 * HOUR, size=0)]))
+    (action,) = planned(survey).actions
+    assert action.detail == "no entry names it, no audio in it for 3.0 h"
+    assert reasons(planned(survey, CachePolicy(orphan_ttl=WEEK, remove_empty=False))) == {}
+    young = planned(Survey(found=Unmatched([stored("k.mp3", age=HOUR, size=0)])))
+    assert (reasons(young), young.held) == ({}, []), "nothing keeps what would not go"
+
+
+@pytest.mark.parametrize(("ahead", "told"), [(300, False), (301, True)])
+def test_a_creation_a_little_in_the_future_is_no_problem(ahead: float, *, told: bool) -> None:
+    """It was written while the run is at work."""
+    codes = [problem.code for problem in planned(Survey([entry("k", age=-ahead)])).problems]
+    assert codes == (["created_in_future"] if told else [])
+
+
+def test_sizes_with_sidecars_are_those_of_what_goes() -> None:
+    """A cache without an index has the sizes of sidecars apart, until an entry is asked for."""
+    gone = entry("gone", age=8 * DAY, size=70, sidecars=("gone.json",), shares_sidecars=True)
+    kept = entry("kept", age=DAY, size=9)
+    survey = Survey([gone, kept], more_bytes=50, whole_sizes={"gone": 100}, unjudged=2)
+    plan = planned(survey)
+    assert plan.planned_bytes == 100
+    assert (plan.totals.entry_count, plan.totals.total_size_bytes) == (4, 129)
+    assert plan.staying is not None
+    assert (plan.staying.entry_count, plan.staying.total_size_bytes) == (3, 29)
+    assert plan.shares_sidecars
+    detail = "8.0 days old, limit 7, its sidecars with the last audio of that name"
+    assert [action.detail for action in plan.actions] == [detail]
+    assert plan.totals.age_bins == [0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1]
+    assert plan.staying.age_bins == [0, 1, *[0] * 9]
+    alone = planned(Survey([kept], more_bytes=50, unjudged=2))
+    assert (alone.totals.entry_count, alone.totals.total_size_bytes) == (3, 59)
+    assert not alone.shares_sidecars
+
+
+def test_the_entries_that_stay_are_counted_once_each() -> None:
+    ages = [DAY, 8 * DAY, 2 * DAY, None, 9 * DAY, 10 * DAY, 3 * DAY]
+    entries = [entry(f"k{number}", age=age, size=1 << number) for number, age in enumerate(ages)]
+    plan = planned(Survey(entries))
+    assert plan.staying is not None
+    assert (plan.staying.entry_count, plan.staying.total_size_bytes) == (4, 1 + 4 + 8 + 64)
+    assert (plan.totals.entry_count, plan.totals.total_size_bytes) == (7, 127)
+    assert plan.planned_bytes == 2 + 16 + 32
+    assert plan.staying.by_voice_style["ghostly_whisper"].entry_count == 4
+    assert plan.totals.by_voice_style["ghostly_whisper"].entry_count == 7

@@ -7,20 +7,13 @@ from datetime import UTC, datetime
 
 from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult, Result
 from narration_cleanup.core.model import CacheEntry, Problem, RequestStatus, Severity, Target
-from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.units import DAY, HOUR
 from narration_cleanup.plan import CachePlan, RequestPlan
 from narration_cleanup.plan.actions import (
-    Actions,
-    CacheAction,
-    CancelRequest,
-    DeleteRequest,
-    DropEntry,
+    Action,
+    Kind,
     Outcome,
     Reason,
-    RemoveEntry,
-    RemoveFile,
-    RequestAction,
 )
 from narration_cleanup.plan.totals import CacheTotals, RequestTotals
 from narration_cleanup.report.record import RunRecord
@@ -50,7 +43,7 @@ def key_of(number: int) -> str:
 
 def cache_plan(entries: int = 60, expired: int = 33) -> CachePlan:
     """``entries`` of 1000 bytes each, aged evenly on both sides of a TTL of 7 days."""
-    plan = CachePlan(Actions(CacheAction), CacheTotals(7 * DAY), Problems())
+    plan = CachePlan(CacheTotals(7 * DAY))
     for number in range(entries):
         age = 7 * DAY + (expired - number) * HOUR
         key = key_of(number)
@@ -65,17 +58,31 @@ def cache_plan(entries: int = 60, expired: int = 33) -> CachePlan:
 def request_plan() -> RequestPlan:
     """158 requests, 7 of them abandoned: 4 queued and 3 generating."""
     by_status = {"completed": 140, "queued": 8, "generating": 5, "failed": 3, "cancelled": 2}
-    plan = RequestPlan(Actions(RequestAction), RequestTotals(by_status), Problems())
+    plan = RequestPlan(RequestTotals(by_status))
     for number in range(7):
         status = RequestStatus.QUEUED if number < 4 else RequestStatus.GENERATING
         plan.totals.count_abandoned(status)
         age = (number + 1.25) * HOUR
         detail = f"{status} for {age / HOUR:.1f} h, limit 1 h"
         guard = (status.value, "2026-11-23T10:00:00", None, None)
-        plan.actions.append(
-            CancelRequest(f"request-{number}", status, age, Reason.ABANDONED, detail, guard)
+        plan.add(
+            Action(
+                Reason.ABANDONED,
+                f"request-{number}",
+                detail,
+                status=status,
+                age_seconds=age,
+                guard=guard,
+            )
         )
     return plan
+
+
+def removal_of_file(
+    name: str, size_bytes: int, reason: Reason, detail: str, modified_at: float | None = None
+) -> Action:
+    """The removal of a file without an entry."""
+    return Action(reason, name, detail, name, size_bytes, REF, created_at=modified_at)
 
 
 def add_every_kind(cache: CachePlan, requests: RequestPlan) -> None:
@@ -85,19 +92,24 @@ def add_every_kind(cache: CachePlan, requests: RequestPlan) -> None:
     sidecars = ("sub/k1.json",)
     unnamed, left = "no entry names it, 9.1 days old, limit 7", "left half-written, 1.2 days old"
     for action in (
-        RemoveEntry("k1", "sub/k1.wav", 2000, Reason.EVICTED, long_ago, REF, sidecars, *voice),
-        RemoveEntry("k2", "k2.mp3", 0, Reason.EMPTY, "no audio in it for 3.0 h", REF),
-        RemoveFile("o.mp3", 3000, Reason.ORPHAN, unnamed, REF, NOW - 9.1 * DAY),
-        RemoveFile("p.part", 4000, Reason.PARTIAL, left, REF, NOW - 1.2 * DAY),
-        DropEntry("k3", "k3.mp3", Reason.DANGLING, "its file is gone", REF, *voice),
+        Action(Reason.EVICTED, "k1", long_ago, "sub/k1.wav", 2000, REF, sidecars, *voice),
+        Action(Reason.EMPTY, "k2", "no audio in it for 3.0 h", "k2.mp3"),
+        removal_of_file("o.mp3", 3000, Reason.ORPHAN, unnamed, NOW - 9.1 * DAY),
+        removal_of_file("p.part", 4000, Reason.PARTIAL, left, NOW - 1.2 * DAY),
+        Action(Reason.DANGLING, "k3", "its file is gone", "k3.mp3", 0, REF, (), *voice),
     ):
-        cache.add(action, getattr(action, "size_bytes", 0))
+        cache.add(action)
     cache.held.append((key_of(40), "kept by eerie*"))
     cache.problems.add(Problem(Target.CACHE, "outside", "leads out of the cache", "../../victim"))
     finished = RequestStatus.COMPLETED
-    requests.actions.append(
-        DeleteRequest(
-            17, finished, 40 * DAY, Reason.FINISHED, "completed 40.0 days ago", (None,) * 4
+    requests.add(
+        Action(
+            Reason.FINISHED,
+            17,
+            "completed 40.0 days ago",
+            status=finished,
+            age_seconds=40 * DAY,
+            guard=(None,) * 4,
         )
     )
     requests.problems.add(
@@ -123,7 +135,7 @@ def _do_all(result: Result) -> None:
     if (cache := result.cache) is not None:
         for position, action in enumerate(cache.plan.actions):
             cache.outcomes.set(position, Outcome.DONE)
-            freed = 0 if isinstance(action, DropEntry) else action.size_bytes
+            freed = action.size_bytes
             cache.freed_bytes += freed
             reason = action.reason
             cache.removed_by_reason[reason] = cache.removed_by_reason.get(reason, 0) + 1
@@ -131,9 +143,9 @@ def _do_all(result: Result) -> None:
     if (requests := result.requests) is not None:
         for position, row in enumerate(requests.plan.actions):
             requests.outcomes.set(position, Outcome.DONE)
-            cancels = isinstance(row, CancelRequest)
+            cancels = row.kind is Kind.CANCEL_REQUEST
             counts = requests.cancelled_by_status if cancels else requests.deleted_by_status
-            counts[row.status.value] = counts.get(row.status.value, 0) + 1
+            counts[row.status] = counts.get(row.status, 0) + 1
 
 
 def collect_stats(result: Result) -> Stats:

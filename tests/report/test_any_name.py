@@ -12,14 +12,15 @@ from rich.cells import cell_len
 
 from narration_cleanup.apply.result import Result
 from narration_cleanup.core.model import Problem, Target
-from narration_cleanup.core.problems import Problems
 from narration_cleanup.plan import CachePlan
-from narration_cleanup.plan.actions import Actions, CacheAction, Reason, RemoveFile
+from narration_cleanup.plan.actions import (
+    Reason,
+)
 from narration_cleanup.plan.totals import CacheTotals, VoiceTotals
 from narration_cleanup.report.documents import write_run
 from narration_cleanup.report.log import Log
 from narration_cleanup.report.text import show_run, show_stats
-from tests.report.results import HOSTILE, REF, collect_stats, request_plan, result_of
+from tests.report.results import HOSTILE, collect_stats, removal_of_file, request_plan, result_of
 
 NAMES = st.text(st.characters(), min_size=1, max_size=80)
 ENCODABLE = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=80)
@@ -30,8 +31,8 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 def result_with(file: str, name: str) -> Result:
     """A dry run with ``file`` as what goes, and ``name`` wherever else a name can stand."""
     totals = CacheTotals(7.0, entry_count=3, by_voice_style={name: VoiceTotals(3, 10)})
-    plan = CachePlan(Actions(CacheAction), totals, Problems())
-    plan.add(RemoveFile(file, 10, Reason.ORPHAN, "no entry names it", REF), 10)
+    plan = CachePlan(totals)
+    plan.add(removal_of_file(file, 10, Reason.ORPHAN, "no entry names it"))
     plan.held.append((name, f"kept by {name}"))
     plan.problems.add(Problem(Target.CACHE, "odd", f"odd: {name}", name))
     requests = request_plan()

@@ -16,18 +16,18 @@ from rich.cells import cell_len
 from narration_cleanup.apply.result import Result
 from narration_cleanup.core.errors import ExitCode
 from narration_cleanup.core.model import Problem, Target
-from narration_cleanup.plan.actions import Outcome, Reason, RemoveFile
+from narration_cleanup.plan.actions import Outcome, Reason
 from narration_cleanup.plan.totals import VoiceTotals
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.report.text import show_run, show_stats
 from tests.report.results import (
     HOSTILE,
     NOW,
-    REF,
     add_every_kind,
     cache_plan,
     collect_stats,
     key_of,
+    removal_of_file,
     request_plan,
     result_of,
 )
@@ -229,7 +229,7 @@ def test_a_pipe_gets_every_item_in_a_plain_line_with_its_whole_name() -> None:
 def test_a_long_or_wide_name_is_whole_in_a_pipe() -> None:
     name = "漢字" * 60
     plan = cache_plan(1, 0)
-    plan.add(RemoveFile(name, 10, Reason.ORPHAN, "no entry names it", REF), 10)
+    plan.add(removal_of_file(name, 10, Reason.ORPHAN, "no entry names it"))
     assert f"  {name}  " in run_shown(result_of(plan, None), terminal=False)
 
 

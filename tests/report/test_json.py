@@ -18,9 +18,12 @@ import pytest
 from narration_cleanup.apply.result import Result
 from narration_cleanup.core.errors import CleanupError, ExitCode
 from narration_cleanup.core.model import Problem, Target
-from narration_cleanup.core.problems import Problems
 from narration_cleanup.plan import CachePlan
-from narration_cleanup.plan.actions import Actions, CacheAction, Outcome, Reason, RemoveEntry
+from narration_cleanup.plan.actions import (
+    Action,
+    Outcome,
+    Reason,
+)
 from narration_cleanup.plan.totals import CacheTotals
 from narration_cleanup.report import documents
 from narration_cleanup.report.documents import types, write, write_run
@@ -29,7 +32,6 @@ from narration_cleanup.report.stats import CacheStats, Stats
 from tests.report.results import (
     HOSTILE,
     NOW,
-    REF,
     add_every_kind,
     cache_plan,
     collect_stats,
@@ -193,11 +195,11 @@ class Discarding(io.StringIO):
 
 
 def test_a_hundred_thousand_actions_are_streamed() -> None:
-    plan = CachePlan(Actions(CacheAction), CacheTotals(7.0, entry_count=100_000), Problems())
+    plan = CachePlan(CacheTotals(7.0, entry_count=100_000))
     for number in range(100_000):
         name = f"{number:064x}"
-        action = RemoveEntry(name, f"{name}.mp3", 1000, Reason.EXPIRED, "9 days old, limit 7", REF)
-        plan.add(action, 1000)
+        action = Action(Reason.EXPIRED, name, "9 days old, limit 7", f"{name}.mp3", 1000)
+        plan.add(action)
     result = result_of(plan, None)
     stream = Discarding()
     gc.collect()

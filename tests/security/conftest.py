@@ -34,11 +34,13 @@ def give(user: int, *places: Path) -> None:
             os.chown(each, user, user, follow_symlinks=False)
 
 
-_AS_USER = """
+AS_USER = """
 import os, runpy, sys
 from narration_cleanup.run.run_as import (become, import_all)
 from narration_cleanup.core.users import (Account)
+from narration_cleanup.report.notify import (unknown_urls)
 import_all()
+unknown_urls(["json://localhost"])
 become(Account(int(sys.argv[1]), int(sys.argv[1])))
 sys.argv = ["narration-cleanup", *sys.argv[2:]]
 runpy.run_module("narration_cleanup", run_name="__main__")
@@ -57,7 +59,7 @@ def call(
     }
     if package is not None:
         environment["PYTHONPATH"] = str(package)
-    how = ["-c", _AS_USER, str(user)] if user else ["-m", "narration_cleanup"]
+    how = ["-c", AS_USER, str(user)] if user else ["-m", "narration_cleanup"]
     return subprocess.run(
         [sys.executable, *how, *map(str, arguments)],
         env=environment,

@@ -124,6 +124,8 @@ def test_errors_are_errors_in_the_journal(machine: Container, service: Service) 
     assert all(line.startswith("ERROR - ") for line in errors)
     assert any(f"the index of {CACHE} cannot be used" in line for line in errors)
     assert service.audio() == service.expired | service.kept
+    status = machine.run("narration-cleanup", "systemd", "status", check=False)
+    assert (status.returncode, "Result    exit-code (exit 3)" in status.stdout) == (1, True)
 
 
 def test_a_run_missed_while_the_machine_was_off_is_made_up_for(
@@ -227,13 +229,23 @@ def test_a_stop_ends_a_long_run_cleanly_and_the_next_one_finishes(
 
 
 def test_the_interval_is_changed_by_installing_again(machine: Container, service: Service) -> None:
-    machine.run("narration-cleanup", "systemd", "install")
+    first = machine.run("narration-cleanup", "systemd", "install").stdout
+    assert "# /etc/systemd/system/narration-cleanup.timer: new\n" in first
     assert show(machine, TIMER, "TimersCalendar").startswith("{ OnCalendar=*-*-* 00/6:00:00 ;")
     status = json.loads(machine.run("narration-cleanup", "systemd", "status", "--json").stdout)
     stats = json.loads(machine.run("narration-cleanup", "stats", "--json", user="narration").stdout)
     assert stats["next_run_at"][:19] == status["next_run"][:19]
+    same = machine.run("narration-cleanup", "systemd", "install").stdout
+    assert (same.count(": unchanged\n"), same.count(": changes\n")) == (3, 0)
     configure(machine, "cleanup.interval_hours = 7\n")
-    machine.run("narration-cleanup", "systemd", "install")
+    changed = machine.run("narration-cleanup", "systemd", "install").stdout
+    assert "# /etc/systemd/system/narration-cleanup.timer: changes\n" in changed
+    assert "\n-OnCalendar=*-*-* 00/6:00:00\n" in changed
+    assert "\n+OnUnitActiveSec=7h\n" in changed
+    following = changed.partition("Try next:\n")[2].splitlines()
+    assert len(following) == 3
+    for command in following:
+        machine.run("sh", "-c", command.replace("sudo ", ""))
     assert show(machine, TIMER, "TimersCalendar") == ""
     assert "OnUnitActiveUSec=7h" in show(machine, TIMER, "TimersMonotonic")
     status = json.loads(machine.run("narration-cleanup", "systemd", "status", "--json").stdout)

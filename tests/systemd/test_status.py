@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from narration_cleanup.cli.systemd import schedule_document
+from narration_cleanup.cli.systemd import NOT_INSTALLED, schedule_document, schedule_lines
 from narration_cleanup.systemd import status
 from narration_cleanup.systemd.status import (
-    NOT_INSTALLED,
     next_in_list,
     parse_show,
-    schedule_lines,
     schedule_of,
 )
 
@@ -59,10 +58,14 @@ def test_a_failed_run_is_read_with_its_times() -> None:
     }
     assert schedule_lines(schedule) == [
         "Timer     narration-cleanup.timer (enabled, active)",
-        "Next run  2026-11-23 18:00:00 +0000",
-        "Last run  2026-11-23 11:52:05 +0000",
+        "Next run  2026-11-23 18:00 UTC",
+        "Last run  2026-11-23 11:52 UTC",
         "Result    exit-code (exit 1)",
     ]
+    assert schedule.fails
+    assert not replace(schedule, last_result="success", last_exit=0).fails
+    assert replace(schedule, last_result="success", last_exit=0, active=False).fails
+    assert not replace(schedule, running=True).fails
 
 
 def test_after_a_boot_the_stamp_of_the_timer_is_all_that_is_known() -> None:

@@ -9,6 +9,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 from narration_cleanup import __version__
@@ -23,7 +25,6 @@ _PLACES = {
     f"completions/{NAME}.bash": f"usr/share/bash-completion/completions/{NAME}",
     f"completions/_{NAME}": f"usr/share/zsh/vendor-completions/_{NAME}",
     f"completions/{NAME}.fish": f"usr/share/fish/vendor_completions.d/{NAME}.fish",
-    "README.md": f"usr/share/doc/{NAME}/README.md",
 }
 _COMPRESSED = {
     f"man/{NAME}.1": f"usr/share/man/man1/{NAME}.1.gz",
@@ -35,7 +36,7 @@ _CONTROL = """\
 Package: {name}
 Version: {version}
 Architecture: {architecture}
-Maintainer: the narration-cleanup authors <narration-cleanup@localhost>
+Maintainer: the narration-cleanup authors
 Installed-Size: {size}
 Depends: python3 (>= {oldest}), python3 (<< {too_new}), libc6 (>= 2.28)
 Recommends: tzdata
@@ -104,14 +105,26 @@ def fill(root: Path, work: Path, moment: int) -> None:
     _write(root / f"usr/bin/{NAME}", LAUNCHER.encode(), executable=True)
     for source, place in _PLACES.items():
         _write(root / place, (ROOT / source).read_bytes())
-    for path in sorted((ROOT / "docs").glob("*.md")):
-        _write(root / f"usr/share/doc/{NAME}/docs/{path.name}", path.read_bytes())
+    for document, its_place in _documents():
+        _write(root / "usr" / its_place, document.read_bytes())
     for source, place in _COMPRESSED.items():
         _write(root / place, gzip.compress((ROOT / source).read_bytes(), 9, mtime=moment))
     for unit in sorted((ROOT / "systemd").iterdir()):
         _write(root / "usr/lib/systemd/system" / unit.name, unit.read_bytes())
     _write(root / f"usr/share/doc/{NAME}/copyright", _copyright(root).encode())
     (root / f"etc/{NAME}").mkdir(parents=True)
+
+
+def _documents() -> Iterator[tuple[Path, Path]]:
+    """The documents that the wheel has too, and their places below `/usr`."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    shared: dict[str, str] = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
+    for name, place in sorted(shared.items()):
+        if place.startswith("share/doc/"):
+            files = [ROOT / name] if (ROOT / name).is_file() else sorted((ROOT / name).rglob("*"))
+            for file in filter(Path.is_file, files):
+                if "__pycache__" not in file.parts:
+                    yield file, Path(place, file.relative_to(ROOT / name))
 
 
 def _wheel(folder: Path) -> Path:

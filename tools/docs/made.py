@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from tools.docs.console import ROOT, with_real_output
 from tools.docs.exit_codes import exit_codes_page
 from tools.docs.json_page import json_page
+from tools.docs.layouts import with_layouts
 from tools.docs.man_command import command_page
 from tools.docs.measured import with_measured
 from tools.docs.picture import pictures
@@ -38,7 +39,7 @@ def made_files() -> Iterator[tuple[str, str]]:
     for name in documents():
         if name not in WHOLE:
             text = (ROOT / name).read_text(encoding="utf-8")
-            yield name, with_measured(with_real_output(text))
+            yield name, with_layouts(with_measured(with_real_output(text)))
     for name, make in WHOLE.items():
         yield name, make()
     for name, svg in pictures().items():

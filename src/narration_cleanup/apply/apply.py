@@ -20,18 +20,7 @@ from narration_cleanup.core.model import Problem, Ref, Target
 from narration_cleanup.core.progress import Progress
 from narration_cleanup.core.text import printable
 from narration_cleanup.plan import CachePlan, RequestPlan
-from narration_cleanup.plan.actions import (
-    ActionT,
-    CacheAction,
-    CancelRequest,
-    DeleteRequest,
-    DropEntry,
-    Outcome,
-    Reason,
-    RemoveEntry,
-    RemoveFile,
-    RequestAction,
-)
+from narration_cleanup.plan.actions import Action, Kind, Outcome, Reason
 from narration_cleanup.stores.cache import (
     CacheStore,
     CommitReport,
@@ -107,9 +96,9 @@ def _sizes() -> Iterator[int]:
 
 
 def _in_batches(
-    outcomes: Outcomes[ActionT],
+    outcomes: Outcomes,
     size: Callable[[], int],
-    work: Callable[[Sequence[tuple[int, ActionT]]], None],
+    work: Callable[[Sequence[tuple[int, Action]]], None],
     stop: Stop,
     progress: Progress,
 ) -> TargetError | None:
@@ -133,20 +122,16 @@ def _in_batches(
             trouble = to_target_error(error, "not_removed")
             for position, action in batch:
                 untouched = outcomes.get(position) is Outcome.PLANNED
-                if untouched and not isinstance(action, DropEntry):
+                if untouched and action.kind is not Kind.DROP_ENTRY:
                     outcomes.set(position, Outcome.FAILED, str(trouble))
         progress.advance(len(batch))
     progress.done()
     return trouble
 
 
-def _remove(
-    batch: Sequence[tuple[int, CacheAction]], store: CacheStore, result: CacheResult
-) -> None:
+def _remove(batch: Sequence[tuple[int, Action]], store: CacheStore, result: CacheResult) -> None:
     """Remove the files of a batch; raises ``TargetError`` where that had to stop."""
-    removing = [
-        (position, action) for position, action in batch if not isinstance(action, DropEntry)
-    ]
+    removing = [(at, action) for at, action in batch if action.kind is not Kind.DROP_ENTRY]
     targets = [_target(action, store.has_index) for _, action in removing]
     stopped: StoppedError | None = None
     try:
@@ -162,27 +147,24 @@ def _remove(
         raise stopped
 
 
-def _target(action: RemoveEntry | RemoveFile, has_index: bool) -> FileTarget:
-    if not isinstance(action, RemoveEntry):
-        return FileTarget(action.file, identity=action.ref)
-    if has_index:
+def _target(action: Action, has_index: bool) -> FileTarget:
+    if has_index and action.kind is Kind.REMOVE_ENTRY:
         return FileTarget(action.file, entry=action.ref)
     return FileTarget(action.file, identity=action.ref, sidecars=action.sidecars)
 
 
-def _note_removal(action: RemoveEntry | RemoveFile, removal: Removal, result: CacheResult) -> None:
+def _note_removal(action: Action, removal: Removal, result: CacheResult) -> None:
     result.freed_bytes += removal.freed_bytes
     freed = result.freed_by_reason
     freed[action.reason] = freed.get(action.reason, 0) + removal.freed_bytes
     if removal.unexpected or removal.outcome is Outcome.FAILED:
-        subject = action.key if isinstance(action, RemoveEntry) else action.file
         code, remedy = "not_removed", "the next run tries again; check looks at the rights"
         if removal.unexpected:
             code, remedy = ODD_FILE, "take it away by hand"
         # The subject says which file it is: the same reason is the same message for all.
         why = (removal.note or "").removeprefix(f"{printable(action.file)}: ")
         message = f"not removed: {why}; {remedy}"
-        result.problems.add(Problem(Target.CACHE, code, message, subject))
+        result.problems.add(Problem(Target.CACHE, code, message, str(action.id)))
 
 
 class _Dropping:
@@ -194,12 +176,12 @@ class _Dropping:
     def __iter__(self) -> Iterator[tuple[Ref, str]]:
         return ((action.ref, action.file) for _, action in self.actions())
 
-    def actions(self) -> Iterator[tuple[int, RemoveEntry | DropEntry]]:
+    def actions(self) -> Iterator[tuple[int, Action]]:
         """Each with its position in the plan."""
         for position, action in enumerate(self._result.plan.actions):
             outcome = self._result.outcomes.get(position)
-            if (isinstance(action, RemoveEntry) and outcome is Outcome.DONE) or (
-                isinstance(action, DropEntry) and outcome is Outcome.PLANNED
+            if (action.kind is Kind.REMOVE_ENTRY and outcome is Outcome.DONE) or (
+                action.kind is Kind.DROP_ENTRY and outcome is Outcome.PLANNED
             ):
                 yield position, action
 
@@ -227,7 +209,7 @@ def _commit(store: CacheStore, result: CacheResult) -> None:
         elif action.ref[2] in report.kept:
             note = "its audio was made anew meanwhile"
             result.outcomes.set(position, Outcome.SKIPPED, note)
-        elif isinstance(action, DropEntry):
+        elif action.kind is Kind.DROP_ENTRY:
             result.outcomes.set(position, Outcome.DONE)
 
 
@@ -242,14 +224,14 @@ def _count(result: CacheResult) -> None:
 
 
 def _change(
-    batch: Sequence[tuple[int, RequestAction]],
+    batch: Sequence[tuple[int, Action]],
     store: RequestStore,
     at: float,
     result: RequestResult,
 ) -> None:
     """Change the rows of a batch: cancelled ones and deleted ones each in a transaction."""
-    cancels = [(p, action) for p, action in batch if isinstance(action, CancelRequest)]
-    deletes = [(p, action) for p, action in batch if isinstance(action, DeleteRequest)]
+    cancels = [(p, action) for p, action in batch if action.kind is Kind.CANCEL_REQUEST]
+    deletes = [(p, action) for p, action in batch if action.kind is Kind.DELETE_REQUEST]
     if cancels:
         outcomes = store.cancel([action for _, action in cancels], at)
         for (position, cancel), outcome in zip(cancels, outcomes, strict=True):

@@ -11,18 +11,17 @@ from typing import Generic
 from narration_cleanup.core.errors import ExitCode
 from narration_cleanup.core.model import Problem, Severity
 from narration_cleanup.core.problems import Problems
-from narration_cleanup.plan import CachePlan, RequestPlan
-from narration_cleanup.plan.actions import (
-    Actions,
-    ActionT,
-    CacheAction,
-    Outcome,
-    Reason,
-    RequestAction,
-)
+from narration_cleanup.plan import Plan
+from narration_cleanup.plan.actions import Action, Actions, Outcome, Reason
+from narration_cleanup.plan.totals import CacheTotals, RequestTotals
+from narration_cleanup.plan.types import TotalsT
 
 ODD_FILE = "odd_file"
 """The code of what lies where audio should and cannot be removed."""
+ROW_REFUSED = "row_refused"
+"""The code of a row whose change the database refuses."""
+NOT_CHANGED = "not_changed"
+"""The code of a row that was skipped, and is as it was planned on."""
 _OUTCOMES = tuple(Outcome)
 
 
@@ -37,11 +36,11 @@ class RunOutcome(StrEnum):
     BUSY = "busy"
 
 
-class Outcomes(Generic[ActionT]):
+class Outcomes:
     """One outcome for each action of a plan: one byte each, and a note only where there is one."""
 
-    def __init__(self, actions: Actions[ActionT]) -> None:
-        self.actions: Actions[ActionT] = actions
+    def __init__(self, actions: Actions) -> None:
+        self.actions = actions
         self._codes = array("B", bytes(len(actions)))
         self._notes: dict[int, str] = {}
 
@@ -71,54 +70,42 @@ class Outcomes(Generic[ActionT]):
         ended = (note for position, note in self._notes.items() if self._codes[position] == code)
         return frozenset(ended)
 
-    def __iter__(self) -> Iterator[tuple[ActionT, Outcome, str | None]]:
+    def __iter__(self) -> Iterator[tuple[Action, Outcome, str | None]]:
         for position, action in enumerate(self.actions):
             yield action, _OUTCOMES[self._codes[position]], self._notes.get(position)
 
 
 @dataclass(slots=True)
-class CacheResult:
-    """The cache half: the plan, what became of each action, and what was really freed.
+class TargetResult(Generic[TotalsT]):
+    """One target: the plan, what became of each action, and what came of it.
 
-    ``freed_bytes`` counts the bytes that the disk got back (0 for a file with other hard links);
-    ``removed_by_reason`` and ``freed_by_reason`` count actions that are done.
+    ``after`` is the plan of how it is afterwards: what should have gone and is still there.
+
+    Of the cache: ``freed_bytes`` counts the bytes that the disk got back (0 for a file with other
+    hard links); ``removed_by_reason`` and ``freed_by_reason`` count actions that are done.
     ``entries_left`` of removed files are in the index still, because it could not be replaced.
-    ``after`` is the plan made of a second look: what should have gone and is still there.
+    Of the requests: ``overwritten`` were completed by the service after we had cancelled them.
+    ``known_failures`` name the actions that fail as in an earlier run, which reported why.
     """
 
-    plan: CachePlan
-    outcomes: Outcomes[CacheAction]
-    freed_bytes: int = 0
+    plan: Plan[TotalsT]
+    outcomes: Outcomes
     problems: Problems = field(default_factory=Problems)
+    after: Plan[TotalsT] | None = None
+    freed_bytes: int = 0
     removed_by_reason: dict[Reason, int] = field(default_factory=dict)
     freed_by_reason: dict[Reason, int] = field(default_factory=dict)
-    after: CachePlan | None = None
     entries_left: int = 0
-
-    @property
-    def removed_count(self) -> int:
-        """Actions that are done."""
-        return sum(self.removed_by_reason.values())
-
-    @property
-    def nothing_done(self) -> bool:
-        """There was work, and all of it failed. (Of an entry that is still in the index, the file
-        may be gone: that is something.)"""
-        return _all_failed(self.outcomes) and not self.freed_bytes
-
-
-@dataclass(slots=True)
-class RequestResult:
-    """The request half. ``overwritten``: completed by the service after we had cancelled them."""
-
-    plan: RequestPlan
-    outcomes: Outcomes[RequestAction]
-    problems: Problems = field(default_factory=Problems)
+    known_failures: set[str] = field(default_factory=set)
     cancelled_by_status: dict[str, int] = field(default_factory=dict)
     deleted_by_status: dict[str, int] = field(default_factory=dict)
     overwritten: int = 0
     freed_pages: int = 0
-    after: RequestPlan | None = None
+
+    @property
+    def removed_count(self) -> int:
+        """Actions on the cache that are done."""
+        return sum(self.removed_by_reason.values())
 
     @property
     def cancelled_count(self) -> int:
@@ -131,9 +118,23 @@ class RequestResult:
         return sum(self.deleted_by_status.values())
 
     @property
+    def new_failures(self) -> int:
+        """How many actions failed for another reason than in an earlier run."""
+        return self.outcomes.count(Outcome.FAILED) - len(self.known_failures)
+
+    @property
     def nothing_done(self) -> bool:
-        """There was work, and all of it failed."""
-        return _all_failed(self.outcomes)
+        """There was work, and all of it failed. (Of an entry that is still in the index, the file
+        may be gone: that is something. That the database refuses one row, and no other was to be
+        changed, says nothing of the table.)"""
+        count = len(self.outcomes.actions)
+        is_one_row = count == 1 == self.problems.count({ROW_REFUSED})
+        all_failed = 0 < count - len(self.known_failures) == self.new_failures
+        return all_failed and not self.freed_bytes and not is_one_row
+
+
+CacheResult = TargetResult[CacheTotals]
+RequestResult = TargetResult[RequestTotals]
 
 
 @dataclass(slots=True)
@@ -179,7 +180,7 @@ class Result:
         if self.stopped is not None:
             return _STOPPED.get(self.stopped, RunOutcome.FAILED)
         problems = any(each.severity is Severity.PROBLEM for each in self.all_problems())
-        failed = any(target.outcomes.count(Outcome.FAILED) for target in self.targets)
+        failed = any(target.new_failures for target in self.targets)
         if not problems and not failed:
             return RunOutcome.SUCCESS
         if all(target.nothing_done for target in self.targets):
@@ -208,10 +209,6 @@ class Result:
             if "not_writable" in codes:
                 return "Nothing was changed: a run could not do all of this, see the warnings"
         return _MESSAGES[self.dry_run][self.outcome]
-
-
-def _all_failed(outcomes: Outcomes[ActionT]) -> bool:
-    return 0 < len(outcomes.actions) == outcomes.count(Outcome.FAILED)
 
 
 _STOPPED = {

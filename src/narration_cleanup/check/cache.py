@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from narration_cleanup.check.examine_cache import unused_index
+from narration_cleanup.check.examine_cache import parts_of_a_job, unused_index
 from narration_cleanup.check.finding import Finding, failed, passed, warning
 from narration_cleanup.check.problems import findings_of
 from narration_cleanup.core.errors import CleanupError
@@ -26,11 +26,18 @@ from narration_cleanup.core.zones import LOCAL, IndexTimes, is_utc, zone_text
 from narration_cleanup.plan import CachePlan
 from narration_cleanup.report.format import count, entries
 from narration_cleanup.run.access import fixed, lock_out_of_reach
-from narration_cleanup.run.stores import Targets, cache_policy, open_cache, request_policy
+from narration_cleanup.run.stores import (
+    Targets,
+    cache_policy,
+    index_form,
+    open_cache,
+    request_policy,
+)
 from narration_cleanup.run.survey import survey_and_plan
 from narration_cleanup.settings import CacheSettings, Settings
 from narration_cleanup.stores.cache import CacheStore
 from narration_cleanup.stores.cache.local.index_file import left_by_root
+from narration_cleanup.stores.cache.members import OWN_FORM
 
 QUIET_AFTER = 2 * DAY
 """A service in use writes an entry more often than this; a shorter TTL counts instead."""
@@ -120,7 +127,8 @@ def little_space(place: Path) -> tuple[str, str] | None:
 
 def _as_owner(status: os.stat_result) -> str:
     """The first half of what to do, unless this is the owner already."""
-    return "" if status.st_uid == os.geteuid() else f"run as {user_name(status.st_uid)}, or "
+    is_other = status.st_uid not in (0, os.geteuid())
+    return f"run as {user_name(status.st_uid)}, or " if is_other else ""
 
 
 def _check_store(
@@ -147,6 +155,7 @@ def _check_store(
     if local is not None and not store.has_index:
         yield from _check_unused_index(local)
     if store.has_index:
+        yield from _index_form(settings.cache)
         yield _zone(times, now)
     yield _written_lately(plans.cache, settings.cache, now)
     yield _size(plans.cache, settings.cache)
@@ -179,14 +188,32 @@ def _check_unused_index(folder: Path) -> Iterator[Finding]:
     """Without its index, a program would still list what is removed."""
     found = unused_index(folder)
     if found is not None:
-        name, is_ours = found
+        name, known = found
         message = f"{name} lists the audio of this folder, and cache.index is none"
-        remedy = (
-            f'set cache.index = "{name}"'
-            if is_ours
-            else "the program would miss what is removed: do not clean this folder without it"
-        )
+        remedy = f'set cache.index = "{name}"'
+        if known is None:
+            remedy = "the program would miss what is removed: do not clean this folder without it"
+        elif known.settings:
+            more = ", ".join(sorted(known.settings))
+            remedy += f" and {more}: narration-cleanup config init --from {folder} proposes them"
         yield warning("cache.unused_index", message, remedy)
+    if (why := parts_of_a_job(folder)) is not None:
+        remedy = "set cache.dir to a cache: this tool is not for the results of a job"
+        yield warning("cache.one_job", why, remedy)
+
+
+def _index_form(settings: CacheSettings) -> Iterator[Finding]:
+    """By which names the entries of another program's index are read."""
+    form = index_form(settings)
+    if form != OWN_FORM:
+        names = ", ".join(
+            f"{role} = {name or 'none'}"
+            for role, name in form._asdict().items()
+            if role != "member" and name != role
+        )
+        where = "" if form.member is None else f"in the member {form.member}"
+        message = "; ".join(filter(None, (where, names)))
+        yield passed("cache.index_form", f"the entries are read by these settings: {message}")
 
 
 def _zone(times: IndexTimes, now: float) -> Finding:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from narration_cleanup.core.deadline import Deadline
+from narration_cleanup.check.examine_index import MOST_INDEX, OtherIndex, form_of, read_index
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.text import printable
 from narration_cleanup.report.format import count
@@ -23,14 +22,18 @@ Examined = tuple[dict[str, object], list[str], list[str]]
 _AUDIO = (".mp3", ".wav", ".ogg", ".opus", ".m4a", ".flac", ".webm", ".aac", ".mp4")
 _SIDECARS = (".json", ".vtt", ".srt", ".txt", ".pho")
 _MOST_FILES = 20_000
-_MOST_INDEX = 256 * 2**20
 _SAMPLE = 40
-_SETTLED_WITHIN = 2.0
 _GENERATED = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-|[0-9a-f]*[0-9][0-9a-f]{7,}|[0-9]{6,}|^tmp\w{6,}$|^tts_[0-9]+$",
     re.IGNORECASE,
 )
 """In the stems that programs give: a UUID, a digest, an epoch, a temporary name, a counter."""
+_NUMBERED = re.compile(
+    r"(?:^|[^a-z])(?:chapter|chap|ch|part|chunk|segment|seg|sentence|section|paragraph|page|track)"
+    r"[ _.-]*[0-9]{1,5}(?![0-9a-f])|^[0-9]{1,5}$",
+    re.IGNORECASE,
+)
+"""In the stems of the parts that one job makes: ``book_chapter_3``, ``007``."""
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TAGS = re.compile(rb"TALB|TRCK|\xa9alb|ALBUM=|TRACKNUMBER=", re.IGNORECASE)
 
@@ -62,11 +65,12 @@ def examine_cache(directory: str) -> Examined:
         raise ConfigError(f"{where} cannot be read: {error.strerror}") from None
     settings: dict[str, object] = {"cache.dir": str(folder)}
     for index in _json_files(folder, found):
-        entries = _entries(index)
-        if entries:
+        read = read_index(index, found.audio)
+        if read:
             settings["cache.index"] = index.name
             settings.update(_suffixes(found))
-            sure, unsure = _indexed(folder, index.name, entries, settings)
+            settings.update(read.settings)
+            sure, unsure = _indexed(folder, index.name, read, settings)
             return settings, sure, unsure
     if not found.audio:
         total = count(len(found.others), "file", "files")
@@ -91,20 +95,39 @@ def examine_cache(directory: str) -> Examined:
     )
 
 
-def unused_index(folder: Path) -> tuple[str, bool] | None:
-    """The index of a folder that is cleaned without one: its name, and whether its form is ours.
+def unused_index(folder: Path) -> tuple[str, OtherIndex | None] | None:
+    """The index of a folder that is cleaned without one: its name, and its form if it is known.
 
     ``None`` where there is none, or the folder cannot be read.
     """
     try:
         found = _walk(folder)
         for index in _json_files(folder, found):
-            if _entries(index):
-                return index.name, True
+            if read := read_index(index, found.audio):
+                return index.name, read
         other = _other_index(folder, found)
     except (ConfigError, OSError):
         return None
-    return None if other is None else (other.name, False)
+    return None if other is None else (other.name, None)
+
+
+def parts_of_a_job(folder: Path) -> str | None:
+    """Why the audio of a folder without an index is the work of one job, not a cache."""
+    try:
+        return _parts(_walk(folder))
+    except OSError:
+        return None
+
+
+def _parts(found: _Found) -> str | None:
+    numbered = [path for path in found.audio if _NUMBERED.search(path.stem)]
+    if 2 * len(numbered) <= len(found.audio):
+        return None
+    return (
+        f"{len(numbered):,} of {count(len(found.audio), 'audio file', 'audio files')} are numbered "
+        f"parts, such as {printable(str(numbered[0]))}: they are the result of one job (an audio "
+        "book, say), which no program makes anew by itself"
+    )
 
 
 def _walk(folder: Path) -> _Found:
@@ -147,55 +170,20 @@ def _json_files(folder: Path, found: _Found) -> Iterator[Path]:
         yield folder / name
 
 
-def _entries(file: Path) -> Mapping[str, Mapping[str, object]] | None:
-    """The entries of an index of our form; ``None`` for any other file.
-
-    Empty or torn, it may be being written: it is read again for two seconds. Raises
-    ``ConfigError`` where it stays so.
-    """
-    deadline = Deadline(_SETTLED_WITHIN)
-    while True:
-        try:
-            if file.stat().st_size > _MOST_INDEX:
-                return None
-            document = json.loads(file.read_bytes())
-            break
-        except (ValueError, OSError, RecursionError) as error:
-            if not re.search("index|cache", file.name):
-                return None
-            if deadline.passed:
-                raise ConfigError(
-                    f"{printable(file)} cannot be read as JSON ({printable(str(error))}): it is "
-                    "being written, or damaged; try again"
-                ) from None
-            deadline.pause(0.05)
-    if not isinstance(document, dict):
-        return None
-    entries = {
-        key: value
-        for key, value in document.items()
-        if isinstance(value, dict)
-        and isinstance(value.get("file_path"), str)
-        and isinstance(value.get("created_at"), str)
-    }
-    return entries if 2 * len(entries) > len(document) else None
-
-
 def _indexed(
     folder: Path,
     index: str,
-    entries: Mapping[str, Mapping[str, object]],
+    read: OtherIndex,
     settings: dict[str, object],
 ) -> tuple[list[str], list[str]]:
     """What is sure and what is not; adds the folder's other names in the index to ``settings``."""
     folders, present = Counter[str](), Counter[str]()
-    for entry in entries.values():
-        path = str(entry["file_path"])
+    for path in read.paths:
         above = folder_of(path)
         folders[above] += 1
         present[above] += (folder / with_slashes(path).rpartition("/")[2]).is_file()
-    sure = [f"index {printable(index)}: {count(len(entries), 'entry', 'entries')}"]
-    unsure = list[str]()
+    sure = [f"index {printable(index)}: {count(len(read.paths), 'entry', 'entries')}", *read.sure]
+    unsure = [*read.unsure]
     known = {above for above in folders if _is_this(folder, above)}
     others = sorted(above for above in folders if above not in known and present[above])
     if others:
@@ -235,8 +223,8 @@ def _refuse_other_index(folder: Path, found: _Found) -> None:
     file = _other_index(folder, found)
     if file is not None:
         raise ConfigError(
-            f"{printable(file)} lists the audio of this folder, in a form that is not known: "
-            "without its entries the program would miss what is removed"
+            f"{printable(file)} lists the audio of this folder, in a form that cannot be cleaned "
+            f"({form_of(file)}): without its entries the program would miss what is removed"
         )
 
 
@@ -249,7 +237,7 @@ def _other_index(folder: Path, found: _Found) -> Path | None:
         if len(path.parts) > 1 or str(path.with_suffix("")) in beside or path.suffix == ".log":
             continue
         try:
-            if not file.is_file() or file.stat().st_size > _MOST_INDEX:
+            if not file.is_file() or file.stat().st_size > MOST_INDEX:
                 continue
             content = file.read_bytes()
         except OSError:
@@ -261,6 +249,8 @@ def _other_index(folder: Path, found: _Found) -> Path | None:
 
 def _refuse_no_cache(folder: Path, found: _Found) -> None:
     where = printable(folder)
+    if why := _parts(found):
+        raise ConfigError(f"{where} is no cache: {why}")
     beside = _beside(found)
     sidecars = [
         path

@@ -15,7 +15,8 @@ _REMEDIES = {
     "outside_cache": "if the service uses another path for the same folder, set "
     "cache.dir_in_index; one alone was not written by the service",
     "dir_in_index": "set it in the configuration file or the environment, as the message has it",
-    "index_format": "look for a version of narration-cleanup that knows the service's format",
+    "index_format": "look for a version of narration-cleanup that knows the service's format, or, "
+    "if it is another program's index, set cache.fields and cache.index_member",
     "unreadable_time": "correct these times, or set how they are written "
     "(requests.time_format, cleanup.timezone)",
     "zone_differs": "nothing, if the service is meant to have another zone than this process",
@@ -44,7 +45,22 @@ _REMEDIES = {
     "database_read_only": "give this user the right to write to the database and its folder",
     "database_unreadable": "give this user the right to read the database",
     "database_io_error": "look at the disk (dmesg), then check the database (PRAGMA quick_check)",
+    "database_unreachable": "see that the server is up, the address is right and the network "
+    "allows it",
     "bucket_unreachable": "check the endpoint, the bucket's name and the credentials",
+    "database_corrupt": "restore the database from a backup; it is never repaired",
+    "database_slow": "look at what the server is busy with",
+    "disk_full": "free disk space",
+    "query_too_costly": "look at the table's generated columns, triggers and checks",
+    "unset_time": "let the service write NULL where it means no time",
+    "unsuitable_column": "correct requests.columns",
+    "no_mtime": "correct the program that writes these files, or touch them",
+    "atime": "set cache.age_from to mtime",
+    "set_aside": "narration-cleanup run puts them back",
+    "index_fixed": "mount the folder, or chattr -i -a the index",
+    "index_lock": "give this user the right to read the lock file of the index",
+    "library_failed": "check the AWS_* variables and the proxies",
+    "bucket_missing": "correct cache.dir, or make the bucket",
     "directory_replaced": "run again when the folder is in its place",
     "mixed_times": "set requests.time_format",
 }

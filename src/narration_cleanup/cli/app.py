@@ -29,6 +29,7 @@ _COMMANDS = {
     "dry-run": ("run", "dry_run_command"),
     "stats": ("stats", "stats_command"),
     "history": ("history", "history_app"),
+    "explain": ("explain", "explain_command"),
     "check": ("check", "check_command"),
     "config": ("config", "config_app"),
     "systemd": ("systemd", "systemd_app"),
@@ -81,7 +82,17 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        import platform
+        import sqlite3
+        from importlib.util import find_spec
+
+        extras = {"alerts": "apprise", "postgres": "psycopg", "s3": "obstore"}
+        there = [name for name, module in extras.items() if find_spec(module) is not None]
         typer.echo(f"narration-cleanup {__version__}")
+        typer.echo(
+            f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, "
+            f"extras: {', '.join(there) or 'none'}"
+        )
         raise typer.Exit
 
 
@@ -107,7 +118,7 @@ def narration_cleanup(
             metavar="",
             callback=_print_version,
             is_eager=True,
-            help="Show the version.",
+            help="Show the version, and those of Python and SQLite.",
         ),
     ] = False,
 ) -> None:

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.text import printable
 from narration_cleanup.settings.mask import without_password
-from narration_cleanup.settings.programs import PROGRAMS, UNSUPPORTED
+from narration_cleanup.settings.programs import PROGRAMS
 from narration_cleanup.settings.show import settings_text
 
 _MASKED = re.compile(r":\*\*\*(?=@)|(?<=[?&])password=\*\*\*&?")
@@ -20,8 +20,6 @@ def for_program(name: str, directory: str | None, database: str | None) -> tuple
 
     Raises ``ConfigError`` for a program that is not known.
     """
-    if name in UNSUPPORTED:
-        raise ConfigError(f"{name} is not supported: {UNSUPPORTED[name]}")
     if name not in PROGRAMS:
         near = get_close_matches(name, PROGRAMS, n=1)
         guess = f", did you mean {near[0]}?" if near else ""
@@ -34,7 +32,8 @@ def for_program(name: str, directory: str | None, database: str | None) -> tuple
                 raise ConfigError(f"{name} has no {setting} that could be {printable(given)}")
             settings[setting] = given
     about = f"{program.title}: {program.why}"
-    places = [
+    places = [] if program.first is None else [program.first]
+    places += [
         f"Set {setting}: the place differs from installation to installation"
         for setting in ("cache.dir", "requests.db")
         if str(settings.get(setting)).startswith(("/path/to/", "postgresql://user@"))

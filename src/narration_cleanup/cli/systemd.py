@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +16,9 @@ import typer
 from narration_cleanup.cli import complete
 from narration_cleanup.cli.lazy import LazyCommand
 from narration_cleanup.core.errors import CleanupError, ConfigError
-from narration_cleanup.core.text import printable
+from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.report.documents import SCHEMA_VERSION, like, operator_types, write
+from narration_cleanup.report.format import clock
 from narration_cleanup.settings import Settings, load_settings, require_target
 from narration_cleanup.systemd.discover import (
     check_instance,
@@ -31,10 +34,17 @@ from narration_cleanup.systemd.install import (
     write_handed,
     write_units,
 )
-from narration_cleanup.systemd.installation import CONFIG_DIR, Installation, timer_name
+from narration_cleanup.systemd.installation import (
+    CONFIG_DIR,
+    Installation,
+    service_name,
+    timer_name,
+)
 from narration_cleanup.systemd.manager import is_running, unit_folder
-from narration_cleanup.systemd.status import Schedule, read_schedule, schedule_lines
+from narration_cleanup.systemd.status import Schedule, read_schedule
 from narration_cleanup.systemd.units import render
+
+NOT_INSTALLED = "No timer of systemd is installed here: narration-cleanup systemd install"
 
 systemd_app = typer.Typer(
     name="systemd",
@@ -116,10 +126,28 @@ def install_command(
         units = render(installation)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    for name, text in units.items():
-        typer.echo(f"# {folder / name}\n{text}")
-    if not only_print:
+    if only_print:
+        for name, text in units.items():
+            typer.echo(f"# {folder / name}\n{text}")
+    else:
+        for line in _changes(units, folder):
+            typer.echo(line)
         _install(installation, settings, units, folder)
+
+
+def _changes(units: dict[str, str], folder: Path) -> Iterator[str]:
+    """Each new unit whole, and of one that is installed already the lines that change."""
+    from difflib import unified_diff
+
+    for name, text in units.items():
+        try:
+            installed = (folder / name).read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError):
+            yield f"# {folder / name}: new\n{text}"
+            continue
+        lines = list(unified_diff(installed, text.splitlines(), n=1, lineterm=""))[2:]
+        yield f"# {folder / name}: {'changes' if lines else 'unchanged'}"
+        yield from map(printable_line, lines)
 
 
 def _install(
@@ -148,6 +176,12 @@ def _install(
     )
     if installation.user is None:
         typer.echo("To run while you are not logged in: loginctl enable-linger")
+    sudo, manager = ("", " --user") if installation.user is None else ("sudo ", "")
+    typer.echo("Try next:")
+    instance = f" --instance {installation.instance}" if installation.instance else ""
+    typer.echo(f"  {sudo}systemctl{manager} start {service_name(installation)}")
+    typer.echo(f"  narration-cleanup systemd status{manager}{instance}")
+    typer.echo(f"  {sudo}journalctl{manager} --unit {service_name(installation)} --lines 20")
 
 
 @systemd_app.command("uninstall", cls=LazyCommand)
@@ -173,7 +207,8 @@ def status_command(
     instance: InstanceOption = None,
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="One JSON document.")] = False,
 ) -> None:
-    """Show when the timer runs next, when it last ran, and how that ended."""
+    """Show when the timer runs next, when it last ran, and how that ended; exit code 1 where no
+    timer is active, or the last run failed."""
     if instance is not None:
         check_instance(instance)
     schedule = read_schedule(instance, for_user=user)
@@ -182,8 +217,34 @@ def status_command(
     else:
         for line in schedule_lines(schedule):
             typer.echo(line)
-    if schedule is None:
+    if schedule is None or schedule.fails:
         raise typer.Exit(1)
+
+
+def schedule_lines(schedule: Schedule | None) -> list[str]:
+    """The schedule, a line for each fact."""
+    if schedule is None:
+        return [NOT_INSTALLED]
+    state = "enabled" if schedule.enabled else "not enabled"
+    state += ", active" if schedule.active else ", not active: it starts nothing"
+    return [
+        f"Timer     {schedule.timer} ({state})",
+        f"Next run  {_time(schedule.next_run)}",
+        f"Last run  {_time(schedule.last_run)}",
+        f"Result    {_result(schedule)}",
+    ]
+
+
+def _result(schedule: Schedule) -> str:
+    if schedule.running:
+        return "running now"
+    if schedule.last_result is None:
+        return "not known since the last boot" if schedule.last_run else "it has not run yet"
+    return f"{schedule.last_result} (exit {schedule.last_exit})"
+
+
+def _time(moment: datetime | None) -> str:
+    return "-" if moment is None else clock(moment.timestamp())
 
 
 def schedule_document(schedule: Schedule | None) -> operator_types.Systemd:

@@ -47,6 +47,7 @@ class Problem(msgspec.Struct, frozen=True):
     """Something that needs the operator: which half, a stable code, the subject, and one line.
 
     ``repeats``: this one stands for so many that have the code and message of those before it.
+    ``known``: of one item that an earlier run reported, and that no run can clean.
     """
 
     target: Target
@@ -55,6 +56,7 @@ class Problem(msgspec.Struct, frozen=True):
     subject: str | None = None
     severity: Severity = Severity.PROBLEM
     repeats: int = 0
+    known: bool = False
 
 
 class CacheEntry(msgspec.Struct, frozen=True, gc=False):
@@ -140,6 +142,57 @@ class Unmatched(msgspec.Struct, frozen=True):
     sidecars: Iterable[StoredFile] = ()
 
 
+class ReadTime(msgspec.Struct, frozen=True):
+    """One time of an item, as it is written and as it was read.
+
+    ``name`` is what it is (``created_at``, ``mtime``), ``source`` where it is from (``index``,
+    ``file``, ``object``, ``table``), ``written`` its text there. ``instant`` is ``None`` where
+    that cannot be read. ``zone`` is the one that a text without an offset was read in, and
+    ``known_by`` how it is known: see ``zones.known_by``.
+    """
+
+    name: str
+    source: str
+    written: str | None = None
+    instant: float | None = None
+    zone: str | None = None
+    known_by: str | None = None
+
+
+class FileRole(StrEnum):
+    """What a file in the cache is that no entry names."""
+
+    AUDIO = "audio"
+    PARTIAL = "partial"
+    SIDECAR = "sidecar"
+    OTHER = "other"
+
+
+class Sighting(msgspec.Struct, frozen=True, kw_only=True):
+    """What a cache has of a name: an entry (``key``, and ``entry`` where it can be judged), or a
+    file that no entry names (``role``).
+
+    ``stored`` is the file as it is now, ``None`` where there is no regular one. ``unjudged`` says
+    why no rule judges it. ``goes_with`` is the audio of a sidecar.
+    """
+
+    key: str | None = None
+    file: str | None = None
+    entry: CacheEntry | None = None
+    stored: StoredFile | None = None
+    role: FileRole | None = None
+    times: tuple[ReadTime, ...] = ()
+    unjudged: str | None = None
+    goes_with: str | None = None
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What there is of a name; ``names`` are the keys and files that it may mean."""
+
+    names: frozenset[str] = frozenset()
+    sightings: tuple[Sighting, ...] = ()
+
+
 class CacheSurvey(Protocol):
     """One look at a cache. Passes may be repeated and give the same answer.
 
@@ -159,6 +212,9 @@ class CacheSurvey(Protocol):
         """After a whole pass: whether a next one reads times otherwise, in the zone it proved."""
 
     def unmatched(self) -> Unmatched: ...
+
+    def find(self, spellings: Sequence[str]) -> Found:
+        """After a whole pass: what there is of a key or a file, in any of these spellings."""
 
     def free_bytes(self) -> int | None: ...
 
@@ -216,6 +272,17 @@ class GenerationRequest(msgspec.Struct, frozen=True):
         return self.started_at is None and self.guard[2] is not None
 
 
+class FoundRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The row of an id: ``status`` as it is written, ``request`` where it can be judged, and else
+    ``unjudged``, which says why no rule judges it."""
+
+    id: str | int
+    status: str
+    request: GenerationRequest | None = None
+    times: tuple[ReadTime, ...] = ()
+    unjudged: str | None = None
+
+
 class RequestSurvey(Protocol):
     """One look at the request table.
 
@@ -231,3 +298,6 @@ class RequestSurvey(Protocol):
     def active(self) -> Iterator[Sequence[GenerationRequest]]: ...
 
     def finished(self, before: float) -> Iterator[Sequence[GenerationRequest]]: ...
+
+    def find(self, identity: str) -> Sequence[FoundRequest]:
+        """The rows whose id is shown as ``identity``, those of other services too."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TypeVar
 
 from narration_cleanup.core.errors import to_target_error
@@ -47,6 +47,10 @@ class Problems:
         for problem in problems:
             self.add(problem)
         self._seen.update(only_counted)
+
+    def count(self, codes: Collection[str]) -> int:
+        """How many have one of these codes, with those that are only counted."""
+        return sum(number for (_, code, _), number in self._seen.items() if code in codes)
 
     def __iter__(self) -> Iterator[Problem]:
         yield from self._kept

@@ -8,11 +8,12 @@ from narration_cleanup.plan.after import plan_after, requests_after
 from narration_cleanup.plan.cache import plan_cache
 from narration_cleanup.plan.policy import CachePolicy, RequestPolicy
 from narration_cleanup.plan.requests import plan_requests
-from narration_cleanup.plan.types import CachePlan, RequestPlan
+from narration_cleanup.plan.types import CachePlan, Plan, RequestPlan
 
 __all__ = [
     "CachePlan",
     "CachePolicy",
+    "Plan",
     "RequestPlan",
     "RequestPolicy",
     "plan_after",

@@ -1,19 +1,52 @@
-"""What can be done: one small value for each thing that a run would do, with its reason."""
+"""What a run would do: one small value for each thing, with its reason."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from enum import StrEnum
-from types import UnionType
-from typing import Generic, TypeVar
+from collections.abc import Iterator
+from enum import Enum, StrEnum
+from typing import NamedTuple
 
 import msgspec
 
-from narration_cleanup.core.model import Ref, RequestStatus, Scalar
+from narration_cleanup.core.model import Ref, Scalar
+
+
+class Words(NamedTuple):
+    """The words for what an action does and what it is done to, the same in every output."""
+
+    verb: str
+    done: str
+    noun: str
+    plural: str
+
+
+class Kind(Enum):
+    """What an action does. An entry that is dropped has no file; the others are as they say."""
+
+    REMOVE_ENTRY = Words("remove", "Removed", "entry", "entries")
+    REMOVE_FILE = Words("remove", "Removed", "file", "files")
+    DROP_ENTRY = Words("drop", "Dropped", "entry", "entries")
+    CANCEL_REQUEST = Words("cancel", "Cancelled", "request", "requests")
+    DELETE_REQUEST = Words("delete", "Deleted", "request", "requests")
+
+    @property
+    def is_of_entry(self) -> bool:
+        """Whether an entry leaves the cache, with its file or without."""
+        return self in (Kind.REMOVE_ENTRY, Kind.DROP_ENTRY)
+
+    @property
+    def is_of_cache(self) -> bool:
+        """Whether it is done to an entry or a file, and not to a request."""
+        return self not in (Kind.CANCEL_REQUEST, Kind.DELETE_REQUEST)
+
+    @property
+    def frees_bytes(self) -> bool:
+        """Whether files are removed, so that the size of an action has a meaning."""
+        return self in (Kind.REMOVE_ENTRY, Kind.REMOVE_FILE)
 
 
 class Reason(StrEnum):
-    """Why something goes; the same words in plan, output, metrics and history."""
+    """Why something is done; the same words in plan, output, metrics and history."""
 
     EXPIRED = "expired"
     EVICTED = "evicted"
@@ -24,15 +57,23 @@ class Reason(StrEnum):
     ABANDONED = "abandoned"
     FINISHED = "finished"
 
+    @property
+    def kind(self) -> Kind:
+        """What is done for this reason."""
+        return _KINDS[self]
 
-CACHE_REASONS = (
-    Reason.EXPIRED,
-    Reason.EVICTED,
-    Reason.EMPTY,
-    Reason.ORPHAN,
-    Reason.PARTIAL,
-    Reason.DANGLING,
-)
+
+_KINDS = {
+    Reason.EXPIRED: Kind.REMOVE_ENTRY,
+    Reason.EVICTED: Kind.REMOVE_ENTRY,
+    Reason.EMPTY: Kind.REMOVE_ENTRY,
+    Reason.ORPHAN: Kind.REMOVE_FILE,
+    Reason.PARTIAL: Kind.REMOVE_FILE,
+    Reason.DANGLING: Kind.DROP_ENTRY,
+    Reason.ABANDONED: Kind.CANCEL_REQUEST,
+    Reason.FINISHED: Kind.DELETE_REQUEST,
+}
+CACHE_REASONS = tuple(reason for reason in Reason if reason.kind.is_of_cache)
 
 
 class Outcome(StrEnum):
@@ -44,84 +85,40 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
-class RemoveEntry(msgspec.Struct, frozen=True, array_like=True, tag="remove_entry", gc=False):
-    """An entry goes, with its file and sidecars; ``created_at`` is what the planner read.
+class Action(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One thing that a run would do, with its reason and the figures behind it for a reader.
 
-    ``size_bytes`` is what the survey stated, and 0 where its file is gone already or goes with
-    another entry: what the removal can free.
+    ``id`` is the entry's key, the name of a file without an entry, or the request's id.
+    ``created_at`` (an instant) is what the planner read; of a file, the time its age is from.
+
+    Of the cache alone: ``size_bytes`` is what the removal can free, as the survey stated it, and 0
+    where the file is gone already or goes with another entry; ``ref`` is the store's handle. Of a
+    request alone: it is changed while it is still what ``guard`` says (see the model), and
+    ``age_seconds`` is the age that its limit is for.
     """
 
-    key: str
-    file: str
-    size_bytes: int
     reason: Reason
+    id: str | int
     detail: str
-    ref: Ref
+    file: str = ""
+    size_bytes: int = 0
+    ref: Ref = (0, 0, 0)
     sidecars: tuple[str, ...] = ()
     voice_style: str = ""
     variant_id: str = ""
     created_at: float | None = None
-
-
-class RemoveFile(msgspec.Struct, frozen=True, array_like=True, tag="remove_file", gc=False):
-    """A file that belongs to no entry goes; ``created_at`` is the time that its age is from."""
-
-    file: str
-    size_bytes: int
-    reason: Reason
-    detail: str
-    ref: Ref
-    created_at: float | None = None
-
-
-class DropEntry(msgspec.Struct, frozen=True, array_like=True, tag="drop_entry", gc=False):
-    """An entry whose file is gone leaves the index; no file is touched."""
-
-    key: str
-    file: str
-    reason: Reason
-    detail: str
-    ref: Ref
-    voice_style: str = ""
-    variant_id: str = ""
-    created_at: float | None = None
-
-
-class CancelRequest(msgspec.Struct, frozen=True, array_like=True, tag="cancel_request", gc=False):
-    """A request is set to cancelled while it is still what ``guard`` says (see the model)."""
-
-    id: str | int
-    status: RequestStatus
-    age_seconds: float
-    reason: Reason
-    detail: str
-    guard: tuple[Scalar, ...]
+    status: str = ""
+    age_seconds: float = 0.0
+    guard: tuple[Scalar, ...] = ()
     place: int | None = None
-    created_at: float | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """What is done."""
+        return _KINDS[self.reason]
 
 
-class DeleteRequest(msgspec.Struct, frozen=True, array_like=True, tag="delete_request", gc=False):
-    """A finished row is deleted while it is still what ``guard`` says."""
-
-    id: str | int
-    status: RequestStatus
-    age_seconds: float
-    reason: Reason
-    detail: str
-    guard: tuple[Scalar, ...]
-    place: int | None = None
-    created_at: float | None = None
-
-
-CacheAction = RemoveEntry | RemoveFile | DropEntry
-RequestAction = CancelRequest | DeleteRequest
-Action = CacheAction | RequestAction
-
-
-ActionT = TypeVar("ActionT", CacheAction, RequestAction)
-
-
-class Actions(Generic[ActionT]):
+class Actions:
     """Actions in the order they are to be done, held small: about 250 bytes for each.
 
     Each is kept as its MessagePack bytes and made anew when iterated, so that planning to remove
@@ -129,20 +126,20 @@ class Actions(Generic[ActionT]):
     not UTF-8, or with a time of some other age of the world, is kept as it is.
     """
 
-    def __init__(self, kind: type[ActionT] | UnionType) -> None:
-        self._packed: list[bytes | ActionT] = []
+    def __init__(self) -> None:
+        self._packed: list[bytes | Action] = []
         self._pack = msgspec.msgpack.Encoder().encode
-        self._unpack: Callable[[bytes], ActionT] = msgspec.msgpack.Decoder(kind).decode
+        self._unpack = msgspec.msgpack.Decoder(Action).decode
 
-    def append(self, action: ActionT) -> None:
+    def append(self, action: Action) -> None:
         """Add one at the end."""
         self._packed.append(self.packed(action))
 
-    def append_packed(self, packed: bytes | ActionT) -> None:
+    def append_packed(self, packed: bytes | Action) -> None:
         """Add one at the end that is in its small form already."""
         self._packed.append(packed)
 
-    def packed(self, action: ActionT) -> bytes | ActionT:
+    def packed(self, action: Action) -> bytes | Action:
         """The small form of one."""
         try:
             return self._pack(action)
@@ -152,14 +149,14 @@ class Actions(Generic[ActionT]):
     def __len__(self) -> int:
         return len(self._packed)
 
-    def __iter__(self) -> Iterator[ActionT]:
+    def __iter__(self) -> Iterator[Action]:
         return map(self._action, self._packed)
 
-    def __getitem__(self, position: int) -> ActionT:
+    def __getitem__(self, position: int) -> Action:
         return self._action(self._packed[position])
 
-    def __setitem__(self, position: int, action: ActionT) -> None:
+    def __setitem__(self, position: int, action: Action) -> None:
         self._packed[position] = self.packed(action)
 
-    def _action(self, packed: bytes | ActionT) -> ActionT:
+    def _action(self, packed: bytes | Action) -> Action:
         return self._unpack(packed) if isinstance(packed, bytes) else packed

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from narration_cleanup.core.model import RequestStatus
-from narration_cleanup.plan.actions import Actions, CacheAction, Reason, RemoveFile, RequestAction
+from narration_cleanup.plan.actions import Reason
 from narration_cleanup.plan.requests import FUTURE
 from narration_cleanup.plan.totals import RequestTotals
 from narration_cleanup.plan.types import CachePlan, RequestPlan
@@ -27,7 +27,7 @@ def plan_after(plan: CachePlan) -> CachePlan | None:
     orphans = [
         action.size_bytes
         for action in (plan.actions if Reason.ORPHAN in plan.by_reason else ())
-        if isinstance(action, RemoveFile) and action.reason is Reason.ORPHAN
+        if action.reason is Reason.ORPHAN
     ]
     totals = replace(
         plan.staying,
@@ -35,7 +35,7 @@ def plan_after(plan: CachePlan) -> CachePlan | None:
         orphan_count=plan.totals.orphan_count - len(orphans),
         orphan_size_bytes=plan.totals.orphan_size_bytes - sum(orphans),
     )
-    return CachePlan(Actions(CacheAction), totals, plan.problems, plan.explain)
+    return CachePlan(totals, plan.problems, explain=plan.explain)
 
 
 def requests_after(
@@ -52,4 +52,4 @@ def requests_after(
     if min(by_status.values()) < 0 or any(each.code == FUTURE for each in plan.problems):
         return None
     totals = RequestTotals({name: count for name, count in by_status.items() if count})
-    return RequestPlan(Actions(RequestAction), totals, plan.problems)
+    return RequestPlan(totals, plan.problems)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from operator import itemgetter
 
+import msgspec
+
 from narration_cleanup.core.model import (
     NO_MTIME,
     CacheEntry,
@@ -17,22 +19,14 @@ from narration_cleanup.core.model import (
     Unmatched,
     is_most,
 )
-from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.units import DAY, HOUR
-from narration_cleanup.plan.actions import (
-    Actions,
-    CacheAction,
-    DropEntry,
-    Reason,
-    RemoveEntry,
-    RemoveFile,
-)
+from narration_cleanup.plan.actions import Action, Kind, Reason
 from narration_cleanup.plan.eviction import plan_evictions
 from narration_cleanup.plan.policy import CachePolicy
 from narration_cleanup.plan.reasons import DAYS, age_past
 from narration_cleanup.plan.rules import Rules
 from narration_cleanup.plan.totals import CacheTotals
-from narration_cleanup.plan.types import CachePlan
+from narration_cleanup.plan.types import CachePlan, removal_of
 
 
 def plan_cache(
@@ -77,7 +71,7 @@ def plan_cache(
 
 def _plan_entries(survey: CacheSurvey, rules: Rules, *, explain: bool) -> CachePlan:
     totals, staying = CacheTotals(ttl=rules.policy.ttl), CacheTotals(ttl=rules.policy.ttl)
-    plan = CachePlan(Actions(CacheAction), totals, Problems(), explain, staying=staying)
+    plan = CachePlan(totals, explain=explain, staying=staying)
     for batch in survey.batches():
         staying.entry_count += batch.unjudged
         staying.total_size_bytes += batch.more_bytes
@@ -166,9 +160,8 @@ def _plan_dangling(
     elif drops:
         for entry, ref, rule in kept:
             if rule is None:
-                detail = "its file is gone"
-                more = entry.voice_style, entry.variant_id, entry.created_at
-                plan.add(DropEntry(entry.key, entry.file, Reason.DANGLING, detail, ref, *more), 0)
+                action = removal_of(entry, (Reason.DANGLING, "its file is gone"), ref)
+                plan.add(msgspec.structs.replace(action, size_bytes=0))
             elif rules.verdict(entry) is None:
                 plan.hold(entry.key, rule)
     return frozenset(entry.key for entry, _ in dangling), missing
@@ -178,7 +171,7 @@ def _count_each_file_once(plan: CachePlan, missing: set[str], shared: frozenset[
     """A removal frees nothing whose file is gone already, or goes with another entry's."""
     counted: set[str] = set()
     for position, action in enumerate(plan.actions):
-        if not isinstance(action, RemoveEntry):
+        if action.kind is not Kind.REMOVE_ENTRY:
             continue
         if action.file in missing:
             plan.frees_nothing(position, action, "its file is gone")
@@ -194,13 +187,14 @@ def _stored_bytes(plan: CachePlan, survey: CacheSurvey, unmatched: Unmatched, ru
     if stored is None:
         stored = plan.totals.total_size_bytes
     policy = rules.policy
-    for files, ttl, is_counted in (
-        (unmatched.files, policy.orphan_ttl, True),
-        (unmatched.partials, policy.partial_ttl, False),
-    ):
-        for file in files:
-            is_useless = ttl is not None and not rules.in_flight(file)
-            stored += file.size_bytes * (is_useless - is_counted)
+    for file in unmatched.files:
+        if policy.orphan_ttl is None or rules.in_flight(file):
+            stored -= file.size_bytes
+    if (ttl := policy.partial_ttl) is not None:
+        for file in unmatched.partials:
+            # An old one goes, whenever it arrived.
+            if not rules.in_flight(file) or rules.now - file.modified_at > ttl:
+                stored += file.size_bytes
     return stored - unmatched.unjudged_bytes
 
 
@@ -222,7 +216,7 @@ def _report_times(plan: CachePlan, unmatched: Unmatched, rules: Rules) -> None:
 
 def _plan_orphans(
     plan: CachePlan, files: Iterable[StoredFile], rules: Rules
-) -> Iterator[tuple[float, RemoveFile]]:
+) -> Iterator[tuple[float, Action]]:
     """Audio without an entry, once older than the TTL; an empty file needs only its hour.
 
     Yields each other that may go where room is needed: its mtime, and the removal.
@@ -233,7 +227,7 @@ def _plan_orphans(
         verdict = rules.verdict_on_orphan(file)
         names = file.name, file.name.rpartition(".")[0]
         rules.note_matches(*names)
-        if rules.policy.orphan_ttl is None or (verdict is None and rules.in_flight(file)):
+        if rules.policy.orphan_ttl is None:
             continue
         rule = rules.kept(*names)
         if rule is None and rules.in_flight(file):
@@ -244,33 +238,32 @@ def _plan_orphans(
             continue
         days_old = (rules.now - file.modified_at) / DAY
         reason, detail = verdict or (Reason.ORPHAN, f"no entry names it, {days_old:.1f} days old")
-        what = file.name, file.size_bytes
-        action = RemoveFile(*what, reason, detail, file.ref, file.modified_at)
+        action = _removal(file, reason, detail)
         if verdict is None:
             yield file.modified_at, action
         else:
-            plan.add(action, file.size_bytes)
+            plan.add(action)
 
 
 def _plan_partials(
     plan: CachePlan, files: Iterable[StoredFile], rules: Rules
-) -> Iterator[tuple[float, RemoveFile]]:
+) -> Iterator[tuple[float, Action]]:
     """Files left half-written; yields as for orphans."""
     ttl = rules.policy.partial_ttl
     if ttl is None:
         return
     for file in files:
-        rule = rules.kept(file.name, file.name.rpartition(".")[0])
-        if rule is not None:
+        names = file.name, file.name.rpartition(".")[0]
+        rules.note_matches(*names)
+        if rule := rules.kept(*names):
             plan.hold(file.name, rule)
             continue
         age, detail = rules.now - file.modified_at, "left half-written"
         if age > ttl:
             detail += f", {age_past(age, ttl, DAYS)} old, limit {ttl / HOUR:g} h"
-        what = file.name, file.size_bytes
-        action = RemoveFile(*what, Reason.PARTIAL, detail, file.ref, file.modified_at)
+        action = _removal(file, Reason.PARTIAL, detail)
         if age > ttl:
-            plan.add(action, file.size_bytes)
+            plan.add(action)
         elif not rules.in_flight(file):
             yield file.modified_at, action
 
@@ -283,19 +276,24 @@ def _plan_sidecars(plan: CachePlan, files: Iterable[StoredFile], rules: Rules) -
     for file in files:
         plan.totals.orphan_count += 1
         plan.totals.orphan_size_bytes += file.size_bytes
+        base = file.name.rpartition(".")[0]
+        names = file.name, base, base.rpartition(".")[0]
+        rules.note_matches(*names)
         age = rules.now - file.modified_at
         if age <= ttl:
             continue
-        base = file.name.rpartition(".")[0]
-        if rule := rules.kept(file.name, base, base.rpartition(".")[0]):
+        if rule := rules.kept(*names):
             plan.hold(file.name, rule)
             continue
         detail = f"its audio is gone, {age_past(age, ttl, DAYS)} old, limit {ttl / DAY:g}"
-        what = file.name, file.size_bytes
-        action = RemoveFile(*what, Reason.ORPHAN, detail, file.ref, file.modified_at)
-        plan.add(action, file.size_bytes)
+        plan.add(_removal(file, Reason.ORPHAN, detail))
         gone += file.size_bytes
     return gone
+
+
+def _removal(file: StoredFile, reason: Reason, detail: str) -> Action:
+    what = file.name, detail, file.name, file.size_bytes, file.ref
+    return Action(reason, *what, created_at=file.modified_at)
 
 
 def _most_missing(count: int, total: int) -> Problem:

@@ -11,7 +11,7 @@ import msgspec
 
 from narration_cleanup.core.model import CacheEntry, CacheSurvey, EntryBatch, Problem, Target
 from narration_cleanup.core.units import DAY, MB
-from narration_cleanup.plan.actions import CacheAction, Reason, RemoveEntry, RemoveFile
+from narration_cleanup.plan.actions import Action, Kind, Reason
 from narration_cleanup.plan.policy import CachePolicy
 from narration_cleanup.plan.rules import Rules
 from narration_cleanup.plan.types import CachePlan, removal_of
@@ -30,7 +30,7 @@ def plan_evictions(
     survey: CacheSurvey,
     rules: Rules,
     dangling: frozenset[str],
-    useless: Sequence[RemoveFile],
+    useless: Sequence[Action],
 ) -> None:
     """Plan what goes until the free space and the size are as wanted.
 
@@ -41,15 +41,12 @@ def plan_evictions(
     free space, though a part of the cache's size.
     """
     space, size = _space_goal(plan, survey, rules.policy), _size_goal(plan, survey, rules.policy)
-    first, gone = len(plan.actions), 0
-    left = list(useless)
-    if space.excess > 0:
-        gone = _plan_useless(plan, survey, left, space)
-        if space.excess > gone:
-            more = space._replace(excess=space.excess - gone)
-            gone += _plan_least_used(plan, survey, rules, dangling, more)
-    if size.excess > gone:
-        gone += _plan_useless(plan, survey, left, size._replace(excess=size.excess - gone))
+    first, left = len(plan.actions), list(useless)
+    gone = _plan_useless(plan, survey, left, space)
+    if space.excess > gone:
+        more = space._replace(excess=space.excess - gone)
+        gone += _plan_least_used(plan, survey, rules, dangling, more)
+    gone += _plan_useless(plan, survey, left, size._replace(excess=size.excess - gone))
     if size.excess > gone:
         goal = size._replace(excess=size.excess - gone)
         _plan_least_used(plan, survey, rules, dangling | _keys_from(plan, first), goal)
@@ -58,29 +55,29 @@ def plan_evictions(
             plan.held = [(key, rule) for key, rule in held if key not in evicted]
 
 
-def _plan_useless(plan: CachePlan, survey: CacheSurvey, left: list[RemoveFile], goal: _Goal) -> int:
+def _plan_useless(plan: CachePlan, survey: CacheSurvey, left: list[Action], goal: _Goal) -> int:
     """Plan files of ``left``, and take them out of it, until the goal is reached; their bytes."""
-    gathered, kept = 0, list[RemoveFile]()
+    gathered, kept = 0, list[Action]()
     for action in left:
         enough = gathered >= goal.excess
         if enough or not action.size_bytes or (goal.to_free and survey.is_linked(action.file)):
             kept.append(action)
             continue
         detail = f"{action.detail}, {goal.why}"
-        plan.add(msgspec.structs.replace(action, detail=detail), action.size_bytes)
+        plan.add(msgspec.structs.replace(action, detail=detail))
         gathered += action.size_bytes
     left[:] = kept
     return gathered
 
 
-def _keys_from(plan: CachePlan, first: int) -> set[str]:
+def _keys_from(plan: CachePlan, first: int) -> set[str | int]:
     """The keys of the entries that the actions from number ``first`` on remove."""
     actions = islice(plan.actions, first, None)
-    return {action.key for action in actions if isinstance(action, RemoveEntry)}
+    return {action.id for action in actions if action.kind.is_of_entry}
 
 
 def _plan_least_used(
-    plan: CachePlan, survey: CacheSurvey, rules: Rules, apart: frozenset[str], goal: _Goal
+    plan: CachePlan, survey: CacheSurvey, rules: Rules, apart: frozenset[str | int], goal: _Goal
 ) -> int:
     """Plan evictions until the goal is reached, or say that it cannot be; the bytes that go.
 
@@ -89,7 +86,7 @@ def _plan_least_used(
     """
     excess = goal.excess
     # (use, latest first; order; size; action): held small, there may be a hundred thousand.
-    candidates: list[tuple[float, int, int, bytes | CacheAction]] = []
+    candidates: list[tuple[float, int, int, bytes | Action]] = []
     gathered = order = protected = protected_bytes = 0
     for batch in survey.batches(last_used=True):
         for position, entry, rule in _in_question(batch, rules, apart):
@@ -129,7 +126,7 @@ def _plan_least_used(
 
 
 def _in_question(
-    batch: EntryBatch, rules: Rules, apart: frozenset[str]
+    batch: EntryBatch, rules: Rules, apart: frozenset[str | int]
 ) -> Iterator[tuple[int, CacheEntry, str | None]]:
     """Entries that do not go anyway: position, entry, and what protects it."""
     for position, entry in enumerate(batch.entries):
@@ -153,21 +150,21 @@ def _size_goal(plan: CachePlan, survey: CacheSurvey, policy: CachePolicy) -> _Go
 
 
 def _space_goal(plan: CachePlan, survey: CacheSurvey, policy: CachePolicy) -> _Goal:
-    why = f"less than {(policy.min_free or 0) / MB:g} MB free on the disk"
-    free = None if policy.min_free is None else survey.free_bytes()
-    missing = 0 if policy.min_free is None or free is None else policy.min_free - free
+    if policy.min_free is None or (free := survey.free_bytes()) is None:
+        return _Goal(0, "")
+    missing = policy.min_free - free
     if missing > 0:
         missing -= _leaving(plan, survey, to_free=True)
-    return _Goal(missing, why, to_free=True)
+    return _Goal(missing, f"less than {policy.min_free / MB:g} MB free on the disk", to_free=True)
 
 
 def _leaving(plan: CachePlan, survey: CacheSurvey, *, to_free: bool = False) -> int:
     """The size of the files that go by the plan so far, each once."""
     sizes = dict[str, int]()
     for action in plan.actions:
-        if isinstance(action, RemoveEntry):
+        if action.kind is Kind.REMOVE_ENTRY:
             sizes[action.file] = survey.size_of(action.file, action.size_bytes)
-        elif isinstance(action, RemoveFile):
+        elif action.kind is Kind.REMOVE_FILE:
             sizes[action.file] = action.size_bytes
     return sum(size for file, size in sizes.items() if not (to_free and survey.is_linked(file)))
 

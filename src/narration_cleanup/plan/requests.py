@@ -9,16 +9,9 @@ from narration_cleanup.core.model import (
     RequestSurvey,
     Target,
 )
-from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.timestamps import FUTURE_TOLERANCE
 from narration_cleanup.core.units import DAY, HOUR
-from narration_cleanup.plan.actions import (
-    Actions,
-    CancelRequest,
-    DeleteRequest,
-    Reason,
-    RequestAction,
-)
+from narration_cleanup.plan.actions import Action, Reason
 from narration_cleanup.plan.policy import RequestPolicy
 from narration_cleanup.plan.reasons import DAYS, HOURS, MINUTES, age_past
 from narration_cleanup.plan.totals import RequestTotals
@@ -31,17 +24,15 @@ FUTURE = "created_in_future"
 def plan_requests(survey: RequestSurvey, policy: RequestPolicy, now: float) -> RequestPlan:
     """Decide which requests are abandoned, and which finished rows are old enough to go.
 
-    Abandoned is an active status and an age past its timeout, strictly; see ``_age_of`` for what
+    Abandoned is an active status and an age past its timeout, strictly; see ``age_of`` for what
     the age is counted from.
     """
-    plan = RequestPlan(
-        Actions(RequestAction), RequestTotals(by_status=survey.by_status()), Problems()
-    )
+    plan = RequestPlan(RequestTotals(by_status=survey.by_status()))
     for page in survey.active():
         for request in page:
             if request.created_at > now + FUTURE_TOLERANCE:
                 plan.problems.add(_future_request(request))
-            age, limit, clock = _age_of(request, policy, now)
+            age, limit, clock = age_of(request, policy, now)
             if age <= limit:
                 continue
             unit = HOURS if limit >= HOUR else MINUTES
@@ -50,25 +41,14 @@ def plan_requests(survey: RequestSurvey, policy: RequestPolicy, now: float) -> R
                 f"limit {limit / unit.seconds:g} {unit.plural}"
             )
             plan.totals.count_abandoned(request.status)
-            plan.actions.append(
-                CancelRequest(
-                    request.id,
-                    request.status,
-                    age,
-                    Reason.ABANDONED,
-                    detail,
-                    request.guard,
-                    request.place,
-                    request.created_at,
-                )
-            )
+            plan.add(_change(request, Reason.ABANDONED, detail, age))
     if policy.delete_finished_after is not None:
         _plan_deletions(plan, survey, policy.delete_finished_after, now)
     plan.problems.extend(survey.problems)
     return plan
 
 
-def _age_of(
+def age_of(
     request: GenerationRequest, policy: RequestPolicy, now: float
 ) -> tuple[float, float, str]:
     """Age and limit in seconds, and the words around the age.
@@ -91,7 +71,7 @@ def _clock_of(
     ``from_start`` waiting and generating together end at the sum of both timeouts, so that a
     request whose worker restarts again and again ends.
     """
-    since = max(request.created_at, request.scheduled_at or 0.0)
+    since = max(request.created_at, request.scheduled_at or request.created_at)
     if request.status is RequestStatus.QUEUED:
         return since, policy.queued_timeout, "for {}"
     heartbeat_at, started_at = request.heartbeat_at, request.started_at
@@ -115,18 +95,20 @@ def _plan_deletions(plan: RequestPlan, survey: RequestSurvey, limit: float, now:
                 continue
             age = now - request.finished_at
             detail = f"{request.status} {age_past(age, limit, DAYS)} ago, limit {limit / DAY:g}"
-            plan.actions.append(
-                DeleteRequest(
-                    request.id,
-                    request.status,
-                    age,
-                    Reason.FINISHED,
-                    detail,
-                    request.guard,
-                    request.place,
-                    request.created_at,
-                )
-            )
+            plan.add(_change(request, Reason.FINISHED, detail, age))
+
+
+def _change(request: GenerationRequest, reason: Reason, detail: str, age: float) -> Action:
+    return Action(
+        reason,
+        request.id,
+        detail,
+        created_at=request.created_at,
+        status=request.status,
+        age_seconds=age,
+        guard=request.guard,
+        place=request.place,
+    )
 
 
 def _future_request(request: GenerationRequest) -> Problem:

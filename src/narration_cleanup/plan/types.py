@@ -3,45 +3,48 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import msgspec
 
 from narration_cleanup.core.model import CacheEntry, Ref
 from narration_cleanup.core.problems import Problems
-from narration_cleanup.plan.actions import Actions, CacheAction, Reason, RemoveEntry, RequestAction
+from narration_cleanup.plan.actions import Action, Actions, Reason
 from narration_cleanup.plan.totals import CacheTotals, RequestTotals
 
+TotalsT = TypeVar("TotalsT", bound=CacheTotals | RequestTotals)
 Verdict = tuple[Reason, str]
 """Why something goes: the reason, and the figures behind it for a reader."""
 
 
 @dataclass(slots=True)
-class CachePlan:
-    """What to do in the cache, how the cache stands, and what was in the way.
+class Plan(Generic[TotalsT]):
+    """What to do in one target, how it is as surveyed, and what was in the way.
 
-    ``missing_file`` counts removals whose file is missing already.
+    ``by_reason`` counts the actions. The rest is of the cache alone: ``planned_bytes`` is what is
+    expected to be freed; ``missing_file`` counts removals whose file is missing already.
     ``stored_bytes`` is the size of what the cache's limit is about: the files of entries, and
-    files that no entry will name any more. ``held`` says which
-    rule kept something that would have gone (key, rule), where ``explain`` asks for it.
-    ``staying`` are the totals of the entries that neither their age nor their emptiness removes.
-    ``shares_sidecars``: something goes whose sidecars, and their sizes, may stay with other audio.
+    files that no entry will name any more. ``held`` says which rule kept something that would have
+    gone (key, rule), where ``explain`` asks for it. ``staying`` are the totals of the entries that
+    neither their age nor their emptiness removes. ``shares_sidecars``: something goes whose
+    sidecars, and their sizes, may stay with other audio.
     """
 
-    actions: Actions[CacheAction]
-    totals: CacheTotals
-    problems: Problems
+    totals: TotalsT
+    problems: Problems = field(default_factory=Problems)
+    actions: Actions = field(default_factory=Actions)
+    by_reason: dict[Reason, int] = field(default_factory=dict)
     explain: bool = False
     planned_bytes: int = 0
     stored_bytes: int = 0
-    by_reason: dict[Reason, int] = field(default_factory=dict)
     missing_file: int = 0
     held: list[tuple[str, str]] = field(default_factory=list)
     staying: CacheTotals | None = None
     shares_sidecars: bool = False
 
-    def remove(self, entry: CacheEntry, verdict: Verdict, ref: Ref) -> None:
+    def remove(self: Plan[CacheTotals], entry: CacheEntry, verdict: Verdict, ref: Ref) -> None:
         """Plan the removal of ``entry``."""
-        self.add(removal_of(entry, verdict, ref), entry.size_bytes)
+        self.add(removal_of(entry, verdict, ref))
         self.shares_sidecars |= entry.shares_sidecars
         if verdict[0] is Reason.EXPIRED:
             self.totals.expired_count += 1
@@ -52,33 +55,28 @@ class CachePlan:
         if self.explain:
             self.held.append((key, rule))
 
-    def add(self, action: CacheAction, size_bytes: int) -> None:
-        """Plan one more action that is expected to free ``size_bytes``."""
-        self.add_packed(self.actions.packed(action), action.reason, size_bytes)
+    def add(self, action: Action) -> None:
+        """Plan one more action."""
+        self.add_packed(self.actions.packed(action), action.reason, action.size_bytes)
 
-    def add_packed(self, packed: bytes | CacheAction, reason: Reason, size_bytes: int) -> None:
-        """The same with an action in its small form."""
+    def add_packed(self, packed: bytes | Action, reason: Reason, size_bytes: int) -> None:
+        """The same with an action in its small form, which is expected to free ``size_bytes``."""
         self.actions.append_packed(packed)
         self.planned_bytes += size_bytes
         self.by_reason[reason] = self.by_reason.get(reason, 0) + 1
 
-    def frees_nothing(self, position: int, action: RemoveEntry, why: str) -> None:
+    def frees_nothing(self, position: int, action: Action, why: str) -> None:
         """Expect no bytes of a removal that is planned at ``position``."""
         self.planned_bytes -= action.size_bytes
         detail = f"{action.detail}, {why}"
         self.actions[position] = msgspec.structs.replace(action, size_bytes=0, detail=detail)
 
 
-@dataclass(slots=True)
-class RequestPlan:
-    """What to do with the requests, how they stand, and what was in the way."""
-
-    actions: Actions[RequestAction]
-    totals: RequestTotals
-    problems: Problems
+CachePlan = Plan[CacheTotals]
+RequestPlan = Plan[RequestTotals]
 
 
-def removal_of(entry: CacheEntry, verdict: Verdict, ref: Ref) -> RemoveEntry:
+def removal_of(entry: CacheEntry, verdict: Verdict, ref: Ref) -> Action:
     """The action that removes ``entry`` with its file and sidecars."""
     reason, detail = verdict
     if entry.shares_sidecars:
@@ -86,6 +84,15 @@ def removal_of(entry: CacheEntry, verdict: Verdict, ref: Ref) -> RemoveEntry:
     elif entry.sidecars:
         count = len(entry.sidecars)
         detail += f", with {count} sidecars" if count > 1 else ", with its sidecar"
-    what = entry.key, entry.file, entry.size_bytes
-    more = entry.voice_style, entry.variant_id, entry.created_at
-    return RemoveEntry(*what, reason, detail, ref, entry.sidecars, *more)
+    return Action(
+        reason,
+        entry.key,
+        detail,
+        entry.file,
+        entry.size_bytes,
+        ref,
+        entry.sidecars,
+        entry.voice_style,
+        entry.variant_id,
+        entry.created_at,
+    )

@@ -18,17 +18,10 @@ from narration_cleanup.core.errors import with_code
 from narration_cleanup.core.model import Problem, Severity
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.core.units import MB
-from narration_cleanup.plan.actions import (
-    CACHE_REASONS,
-    CacheAction,
-    CancelRequest,
-    Outcome,
-    Reason,
-    RequestAction,
-)
+from narration_cleanup.plan.actions import CACHE_REASONS, Action, Kind, Outcome, Reason
 from narration_cleanup.report.format import count, entries, iso
 from narration_cleanup.report.streams import allow_any_character, write_or_wait
-from narration_cleanup.report.summary import gathered, problem_line
+from narration_cleanup.report.summary import done_for, gathered, problem_line
 
 Field = str | int | float | bool | None | Mapping[str, int]
 
@@ -55,14 +48,6 @@ class LogFormat(Enum):
     JSON = "json"
 
 
-_WHAT = {
-    Reason.EXPIRED: ("expired cache entry", "expired cache entries"),
-    Reason.EVICTED: ("evicted cache entry", "evicted cache entries"),
-    Reason.EMPTY: ("empty cache entry", "empty cache entries"),
-    Reason.ORPHAN: ("orphan file", "orphan files"),
-    Reason.PARTIAL: ("partial file", "partial files"),
-    Reason.DANGLING: ("dangling cache entry", "dangling cache entries"),
-}
 _END_LEVEL = {
     RunOutcome.SUCCESS: Level.INFO,
     RunOutcome.PARTIAL: Level.WARNING,
@@ -126,7 +111,7 @@ class Log:
             for action, outcome, note in cache.outcomes:
                 text = f"{action.reason.value}, {printable(action.detail)}"
                 text = f"{printable(action.file)}: {text}"
-                self._action(outcome, note, "Removed", text, file=action.file)
+                self._action(action, outcome, note, text, file=action.file)
         elif failed := cache.outcomes.count(Outcome.FAILED):
             # A problem says of each why, and of very many how many more.
             message = f"{count(failed, 'removal')} failed: the problems say why"
@@ -136,12 +121,10 @@ class Log:
             if not removed and reason is not Reason.EXPIRED:
                 continue
             freed = cache.freed_by_reason.get(reason, 0)
-            what = count(removed, *_WHAT[reason])
+            more = f", freed {freed / MB:.2f} MB" if reason.kind.frees_bytes else ""
             self._routine(
                 "removed",
-                f"Dropped {what}"
-                if reason is Reason.DANGLING
-                else f"Removed {what}, freed {freed / MB:.2f} MB",
+                f"{done_for(reason, removed)}{more}",
                 reason=reason.value,
                 count=removed,
                 freed_bytes=freed,
@@ -156,25 +139,28 @@ class Log:
         """Each cancelled request with its age, then their number; deletions where any."""
         seen: Counter[Outcome] = Counter()
         for action, outcome, note in requests.outcomes:
-            cancels = isinstance(action, CancelRequest)
+            if outcome is Outcome.FAILED and str(action.id) in requests.known_failures:
+                if self._verbose:
+                    self._routine("skipped_action", f"Failed, as before: {printable(action.id)}")
+                continue
+            cancels = action.kind is Kind.CANCEL_REQUEST
             if cancels or outcome is Outcome.FAILED:
                 seen[outcome] += 1
             if seen[outcome] > MOST_REQUESTS and not self._verbose:
                 continue
-            verb = "Cancelled" if cancels else "Deleted"
             text = f"{action.reason.value} request {printable(action.id)}"
             text = f"{text}: {printable(action.detail)}"
             if cancels and outcome is Outcome.DONE:
                 self._routine(
                     "cancelled_request",
-                    f"{verb} {text}",
+                    f"{action.kind.value.done} {text}",
                     Level.WARNING,
                     id=action.id,
-                    status=action.status.value,
+                    status=action.status,
                     age_seconds=round(action.age_seconds, 3),
                 )
             else:
-                self._action(outcome, note, verb, text, id=action.id)
+                self._action(action, outcome, note, text, id=action.id)
         for outcome, what, say, level in (
             (Outcome.DONE, "Cancelled", self._routine, Level.WARNING),
             (Outcome.FAILED, "Failed:", self._say, Level.ERROR),
@@ -185,14 +171,14 @@ class Log:
         cancelled = requests.cancelled_count
         self._routine(
             "cancelled",
-            f"Cancelled {count(cancelled, 'abandoned request')}",
+            done_for(Reason.ABANDONED, cancelled),
             count=cancelled,
             by_status=requests.cancelled_by_status,
         )
         if requests.deleted_count:
             self._routine(
                 "deleted",
-                f"Deleted {count(requests.deleted_count, 'finished request')}, "
+                f"{done_for(Reason.FINISHED, requests.deleted_count)}, "
                 f"{count(requests.freed_pages, 'database page')} free for reuse",
                 count=requests.deleted_count,
                 freed_pages=requests.freed_pages,
@@ -247,7 +233,7 @@ class Log:
         self._write("warning", printable_line(message), Level.WARNING, {})
 
     def _action(
-        self, outcome: Outcome, note: str | None, verb: str, text: str, **fields: Field
+        self, action: Action, outcome: Outcome, note: str | None, text: str, **fields: Field
     ) -> None:
         """One action: a failed one always, a skipped or done one where verbose."""
         more = "" if note is None else f" ({printable_line(note)})"
@@ -256,11 +242,9 @@ class Log:
         elif self._verbose and outcome is Outcome.SKIPPED:
             self._routine("skipped_action", f"Skipped: {text}{more}", **fields)
         elif self._verbose and outcome is Outcome.DONE:
-            self._routine("done_action", f"{verb} {text}", Level.DEBUG, **fields)
+            self._routine("done_action", f"{action.kind.value.done} {text}", Level.DEBUG, **fields)
 
-    def _skipped(
-        self, outcomes: Outcomes[CacheAction] | Outcomes[RequestAction], target: str
-    ) -> None:
+    def _skipped(self, outcomes: Outcomes, target: str) -> None:
         skipped, notes = outcomes.count(Outcome.SKIPPED), outcomes.notes(Outcome.SKIPPED)
         if skipped:
             what = entries(skipped) if target == "cache" else count(skipped, "request")

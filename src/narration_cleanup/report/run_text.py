@@ -9,7 +9,7 @@ from rich.cells import set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from narration_cleanup.apply.result import CacheResult, RequestResult, Result, RunOutcome
+from narration_cleanup.apply.result import CacheResult, Outcomes, Result, RunOutcome
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.report import summary
 from narration_cleanup.report.format import Sizes, clock, shortened, sizes_up_to
@@ -108,7 +108,7 @@ def _print_cache(
         kept = summary.kept_entries(cache, dry_run=result.dry_run)
         width = min(console.width - 4, 60)
         console.print(indented(bar(console, width, [(total - kept, WARN), (kept, KEEP)], total), 2))
-    _print_groups(cache, console, sizes, limit)
+    _print_groups(cache.outcomes, console, sizes, limit)
     if verbose and cache.plan.held:
         console.print()
         title = Text.assemble(("kept", f"bold {KEEP}"), f"  {len(cache.plan.held):,} by a rule")
@@ -125,7 +125,7 @@ def _print_requests(result: Result, console: Console, sizes: Sizes, limit: int |
         return
     console.print()
     _print_title("Requests", summary.requests_headline(requests, dry_run=result.dry_run), console)
-    _print_groups(requests, console, sizes, limit)
+    _print_groups(requests.outcomes, console, sizes, limit)
     if requests.overwritten:
         text = f"{requests.overwritten:,} cancelled earlier were completed by the service since"
         console.print(indented(Text(text, WARN), 2))
@@ -140,17 +140,15 @@ def _print_absent(name: str, configured: bool, result: Result, console: Console)
     console.print(Text.assemble((name, "bold"), "  ", (why, DIM)))
 
 
-def _print_groups(
-    target: CacheResult | RequestResult, console: Console, sizes: Sizes, limit: int | None
-) -> None:
-    for group in summary.grouped(target.outcomes):
+def _print_groups(outcomes: Outcomes, console: Console, sizes: Sizes, limit: int | None) -> None:
+    for group in summary.grouped(outcomes):
         text = f"  {summary.group_title(group, sizes)}"
         title = Text.assemble((group.reason.value, f"bold {WARN}"), text)
         if group.unusual:
             title.append(f"  {summary.outcomes_line(group)}", ERROR)
         console.print()
         console.print(indented(title, 2))
-        sized = isinstance(target, CacheResult)
+        sized = group.reason.kind.is_of_cache
         widths = group.name_width, group.detail_width
         _print_rows(group.rows(limit), console, sizes, widths, sized=sized)
         if limit is not None and group.count > limit:

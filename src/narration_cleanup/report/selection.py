@@ -7,17 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from narration_cleanup.apply.result import Outcomes, Result
-from narration_cleanup.plan.actions import (
-    Action,
-    Actions,
-    CacheAction,
-    CancelRequest,
-    DeleteRequest,
-    DropEntry,
-    RemoveEntry,
-    RemoveFile,
-    RequestAction,
-)
+from narration_cleanup.plan.actions import Action, Actions
 
 SORT = ("size", "age")
 
@@ -37,13 +27,9 @@ class Selection:
         if self == EVERYTHING:
             return result
         cache, requests = result.cache, result.requests
-        cache_actions: Actions[CacheAction] = Actions(CacheAction)
-        request_actions: Actions[RequestAction] = Actions(RequestAction)
+        cache_actions, request_actions = Actions(), Actions()
         for action in self._chosen(result):
-            if isinstance(action, (CancelRequest, DeleteRequest)):
-                request_actions.append(action)
-            else:
-                cache_actions.append(action)
+            (cache_actions if action.kind.is_of_cache else request_actions).append(action)
         if cache is not None:
             cache = replace(cache, outcomes=Outcomes(cache_actions))
         if requests is not None:
@@ -59,7 +45,7 @@ class Selection:
         return sorted(found, key=key, reverse=True)[: self.limit]
 
     def _matches(self, action: Action) -> bool:
-        voice = action.voice_style if isinstance(action, (RemoveEntry, DropEntry)) else None
+        voice = action.voice_style if action.kind.is_of_entry else None
         return self.voice_style in (None, voice) and self.reason in (None, action.reason.value)
 
 
@@ -67,7 +53,7 @@ EVERYTHING = Selection()
 
 
 def _size(action: Action) -> float:
-    return action.size_bytes if isinstance(action, (RemoveEntry, RemoveFile)) else -1
+    return action.size_bytes if action.kind.frees_bytes else -1
 
 
 def _age(action: Action) -> float:

@@ -6,6 +6,7 @@ Every text for people, be it a terminal's, a pipe's or the log's, has its words 
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -16,15 +17,8 @@ from narration_cleanup.core.model import Problem, RequestStatus, Severity, Targe
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.plan.actions import (
     Action,
-    CacheAction,
-    CancelRequest,
-    DeleteRequest,
-    DropEntry,
     Outcome,
     Reason,
-    RemoveEntry,
-    RemoveFile,
-    RequestAction,
 )
 from narration_cleanup.report.format import Sizes, age, clock, count, entries
 from narration_cleanup.report.record import RunRecord
@@ -35,17 +29,8 @@ MOST_ALIKE = 3
 MORE_PROBLEMS = 10
 """Problems shown without ``-v``."""
 NOT_CONFIGURED = "not configured: left out"
-_VERBS: dict[type[Action], str] = {
-    RemoveEntry: "remove",
-    RemoveFile: "remove",
-    DropEntry: "drop",
-    CancelRequest: "cancel",
-    DeleteRequest: "delete",
-}
-_FILES = (Reason.ORPHAN, Reason.PARTIAL)
 
 StrT = TypeVar("StrT", bound=str)
-AnyOutcomes = Outcomes[CacheAction] | Outcomes[RequestAction]
 
 
 class Row(NamedTuple):
@@ -69,7 +54,7 @@ class Group:
     """The actions of one reason: how many, how large, and what became of them."""
 
     reason: Reason
-    outcomes: AnyOutcomes
+    outcomes: Outcomes
     size_bytes: int = 0
     name_width: int = 0
     detail_width: int = 0
@@ -89,7 +74,7 @@ class Group:
         return islice(chain(self.unusual, usual), limit)
 
 
-def grouped(outcomes: AnyOutcomes) -> list[Group]:
+def grouped(outcomes: Outcomes) -> list[Group]:
     """One pass over the actions: a group for each reason, in the order first met."""
     groups: dict[Reason, Group] = {}
     for position, (action, outcome, note) in enumerate(outcomes):
@@ -111,12 +96,12 @@ def grouped(outcomes: AnyOutcomes) -> list[Group]:
 def row_of(action: Action, problem: str = "") -> Row:
     """One action as a row."""
     name, detail = printable(_name(action)), printable(_detail(action))
-    return Row(name, size_of(action), detail, problem, _VERBS[type(action)], action.reason.value)
+    return Row(name, size_of(action), detail, problem, action.kind.value.verb, action.reason.value)
 
 
 def _detail(action: Action) -> str:
     """The figures behind the reason, after the voice and variant of an entry."""
-    if isinstance(action, RemoveEntry | DropEntry):
+    if action.kind.is_of_entry:
         voice = "/".join(filter(None, (action.voice_style, action.variant_id)))
         return f"{voice}: {action.detail}" if voice else action.detail
     return action.detail
@@ -124,22 +109,26 @@ def _detail(action: Action) -> str:
 
 def size_of(action: Action) -> int | None:
     """The size that an action is expected to free, where it frees any."""
-    return action.size_bytes if isinstance(action, RemoveEntry | RemoveFile) else None
+    return action.size_bytes if action.kind.frees_bytes else None
 
 
 def _name(action: Action) -> str:
-    return str(action.id) if isinstance(action, CancelRequest | DeleteRequest) else action.file
+    return action.file if action.kind.is_of_cache else str(action.id)
 
 
 def gathered(problems: Sequence[Problem]) -> list[tuple[Problem, int]]:
     """Problems by reason, as these were met, each with how many more there are of its reason.
 
     A reason is a code and its message.
-    Up to three of the same are left as they are; of more, the first stands for all.
+    Up to three of the same are left as they are; of more, the first stands for all. Of items that
+    an earlier run reported there is only the number.
     """
     same: dict[tuple[Target, str, Severity, str], list[Problem]] = {}
     reasons: dict[tuple[Target, str, Severity], str] = {}
+    known = [each for each in problems if each.known]
     for problem in problems:
+        if problem.known:
+            continue
         kind = problem.target, problem.code, problem.severity
         # Those that were only counted have the message of the ones before them.
         reason = reasons.get(kind, "") if problem.repeats else problem.message
@@ -151,6 +140,12 @@ def gathered(problems: Sequence[Problem]) -> list[tuple[Problem, int]]:
             shown += [(problem, 0) for problem in found]
         else:
             shown.append((found[0], number_of(found) - 1))
+    for (target, code), number in Counter((each.target, each.code) for each in known).items():
+        message = (
+            f"{count(number, 'item')} that an earlier run reported, and that no run can clean: "
+            "-v lists each"
+        )
+        shown.append((Problem(target, code, message, severity=Severity.WARNING, known=True), 0))
     return shown
 
 
@@ -165,8 +160,8 @@ def and_more(more: int) -> str:
 
 
 def entries_among(by_reason: Mapping[Reason, int]) -> int:
-    """How many of these actions remove an entry: all but those on files without one."""
-    return sum(number for reason, number in by_reason.items() if reason not in _FILES)
+    """How many of these actions remove an entry."""
+    return sum(number for reason, number in by_reason.items() if reason.kind.is_of_entry)
 
 
 def kept_entries(cache: CacheResult, *, dry_run: bool) -> int:
@@ -193,8 +188,8 @@ def requests_headline(requests: RequestResult, *, dry_run: bool) -> str:
     deletions = requests.deleted_count
     cancels = requests.cancelled_count
     if dry_run:
-        cancels = sum(1 for action in requests.plan.actions if action.reason is Reason.ABANDONED)
-        deletions = len(requests.plan.actions) - cancels
+        cancels = requests.plan.by_reason.get(Reason.ABANDONED, 0)
+        deletions = requests.plan.by_reason.get(Reason.FINISHED, 0)
     total = count(requests.plan.totals.total, "request")
     text = f"{'Would cancel' if dry_run else 'Cancelled'} {cancels:,} of {total}"
     if deletions:
@@ -221,13 +216,16 @@ def kept_texts(result: Result, stats: Stats | None, sizes: Sizes) -> list[str]:
 
 def group_title(group: Group, sizes: Sizes) -> str:
     """``33 entries, 0.99 MB``: the totals of one reason."""
-    if group.reason in (Reason.ABANDONED, Reason.FINISHED):
-        return count(group.count, "request")
-    if group.reason in _FILES:
-        return f"{count(group.count, 'file')}, {sizes(group.size_bytes)}"
-    if group.reason is Reason.DANGLING:
-        return entries(group.count)
-    return f"{entries(group.count)}, {sizes(group.size_bytes)}"
+    kind = group.reason.kind
+    text = count(group.count, kind.value.noun, kind.value.plural)
+    return f"{text}, {sizes(group.size_bytes)}" if kind.frees_bytes else text
+
+
+def done_for(reason: Reason, number: int) -> str:
+    """``Removed 33 expired cache entries``, ``Cancelled 1 abandoned request``."""
+    words = reason.kind.value
+    what = f"{reason.value} cache" if reason.kind.is_of_entry else reason.value
+    return f"{words.done} {count(number, f'{what} {words.noun}', f'{what} {words.plural}')}"
 
 
 def outcomes_line(group: Group) -> str:

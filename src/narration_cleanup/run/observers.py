@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import msgspec
 
 from narration_cleanup.core.model import (
     CacheEntry,
     CacheSurvey,
     EntryBatch,
+    Found,
+    FoundRequest,
+    GenerationRequest,
     Problem,
     Ref,
+    RequestSurvey,
     Unmatched,
 )
 from narration_cleanup.core.progress import Progress
@@ -38,6 +44,10 @@ class _SurveyWrapper:
     def unmatched(self) -> Unmatched:
         """See ``CacheSurvey``."""
         return self._survey.unmatched()
+
+    def find(self, spellings: Sequence[str]) -> Found:
+        """See ``CacheSurvey``."""
+        return self._survey.find(spellings)
 
     def free_bytes(self) -> int | None:
         """See ``CacheSurvey``."""
@@ -121,3 +131,58 @@ class _Chosen:
     def whole(self, position: int) -> tuple[CacheEntry, Ref]:
         """See ``EntryBatch``."""
         return self._batch.whole(self._positions[position])
+
+
+class CacheLookup(_SurveyWrapper):
+    """``survey`` as it is; keeps what it has of a name, and what the planner judges files by."""
+
+    def __init__(self, survey: CacheSurvey, spellings: Sequence[str]) -> None:
+        super().__init__(survey)
+        self._spellings = spellings
+        self.found = Found()
+        self.seen = Unmatched()
+        self.empty: Mapping[str, float] = {}
+
+    def batches(self, *, last_used: bool = False) -> Iterator[EntryBatch]:
+        """See ``CacheSurvey``."""
+        return self._survey.batches(last_used=last_used)
+
+    def unmatched(self) -> Unmatched:
+        """See ``CacheSurvey``; by now a whole pass has been made."""
+        found = self._survey.unmatched()
+        partials, sidecars = list(found.partials), list(found.sidecars)
+        self.seen = msgspec.structs.replace(found, partials=partials, sidecars=sidecars)
+        self.found, self.empty = self._survey.find(self._spellings), self._survey.empty_files
+        return self.seen
+
+
+class RequestLookup:
+    """The rows as they are; keeps those that have an id."""
+
+    def __init__(self, survey: RequestSurvey, identity: str) -> None:
+        self._survey = survey
+        self._identity = identity
+        self.found: Sequence[FoundRequest] = ()
+
+    @property
+    def problems(self) -> Iterable[Problem]:
+        """See ``RequestSurvey``."""
+        return self._survey.problems
+
+    def by_status(self) -> dict[str, int]:
+        """See ``RequestSurvey``."""
+        found = self._survey.by_status()
+        self.found = self._survey.find(self._identity)
+        return found
+
+    def active(self) -> Iterator[Sequence[GenerationRequest]]:
+        """See ``RequestSurvey``."""
+        return self._survey.active()
+
+    def finished(self, before: float) -> Iterator[Sequence[GenerationRequest]]:
+        """See ``RequestSurvey``."""
+        return self._survey.finished(before)
+
+    def find(self, identity: str) -> Sequence[FoundRequest]:
+        """See ``RequestSurvey``."""
+        return self._survey.find(identity)

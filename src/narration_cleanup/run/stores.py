@@ -17,6 +17,7 @@ from narration_cleanup.core.zones import IndexTimes
 from narration_cleanup.plan import CachePolicy, RequestPolicy
 from narration_cleanup.settings import CacheSettings, RequestSettings, Settings
 from narration_cleanup.stores.cache import CacheStore
+from narration_cleanup.stores.cache.members import IndexForm
 from narration_cleanup.stores.requests import RequestStore
 from narration_cleanup.stores.requests.mapping import RequestMapping
 
@@ -128,6 +129,7 @@ def open_cache(settings: CacheSettings, times: IndexTimes) -> CacheStore | None:
         audio_suffixes=settings.audio_suffixes,
         times=times,
         dir_in_index=settings.dir_in_index,
+        form=index_form(settings),
     )
 
 
@@ -153,7 +155,13 @@ def _open_bucket(url: str, settings: CacheSettings, times: IndexTimes) -> CacheS
         audio_suffixes=settings.audio_suffixes,
         times=times,
         dir_in_index=settings.dir_in_index,
+        form=index_form(settings),
     )
+
+
+def index_form(settings: CacheSettings) -> IndexForm:
+    """How the index is laid out, as the settings have it."""
+    return IndexForm(**asdict(settings.fields), member=settings.index_member)
 
 
 def open_requests(settings: Settings, now: float, index: IndexTimes) -> RequestStore | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from narration_cleanup.core.deadline import Deadline, time_to_write
 from narration_cleanup.core.errors import IndexChangedError, TargetError
-from narration_cleanup.core.model import CacheSurvey, Target
+from narration_cleanup.core.model import CacheSurvey, RequestSurvey, Target
 from narration_cleanup.core.problems import Problems, attempt
 from narration_cleanup.core.progress import Progress
 from narration_cleanup.core.text import printable
@@ -26,6 +26,7 @@ from narration_cleanup.stores.requests import RequestStore
 
 Policies = tuple[CachePolicy, RequestPolicy]
 Glass = Callable[[CacheSurvey], CacheSurvey]
+RowGlass = Callable[[RequestSurvey], RequestSurvey]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ def survey_and_plan(
     *,
     explain: bool = False,
     through: Glass | None = None,
+    rows_through: RowGlass | None = None,
 ) -> Plans:
     """Survey both targets and decide, without touching anything; see the functions of each."""
     cache_policy, request_policy = policies
@@ -61,7 +63,9 @@ def survey_and_plan(
         )
     if requests is not None:
         request_plan = attempt(
-            lambda: survey_and_plan_requests(requests, request_policy, now, progress),
+            lambda: survey_and_plan_requests(
+                requests, request_policy, now, progress, through=rows_through
+            ),
             Target.REQUESTS,
             problems,
         )
@@ -108,8 +112,15 @@ def survey_and_plan_cache(
 
 
 def survey_and_plan_requests(
-    store: RequestStore, policy: RequestPolicy, now: float, progress: Progress
+    store: RequestStore,
+    policy: RequestPolicy,
+    now: float,
+    progress: Progress,
+    *,
+    through: RowGlass | None = None,
 ) -> RequestPlan:
     """What should be cancelled and deleted; as ``survey_and_plan_cache``."""
     progress.start("Looking at the requests")
-    return plan_requests(store.survey(), policy, store.now() or now)
+    survey = store.survey()
+    seen = survey if through is None else through(survey)
+    return plan_requests(seen, policy, store.now() or now)

@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 
 class Program(NamedTuple):
-    """One program's layout; `settings` holds values as TOML has them."""
+    """One program's layout; `settings` holds values as TOML has them, `first` what to do before."""
 
     title: str
     why: str
     settings: Mapping[str, object]
+    first: str | None = None
 
 
 def _tree(directory: str, **others: object) -> dict[str, object]:
@@ -52,11 +53,13 @@ PROGRAMS: Mapping[str, Program] = {
     ),
     "open-webui": Program(
         "Open WebUI (audio)",
-        "speech and transcriptions; the text of each (.json) is removed with its audio",
+        "speech and transcriptions; the text of each (.json) is removed with its audio, and texts "
+        "whose audio is gone too",
         _tree(
             "/app/backend/data/cache/audio",
             audio_suffixes=[".mp3", ".wav", ".ogg", ".opus", ".m4a", ".flac", ".webm", ".mp4"],
             ttl_days=30,
+            remove_sidecars=True,
         ),
     ),
     "ovos": Program(
@@ -95,6 +98,21 @@ PROGRAMS: Mapping[str, Program] = {
             keep=["OwnFile_*", "*/OwnFile_*", "Hailing_*", "*/Hailing_*"],
             ttl_days=30,
         ),
+    ),
+    "xtts-api-server": Program(
+        "xtts-api-server",
+        "its cache.json is an index by the time of generation, begun anew at each start: audio "
+        "from before has no entry, and goes at the same age. Pin files of your own with cache.keep",
+        {
+            "cache.dir": "/path/to/xtts-api-server/output",
+            "cache.index": "cache.json",
+            "cache.fields.file_path": "file_name",
+            "cache.fields.created_at": "@key",
+            "cache.fields.last_accessed": "none",
+            "cache.fields.file_size": "none",
+            "cache.fields.variant_id": "none",
+            "cache.fields.voice_style": "speaker_name_or_path",
+        },
     ),
     "agent-tts": Program(
         "agent-tts",
@@ -201,11 +219,24 @@ PROGRAMS: Mapping[str, Program] = {
             statuses__ignored=["retry"],
         ),
     ),
+    "procrastinate": Program(
+        "procrastinate (Python)",
+        "jobs of one queue; its table needs a column for the time of creation, which the library "
+        "does not mind",
+        _queue(
+            "postgresql://user@host/name",
+            "procrastinate_jobs",
+            "queue_name",
+            columns__status="status",
+            columns__started_at="none",
+            columns__completed_at="none",
+            columns__scheduled_at="scheduled_at",
+            statuses__queued=["todo"],
+            statuses__generating=["doing"],
+            statuses__completed=["succeeded"],
+            statuses__ignored=["aborting", "aborted"],
+        ),
+        "Add the column first, as the owner of the table: ALTER TABLE procrastinate_jobs ADD "
+        "COLUMN created_at timestamptz DEFAULT now()",
+    ),
 }
-
-UNSUPPORTED: Mapping[str, str] = {
-    "xtts-api-server": "its cache.json is an index of another form, and without its entries the "
-    "audio would be missed",
-    "procrastinate": "a job in its table has no time of creation, so that its age is not known",
-}
-"""Programs that have been asked for, with the reason that there is no configuration for them."""

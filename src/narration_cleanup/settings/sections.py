@@ -52,11 +52,28 @@ _TIME_ZONE = parsers.time_zone(
     "such as Europe/Berlin"
 )
 _COLUMN = parsers.text("the name of a column")
+_FIELD = parsers.text('the name of a field, or "@key"')
 _COLUMN_VALUES = parsers.column_values("a text, a number, null, or a list of those")
 _STATUSES = parsers.status_values("a list of status words or whole numbers")
 _AT_LEAST_ONE_STATUS = parsers.status_values(
     "a list of at least one status word or whole number", least=1
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldSettings:
+    """What another program's index calls the fields of an entry; "@key" is the entry's own key."""
+
+    file_path: str = setting(_FIELD, "file_path", help="The audio file.")
+    created_at: str = setting(
+        _FIELD, "created_at", help="When it was generated: a text, Unix time, or YYYYMMDDhhmmss."
+    )
+    last_accessed: str | None = none_or(_FIELD, "last_accessed", help="When it was last used.")
+    file_size: str | None = none_or(
+        _FIELD, "file_size", help='Its size in bytes; with "none" that of the file counts.'
+    )
+    variant_id: str | None = none_or(_FIELD, "variant_id", help="What was narrated; see keep.")
+    voice_style: str | None = none_or(_FIELD, "voice_style", help="The voice.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +97,10 @@ class CacheSettings:
         parsers.plain_name("one file name without a folder"),
         "cache_index.json",
         help='The index file in the cache; "none" for a cache that has no index.',
+    )
+    index_member: str | None = none_or(
+        parsers.text("the name of a member of the index"),
+        help='The member of the index that holds the entries, such as "entries"; see also fields.',
     )
     dir_in_index: tuple[str, ...] = setting(
         parsers.names('a list of folders, such as "/app/cache/narration"'),
@@ -147,6 +168,7 @@ class CacheSettings:
         (),
         help="Patterns (* and ?) over key, variant and voice style: what matches is never removed.",
     )
+    fields: FieldSettings = field(default_factory=FieldSettings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,10 +303,16 @@ class CleanupSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistorySettings:
-    """How long the record of past runs is kept."""
+    """How much of past runs is kept, and for how long."""
 
     keep_days: float = setting(_DAYS_ABOVE_0, 365.0, help="Forget runs older than this.")
     keep_runs: int = setting(_AT_LEAST_1, 10_000, help="Keep at most this many runs.")
+    keep_items: int = setting(
+        parsers.whole("a whole number, 0 or more", least=0, most=10**6),
+        10_000,
+        help="Keep what became of this many items of all runs, the newest, for explain; 0 for "
+        "none.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

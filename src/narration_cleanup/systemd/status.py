@@ -17,7 +17,6 @@ _PROPERTIES = (
     *("ExecMainStartTimestamp", "ExecMainExitTimestamp", "LastTriggerUSec"),
     *("NextElapseUSecRealtime", "NextElapseUSecMonotonic"),
 )
-NOT_INSTALLED = "No timer of systemd is installed here: narration-cleanup systemd install"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +38,11 @@ class Schedule:
     last_exit: int | None
     instance: str | None = None
     for_user: bool = False
+
+    @property
+    def fails(self) -> bool:
+        """Whether the timer starts nothing, or the last run failed, by systemd's judgement."""
+        return not self.active or (not self.running and self.last_result not in (None, "success"))
 
 
 def read_schedule(instance: str | None = None, *, for_user: bool = False) -> Schedule | None:
@@ -129,29 +133,3 @@ def _moment(text: str | None) -> datetime | None:
         return datetime.fromtimestamp(float(text[1:]), UTC)
     except (ValueError, OverflowError):
         return None
-
-
-def schedule_lines(schedule: Schedule | None) -> list[str]:
-    """The schedule, a line for each fact."""
-    if schedule is None:
-        return [NOT_INSTALLED]
-    state = "enabled" if schedule.enabled else "not enabled"
-    state += ", active" if schedule.active else ", not active: it starts nothing"
-    return [
-        f"Timer     {schedule.timer} ({state})",
-        f"Next run  {_shown(schedule.next_run)}",
-        f"Last run  {_shown(schedule.last_run)}",
-        f"Result    {_result(schedule)}",
-    ]
-
-
-def _result(schedule: Schedule) -> str:
-    if schedule.running:
-        return "running now"
-    if schedule.last_result is None:
-        return "not known since the last boot" if schedule.last_run else "it has not run yet"
-    return f"{schedule.last_result} (exit {schedule.last_exit})"
-
-
-def _shown(moment: datetime | None) -> str:
-    return "-" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S %z")

@@ -19,7 +19,9 @@ from typing import TextIO
 from narration_cleanup.core.model import Ref
 from narration_cleanup.core.zones import IndexTimes
 from narration_cleanup.plan import CachePolicy, plan_cache
-from narration_cleanup.plan.actions import RemoveEntry
+from narration_cleanup.plan.actions import (
+    Kind,
+)
 from narration_cleanup.stores.cache import FileTarget
 from narration_cleanup.stores.cache.local.indexed import IndexedDirectory
 from tests.samples import SAMPLE_NOW, CacheSample, EntrySpec, make_cache, read_index
@@ -104,7 +106,7 @@ def expired_gone(store: IndexedDirectory) -> list[tuple[Ref, str]]:
     """Remove the audio of what is expired; the entries to drop."""
     with store.survey() as survey:
         plan = plan_cache(survey, CachePolicy(), SAMPLE_NOW.timestamp())
-    entries = [action for action in plan.actions if isinstance(action, RemoveEntry)]
+    entries = [action for action in plan.actions if action.kind is Kind.REMOVE_ENTRY]
     store.remove([FileTarget(entry.file, entry=entry.ref) for entry in entries])
     return [(entry.ref, entry.file) for entry in entries]
 

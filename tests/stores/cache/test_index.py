@@ -11,6 +11,7 @@ from narration_cleanup.core.model import Ref
 from narration_cleanup.stores.cache import index
 from narration_cleanup.stores.cache.index import UnreadableIndexError
 from narration_cleanup.stores.cache.members import IndexMember, MalformedEntry
+from narration_cleanup.stores.cache.rewrite import without
 
 MEMBER = {
     "narration_id": "d17f9aca-e01f-5057-ca02-135e92b1d3f2",
@@ -66,7 +67,7 @@ def drop(raw: bytes, unwanted: set[int]) -> bytes:
     refs = refs_of(raw)
     end = refs[-1][1] if refs else 0
     spans = [ref for number, ref in enumerate(refs) if number in unwanted]
-    return b"".join(index.without(reader(raw), len(raw), spans, end))
+    return b"".join(without(reader(raw), len(raw), spans, end))
 
 
 @given(INDEXES, FORMS, st.booleans(), st.data(), st.integers(16, 400))
@@ -155,7 +156,7 @@ def test_a_member_that_is_to_go_twice_goes_once(twice: int) -> None:
     raw = json.dumps(entries, indent=2).encode()
     refs = refs_of(raw)
     spans = sorted([*refs[1:], refs[twice]])
-    left = b"".join(index.without(reader(raw), len(raw), spans, refs[-1][1]))
+    left = b"".join(without(reader(raw), len(raw), spans, refs[-1][1]))
     assert json.loads(left) == ({} if twice == 0 else {"a": 1})
 
 
@@ -205,10 +206,9 @@ def test_a_torn_index_is_never_a_shorter_one(
     [
         (b"", "empty"),
         (b" \n", "empty"),
-        (b"[]", "not a JSON object"),
+        (b'"text"', "not a JSON object"),
         (b"null", "not a JSON object"),
         ('{"a": 1}'.encode("utf-16"), "not UTF-8"),
-        (b"\xef\xbb\xbf{}", "byte order mark"),
         (b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
         (b'{"a": 1,}', "name was expected"),
         (b'{"a": 1} x', "something follows"),
@@ -302,7 +302,7 @@ def test_a_member_is_understood_by_its_path_and_its_time(
 
 def test_what_lacks_a_path_or_a_time_is_malformed() -> None:
     """Its path, if it has one, is known all the same."""
-    entries = {"number": 5, "path": {"file_path": 3}, "time": MEMBER | {"created_at": 1}}
+    entries = {"number": 5, "path": {"file_path": 3}, "time": MEMBER | {"created_at": True}}
     values = [value for _, value in members_of(json.dumps(entries, indent=2).encode())]
     assert all(isinstance(value, MalformedEntry) for value in values)
     assert [value.file_path for value in values] == [None, None, MEMBER["file_path"]]

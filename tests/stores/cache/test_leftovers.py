@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from narration_cleanup.plan import CachePolicy, plan_cache
-from narration_cleanup.plan.actions import Reason, RemoveFile
+from narration_cleanup.plan.actions import (
+    Kind,
+    Reason,
+)
 from narration_cleanup.stores.cache.local.scan import is_index_temporary
 from tests.opened import open_sample
 from tests.samples import INDEX_NAME, SAMPLE_NOW, EntrySpec, make_cache
@@ -85,6 +88,6 @@ def test_only_stale_temporaries_and_partials_go(tmp_path: Path, hours: float, *,
     with store.survey() as survey:
         plan = plan_cache(survey, CachePolicy(orphan_ttl=7 * DAY, partial_ttl=DAY), NOW)
     store.close()
-    assert all(isinstance(action, RemoveFile) for action in plan.actions)
+    assert all(action.kind is Kind.REMOVE_FILE for action in plan.actions)
     assert plan.by_reason == ({Reason.PARTIAL: len(TEMPORARY + PARTIAL)} if go else {})
     assert {action.file for action in plan.actions} == (set(TEMPORARY + PARTIAL) if go else set())

@@ -19,7 +19,11 @@ from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.progress import NoProgress
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_after, plan_cache
-from narration_cleanup.plan.actions import Outcome, Reason, RemoveEntry
+from narration_cleanup.plan.actions import (
+    Kind,
+    Outcome,
+    Reason,
+)
 from narration_cleanup.stores.cache import FileTarget, Removal
 from narration_cleanup.stores.cache.local import unindexed as tree_module
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER
@@ -574,7 +578,7 @@ def test_each_folder_is_scanned_once_and_few_sidecars_cost_few_look_ups(
     assert scans.call_count == 2
     assert look_ups.call_count < 60
     [action] = planned.actions
-    assert isinstance(action, RemoveEntry)
+    assert action.kind is Kind.REMOVE_ENTRY
     assert (action.file, action.sidecars) == ("old.mp3", ("old.pho",))
     assert planned.totals.total_size_bytes == 200 * 10 + 4 * 500
     left = plan_after(planned)

@@ -22,7 +22,11 @@ from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.errors import BusyError, CleanupError, ConfigError, TargetError
 from narration_cleanup.core.progress import NoProgress
 from narration_cleanup.plan import RequestPolicy, plan_requests
-from narration_cleanup.plan.actions import CancelRequest, Outcome
+from narration_cleanup.plan.actions import (
+    Action,
+    Kind,
+    Outcome,
+)
 from narration_cleanup.stores.requests import RequestStore, open_requests
 from narration_cleanup.stores.requests.mapping import Columns, RequestMapping, Statuses
 from tests.postgres_server import PASSWORD, Server
@@ -61,12 +65,12 @@ def service_table(table: PostgresTable, count: int) -> None:
     table.execute(ROW_OLD, *((f"r{number:04}",) for number in range(count)))
 
 
-def abandoned(store: RequestStore) -> list[CancelRequest]:
+def abandoned(store: RequestStore) -> list[Action]:
     plan = plan_requests(store.survey(), RequestPolicy(), store.now() or time.time())
-    return [action for action in plan.actions if isinstance(action, CancelRequest)]
+    return [action for action in plan.actions if action.kind is Kind.CANCEL_REQUEST]
 
 
-def cancel(store: RequestStore, actions: Sequence[CancelRequest]) -> list[Outcome]:
+def cancel(store: RequestStore, actions: Sequence[Action]) -> list[Outcome]:
     at = store.now() or 0.0
     outcomes: list[Outcome] = []
     for start in range(0, len(actions), store.batch_size):
@@ -180,7 +184,7 @@ def test_columns_with_types(table: PostgresTable, zone: str) -> None:
     plan = plan_requests(survey, RequestPolicy(heartbeat_timeout=600), now)
     assert list(plan.problems) == []
     assert plan.totals.by_status == {"queued": 2, "generating": 2}
-    actions = [action for action in plan.actions if isinstance(action, CancelRequest)]
+    actions = [action for action in plan.actions if action.kind is Kind.CANCEL_REQUEST]
     assert {action.id for action in actions} == {str(ids["old"]), str(ids["silent"])}
     assert set(store.cancel(actions, now)) == {Outcome.DONE}
     found = {
@@ -718,3 +722,39 @@ def test_a_url_with_a_slip_is_a_fault_of_the_configuration(url: str) -> None:
         open_requests(url, MAPPING)
     assert "ss@host" not in str(fault.value)
     assert isinstance(fault.value, CleanupError)
+
+
+def test_another_roles_operators_are_not_called(
+    server: Server, table: PostgresTable, tmp_path: Path
+) -> None:
+    """One whose types are exactly those of its operands is preferred, wherever it is."""
+    service_table(table, 2)
+    table.execute("ALTER TABLE requests ALTER request_id TYPE varchar, ALTER status TYPE varchar")
+    table.execute("ALTER TABLE requests ADD CHECK (status IN ('queued', 'cancelled'))")
+    table.execute("CREATE ROLE careful LOGIN PASSWORD 'p'")
+    table.execute("GRANT SELECT, UPDATE ON requests TO careful")
+    traps = {
+        ("=", "varchar", "varchar"): "boolean",
+        ("<>", "varchar", "varchar"): "boolean",
+        ("=", "int2[]", "int2[]"): "boolean",
+        ("=", "oid", "int4"): "boolean",
+        ("||", "text[]", "text[]"): "text[]",
+        ("||", "text[]", "text"): "text[]",
+    }
+    for number, ((operator, left, right), answer) in enumerate(traps.items()):
+        name = f"public.trap{number}"
+        table.execute(
+            f"CREATE FUNCTION {name}({left}, {right}) RETURNS {answer} LANGUAGE plpgsql AS "
+            f"$$ BEGIN RAISE EXCEPTION 'trapped {operator} {left}'; END $$"
+        )
+        sides = f"LEFTARG = {left}, RIGHTARG = {right}"
+        table.execute(f"CREATE OPERATOR public.{operator} (FUNCTION = {name}, {sides})")
+    with pytest.raises(psycopg.Error, match="trapped"):
+        table.execute("SELECT 'a'::varchar = 'a'::varchar")
+    url = server.url_of(table.url.rpartition("/")[2], "careful", "p")
+    for command in ("dry-run", "run", "run"):
+        code, _out, err = run(url, tmp_path, command, "--json")
+        assert code == 0, err
+    assert statuses(table) == {"cancelled": 2}
+    table.execute("DROP OWNED BY careful")
+    table.execute("DROP ROLE careful")

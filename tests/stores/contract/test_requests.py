@@ -10,7 +10,11 @@ import pytest
 from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.model import RequestStatus, Scalar, Severity
 from narration_cleanup.plan import RequestPlan, RequestPolicy, plan_requests
-from narration_cleanup.plan.actions import CancelRequest, DeleteRequest, Outcome, RequestAction
+from narration_cleanup.plan.actions import (
+    Action,
+    Kind,
+    Outcome,
+)
 from narration_cleanup.stores.requests.mapping import Columns, RequestMapping, Statuses
 from narration_cleanup.stores.requests.store import BATCH, RequestStore
 from tests.samples import SAMPLE_NOW, canonical_requests, service_time
@@ -37,13 +41,13 @@ def plan(store: RequestStore, policy: RequestPolicy | None = None) -> RequestPla
     return plan_requests(store.survey(), policy or RequestPolicy(), NOW)
 
 
-def cancels(store: RequestStore, policy: RequestPolicy | None = None) -> list[CancelRequest]:
-    return [each for each in plan(store, policy).actions if isinstance(each, CancelRequest)]
+def cancels(store: RequestStore, policy: RequestPolicy | None = None) -> list[Action]:
+    return [each for each in plan(store, policy).actions if each.kind is Kind.CANCEL_REQUEST]
 
 
-def deletes(store: RequestStore, days: float) -> list[DeleteRequest]:
+def deletes(store: RequestStore, days: float) -> list[Action]:
     policy = RequestPolicy(delete_finished_after=days * 86_400)
-    return [each for each in plan(store, policy).actions if isinstance(each, DeleteRequest)]
+    return [each for each in plan(store, policy).actions if each.kind is Kind.DELETE_REQUEST]
 
 
 def by_id(table: Table, name: str = "requests") -> dict[object, tuple[object, ...]]:
@@ -202,14 +206,14 @@ def test_rows_are_settled_while_they_are_as_they_were_left(table: Table) -> None
     ended = [row(f"e{number}", "completed", ENDED, ENDED, ENDED) for number in range(3)]
     insert(table, [row(name) for name in names] + ended)
     store = table.open(MAPPING)
-    actions: list[RequestAction] = [*cancels(store), *deletes(store, 30)]
+    actions: list[Action] = [*cancels(store), *deletes(store, 30)]
     assert len(actions) == 1203
     assert store.unchanged_since([])
     assert not store.unchanged_since(actions[:1])
     assert not store.unchanged_since(actions[-1:])
     while left := cancels(store):
         store.cancel(left[:BATCH], NOW)
-    store.delete([each for each in actions if isinstance(each, DeleteRequest)])
+    store.delete([each for each in actions if each.kind is Kind.DELETE_REQUEST])
     assert store.unchanged_since(actions)
     table.execute(
         "INSERT INTO requests SELECT 'new', variant_id, 'queued', created_at, NULL, "

@@ -15,7 +15,10 @@ from hypothesis import strategies as st
 
 from narration_cleanup.core.model import Scalar
 from narration_cleanup.plan import RequestPolicy, plan_requests
-from narration_cleanup.plan.actions import CancelRequest, Outcome
+from narration_cleanup.plan.actions import (
+    Kind,
+    Outcome,
+)
 from narration_cleanup.stores.requests.mapping import Columns, RequestMapping, Statuses
 from narration_cleanup.stores.requests.sqlite import survey as survey_room
 from narration_cleanup.stores.requests.store import BATCH
@@ -143,7 +146,7 @@ def test_exactly_the_references_rows_are_cancelled(name: str, page: int, rows: l
         store = table.open(each.mapping)
         policy = RequestPolicy(heartbeat_timeout=SILENCE.total_seconds())
         actions = plan_requests(store.survey(), policy, NOW).actions
-        batch = [action for action in actions if isinstance(action, CancelRequest)]
+        batch = [action for action in actions if action.kind is Kind.CANCEL_REQUEST]
         assert {action.id for action in batch} == expected
         outcomes = store.cancel(batch[:BATCH], NOW)
         assert set(outcomes) <= {Outcome.DONE}

@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from narration_cleanup.plan import RequestPolicy, plan_requests
-from narration_cleanup.plan.actions import CancelRequest
+from narration_cleanup.plan.actions import (
+    Action,
+    Kind,
+)
 from narration_cleanup.stores.requests import RequestStore, open_requests
 from narration_cleanup.stores.requests.mapping import RequestMapping
 from narration_cleanup.stores.requests.sqlite.database import look
@@ -69,9 +72,9 @@ def store_of(path: Path) -> RequestStore:
     return closed_later(open_requests(str(path), RequestMapping(timezone="UTC")))
 
 
-def cancels(store: RequestStore) -> list[CancelRequest]:
+def cancels(store: RequestStore) -> list[Action]:
     found = plan_requests(store.survey(), RequestPolicy(), NOW).actions
-    return [each for each in found if isinstance(each, CancelRequest)]
+    return [each for each in found if each.kind is Kind.CANCEL_REQUEST]
 
 
 def total(path: Path) -> int:

@@ -21,7 +21,10 @@ from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.model import Target
 from narration_cleanup.core.progress import NoProgress
 from narration_cleanup.plan import RequestPolicy, plan_requests
-from narration_cleanup.plan.actions import CancelRequest, Outcome
+from narration_cleanup.plan.actions import (
+    Kind,
+    Outcome,
+)
 from narration_cleanup.run.run import Work, clean_requests
 from narration_cleanup.stores.requests.sqlite.errors import to_target_error
 from tests.run.test_run import Silent
@@ -266,7 +269,7 @@ def test_ids_that_are_not_text_and_odd_values_are_left_alone_and_told(tmp_path: 
         connection.commit()
     store = store_of(path)
     planned = plan_requests(store.survey(), RequestPolicy(), NOW)
-    actions = [each for each in planned.actions if isinstance(each, CancelRequest)]
+    actions = [each for each in planned.actions if each.kind is Kind.CANCEL_REQUEST]
     assert [each.id for each in actions] == ["text", 7]
     codes = [(each.code, each.subject) for each in planned.problems]
     assert sorted(codes, key=str) == sorted(
@@ -308,7 +311,7 @@ def test_a_number_of_any_length_is_an_unreadable_value_and_no_more(path: Path) -
         connection.commit()
     store = store_of(path)
     planned = plan_requests(store.survey(), RequestPolicy(delete_finished_after=1.0), NOW)
-    found = [each for each in planned.actions if isinstance(each, CancelRequest)]
+    found = [each for each in planned.actions if each.kind is Kind.CANCEL_REQUEST]
     assert len(found) == len(planned.actions) == 7
     codes = {each.code for each in planned.problems}
     assert codes == {"unreadable_time", "unknown_status"}

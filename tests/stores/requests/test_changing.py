@@ -13,7 +13,11 @@ import pytest
 
 from narration_cleanup.core.errors import TargetError
 from narration_cleanup.plan import RequestPolicy, plan_requests
-from narration_cleanup.plan.actions import CancelRequest, Outcome
+from narration_cleanup.plan.actions import (
+    Action,
+    Kind,
+    Outcome,
+)
 from narration_cleanup.stores.requests.sqlite import database, table
 from narration_cleanup.stores.requests.sqlite.limits import QueryLimit
 from narration_cleanup.stores.requests.sqlite.table import Writer
@@ -21,10 +25,10 @@ from tests.samples import make_requests, read_requests
 from tests.stores.requests.service import INSERT, NOW, Service, cancels, names, service, store_of
 
 
-class Interrupted(list[CancelRequest]):
+class Interrupted(list[Action]):
     """A batch in the middle of which Ctrl-C comes."""
 
-    def __iter__(self) -> Iterator[CancelRequest]:
+    def __iter__(self) -> Iterator[Action]:
         yield from self[:3]
         raise KeyboardInterrupt
 
@@ -174,7 +178,7 @@ def test_a_foreign_key_that_holds_a_finished_row_stops_no_other(path: Path) -> N
     actions = [
         each
         for each in plan_requests(store.survey(), policy, NOW).actions
-        if not isinstance(each, CancelRequest)
+        if each.kind is not Kind.CANCEL_REQUEST
     ]
     outcomes = {each.id: what for each, what in zip(actions, store.delete(actions), strict=True)}
     assert outcomes == dict.fromkeys(ended, Outcome.DONE) | {ended[1]: Outcome.FAILED}

@@ -51,7 +51,7 @@ def cancelled(path: Path, kind: str, created: str | float, zone: str) -> object:
     closed_later(store)
     actions = list(plan_requests(store.survey(), RequestPolicy(), NOW).actions)
     if actions:
-        assert list(store.cancel(actions, NOW)) == [Outcome.DONE]  # type: ignore[arg-type]
+        assert list(store.cancel(actions, NOW)) == [Outcome.DONE]
     with closing(sqlite3.connect(path)) as connection:
         status, ended = connection.execute("SELECT status, completed_at FROM requests").fetchone()
     assert (status == "cancelled") is bool(actions)

@@ -16,7 +16,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from narration_cleanup.apply.result import RunOutcome
 from narration_cleanup.core.errors import ExitCode
 from narration_cleanup.core.model import Severity, Target
-from narration_cleanup.plan.actions import Outcome
+from narration_cleanup.plan.actions import Kind, Outcome, Reason
 
 _TIME = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?[+-]\d\d:\d\d$"
 
@@ -34,9 +34,14 @@ def about(text: str) -> Meta:
     return Meta(description=text)
 
 
-def one_of(*values: str) -> Meta:
+def one_of(*values: str | None) -> Meta:
     """The values that a member may have."""
     return Meta(extra_json_schema={"enum": list(values)})
+
+
+def reasons_for(kind: Kind) -> Meta:
+    """The reasons for which this is done."""
+    return one_of(*(reason.value for reason in Reason if reason.kind is kind))
 
 
 class Part(Struct, forbid_unknown_fields=True):
@@ -186,7 +191,7 @@ class RemoveEntry(Part, kw_only=True, tag_field="kind", tag="remove_entry"):
     sidecars: Annotated[
         list[str] | UnsetType, about("Files removed with the audio; only where there are any.")
     ] = UNSET
-    reason: Annotated[str, one_of("expired", "evicted", "empty"), _WHY]
+    reason: Annotated[str, reasons_for(Kind.REMOVE_ENTRY), _WHY]
     detail: _Detail
     outcome: _Outcome
     note: _Note = UNSET
@@ -199,7 +204,7 @@ class RemoveFile(Part, kw_only=True, tag_field="kind", tag="remove_file"):
     size_bytes: _Size
     created_at: Annotated[Time, about("The time that its age is counted from: mostly its mtime.")]
     age_seconds: Annotated[float, about("How old that is.")]
-    reason: Annotated[str, one_of("orphan", "partial"), _WHY]
+    reason: Annotated[str, reasons_for(Kind.REMOVE_FILE), _WHY]
     detail: _Detail
     outcome: _Outcome
     note: _Note = UNSET
@@ -214,7 +219,7 @@ class DropEntry(Part, kw_only=True, tag_field="kind", tag="drop_entry"):
     variant_id: _Variant
     created_at: _Created
     age_seconds: _Age
-    reason: Annotated[str, one_of("dangling"), _WHY]
+    reason: Annotated[str, reasons_for(Kind.DROP_ENTRY), _WHY]
     detail: _Detail
     outcome: _Outcome
     note: _Note = UNSET
@@ -229,7 +234,7 @@ class CancelRequest(Part, kw_only=True, tag_field="kind", tag="cancel_request"):
     age_seconds: Annotated[
         float, about("How long it has waited, been generated, or been without a heartbeat.")
     ]
-    reason: Annotated[str, one_of("abandoned"), _WHY]
+    reason: Annotated[str, reasons_for(Kind.CANCEL_REQUEST), _WHY]
     detail: _Detail
     outcome: _Outcome
     note: _Note = UNSET
@@ -242,7 +247,7 @@ class DeleteRequest(Part, kw_only=True, tag_field="kind", tag="delete_request"):
     status: Annotated[str, one_of("completed", "failed", "cancelled"), _STATUS]
     created_at: _Created
     age_seconds: Annotated[float, about("How long ago it was finished.")]
-    reason: Annotated[str, one_of("finished"), _WHY]
+    reason: Annotated[str, reasons_for(Kind.DELETE_REQUEST), _WHY]
     detail: _Detail
     outcome: _Outcome
     note: _Note = UNSET

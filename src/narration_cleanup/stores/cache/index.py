@@ -14,8 +14,7 @@ import codecs
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -24,23 +23,22 @@ from narration_cleanup.core.model import Ref
 from narration_cleanup.core.text import printable
 from narration_cleanup.stores.cache.members import (
     LONGEST_KEY,
+    OWN_FORM,
     TWICE,
+    IndexForm,
     IndexMember,
     MalformedEntry,
-    decoded_member,
+    MemberReader,
     malformed,
-    member_of,
-    value_scanner,
 )
 
 CHUNK = 1 << 18
 """Bytes read at a time: what becomes of more does not fit a processor's cache, and takes longer."""
 LONGEST_CHUNK = 1 << 24
 """An index in which no member ends within this many bytes is refused."""
+SHORTER = "it became shorter while it was read"
 _CUTS_TRIED = 3
 """Cuts of one piece that are tried before it is scanned."""
-ByteRange = tuple[int, int] | Ref
-"""(start, end, …) of a member, as its ``Ref`` has it."""
 Read = Callable[[int, int], bytes]
 """``read(offset, size)``: up to ``size`` bytes of the index from ``offset``."""
 
@@ -53,6 +51,10 @@ _match_name = re.compile(rb'[ \t\n\r]*"[^"\\]*(?:\\.[^"\\]*)*"[ \t\n\r]*:[ \t\n\
 
 class UnreadableIndexError(ValueError):
     """The bytes are not an index: empty, torn, or not understood. ``str()`` says which."""
+
+
+class OtherFormError(UnreadableIndexError):
+    """They are whole, and in a form that is not the one that is set."""
 
 
 class Members(msgspec.Struct, frozen=True, gc=False):
@@ -85,19 +87,70 @@ _decode_raw_chunk = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _NOT_DECODED = (ValueError, RecursionError)  # msgspec's errors are ValueErrors
 
 
-def members(read: Read, size: int) -> Iterator[Members]:
+def members(read: Read, size: int, form: IndexForm = OWN_FORM) -> Iterator[Members]:
     """Every member of the index of ``size`` bytes, in order, in batches.
 
-    Raises ``UnreadableIndexError`` - possibly after some batches: nothing may be done on the
-    strength of a pass that did not end.
+    Where the entries lie one level down, the whole index is held in memory. Raises
+    ``UnreadableIndexError`` - possibly after some batches: nothing may be done on the strength of a
+    pass that did not end.
     """
+    reader = MemberReader(form)
+    if form.member is None:
+        yield from _members(read, size, reader)
+        return
+    whole = b""
+    while len(whole) < size:
+        block = read(len(whole), size - len(whole))
+        if not block:
+            raise UnreadableIndexError(SHORTER)
+        whole += block
+    start, end = _inner(whole, form.member)
+    inner = whole[start:end]
+    for batch in _members(lambda at, length: inner[at : at + length], len(inner), reader):
+        starts = [start + each for each in batch.starts]
+        yield Members(batch.keys, batch.values, starts, batch.text, start + batch.text_at)
+
+
+def _inner(whole: bytes, wanted: str) -> tuple[int, int]:
+    """Where the object lies that is the member ``wanted`` of the index."""
+    held = whole.lstrip(_SPACE)
+    if not held:
+        raise UnreadableIndexError("it is empty")
+    _refuse_no_object(held)
+    try:
+        whole.decode()
+        outer = _decode_raw_chunk(whole)
+    except _NOT_DECODED as error:
+        raise UnreadableIndexError(f"it is not whole JSON ({error})") from None
+    found = None
+    position = len(whole) - len(held) + 1
+    for key, raw in outer.items():
+        name, value = _match_name(whole, position), bytes(raw)
+        if name is None or whole[name.end() : name.end() + len(value)] != value:
+            break
+        position = name.end() + len(value)
+        if key == wanted and value.startswith(b"{"):
+            found = name.end(), position
+        comma = _match_comma(whole, position)
+        position = comma.end() if comma else position
+    if whole[position:].strip(_SPACE) != b"}":
+        raise UnreadableIndexError("a name occurs twice at its top")
+    if found is None:
+        raise OtherFormError(
+            f"it has no member '{printable(wanted, most=80)}' that is an object "
+            "(cache.index_member)"
+        )
+    return found
+
+
+def _members(read: Read, size: int, reader: MemberReader) -> Iterator[Members]:
     held, at, next_read = b"", 0, 0
     has_begun = has_members = False
     while next_read < size:
         # As much again as is held: what has to be scanned again takes linear time all the same.
         block = read(next_read, max(CHUNK, len(held)))
         if not block:
-            raise UnreadableIndexError("it became shorter while it was read")
+            raise UnreadableIndexError(SHORTER)
         held += block
         next_read += len(block)
         if not has_begun:
@@ -109,7 +162,7 @@ def members(read: Read, size: int) -> Iterator[Members]:
             held, has_begun = held[1:], True
         if next_read >= size:
             break
-        if batch := _cut(held, at):
+        if batch := _cut(held, at, reader):
             yield batch
             has_members = True
             held, at = held[batch.starts[-1] - at :], batch.starts[-1]
@@ -118,8 +171,8 @@ def members(read: Read, size: int) -> Iterator[Members]:
     if not has_begun:
         raise UnreadableIndexError("it is empty")
     body = held.rstrip(_SPACE)
-    batch = _decoded(body[:-1].rstrip(_SPACE), at) if body.endswith(b"}") else None
-    batch = batch or _scanned(held, at, is_last=True)
+    batch = _decoded(body[:-1].rstrip(_SPACE), at, reader) if body.endswith(b"}") else None
+    batch = batch or _scanned(held, at, reader, is_last=True)
     if batch.keys:
         yield batch
     elif has_members:
@@ -129,16 +182,21 @@ def members(read: Read, size: int) -> Iterator[Members]:
 def _refuse_no_object(held: bytes) -> None:
     if held.startswith(b"{"):
         return
-    if held.startswith(b"\xef\xbb\xbf"):
-        raise UnreadableIndexError("it begins with a byte order mark, which JSON does not allow")
+    if held.startswith(codecs.BOM_UTF8):
+        raise OtherFormError(
+            "it begins with a byte order mark, which JSON does not allow: save it as UTF-8 without "
+            "one, if the service does not write it"
+        )
     try:
         codecs.utf_8_decode(held)
     except UnicodeDecodeError as error:
         raise UnreadableIndexError(f"it is not UTF-8 (byte {error.start})") from None
+    if held.startswith(b"["):
+        raise OtherFormError("it is a JSON list, and entries are known by their keys in an object")
     raise UnreadableIndexError("it is not a JSON object")
 
 
-def _cut(held: bytes, at: int) -> Members | None:
+def _cut(held: bytes, at: int, reader: MemberReader) -> Members | None:
     """The members of a piece that begins at ``at`` and has more behind it, as far as they are
     whole; ``None`` where none is."""
     brace = len(held)
@@ -149,13 +207,13 @@ def _cut(held: bytes, at: int) -> Members | None:
         comma = _match_comma(held, brace + 1)
         if comma is None:
             continue
-        if batch := _decoded(held[: brace + 1], at, comma.end()):
+        if batch := _decoded(held[: brace + 1], at, reader, comma.end()):
             return batch
-    batch = _scanned(held, at, is_last=False)
+    batch = _scanned(held, at, reader, is_last=False)
     return batch if batch.keys else None
 
 
-def _decoded(text: bytes, at: int, end: int | None = None) -> Members | None:
+def _decoded(text: bytes, at: int, reader: MemberReader, end: int | None = None) -> Members | None:
     """The members of ``text``, which begins at ``at`` in the index; ``None`` where it has to be
     scanned, or is cut at a wrong place.
 
@@ -163,19 +221,20 @@ def _decoded(text: bytes, at: int, end: int | None = None) -> Members | None:
     """
     end = len(text) if end is None else end
     whole = b"{%b}" % text
-    starts: list[int] | None
+    decoded: Mapping[str, IndexMember | MalformedEntry]
+    starts: list[int] | None = None
     try:
-        decoded: Mapping[str, IndexMember | MalformedEntry] = _decode_chunk(whole)
+        decoded = _decode_chunk(whole) if reader.is_own else {}
         # Each member has one closing brace, and more only in its texts: with no more braces than
         # ends, each is an end; with no fewer keys, none stands twice.
         ends = [at + found.end() for found in _find_ends(text)]
         is_plain = len(decoded) == len(ends) + 1 == text.count(b"}")
         starts = [at, *ends, at + end] if is_plain else None
     except _NOT_DECODED:
-        starts = None
+        pass
     try:
         if starts is None:
-            decoded, starts = _decoded_each(whole, text, at, at + end)
+            decoded, starts = _decoded_each(whole, text, at, at + end, reader)
     except _NOT_DECODED:
         return None
     if starts is None or max(map(len, decoded), default=0) > LONGEST_KEY:
@@ -184,11 +243,9 @@ def _decoded(text: bytes, at: int, end: int | None = None) -> Members | None:
 
 
 def _decoded_each(
-    whole: bytes, text: bytes, at: int, end: int
+    whole: bytes, text: bytes, at: int, end: int, reader: MemberReader
 ) -> tuple[Mapping[str, IndexMember | MalformedEntry], list[int] | None]:
     """The same member by member, and where they start; raises ``ValueError`` where that fails."""
-    faults: list[str] = []
-    scan = value_scanner(faults)
     decoded = {}
     starts = [at]
     position = 0
@@ -198,7 +255,7 @@ def _decoded_each(
         if name is None or text[name.end() : name.end() + len(value)] != value:
             return {}, None  # a key stands twice
         position = name.end() + len(value)
-        decoded[key] = decoded_member(key, value, scan, faults)
+        decoded[key] = reader.decoded(key, value)
         comma = _match_comma(text, position)
         position = comma.end() if comma else position
         starts.append(at + position)
@@ -208,7 +265,7 @@ def _decoded_each(
     return decoded, starts
 
 
-def _scanned(raw: bytes, at: int, *, is_last: bool) -> Members:
+def _scanned(raw: bytes, at: int, reader: MemberReader, *, is_last: bool) -> Members:
     """The members of a piece, value by value; of one that is not the last as far as a comma
     follows them. ``at`` is where ``raw`` lies in the index."""
     try:
@@ -217,7 +274,7 @@ def _scanned(raw: bytes, at: int, *, is_last: bool) -> Members:
         raise UnreadableIndexError(f"it is not UTF-8 (byte {at + error.start})") from None
     found = _Scan([], [], [0])
     try:
-        _scan(text, found, is_last=is_last)
+        _scan(text, found, reader, is_last=is_last)
     except RecursionError:
         raise UnreadableIndexError("it is nested too deeply") from None
     except (ValueError, IndexError) as error:
@@ -245,13 +302,12 @@ class _Scan(NamedTuple):
     starts: list[int]
 
 
-def _scan(text: str, found: _Scan, *, is_last: bool) -> None:
+def _scan(text: str, found: _Scan, reader: MemberReader, *, is_last: bool) -> None:
     """Add the members of ``text``, each once the comma or the brace behind it is seen.
 
     Raises ``ValueError`` or ``IndexError`` where the index does not end with ``text``.
     """
-    faults: list[str] = []
-    scan_value = value_scanner(faults)
+    scan_value = reader.scan
     at = _skip(text, 0)
     while found.keys or text[at] != "}":
         if text[at] != '"':
@@ -267,14 +323,19 @@ def _scan(text: str, found: _Scan, *, is_last: bool) -> None:
         if text[at] not in (",}" if is_last else ","):
             raise UnreadableIndexError(f"a comma was expected behind '{printable(key, most=80)}'")
         found.keys.append(key)
-        found.values.append(member_of(key, value, text[start:end].encode(), faults))
-        faults.clear()
+        found.values.append(reader.member_of(key, value, text[start:end].encode()))
         if text[at] == "}":
             found.starts.append(end)
             break
         found.starts.append(at + 1)
         at = _skip(text, at + 1)
-    if _skip(text, at + 1) != len(text):
+    after = _skip(text, at + 1)
+    if text[after : after + 1] == "{" and "\n" in text[at:after]:
+        raise OtherFormError(
+            "it holds one JSON object a line (JSON Lines), and entries are known by their keys in "
+            "one object"
+        )
+    if after != len(text):
         raise UnreadableIndexError("something follows its end")
 
 
@@ -295,65 +356,3 @@ def _byte_offsets(text: str, positions: list[int], offset: int) -> list[int]:
         before = position
         offsets.append(at)
     return offsets
-
-
-def without(read: Read, size: int, spans: Sequence[ByteRange], end: int) -> Iterator[bytes]:
-    """The index's bytes less the members at ``spans``: all else as it was, byte for byte.
-
-    ``spans`` ascend; ``end`` is where the last member of the index ends. Where the last members
-    go, the comma before them goes with them. All of the index is read once and in order, what is
-    left out too: so the reader knows which bytes the result was made of.
-    """
-    kept_to = end
-    if spans and spans[-1][1] == end:
-        kept_to = _start_of_last_run(spans)
-        if _block(read, kept_to - 1, 1) == b",":
-            kept_to -= 1
-        else:
-            while end < size and _block(read, end, 1).isspace():
-                end += 1
-    yield from _copied(read, size, chain(_between(spans, kept_to), [(end, size)]))
-
-
-def _start_of_last_run(spans: Sequence[ByteRange]) -> int:
-    """Where the unbroken row of members begins that the last span ends."""
-    at = len(spans) - 1
-    while at and spans[at - 1][1] >= spans[at][0]:
-        at -= 1
-    return spans[at][0]
-
-
-def _between(spans: Iterable[ByteRange], end: int) -> Iterator[tuple[int, int]]:
-    """What lies before, between and after ``spans``, up to ``end``; empty stretches left out."""
-    at = 0
-    for start, stop, *_ in spans:
-        if start > at:
-            yield at, min(start, end)
-        at = stop
-    if end > at:
-        yield at, end
-
-
-def _copied(read: Read, size: int, ranges: Iterable[tuple[int, int]]) -> Iterator[bytes]:
-    """The bytes of ascending ranges, in one piece for each block of all ``size`` bytes."""
-    waiting = iter(ranges)
-    start, end = next(waiting, (size, size))
-    at = 0
-    while at < size:
-        block = _block(read, at, min(CHUNK, size - at))
-        block_end = at + len(block)
-        pieces = []
-        while start < block_end:
-            pieces.append(block[max(start - at, 0) : end - at])
-            if end > block_end:
-                break
-            start, end = next(waiting, (size, size))
-        yield b"".join(pieces)
-        at = block_end
-
-
-def _block(read: Read, start: int, size: int) -> bytes:
-    block = read(start, size)
-    if not block:
-        raise UnreadableIndexError("it became shorter while it was copied")
-    return block

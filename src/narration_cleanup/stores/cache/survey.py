@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import nlargest
 from itertools import repeat
 from typing import Protocol
 
-from narration_cleanup.core.errors import IndexChangedError, TargetError
+from narration_cleanup.core.errors import IndexChangedError
 from narration_cleanup.core.model import (
     CacheEntry,
-    Problem,
+    Found,
     Ref,
     StoredFile,
-    Target,
     Unmatched,
     is_most,
 )
@@ -23,7 +21,7 @@ from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.zones import NEWEST, IndexTimes, Sample
 from narration_cleanup.stores.cache import index
-from narration_cleanup.stores.cache.index import Members, UnreadableIndexError
+from narration_cleanup.stores.cache.index import Members, OtherFormError, UnreadableIndexError
 from narration_cleanup.stores.cache.local.mismatches import (
     DoubleKeys,
     Mismatches,
@@ -32,11 +30,18 @@ from narration_cleanup.stores.cache.local.mismatches import (
     rounds,
 )
 from narration_cleanup.stores.cache.local.spellings import other_spellings
+from narration_cleanup.stores.cache.lookup import Files, IndexLookup
 from narration_cleanup.stores.cache.members import (
+    OWN_FORM,
     TWICE,
+    IndexForm,
     IndexMember,
     MalformedEntry,
+    entry_of,
     malformed,
+    other_format,
+    other_name,
+    time_text,
     unjudged,
     unreadable_time,
 )
@@ -89,18 +94,6 @@ class Index(Protocol):
     def check_unchanged(self) -> None: ...
 
 
-class Files(Protocol):
-    """The files next to the index. ``names``: the audio that ``wanted`` picks, as it is now."""
-
-    def look(self) -> ScannedNames: ...
-    def names(self, wanted: Callable[[str], bool]) -> Iterator[str]: ...
-    def stored(self, names: Iterable[str]) -> Iterator[StoredFile]: ...
-    def missing(self, names: set[str]) -> set[str]: ...
-    def free_bytes(self) -> int | None: ...
-    def size_of(self, name: str) -> int: ...
-    def is_linked(self, name: str) -> bool: ...
-
-
 class IndexSurvey:
     """A ``CacheSurvey`` of a cache whose index is one held version."""
 
@@ -111,6 +104,7 @@ class IndexSurvey:
         places: PathResolver,
         audio_suffixes: tuple[str, ...],
         times: IndexTimes,
+        form: IndexForm = OWN_FORM,
     ) -> None:
         self.problems = Problems()
         self.members_end = 0
@@ -118,6 +112,7 @@ class IndexSurvey:
         self._files = files
         self._suffixes = audio_suffixes
         self._times = times
+        self._form = form
         self._newest: list[tuple[float, str, str]] = []
         self._places = places
         self._claimed = NameSums()
@@ -159,6 +154,21 @@ class IndexSurvey:
         """See ``CacheSurvey``."""
         return self._files.is_linked(file)
 
+    def find(self, spellings: Sequence[str]) -> Found:
+        """See ``CacheSurvey``."""
+        has_sizes = self._form.file_size is not None
+        lookup = IndexLookup(
+            self._files,
+            self._places,
+            self._suffixes,
+            self._times,
+            self._double,
+            has_sizes=has_sizes,
+        )
+        lookup.spellings, lookup.is_determined = self._spellings, not self._undetermined
+        lookup.partials = frozenset(self.seen.partials)
+        return lookup.find(spellings, self._members)
+
     def batches(self, *, last_used: bool = False) -> Iterator[Batch]:
         """Every entry that can be understood; the others become problems, in the first pass."""
         first_pass, self._newest = not self._passes, []
@@ -167,7 +177,7 @@ class IndexSurvey:
         total = 0
         keys = DoubleKeys()
         try:
-            for members in index.members(self._index.read, self._index.size):
+            for members in self._members():
                 batch = self._batch(members, problems, last_used)
                 if first_pass:
                     self._claimed.add(batch.names)
@@ -175,6 +185,8 @@ class IndexSurvey:
                     self.members_end = members.starts[-1]
                     total += len(members.keys)
                 yield batch
+        except OtherFormError as error:
+            raise other_format(str(error)) from None
         except UnreadableIndexError as error:
             raise IndexChangedError(str(error), self._index.size) from None
         self._index.check_unchanged()
@@ -270,8 +282,9 @@ class IndexSurvey:
         used: Iterable[float | None] = repeat(None)
         if last_used:
             used = [read_time(value.last_accessed) for value in values]
-        columns = zip(members.keys, names, values, created, used, strict=False)
-        entries = [_entry(*column) for column in columns]
+        sizes = self._sizes(values, names)
+        columns = zip(members.keys, names, values, sizes, created, used, strict=False)
+        entries = [entry_of(*column) for column in columns]
         return Batch(members, range(len(entries)), entries, names)
 
     def _mixed_batch(self, members: Members, problems: Problems, last_used: bool) -> Batch:
@@ -280,11 +293,11 @@ class IndexSurvey:
         entries: list[CacheEntry] = []
         names: list[str] = []
         needed: list[str] = []
-        read_time, name_of = self._times.read, self._places.name_of
+        name_of = self._places.name_of
         first_pass = problems is self.problems
         for position, (key, found) in enumerate(zip(members.keys, members.values, strict=True)):
             is_double = hash(key) in self._double
-            value = malformed(TWICE, found) if is_double else found
+            value = malformed(TWICE, found.file_path) if is_double else found
             name = None if value.file_path is None else name_of(value.file_path)
             name = name and self._spellings.get(name, name)
             if isinstance(value, MalformedEntry) or name is None:
@@ -297,10 +310,11 @@ class IndexSurvey:
                     self._outside.add(problem)
                     continue
             else:
-                created_at = read_time(value.created_at)
+                created_at = self._read_any(value.created_at)
                 self._note_newest([created_at], [value], [name])
-                used_at = read_time(value.last_accessed) if last_used else None
-                entries.append(_entry(key, name, value, created_at, used_at))
+                used_at = self._read_any(value.last_accessed) if last_used else None
+                (size,) = self._sizes([value], [name])
+                entries.append(entry_of(key, name, value, size, created_at, used_at))
                 positions.append(position)
                 names.append(name)
                 if created_at is not None:
@@ -330,14 +344,17 @@ class IndexSurvey:
         here = len(files) - len(self._files.missing(files))
         if not folder or count < NEARLY_ALL * len(named) or 2 * here <= len(files):
             return self._outside
-        return Problems([_other_name(folder, len(self._outside))])
+        return Problems([other_name(folder, len(self._outside))])
+
+    def _members(self) -> Iterator[Members]:
+        return index.members(self._index.read, self._index.size, self._form)
 
     def _newest_paths(self) -> list[tuple[str, str]]:
         """The paths of the newest entries, and the last parts of them as names."""
         read_time = self._times.read
         dated = (
             (read_time(value.created_at) or 0.0, value.file_path)
-            for members in index.members(self._index.read, self._index.size)
+            for members in self._members()
             for value in members.values
             if isinstance(value, IndexMember)
         )
@@ -348,12 +365,17 @@ class IndexSurvey:
         """Raise ``TargetError`` where most members are not understood, or all of them."""
         count = self._not_understood
         if count and (count == total or is_most(count, total)):
-            raise TargetError(
-                "index_format",
-                f"{count} of {total} members of the index are not understood ({self._example}): "
-                "the service may have changed its format. Nothing is removed; look for a newer "
-                "version of narration-cleanup",
-            )
+            what = f"{count} of {total} members of the index are not understood ({self._example})"
+            raise other_format(f"{what}: the service may have changed its format")
+
+    def _read_any(self, text: str) -> float | None:
+        return self._times.read(time_text(text))
+
+    def _sizes(self, values: Sequence[IndexMember], names: Sequence[str]) -> list[int]:
+        """As the index states them, or, where it states none, those of the files."""
+        if self._form.file_size is None:
+            return [self._files.size_of(name) for name in names]
+        return [max(value.file_size, 0) for value in values]
 
     def _note_newest(
         self, created: Sequence[float | None], values: Iterable[IndexMember], names: Sequence[str]
@@ -370,22 +392,3 @@ class IndexSurvey:
         ]
         if found:
             self._newest = nlargest(most, self._newest + found)
-
-
-def _entry(
-    key: str, name: str, value: IndexMember, created_at: float | None, used_at: float | None
-) -> CacheEntry:
-    size = max(value.file_size, 0)
-    return CacheEntry(key, name, size, created_at, used_at, value.voice_style, value.variant_id)
-
-
-def _other_name(folder: str, count: int) -> Problem:
-    value = json.dumps(folder, ensure_ascii=False)
-    return Problem(
-        Target.CACHE,
-        "dir_in_index",
-        f"nearly all of the newest entries name the folder '{printable(folder)}', and their files "
-        "are "
-        f"in cache.dir: if it is the same folder, set cache.dir_in_index = [{printable(value)}] "
-        f"(NARRATION_CACHE_DIR_IN_INDEX={printable(folder)}); until then {count} entries are kept",
-    )

@@ -9,9 +9,12 @@ from dataclasses import replace
 from typing import TypeGuard
 
 from narration_cleanup.core.model import (
+    ACTIVE,
     OTHER_STATUS,
+    FoundRequest,
     GenerationRequest,
     Problem,
+    ReadTime,
     RequestStatus,
     Scalar,
     Severity,
@@ -126,6 +129,40 @@ class RowReader:
             return None
         values = _guard(identity, [raw[role] for role in guard], problems)
         return None if values is None else (identity, status, values)
+
+    def found_row(self, row: Sequence[object], *, is_ours: bool) -> FoundRequest:
+        """A row that somebody asks about, whatever its status; ``is_ours``: it is one of this
+        service."""
+        raw = dict(zip(SELECTED, row, strict=False))
+        status, problems, unset = self._status(raw["status"]), Problems(), Counter(self._unset)
+        request, why = None, ""
+        if not is_ours:
+            why = "requests.filter leaves it out"
+        elif status in ACTIVE:
+            request = self.active_row(row, problems)
+            why = "a time of it is before 2000, which is no time: left alone"
+        elif status is not None:
+            request = self.finished_row(row, problems)
+            why = "it has no completed_at: left alone"
+        else:
+            why = "no setting names its status, or requests.statuses.ignored does: left alone"
+        self._unset = unset
+        why = next((problem.message for problem in problems), why)
+        identity = shown_id(raw["id"])
+        return FoundRequest(
+            id=identity if isinstance(identity, (str, int)) else printable(identity),
+            status=_unknown_status(raw["status"]) if status is None else status.value,
+            request=request,
+            times=tuple(self._read_times(raw)),
+            unjudged=None if request else why,
+        )
+
+    def _read_times(self, raw: Mapping[str, object]) -> Iterator[ReadTime]:
+        for role in SELECTED[2:]:
+            value = raw[role]
+            if value is not None:
+                read = self._times[role]
+                yield ReadTime(role, "table", printable(value), read(value), *read.zone(value))
 
     def begin_pass(self) -> None:
         """Count anew what ``unset_times`` reports: active rows are read once more."""

@@ -17,7 +17,7 @@ from narration_cleanup.core.model import (
 )
 from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.zones import IndexTimes, TableTimes
-from narration_cleanup.plan.actions import CancelRequest, DeleteRequest, Outcome
+from narration_cleanup.plan.actions import Action, Kind, Outcome
 from narration_cleanup.stores.requests.mapping import RequestMapping
 from narration_cleanup.stores.requests.rows import are_cancelled
 from narration_cleanup.stores.requests.times import time_writer
@@ -27,7 +27,6 @@ BATCH = 500
 _IDS = 500
 """Rows asked for in one statement; SQLite takes 999 values at least."""
 
-Change = CancelRequest | DeleteRequest
 Written = Mapping[str, Scalar] | None
 """The new values of a row's columns, by their roles; ``None``: the row is deleted."""
 
@@ -76,7 +75,7 @@ class RequestStore(ABC):
     def survey(self) -> RequestSurvey:
         """Look at the table anew; raises ``TargetError`` where it cannot be read."""
 
-    def cancel(self, batch: Sequence[CancelRequest], at: float) -> Sequence[Outcome]:
+    def cancel(self, batch: Sequence[Action], at: float) -> Sequence[Outcome]:
         """Cancel at most ``BATCH`` requests that are still what was surveyed; ``at`` an instant.
 
         ``done``, ``skipped`` where the row has changed, or ``failed`` where the database refuses
@@ -94,19 +93,19 @@ class RequestStore(ABC):
                 written[role] = self._time_to_write(role, at)
         return self._change(batch, written)
 
-    def delete(self, batch: Sequence[DeleteRequest]) -> Sequence[Outcome]:
+    def delete(self, batch: Sequence[Action]) -> Sequence[Outcome]:
         """Delete at most ``BATCH`` finished rows that are still what was surveyed."""
         return self._change(batch, None)
 
-    def unchanged_since(self, actions: Iterable[Change]) -> bool:
+    def unchanged_since(self, actions: Iterable[Action]) -> bool:
         """Whether the rows are as this command left them: cancelled, and deleted ones not there.
 
         The rows alone are read again. False also where only a new survey can tell.
         """
         waiting = iter(actions)
         while some := list(islice(waiting, _IDS)):
-            cancelled = [action for action in some if isinstance(action, CancelRequest)]
-            deleted = [action for action in some if isinstance(action, DeleteRequest)]
+            cancelled = [action for action in some if action.kind is Kind.CANCEL_REQUEST]
+            deleted = [action for action in some if action.kind is Kind.DELETE_REQUEST]
             found = self._statuses(cancelled)
             others = self._statuses(deleted) if deleted else ()
             if found is None or others is None or len(found) != len(cancelled) or others:
@@ -152,14 +151,14 @@ class RequestStore(ABC):
         """Some of the latest values in a column of times."""
 
     @abstractmethod
-    def _transaction(self, batch: Sequence[Change], written: Written) -> list[Outcome]:
+    def _transaction(self, batch: Sequence[Action], written: Written) -> list[Outcome]:
         """Change all of ``batch`` that is still as it was planned on or, with an error, nothing.
 
         Raises ``RowRefusedError``, ``TargetError``.
         """
 
     @abstractmethod
-    def _statuses(self, actions: Sequence[Change]) -> Sequence[object] | None:
+    def _statuses(self, actions: Sequence[Action]) -> Sequence[object] | None:
         """The raw status of each of these rows that is there; ``None`` where that is not known."""
 
     @abstractmethod
@@ -181,7 +180,7 @@ class RequestStore(ABC):
     def _completed_words(self) -> list[str | int]:
         return self._mapping.statuses.values([RequestStatus.COMPLETED])
 
-    def _change(self, batch: Sequence[Change], written: Written) -> Sequence[Outcome]:
+    def _change(self, batch: Sequence[Action], written: Written) -> Sequence[Outcome]:
         """Change a batch, in one transaction if the database refuses none of its rows.
 
         Else it is halved again and again, so that few transactions find one row among hundreds.
@@ -208,7 +207,7 @@ class RequestStore(ABC):
                 return outcomes + self._failed(rest, str(fault))
         return outcomes
 
-    def _failed(self, batch: Sequence[Change], reason: str) -> list[Outcome]:
+    def _failed(self, batch: Sequence[Action], reason: str) -> list[Outcome]:
         for action in batch:
             self._problems.add(Problem(Target.REQUESTS, "row_refused", reason, str(action.id)))
         return [Outcome.FAILED] * len(batch)

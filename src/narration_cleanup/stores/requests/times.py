@@ -10,7 +10,7 @@ from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.model import Scalar
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.timestamps import SCALES, YEAR_2000, format_like, from_number
-from narration_cleanup.core.zones import TableTimes
+from narration_cleanup.core.zones import TableTimes, known_by
 from narration_cleanup.stores.requests.mapping import RequestMapping
 
 _NUMBER = re.compile(r"-?[0-9]{1,19}(\.[0-9]{1,18})?", re.ASCII)
@@ -34,6 +34,7 @@ class ColumnTimes:
         self._format = mapping.time_format
         self._location = location
         self._read = times.read
+        self._zones = times
         self._seen: dict[str, str | float] = {}
 
     def __call__(self, value: object) -> float | None:
@@ -51,6 +52,12 @@ class ColumnTimes:
             return None
         instant = value / SCALES[self._format]
         return instant if instant >= YEAR_2000 else None
+
+    def zone(self, value: object) -> tuple[str | None, str | None]:
+        """The zone in which a value is read, and how that is known; see ``zones.known_by``."""
+        if not isinstance(value, str) or isinstance(_number_in(value), (int, float)):
+            return None, None
+        return known_by(self._zones.setting, self._zones.zone_of(value), value)
 
     def _auto(self, value: object) -> float | None:
         if not isinstance(value, (int, float, str)):

@@ -19,7 +19,7 @@ from narration_cleanup.core.errors import CleanupError, IndexChangedError, Targe
 from narration_cleanup.core.model import Mark, Ref
 from narration_cleanup.core.text import printable
 from narration_cleanup.stores.cache import CommitReport, index
-from narration_cleanup.stores.cache.index import ByteRange, UnreadableIndexError
+from narration_cleanup.stores.cache.index import UnreadableIndexError
 from narration_cleanup.stores.cache.local.directory import Directory
 from narration_cleanup.stores.cache.local.index_file import (
     NO_VERSION,
@@ -31,8 +31,9 @@ from narration_cleanup.stores.cache.local.index_file import (
 )
 from narration_cleanup.stores.cache.local.staging import SETTLE
 from narration_cleanup.stores.cache.local.staging_dir import INDEX_FILE_NAME, StagingDir
-from narration_cleanup.stores.cache.members import IndexMember, MalformedEntry
+from narration_cleanup.stores.cache.members import IndexForm, IndexMember, MalformedEntry
 from narration_cleanup.stores.cache.paths import PathResolver
+from narration_cleanup.stores.cache.rewrite import ByteRange, without
 
 TRY_FOR = 10.0
 """Seconds for which a replacement is tried again when the service was faster."""
@@ -60,12 +61,18 @@ class IndexCommit:
     """Commits to one index."""
 
     def __init__(
-        self, directory: Directory, own: StagingDir, places: PathResolver, index_name: str
+        self,
+        directory: Directory,
+        own: StagingDir,
+        places: PathResolver,
+        index_name: str,
+        form: IndexForm,
     ) -> None:
         self._directory = directory
         self._own = own
         self._places = places
         self._name = index_name
+        self._form = form
         self.version: Version | None = None
         """Of the index put in place, where it is the surveyed one and nothing but that."""
 
@@ -142,7 +149,7 @@ class IndexCommit:
         """Write another version than the surveyed one without those that are in it unchanged."""
         spans: list[ByteRange] = []
         end = 0
-        for members in index.members(source.read, source.size):
+        for members in index.members(source.read, source.size, self._form):
             end = members.starts[-1]
             for position, value in enumerate(members.values):
                 if members.digest(position) in marks and self._is_gone(value):
@@ -233,7 +240,7 @@ class IndexCommit:
         self, source: IndexFile, spans: Sequence[ByteRange], members_end: int
     ) -> _Made:
         """Raises ``IndexChangedError`` where ``source`` was not copied as it was parsed."""
-        pieces = index.without(source.read, source.size, spans, members_end)
+        pieces = without(source.read, source.size, spans, members_end)
         digest = self._write(source, pieces)
         source.check_unchanged()
         return _Made(len(spans), digest)

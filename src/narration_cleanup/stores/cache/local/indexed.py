@@ -24,6 +24,7 @@ from narration_cleanup.stores.cache.local.index_file import (
 )
 from narration_cleanup.stores.cache.local.scan import IN_FLIGHT_NS, DirectoryScan
 from narration_cleanup.stores.cache.local.staging import Staging
+from narration_cleanup.stores.cache.members import OWN_FORM, IndexForm
 from narration_cleanup.stores.cache.paths import PathResolver
 from narration_cleanup.stores.cache.survey import IndexSurvey
 
@@ -44,10 +45,12 @@ class IndexedDirectory(LocalCache):
         audio_suffixes: tuple[str, ...],
         times: IndexTimes,
         dir_in_index: Sequence[str] = (),
+        form: IndexForm = OWN_FORM,
     ) -> None:
         """Raises ``ConfigError`` where ``path`` is no narration cache."""
         super().__init__(path)
         self._index_name = index_name
+        self._form = form
         self._suffixes = audio_suffixes
         self._times = times
         self._staging = Staging(self._directory, self._own)
@@ -89,6 +92,7 @@ class IndexedDirectory(LocalCache):
                 self._places,
                 self._suffixes,
                 self._times,
+                self._form,
             )
             survey.problems.extend(told)
             yield survey
@@ -131,7 +135,9 @@ class IndexedDirectory(LocalCache):
 
     def remove_entries(self, entries: Iterable[tuple[Ref, str]]) -> CommitReport:
         """Take entries whose file is gone out of the index."""
-        replacement = IndexCommit(self._directory, self._own, self._places, self._index_name)
+        replacement = IndexCommit(
+            self._directory, self._own, self._places, self._index_name, self._form
+        )
         report = replacement.drop(entries, self._version, self._members_end)
         self._version = replacement.version or self._version
         return report

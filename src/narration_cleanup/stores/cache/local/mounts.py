@@ -1,11 +1,18 @@
-"""What the kernel says of the mounts at and below a directory (``proc(5)``, mountinfo)."""
+"""What the kernel says of the mounts at and below a directory (``proc(5)``, mountinfo), and of the
+flags of a file."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 from dataclasses import dataclass
+from sys import byteorder
 
+_GET_FLAGS = 0x8008_6601
+"""``FS_IOC_GETFLAGS``, see ``ioctl_iflags(2)``."""
+_FIXED = 0x10 | 0x20
+"""``FS_IMMUTABLE_FL``, ``FS_APPEND_FL``."""
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
@@ -26,6 +33,13 @@ def mount_id(fd: int) -> str | None:
             return next(line.split()[1] for line in info if line.startswith("mnt_id:"))
     except (OSError, StopIteration):
         return None
+
+
+def is_immutable(fd: int) -> bool:
+    """Whether ``chattr`` has made an open file immutable or append-only: neither it nor its name
+    can be removed. Raises ``OSError`` where the file system has no such flags."""
+    flags = fcntl.ioctl(fd, _GET_FLAGS, bytes(8))
+    return bool(int.from_bytes(flags[:4], byteorder) & _FIXED)
 
 
 def mounts_of(directory_fd: int) -> Mounts:

@@ -28,8 +28,9 @@ from narration_cleanup.plan.actions import Outcome
 from narration_cleanup.stores.cache import CommitReport, FileTarget, Removal, index
 from narration_cleanup.stores.cache.index import UnreadableIndexError
 from narration_cleanup.stores.cache.local.scan import IN_FLIGHT_NS
-from narration_cleanup.stores.cache.members import IndexMember
+from narration_cleanup.stores.cache.members import OWN_FORM, IndexForm, IndexMember
 from narration_cleanup.stores.cache.paths import PathResolver
+from narration_cleanup.stores.cache.rewrite import without
 from narration_cleanup.stores.cache.s3.location import S3Location, etag_of
 from narration_cleanup.stores.cache.s3.objects import (
     ABSENT,
@@ -119,10 +120,12 @@ class IndexedBucket:
         audio_suffixes: tuple[str, ...],
         times: IndexTimes,
         dir_in_index: Sequence[str] = (),
+        form: IndexForm = OWN_FORM,
     ) -> None:
         """Raises ``ConfigError`` where ``url`` is not ``s3://bucket/prefix``. Asks nothing yet."""
         self._place = S3Location(url)
         self._index_name = index_name
+        self._form = form
         self._suffixes = audio_suffixes
         self._times = times
         self._places = PathResolver(self._place, audio_suffixes, dir_in_index)
@@ -163,7 +166,7 @@ class IndexedBucket:
         self._objects.settled_before = self._place.server_now() - IN_FLIGHT
         self._surveyed = IndexObject(self._place, self._index_name)
         survey = IndexSurvey(
-            self._surveyed, self._objects, self._places, self._suffixes, self._times
+            self._surveyed, self._objects, self._places, self._suffixes, self._times, self._form
         )
         yield survey
         self._members_end = survey.members_end
@@ -257,7 +260,7 @@ class IndexedBucket:
         """
         spans: list[tuple[int, int, Mark, str]] = []
         end = 0
-        for members in index.members(source.read, source.size):
+        for members in index.members(source.read, source.size, self._form):
             end = members.starts[-1]
             for position, value in enumerate(members.values):
                 digest = members.digest(position)
@@ -271,7 +274,7 @@ class IndexedBucket:
 
     def _replace(self, source: IndexObject, spans: list[tuple[int, int]], end: int) -> bool:
         """Put the new index in the place of ``source``; False where that is not the newest."""
-        content = b"".join(index.without(source.read, source.size, spans, end))
+        content = b"".join(without(source.read, source.size, spans, end))
         try:
             with self._place.told(PreconditionError):
                 obstore.put(

@@ -21,7 +21,7 @@ from narration_cleanup.stores.requests.layout import (
     not_a_table,
 )
 from narration_cleanup.stores.requests.mapping import FilterValue, RequestMapping
-from narration_cleanup.stores.requests.postgres.session import Connection
+from narration_cleanup.stores.requests.postgres.session import EQUAL, Connection
 
 _TABLES = """\
 SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, pg_catalog.pg_table_is_visible(c.oid)
@@ -32,7 +32,7 @@ _COLUMNS = """\
 SELECT a.attname, b.typname, pg_catalog.format_type(b.oid, -1)
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-JOIN pg_catalog.pg_type b ON b.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
+JOIN pg_catalog.pg_type b ON b.oid = coalesce(nullif(t.typbasetype, 0::oid), t.oid)
 WHERE a.attrelid = %s::oid AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum"""
 _WORDS = """\
@@ -40,18 +40,18 @@ SELECT e.enumlabel::text FROM pg_catalog.pg_enum e
 JOIN pg_catalog.pg_type t ON e.enumtypid IN (t.oid, t.typbasetype)
 JOIN pg_catalog.pg_attribute a ON a.atttypid = t.oid
 WHERE a.attrelid = %s::oid AND a.attname = %s ORDER BY e.enumsortorder"""
-_CHECKS = """\
+_CHECKS = f"""\
 SELECT pg_catalog.pg_get_constraintdef(c.oid) FROM pg_catalog.pg_constraint c
 JOIN pg_catalog.pg_attribute a ON a.attrelid = %s::oid AND a.attname = %s
 WHERE c.contype = 'c' AND (
-c.contypid = a.atttypid OR (c.conrelid = a.attrelid AND c.conkey = ARRAY[a.attnum]))"""
-_REFERENCED = """\
+c.contypid = a.atttypid OR (c.conrelid = a.attrelid AND c.conkey {EQUAL} ARRAY[a.attnum]))"""
+_REFERENCED = f"""\
 SELECT f.attname, n.nspname, r.relname FROM pg_catalog.pg_constraint c
 JOIN pg_catalog.pg_attribute a ON a.attrelid = %s::oid AND a.attname = %s
 JOIN pg_catalog.pg_class r ON r.oid = c.confrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace
 JOIN pg_catalog.pg_attribute f ON f.attrelid = r.oid AND f.attnum = c.confkey[1]
-WHERE c.contype = 'f' AND c.conrelid = a.attrelid AND c.conkey = ARRAY[a.attnum]
+WHERE c.contype = 'f' AND c.conrelid = a.attrelid AND c.conkey {EQUAL} ARRAY[a.attnum]
 AND NOT r.relrowsecurity AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
 AND pg_catalog.has_column_privilege(r.oid, f.attnum, 'SELECT')"""
 _ONE_OF = re.compile(r"CHECK \(\([^']* = ANY \([^)]*\)(?:::[a-z]+\[\]\))?\)\)")

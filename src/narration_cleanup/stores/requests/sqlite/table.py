@@ -16,7 +16,7 @@ from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.model import RequestSurvey, Scalar
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.zones import IndexTimes
-from narration_cleanup.plan.actions import Outcome
+from narration_cleanup.plan.actions import Action, Outcome
 from narration_cleanup.stores.requests.batches import (
     LONG,
     SHORT,
@@ -43,7 +43,6 @@ from narration_cleanup.stores.requests.sqlite.survey import (
 )
 from narration_cleanup.stores.requests.store import (
     BATCH,
-    Change,
     RequestStore,
     RowRefusedError,
     Written,
@@ -252,7 +251,7 @@ class SqliteRequests(RequestStore):
     def _columns(self) -> Mapping[str, str]:
         return self._known_layout().columns
 
-    def _transaction(self, batch: Sequence[Change], written: Written) -> list[Outcome]:
+    def _transaction(self, batch: Sequence[Action], written: Written) -> list[Outcome]:
         one = self._guarded(written)
         try:
             if self._writer is None:
@@ -273,7 +272,7 @@ class SqliteRequests(RequestStore):
             )
         return outcomes
 
-    def _guarded(self, written: Written) -> Callable[[sqlite3.Connection, Change], Outcome]:
+    def _guarded(self, written: Written) -> Callable[[sqlite3.Connection, Action], Outcome]:
         """What changes one row, while it is still what was planned on."""
         layout = self._known_layout()
         guard = DELETE_GUARD if written is None else CANCEL_GUARD
@@ -290,7 +289,7 @@ class SqliteRequests(RequestStore):
         statement += f" WHERE {' AND '.join(condition)}"
         news_values = () if written is None else tuple(written.values())
 
-        def one(connection: sqlite3.Connection, action: Change) -> Outcome:
+        def one(connection: sqlite3.Connection, action: Action) -> Outcome:
             identity = stored_id(action.id)
             key = action.place if layout.by_rowid else identity
             values = (*news_values, identity, *(action.guard[place] for place in kept), key)
@@ -299,7 +298,7 @@ class SqliteRequests(RequestStore):
 
         return one
 
-    def _statuses(self, actions: Sequence[Change]) -> Sequence[object] | None:
+    def _statuses(self, actions: Sequence[Action]) -> Sequence[object] | None:
         """By their rowids, where the table has such: an id may have no index."""
         layout = self._known_layout()
         if not layout.by_rowid:
