@@ -13,7 +13,7 @@ import pytest
 
 from narration_cleanup.check import Finding, Status
 from narration_cleanup.check.report import show_check
-from narration_cleanup.systemd.cron import cron_lines
+from narration_cleanup.systemd.status import cron_lines
 from tests.samples import Sample, make_sample
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from narration_cleanup.apply.result import Result
-from narration_cleanup.apply.signals import Stop
 from narration_cleanup.cli import run as cleanup
 from narration_cleanup.cli.options import Invocation
 from narration_cleanup.core.errors import CleanupError
-from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.model import NoProgress
+from narration_cleanup.core.signals import Stop
 from narration_cleanup.report.log import Log
 from narration_cleanup.settings import Settings, load_settings
 from narration_cleanup.stores.cache.local import mismatches

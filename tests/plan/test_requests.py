@@ -9,9 +9,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from narration_cleanup.core.model import GenerationRequest, Problem, RequestStatus, Target
+from narration_cleanup.core.model import (
+    DAY,
+    HOUR,
+    GenerationRequest,
+    Problem,
+    RequestStatus,
+    Target,
+)
 from narration_cleanup.core.timestamps import FUTURE_TOLERANCE
-from narration_cleanup.core.units import DAY, HOUR
 from narration_cleanup.plan import RequestPolicy, plan_requests
 from narration_cleanup.plan.actions import Action, Reason
 

@@ -15,13 +15,10 @@ from typer.testing import CliRunner
 
 from narration_cleanup.apply.apply import apply_cache
 from narration_cleanup.apply.result import CacheResult, Result, RunOutcome
-from narration_cleanup.apply.signals import Stop
 from narration_cleanup.cli.app import app
 from narration_cleanup.core.errors import ExitCode, TargetError
-from narration_cleanup.core.model import RequestSurvey, Target
-from narration_cleanup.core.problems import attempt
-from narration_cleanup.core.progress import NoProgress
-from narration_cleanup.core.units import DAY
+from narration_cleanup.core.model import DAY, NoProgress, RequestSurvey, Target, attempt
+from narration_cleanup.core.signals import Stop
 from narration_cleanup.plan import CachePolicy, RequestPolicy
 from narration_cleanup.run import run as job
 from narration_cleanup.run.survey import survey_and_plan_cache
@@ -182,7 +179,7 @@ def test_work_that_cannot_be_looked_at_again_is_no_success(
         sample.index.write_bytes(b"\xff\xfe")
         return result
 
-    monkeypatch.setattr(job, "apply_cache", torn)
+    monkeypatch.setattr("narration_cleanup.apply.apply.apply_cache", torn)
     store = open_sample(sample)
     result = clean(store)
     store.close()

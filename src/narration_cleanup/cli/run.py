@@ -13,28 +13,28 @@ from typing import Annotated
 import typer
 
 from narration_cleanup.apply.result import Result
-from narration_cleanup.apply.signals import Stop, stop_on_signals
 from narration_cleanup.cli import options
 from narration_cleanup.cli.options import Invocation
 from narration_cleanup.core.deadline import Stopwatch
 from narration_cleanup.core.errors import CleanupError, ExitCode, internal_error
-from narration_cleanup.core.progress import Progress
+from narration_cleanup.core.model import Progress
+from narration_cleanup.core.signals import Stop, stop_on_signals
 from narration_cleanup.core.text import printable
 from narration_cleanup.plan.actions import Reason
-from narration_cleanup.report import documents, text
+from narration_cleanup.report import documents
 from narration_cleanup.report.log import Log, LogFormat
-from narration_cleanup.report.progress_bar import showing_progress
 from narration_cleanup.report.record import RunRecord
 from narration_cleanup.report.selection import EVERYTHING, SORT, Selection
 from narration_cleanup.report.stats import Stats
+from narration_cleanup.report.streams import is_terminal, showing_progress
 from narration_cleanup.run import recorder
 from narration_cleanup.run.access import OtherUserError, refuse_other_users
-from narration_cleanup.run.recent_runs import with_last_run
 from narration_cleanup.run.recorder import RunRecorder
 from narration_cleanup.run.run import dry_run, run
 from narration_cleanup.run.run_as import act_as
+from narration_cleanup.run.stats import with_last_run
 from narration_cleanup.settings import Settings, load_settings, require_target
-from narration_cleanup.settings.mask import without_password
+from narration_cleanup.settings.show import without_password
 
 Work = Callable[[Settings, Invocation, Result, Log, Progress, RunRecorder | None], Stats]
 
@@ -217,8 +217,10 @@ def _show(
     if call.as_json:
         trigger = None if told is None else told.trigger
         documents.write_run(result, stats, sys.stdout, trigger=trigger, selection=selection)
-    else:
-        text.show_run(
+    elif result.dry_run or is_terminal(sys.stdout):  # a run in a pipe shows nothing
+        from narration_cleanup.report.run_text import show_run
+
+        show_run(
             result,
             stats,
             verbose=call.verbose,

@@ -17,17 +17,14 @@ from narration_cleanup.core.errors import ConfigError, ExitCode
 from narration_cleanup.core.model import Severity
 from narration_cleanup.core.text import printable
 from narration_cleanup.report import documents
-from narration_cleanup.report.progress_bar import showing_progress
 from narration_cleanup.report.record import CacheState
 from narration_cleanup.report.stats import Stats
-from narration_cleanup.report.streams import until_closed
+from narration_cleanup.report.streams import showing_progress, until_closed
 from narration_cleanup.run.access import refuse_other_users
-from narration_cleanup.run.collect_stats import collect_stats, in_progress
-from narration_cleanup.run.observers import VoiceFilter
-from narration_cleanup.run.recent_runs import RecentRuns, with_recent_runs
 from narration_cleanup.run.run_as import act_as
+from narration_cleanup.run.stats import RecentRuns, collect_stats, in_progress, with_recent_runs
 from narration_cleanup.run.stores import cache_policy, open_targets, request_policy
-from narration_cleanup.run.survey import survey_and_plan
+from narration_cleanup.run.survey import VoiceFilter, survey_and_plan
 from narration_cleanup.settings import BY_NAME, Settings, load_settings, require_target
 
 Prometheus = Annotated[
@@ -97,9 +94,9 @@ def _show(call: Invocation, now: float, *, prometheus: bool, voice_style: str | 
     elif call.as_json:
         documents.write(documents.stats_document(stats), sys.stdout)
     else:
-        from narration_cleanup.report import text
+        from narration_cleanup.report.stats_text import show_stats
 
-        text.show_stats(stats, verbose=call.verbose, quiet=call.quiet)
+        show_stats(stats, verbose=call.verbose, quiet=call.quiet)
     raise typer.Exit(_exit_code(stats, nothing_seen=plans.cache is None and plans.requests is None))
 
 

@@ -9,19 +9,20 @@ from contextlib import suppress
 from pathlib import Path
 
 from narration_cleanup.core.errors import ConfigError, TargetError
+from narration_cleanup.core.files import check_own_folder, check_way, trusted_users, way_to
 from narration_cleanup.core.locks import wait_for_lock
 from narration_cleanup.core.model import Problem, Severity, Target
-from narration_cleanup.core.own_files import check_own_folder, check_way, trusted_users, way_to
-from narration_cleanup.core.rights import (
+from narration_cleanup.core.text import printable
+from narration_cleanup.core.users import (
     can_read,
     can_write,
     can_write_in,
+    current_user,
     described,
     is_read_only,
     may_be_replaced,
+    user_name,
 )
-from narration_cleanup.core.text import printable
-from narration_cleanup.core.users import current_user, user_name
 from narration_cleanup.settings import Settings
 from narration_cleanup.stores.cache.local.index_file import (
     fixed_index,

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from narration_cleanup.apply.result import Result
-from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.deadline import Stopwatch
 from narration_cleanup.core.errors import (
     BusyError,
@@ -25,15 +24,15 @@ from narration_cleanup.core.errors import (
     RefusedError,
     internal_error,
 )
-from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.model import NoProgress
+from narration_cleanup.core.signals import Stop
 from narration_cleanup.report.documents import encode, stats_document, write_run
 from narration_cleanup.report.log import Log
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.run import recorder
 from narration_cleanup.run import run as pipeline
 from narration_cleanup.run.access import refuse_other_users
-from narration_cleanup.run.collect_stats import collect_stats, in_progress
-from narration_cleanup.run.recent_runs import with_last_run, with_recent_runs
+from narration_cleanup.run.stats import collect_stats, in_progress, with_last_run, with_recent_runs
 from narration_cleanup.run.stores import cache_policy, open_targets, request_policy
 from narration_cleanup.run.survey import survey_and_plan
 from narration_cleanup.settings import Settings, load_from_tables, require_target

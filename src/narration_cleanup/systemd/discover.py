@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from narration_cleanup.core.errors import ConfigError
-from narration_cleanup.core.own_files import way_to
-from narration_cleanup.core.rights import is_readable_by
+from narration_cleanup.core.files import way_to
 from narration_cleanup.core.text import printable
-from narration_cleanup.core.users import user_name
+from narration_cleanup.core.users import is_readable_by, user_name
 from narration_cleanup.settings import SETTINGS, Setting, Settings
-from narration_cleanup.settings.mask import without_password
-from narration_cleanup.systemd.installation import CONFIG_DIR, NAME, STATE_ROOT, Installation
+from narration_cleanup.settings.show import without_password
+from narration_cleanup.settings.sources import APP, CONFIG_DIR, STATE_ROOT
+from narration_cleanup.systemd.installation import Installation
 from narration_cleanup.systemd.sandbox_mounts import top_level
 
 HEADER = """\
@@ -89,7 +89,7 @@ def find_facts(
         instance=instance,
         header=HEADER.format(
             user="--user " if for_user else "",
-            unit=NAME if instance is None else f"{NAME}@{instance}",
+            unit=APP if instance is None else f"{APP}@{instance}",
         ),
     )
 
@@ -224,7 +224,7 @@ def _state(
     if for_user:
         return None, [folder]
     if settings.origin("cleanup.state_dir").source == "default":
-        return (NAME if instance is None else f"{NAME}/{instance}"), []
+        return (APP if instance is None else f"{APP}/{instance}"), []
     if folder.is_relative_to(STATE_ROOT) and folder != STATE_ROOT:
         return str(folder.relative_to(STATE_ROOT)), []
     return None, [folder]
@@ -298,7 +298,7 @@ def _program() -> tuple[str, ...]:
     Where a link leads, and not the link: pipx keeps links in homes, which the units do not see.
     """
     script = Path(sys.argv[0]).resolve()
-    if script.name == NAME and os.access(script, os.X_OK):
+    if script.name == APP and os.access(script, os.X_OK):
         return (str(script),)
     return (sys.executable, "-m", "narration_cleanup")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from narration_cleanup.core.errors import TargetError
+from narration_cleanup.core.query_limit import QueryLimit
 from narration_cleanup.plan import RequestPolicy, plan_requests
 from narration_cleanup.plan.actions import (
     Action,
@@ -19,7 +20,6 @@ from narration_cleanup.plan.actions import (
     Outcome,
 )
 from narration_cleanup.stores.requests.sqlite import database, table
-from narration_cleanup.stores.requests.sqlite.limits import QueryLimit
 from narration_cleanup.stores.requests.sqlite.table import Writer
 from tests.samples import make_requests, read_requests
 from tests.stores.requests.service import INSERT, NOW, Service, cancels, names, service, store_of

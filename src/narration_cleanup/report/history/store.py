@@ -26,7 +26,7 @@ from narration_cleanup.report.record import Counters, Places, RunRecord
 if TYPE_CHECKING:
     import sqlite3
 
-    from narration_cleanup.stores.requests.sqlite.limits import QueryLimit
+    from narration_cleanup.core.query_limit import QueryLimit
 
 T = TypeVar("T")
 Warn = Callable[[str], None]
@@ -228,7 +228,7 @@ def open_history(
     """
     import sqlite3
 
-    from narration_cleanup.stores.requests.sqlite.limits import QueryLimit
+    from narration_cleanup.core.query_limit import QueryLimit
 
     file, limit = state_dir / FILE_NAME, QueryLimit()
     try:
@@ -248,7 +248,7 @@ def read_history(state_dir: Path, *, warn: Warn, places: Places = _ANYWHERE) -> 
     """
     import sqlite3
 
-    from narration_cleanup.stores.requests.sqlite.limits import QueryLimit
+    from narration_cleanup.core.query_limit import QueryLimit
 
     file, limit = state_dir / FILE_NAME, QueryLimit()
     try:

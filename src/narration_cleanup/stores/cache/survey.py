@@ -11,12 +11,12 @@ from typing import Protocol
 from narration_cleanup.core.errors import IndexChangedError
 from narration_cleanup.core.model import (
     CacheEntry,
+    Problems,
     Ref,
     StoredFile,
     Unmatched,
     is_most,
 )
-from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.zones import NEWEST, IndexTimes, Sample
 from narration_cleanup.stores.cache import index
@@ -28,7 +28,6 @@ from narration_cleanup.stores.cache.local.mismatches import (
     ScannedNames,
     rounds,
 )
-from narration_cleanup.stores.cache.local.spellings import other_spellings
 from narration_cleanup.stores.cache.members import (
     OWN_FORM,
     TWICE,
@@ -42,7 +41,12 @@ from narration_cleanup.stores.cache.members import (
     unjudged,
     unreadable_time,
 )
-from narration_cleanup.stores.cache.paths import PathResolver, folder_of, names_meant
+from narration_cleanup.stores.cache.paths import (
+    PathResolver,
+    folder_of,
+    names_meant,
+    other_spellings,
+)
 
 NEARLY_ALL = 0.95
 """Of the newest entries."""
@@ -152,15 +156,12 @@ class IndexSurvey:
         return self._files.free_bytes()
 
     def stored_bytes(self) -> int:
-        """See ``CacheSurvey``."""
         return self.seen.size_bytes
 
     def size_of(self, file: str, stated: int) -> int:
-        """See ``CacheSurvey``."""
         return self._files.size_of(file)
 
     def is_linked(self, file: str) -> bool:
-        """See ``CacheSurvey``."""
         return self._files.is_linked(file)
 
     def batches(self, *, last_used: bool = False) -> Iterator[Batch]:

@@ -26,8 +26,7 @@ from narration_cleanup.stores.cache.local.directory import (
     what_it_is,
 )
 from narration_cleanup.stores.cache.local.scan import AHEAD_NS, group_ref, ref_of
-from narration_cleanup.stores.cache.local.staging_dir import StagingDir
-from narration_cleanup.stores.cache.local.subfolders import Folders
+from narration_cleanup.stores.cache.local.staging_dir import Folders, StagingDir
 from narration_cleanup.stores.cache.sidecars import Names, stem_of
 
 SETTLE = 0.005

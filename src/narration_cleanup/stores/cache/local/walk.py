@@ -14,11 +14,11 @@ from narration_cleanup.core.model import (
     NO_MTIME,
     CacheEntry,
     Problem,
+    Problems,
     Ref,
     Severity,
     Target,
 )
-from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.timestamps import YEAR_2000
 from narration_cleanup.stores.cache.local.directory import (
     NO_SUCH_FILE,
@@ -28,7 +28,7 @@ from narration_cleanup.stores.cache.local.directory import (
     what_it_is,
 )
 from narration_cleanup.stores.cache.local.scan import group_ref, modified_at
-from narration_cleanup.stores.cache.local.subfolders import MOST_LEVELS, Folders
+from narration_cleanup.stores.cache.local.staging_dir import MOST_LEVELS, Folders
 from narration_cleanup.stores.cache.sidecars import NameForms, Names, stem_of
 
 _GROUP = 2048

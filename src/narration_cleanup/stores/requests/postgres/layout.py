@@ -11,14 +11,15 @@ from types import MappingProxyType
 from psycopg import sql
 
 from narration_cleanup.core.text import printable
-from narration_cleanup.stores.requests.layout import (
+from narration_cleanup.stores.requests.mapping import (
+    FilterValue,
+    RequestMapping,
     find_column,
     find_columns,
     literals_in,
     no_such_table,
     not_a_table,
 )
-from narration_cleanup.stores.requests.mapping import FilterValue, RequestMapping
 from narration_cleanup.stores.requests.postgres.session import Connection
 
 _TABLES = """\

@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
 
 from narration_cleanup.core.errors import TargetError
-from narration_cleanup.core.files import not_found
-from narration_cleanup.core.own_files import trusted_users
-from narration_cleanup.core.rights import can_read
-from narration_cleanup.core.shutdown import end_if_asked, is_overdue
+from narration_cleanup.core.files import not_found, trusted_users
+from narration_cleanup.core.query_limit import LONGEST_READ, LONGEST_ROW, QueryLimit
+from narration_cleanup.core.signals import end_if_asked, is_overdue
 from narration_cleanup.core.text import printable
-from narration_cleanup.core.users import user_name
+from narration_cleanup.core.users import can_read, user_name
 from narration_cleanup.stores.requests.sqlite.errors import (
     UNCLEAN,
     is_busy,
@@ -32,7 +31,6 @@ from narration_cleanup.stores.requests.sqlite.errors import (
     is_unclean,
     to_target_error,
 )
-from narration_cleanup.stores.requests.sqlite.limits import LONGEST_READ, LONGEST_ROW, QueryLimit
 
 T = TypeVar("T")
 

@@ -7,10 +7,10 @@ import sqlite3
 from pathlib import Path
 
 from narration_cleanup.core.errors import TargetError
-from narration_cleanup.core.rights import can_read, can_write_in
-from narration_cleanup.core.shutdown import is_overdue
+from narration_cleanup.core.query_limit import MEMORY, SECONDS
+from narration_cleanup.core.signals import is_overdue
 from narration_cleanup.core.text import printable
-from narration_cleanup.stores.requests.sqlite.limits import MEMORY, SECONDS
+from narration_cleanup.core.users import can_read, can_write_in
 
 _PRIMARY = 0xFF
 """The part of a result code that is its kind; the rest is detail."""
