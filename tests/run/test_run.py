@@ -10,7 +10,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from freezegun import freeze_time
 from typer.testing import CliRunner
 
 from narration_cleanup.apply.apply import apply_cache
@@ -28,6 +27,7 @@ from narration_cleanup.stores.cache.local.indexed import IndexedDirectory
 from narration_cleanup.stores.requests.mapping import RequestMapping
 from narration_cleanup.stores.requests.sqlite.table import SqliteRequests
 from tests.opened import open_sample
+from tests.run_at import stopped_clock
 from tests.samples import (
     SAMPLE_NOW,
     EntrySpec,
@@ -275,7 +275,7 @@ def test_whatever_the_cache_raises_the_requests_are_done(
     monkeypatch.setattr(IndexedDirectory, step, failing)
     arguments = ["run", "--json", "--cache-dir", str(sample.cache.directory)]
     environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
-    with freeze_time(SAMPLE_NOW):
+    with stopped_clock():
         done = CliRunner().invoke(
             app, [*arguments, "--requests-db", str(sample.database)], env=environment
         )
@@ -304,7 +304,7 @@ def test_the_cache_is_cleaned_before_the_requests_are_looked_at(
     monkeypatch.setattr(SqliteRequests, "survey", noting)
     arguments = ["run", "--cache-dir", str(sample.cache.directory)]
     environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
-    with freeze_time(SAMPLE_NOW):
+    with stopped_clock():
         done = CliRunner().invoke(
             app, [*arguments, "--requests-db", str(sample.database)], env=environment
         )
@@ -320,7 +320,7 @@ def test_what_no_run_can_remove_is_a_problem_once(tmp_path: Path) -> None:
     link.symlink_to(sample.entries[2].name)
     arguments = ["run", "--json", "--cache-dir", str(sample.directory)]
     environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
-    with freeze_time(SAMPLE_NOW):
+    with stopped_clock():
         first, second = (CliRunner().invoke(app, arguments, env=environment) for _ in range(2))
         other = sample.directory / "other.mp3"
         other.symlink_to(sample.entries[2].name)
@@ -347,7 +347,7 @@ def test_an_entry_and_a_row_that_no_run_can_clean_are_problems_once(tmp_path: Pa
     write_index(sample.cache.index, index)
     arguments = ["run", "--json", "--cache-dir", str(sample.cache.directory)]
     environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
-    with freeze_time(SAMPLE_NOW):
+    with stopped_clock():
         first, second = (CliRunner().invoke(app, arguments, env=environment) for _ in range(2))
         index = read_index(sample.cache.index)
         index["no-time-either"] = dict(fields) | {"created_at": "yesterday"}

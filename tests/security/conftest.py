@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import forked
+
 SERVICE, OTHER = 48_611, 48_612
 """Users without an account."""
 
@@ -34,18 +36,6 @@ def give(user: int, *places: Path) -> None:
             os.chown(each, user, user, follow_symlinks=False)
 
 
-_AS_USER = """
-import os, runpy, sys
-from narration_cleanup.run.run_as import (become, import_all)
-from narration_cleanup.core.users import (Account)
-import_all()
-become(Account(int(sys.argv[1]), int(sys.argv[1])))
-sys.argv = ["narration-cleanup", *sys.argv[2:]]
-runpy.run_module("narration_cleanup", run_name="__main__")
-"""
-"""The interpreter may lie where only root can start it."""
-
-
 def call(
     *arguments: str | Path, user: int = 0, state: Path, package: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
@@ -55,12 +45,11 @@ def call(
         "HOME": "/nonexistent",
         "NARRATION_CLEANUP_STATE_DIR": str(state),
     }
-    if package is not None:
-        environment["PYTHONPATH"] = str(package)
-    how = ["-c", _AS_USER, str(user)] if user else ["-m", "narration_cleanup"]
+    if package is None:
+        return forked.run(*arguments, env=environment, cwd=Path("/"), user=user)
     return subprocess.run(
-        [sys.executable, *how, *map(str, arguments)],
-        env=environment,
+        [sys.executable, "-m", "narration_cleanup", *map(str, arguments)],
+        env={**environment, "PYTHONPATH": str(package)},
         capture_output=True,
         text=True,
         cwd="/",

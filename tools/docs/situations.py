@@ -7,12 +7,14 @@ import os
 import re
 import sqlite3
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
+from tests import forked
 from tests.receiver import receiver
 
 _PAGE = """\
@@ -87,8 +89,7 @@ class _Place:
         }
 
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "narration_cleanup", *arguments]
-        return subprocess.run(command, env=self.environ, capture_output=True, text=True)
+        return forked.run(*arguments, env=self.environ)
 
     def shown(self, text: str) -> str:
         """Text for a cell of the table: paths, process ids and times of no particular run."""
@@ -137,9 +138,13 @@ _MADE: dict[str, tuple[Callable[[_Place], None], str]] = {
 
 def situations_page() -> str:
     """The page, with each situation made anew in a temporary folder."""
-    rows = {name: _made(prepare, area) for name, (prepare, area) in _MADE.items()}
-    rows["database locked"] = _locked_database()
-    rows["lock held by a run that hangs"] = _held_lock()
+    makers: dict[str, Callable[[], tuple[str, str, str]]] = {
+        name: partial(_made, prepare, area) for name, (prepare, area) in _MADE.items()
+    }
+    makers["database locked"] = _locked_database
+    makers["lock held by a run that hangs"] = _held_lock
+    with ThreadPoolExecutor(len(makers)) as pool:  # most of them wait
+        rows = dict(zip(makers, pool.map(lambda make: make(), makers.values()), strict=True))
     rows |= {f"{name} *": cells for name, cells in _DESCRIBED.items()}
     lines = (f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items())
     return _PAGE.format(rows="\n".join(lines))
