@@ -195,13 +195,12 @@ def missing_rights(settings: Settings) -> Iterator[Problem]:
 
 def _endings_beside(database: Path) -> tuple[str, ...]:
     """Of the files that SQLite keeps beside it, which a process of another user may have left."""
-    from narration_cleanup.stores.requests.sqlite.database import journal_mode
+    from narration_cleanup.stores.requests.sqlite.database import is_wal
 
     try:
-        mode = journal_mode(database)
+        return ("-wal", "-shm") if is_wal(database) else ("-journal",)
     except TargetError:  # the survey says what is wrong with it
         return ()
-    return ("-wal", "-shm") if mode == "wal" else ("-journal",)
 
 
 def lock_out_of_reach(lock: Path) -> str | None:

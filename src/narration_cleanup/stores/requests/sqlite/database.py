@@ -25,6 +25,7 @@ from narration_cleanup.core.signals import end_if_asked, is_overdue
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.users import can_read, user_name
 from narration_cleanup.stores.requests.sqlite.errors import (
+    LOCKED,
     UNCLEAN,
     is_busy,
     is_costly,
@@ -116,18 +117,26 @@ def journal_mode(path: Path) -> str:
     """How the database keeps its journal: ``wal``, ``delete``, …; raises ``TargetError``."""
     mode = look(path, lambda it: str(it.execute("PRAGMA journal_mode").fetchone()[0]))
     # Of an immutable database SQLite reports "delete", whatever its mode.
-    return "wal" if _is_wal(_checked(path), QueryLimit()) else mode
+    return "wal" if is_wal(path) else mode
+
+
+def is_wal(path: Path) -> bool:
+    """Whether the database is in WAL mode, without a lock; raises ``TargetError``."""
+    return _is_wal(_checked(path), QueryLimit())
 
 
 def recover(path: Path) -> bool:
     """Let SQLite roll back the change that a killed process left in a journal, if there is one.
 
     Whether there was one. What else is wrong with the database is for the survey to report; raises
-    ``TargetError`` where the change cannot be rolled back.
+    ``TargetError`` where the change cannot be rolled back, and where the database stays locked: the
+    survey would wait for it once more.
     """
     try:
         look(path, lambda _: None)
     except TargetError as fault:
+        if fault.code == LOCKED:
+            raise
         if fault.code != UNCLEAN:
             return False
     else:

@@ -17,13 +17,14 @@ _PRIMARY = 0xFF
 _ROOM = 1024 * 1024
 """Bytes free on a disk, below which a failed write is put down to that."""
 
+LOCKED, UNCLEAN = "database_locked", "database_unclean"
 _MEANINGS: dict[int, tuple[str, str]] = {
     sqlite3.SQLITE_BUSY: (
-        "database_locked",
+        LOCKED,
         "another process kept the database locked for 10 s; the next run tries again",
     ),
     sqlite3.SQLITE_LOCKED: (
-        "database_locked",
+        LOCKED,
         "the table stayed locked; the next run tries again",
     ),
     sqlite3.SQLITE_NOTADB: (
@@ -70,7 +71,6 @@ _STOPPED = (
     "database_unread",
     "the query was ended, since the command was asked to stop; run again",
 )
-UNCLEAN = "database_unclean"
 _UNFINISHED = (
     "a killed process left a change unfinished in the -journal file; run rolls it back, if its "
     "user may write to the database"
