@@ -18,7 +18,7 @@ from narration_cleanup.cli.options import Invocation
 from narration_cleanup.core.deadline import Stopwatch
 from narration_cleanup.core.errors import CleanupError, ExitCode, internal_error
 from narration_cleanup.core.model import Progress
-from narration_cleanup.core.signals import Stop, stop_on_signals
+from narration_cleanup.core.signals import stop_on_signals
 from narration_cleanup.core.text import printable
 from narration_cleanup.plan.actions import Reason
 from narration_cleanup.report import documents
@@ -36,7 +36,7 @@ from narration_cleanup.run.stats import with_last_run
 from narration_cleanup.settings import Settings, load_settings, require_target
 from narration_cleanup.settings.show import without_password
 
-Work = Callable[[Settings, Invocation, Result, Log, Progress, RunRecorder | None], Stats]
+Work = Callable[[Settings, Log, Progress, RunRecorder | None], Stats]
 
 _REASONS = tuple(reason.value for reason in Reason)
 _LISTED = "What is listed (the plan stays whole)"
@@ -89,7 +89,15 @@ def run_command(call: Invocation) -> None:
     """Remove expired audio, and cancel abandoned requests."""
     result = Result(time.time(), dry_run=False)
     with stop_on_signals() as (stop, signals):
-        code = _carry_out(call, result, partial(_run, stop=stop), signals.close)
+
+        def work(
+            settings: Settings, log: Log, progress: Progress, told: RunRecorder | None
+        ) -> Stats:
+            log.started(settings.cleanup.interval_hours, settings.requests.abandoned_timeout_hours)
+            log.tasks_started()
+            return run(settings, result, stop, progress, log, told, ignore_clock=call.ignore_clock)
+
+        code = _carry_out(call, result, work, signals.close)
     raise typer.Exit(code)
 
 
@@ -113,7 +121,11 @@ def dry_run_command(
             raise typer.BadParameter(what, param_hint=option)
     selection = Selection(voice_style, reason, sort, limit)
     result = Result(time.time(), dry_run=True)
-    raise typer.Exit(_carry_out(call, result, _dry_run, selection=selection))
+
+    def work(settings: Settings, _: Log, progress: Progress, __: RunRecorder | None) -> Stats:
+        return dry_run(settings, result, progress, explain=call.verbose)
+
+    raise typer.Exit(_carry_out(call, result, work, selection=selection))
 
 
 def _carry_out(
@@ -144,7 +156,7 @@ def _carry_out(
         result.cache_configured = settings.cache.dir is not None
         result.requests_configured = settings.requests.db is not None
         with showing_progress(sys.stderr, quiet=call.quiet) as progress:
-            stats = work(settings, call, result, log, progress, told)
+            stats = work(settings, log, progress, told)
     except CleanupError as error:
         result.stop(error.exit_code, str(error))
         refused = isinstance(error, OtherUserError)
@@ -244,29 +256,3 @@ def _command_of(result: Result) -> str | None:
             del words[at : at + 2]
     kept = (without_password(word) for word in words if word not in ("-v", "--verbose"))
     return shlex.join(["narration-cleanup", *kept])
-
-
-def _dry_run(
-    settings: Settings,
-    call: Invocation,
-    result: Result,
-    log: Log,
-    progress: Progress,
-    told: RunRecorder | None,
-) -> Stats:
-    return dry_run(settings, result, progress, explain=call.verbose)
-
-
-def _run(
-    settings: Settings,
-    call: Invocation,
-    result: Result,
-    log: Log,
-    progress: Progress,
-    told: RunRecorder | None,
-    *,
-    stop: Stop,
-) -> Stats:
-    log.started(settings.cleanup.interval_hours, settings.requests.abandoned_timeout_hours)
-    log.tasks_started()
-    return run(settings, result, stop, progress, log, told, ignore_clock=call.ignore_clock)

@@ -32,9 +32,7 @@ from narration_cleanup.report.stats import Stats
 from narration_cleanup.run import recorder
 from narration_cleanup.run import run as pipeline
 from narration_cleanup.run.access import refuse_other_users
-from narration_cleanup.run.stats import collect_stats, in_progress, with_last_run, with_recent_runs
-from narration_cleanup.run.stores import cache_policy, open_targets, request_policy
-from narration_cleanup.run.survey import survey_and_plan
+from narration_cleanup.run.stats import stats_now, with_last_run, with_recent_runs
 from narration_cleanup.settings import Settings, load_from_tables, require_target
 from narration_cleanup.settings import load_settings as load
 
@@ -116,17 +114,7 @@ def stats(settings: Given = None) -> Document:
     now = time.time()
     found = _loaded(settings)
     refuse_other_users(found, allow_other_user=False, writes=False)
-    policies = cache_policy(found.cache), request_policy(found.requests)
-    with open_targets(found, now) as targets:
-        plans = survey_and_plan(targets, policies, now, NoProgress())
-        collected = collect_stats(
-            found,
-            plans.cache,
-            plans.requests,
-            plans.problems,
-            now,
-            in_progress=in_progress(targets),
-        )
+    collected, _ = stats_now(found, now, NoProgress())
     seen = stats_document(with_recent_runs(collected, found)[0])
     document: Document = json.loads(encode(seen))
     return document

@@ -7,16 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from narration_cleanup.core.model import Problem, Problems, Severity, Target
+from narration_cleanup.core.model import Problem, Problems, Progress, Severity, Target
 from narration_cleanup.core.text import storable
 from narration_cleanup.plan import CachePlan, RequestPlan
 from narration_cleanup.report.history import SCHEDULED_BY, Start, read_clocks, read_history
 from narration_cleanup.report.record import RUNNING, Counters, Places, RunRecord, Trigger
 from narration_cleanup.report.stats import CacheStats, Stats
 from narration_cleanup.run.guards import absent, clock_jump, jumped, unproved_absence
-from narration_cleanup.run.stores import Targets
+from narration_cleanup.run.stores import cache_policy, open_targets, request_policy
+from narration_cleanup.run.survey import Glass, Plans, survey_and_plan
 from narration_cleanup.settings import Settings
 from narration_cleanup.settings.show import without_password
+
+ALIVE_FOR = 1.5
+"""Intervals after the start of a run for which the automatic clean-up counts as alive."""
 
 
 def collect_stats(
@@ -28,7 +32,7 @@ def collect_stats(
     *,
     in_progress: bool = False,
 ) -> Stats:
-    """The health of both halves as their plans found them; the past is added by `lookback`."""
+    """The health of both halves as their plans found them, the past left out."""
     found = list(problems)
     for plan in (cache, requests):
         if plan is not None:
@@ -47,13 +51,19 @@ def collect_stats(
     )
 
 
-def in_progress(targets: Targets) -> bool:
-    """Whether a run holds the lock of the cache."""
-    return targets.cache is not None and targets.cache.in_progress()
+def stats_now(
+    settings: Settings, now: float, progress: Progress, through: Glass | None = None
+) -> tuple[Stats, Plans]:
+    """How things are, the past left out, and the plans that say so. Changes nothing.
 
-
-ALIVE_FOR = 1.5
-"""Intervals after the start of a run for which the automatic clean-up counts as alive."""
+    ``through`` shows the planner another survey than the whole one. Raises ``ConfigError``.
+    """
+    policies = cache_policy(settings.cache), request_policy(settings.requests)
+    with open_targets(settings, now) as targets:
+        plans = survey_and_plan(targets, policies, now, progress, through=through)
+        working = targets.cache is not None and targets.cache.in_progress()
+    found = plans.cache, plans.requests, plans.problems
+    return collect_stats(settings, *found, now, in_progress=working), plans
 
 
 @dataclass(frozen=True, slots=True)
