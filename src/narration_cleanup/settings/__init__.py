@@ -17,9 +17,9 @@ from narration_cleanup.settings.sections import (
     HistorySettings,
     MetricsSettings,
     RequestSettings,
-    Setting,
     StatusSettings,
 )
+from narration_cleanup.settings.setting import Setting
 
 __all__ = [
     "BY_NAME",

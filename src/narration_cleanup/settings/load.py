@@ -25,7 +25,7 @@ from narration_cleanup.settings.schema import (
     Settings,
     build,
 )
-from narration_cleanup.settings.sections import PREFIX, Setting
+from narration_cleanup.settings.setting import PREFIX, Setting
 from narration_cleanup.settings.show import raw_shown
 from narration_cleanup.settings.sources import (
     FILE_VARIABLE,

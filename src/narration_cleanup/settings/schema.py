@@ -9,15 +9,14 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from narration_cleanup.settings.sections import (
-    METADATA,
     AlertsSettings,
     CacheSettings,
     CleanupSettings,
     HistorySettings,
     MetricsSettings,
     RequestSettings,
-    Setting,
 )
+from narration_cleanup.settings.setting import METADATA, Setting
 
 T = TypeVar("T")
 

@@ -1,92 +1,26 @@
-"""How a field of the settings classes is declared, and what is known of each setting."""
+"""The settings themselves: the one table that parsing, `config show`, `config init`, the
+documentation and `--help` are made from.
+
+Each field says its kind, its default and its help in one line. A field's dotted name is its TOML
+name (`cache.ttl_days`), and in capitals its variable (`NARRATION_CACHE_TTL_DAYS`). Times are in
+the unit that the name ends in.
+"""
+
+# ruff: noqa: RUF009 - the calls in the class bodies are dataclasses.field() underneath
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-# ruff: noqa: RUF009 - the calls in the class bodies are dataclasses.field() underneath
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal
 
 from narration_cleanup.core.timestamps import AUTO
 from narration_cleanup.settings import parsers
-from narration_cleanup.settings.parsers import DeleteLimit, Parser
+from narration_cleanup.settings.parsers import DeleteLimit
+from narration_cleanup.settings.setting import computed, none_or, setting
 from narration_cleanup.settings.sources import state_dir
-
-T = TypeVar("T")
-
-PREFIX = "NARRATION_"
-METADATA = "setting"
-
-
-Compute: TypeAlias = Callable[[Mapping[str, str]], tuple[T, str]]
-
-
-@dataclass(slots=True, eq=False, repr=False)
-class Setting:
-    """One setting. `name` is dotted, and empty until the table of all settings is made.
-
-    `compute` finds the default in the environment, and says where it came from; such a setting
-    has no fixed `default`, and `"auto"` asks for it. `optional` settings may be `"none"`.
-    """
-
-    name: str
-    kind: Parser[object]
-    default: object
-    help: str
-    flag: str | None = None
-    secret: bool = False
-    optional: bool = False
-    compute: Compute[object] | None = None
-
-    @property
-    def env(self) -> str:
-        """The setting's variable: `NARRATION_CACHE_TTL_DAYS` for `cache.ttl_days`."""
-        return PREFIX + self.name.replace(".", "_").upper()
-
-    @property
-    def section(self) -> str:
-        """All of the name but its last part: `requests.columns` of `requests.columns.id`."""
-        return self.name.rpartition(".")[0]
-
-    @property
-    def key(self) -> str:
-        """The last part of the name."""
-        return self.name.rpartition(".")[2]
-
-
-def setting(
-    kind: Parser[T], default: T, *, help: str, flag: str | None = None, secret: bool = False
-) -> T:
-    """Declare a setting that always has a value of its kind."""
-    return _declare(Setting("", kind, default, help, flag, secret), default)
-
-
-def none_or(
-    kind: Parser[T],
-    default: T | None = None,
-    *,
-    help: str,
-    flag: str | None = None,
-    secret: bool = False,
-) -> T | None:
-    """Declare a setting that may be absent: `"none"` says so."""
-    return _declare(Setting("", kind, default, help, flag, secret, optional=True), default)
-
-
-def computed(kind: Parser[T], compute: Compute[T], *, help: str) -> T:
-    """Declare a setting whose default depends on the environment: `"auto"` asks for it."""
-    entry = Setting("", kind, "auto", help, compute=compute)
-    return field(default_factory=lambda: compute(os.environ)[0], metadata={METADATA: entry})
-
-
-def _declare(entry: Setting, default: T) -> T:
-    # A factory, because dataclasses refuse defaults that cannot be hashed, read-only or not.
-    return field(default_factory=lambda: default, metadata={METADATA: entry})
-
 
 AgeFrom = Literal["mtime", "atime"]
 TimeFormat = Literal["auto", "iso", "unix", "unix_ms", "unix_us", "unix_ns"]
@@ -369,10 +303,16 @@ class CleanupSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistorySettings:
-    """How long the record of past runs is kept."""
+    """How much of past runs is kept, and for how long."""
 
     keep_days: float = setting(_DAYS_ABOVE_0, 365.0, help="Forget runs older than this.")
     keep_runs: int = setting(_AT_LEAST_1, 10_000, help="Keep at most this many runs.")
+    keep_items: int = setting(
+        parsers.whole("a whole number, 0 or more", least=0, most=10**6),
+        10_000,
+        help="Keep what became of this many items of all runs, the newest, for explain; 0 for "
+        "none.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
