@@ -57,7 +57,7 @@ def check_cache(settings: Settings, now: float, times: IndexTimes) -> Iterator[F
     if place is None:
         yield passed("cache.directory", "no cache is configured: that half is left out")
         return
-    local = None if "://" in place else Path(place)
+    local = settings.cache.path
     if local is not None:
         yield from _check_folder(local)
     try:

@@ -23,10 +23,11 @@ from narration_cleanup.core.text import printable
 from narration_cleanup.plan.actions import Reason
 from narration_cleanup.report import documents
 from narration_cleanup.report.log import Log, LogFormat
+from narration_cleanup.report.progress_bar import showing_progress
 from narration_cleanup.report.record import RunRecord
 from narration_cleanup.report.selection import EVERYTHING, SORT, Selection
 from narration_cleanup.report.stats import Stats
-from narration_cleanup.report.streams import is_terminal, showing_progress
+from narration_cleanup.report.streams import is_terminal
 from narration_cleanup.run import recorder
 from narration_cleanup.run.access import OtherUserError, refuse_other_users
 from narration_cleanup.run.recorder import RunRecorder

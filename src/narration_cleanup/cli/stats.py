@@ -17,9 +17,10 @@ from narration_cleanup.core.errors import ConfigError, ExitCode
 from narration_cleanup.core.model import Severity
 from narration_cleanup.core.text import printable
 from narration_cleanup.report import documents
+from narration_cleanup.report.progress_bar import showing_progress
 from narration_cleanup.report.record import CacheState
 from narration_cleanup.report.stats import Stats
-from narration_cleanup.report.streams import showing_progress, until_closed
+from narration_cleanup.report.streams import until_closed
 from narration_cleanup.run.access import refuse_other_users
 from narration_cleanup.run.run_as import act_as
 from narration_cleanup.run.stats import RecentRuns, stats_now, with_recent_runs

@@ -11,7 +11,6 @@ from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from narration_cleanup.core.errors import CleanupError
-from narration_cleanup.core.model import NoProgress, Progress
 
 
 @contextmanager
@@ -42,24 +41,6 @@ def is_terminal(stream: TextIO) -> bool:
         return stream.isatty()
     except ValueError:
         return False
-
-
-@contextmanager
-def showing_progress(stream: TextIO, *, quiet: bool = False) -> Iterator[Progress]:
-    """Progress on ``stream`` (stderr) where that is a terminal, and none where it is not.
-
-    What was shown is wiped away at the end, so that the report stands alone.
-    """
-    if quiet or not stream.isatty():
-        yield NoProgress()
-        return
-    from narration_cleanup.report.progress_bar import TerminalProgress
-
-    shown = TerminalProgress(stream)
-    try:
-        yield shown
-    finally:
-        shown.close()
 
 
 def stand_in_for_closed_streams() -> None:

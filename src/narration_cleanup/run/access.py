@@ -29,7 +29,6 @@ from narration_cleanup.stores.cache.local.index_file import (
     foreign_index,
     left_by_root,
 )
-from narration_cleanup.stores.requests import is_postgres
 
 LOCK_SECONDS = 3.0
 """How long a look waits for the lock of a service that is writing its index."""
@@ -49,7 +48,7 @@ def refuse_other_users(settings: Settings, *, allow_other_user: bool, writes: bo
     changed too. Raises ``OtherUserError``.
     """
     as_root = os.geteuid() == 0
-    cache, database = _local_places(settings)
+    cache, database = settings.cache.path, settings.requests.path
     if allow_other_user and not as_root:
         return
     places = [database, cache if as_root and writes else None]
@@ -106,7 +105,7 @@ def refuse_two_owners(settings: Settings) -> None:
     Raises ``OtherUserError``.
     """
     owners = dict[int, Path]()
-    for place in _local_places(settings):
+    for place in (settings.cache.path, settings.requests.path):
         try:
             if place is not None:
                 owners[os.stat(place).st_uid] = place
@@ -139,15 +138,6 @@ def _other_owner(path: Path) -> int | None:
     return None if owner == os.geteuid() else owner
 
 
-def _local_places(settings: Settings) -> tuple[Path | None, Path | None]:
-    """Cache and database, so far as they are places of this machine."""
-    cache, requests = settings.cache.dir, settings.requests.db
-    return (
-        None if cache is None or cache.startswith("s3://") else Path(cache),
-        None if requests is None or is_postgres(requests) else Path(requests),
-    )
-
-
 def _named(uid: int) -> str:
     return f"{user_name(uid)} (uid {uid})"
 
@@ -158,7 +148,7 @@ def missing_rights(settings: Settings) -> Iterator[Problem]:
     Local places alone: a server or a bucket tells its rights when it is asked, and not before.
     What is not there is told by the survey.
     """
-    folder, database = _local_places(settings)
+    folder, database = settings.cache.path, settings.requests.path
     if folder is not None:
         other = _other_owner(folder) if os.geteuid() == 0 else None
         if other is not None:

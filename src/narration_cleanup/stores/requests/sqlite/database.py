@@ -122,7 +122,10 @@ def journal_mode(path: Path) -> str:
 
 def is_wal(path: Path) -> bool:
     """Whether the database is in WAL mode, without a lock; raises ``TargetError``."""
-    return _is_wal(_checked(path), QueryLimit())
+    try:
+        return _is_wal(_checked(path), QueryLimit())
+    except sqlite3.Error as fault:
+        raise to_target_error(fault, path) from fault
 
 
 def recover(path: Path) -> bool:
