@@ -141,6 +141,8 @@ def test_only_the_abandoned_jobs_of_the_queue_are_cancelled(
             for queue, state, made, due in rows
         ),
     )
+    with pytest.raises(ConfigError, match=f"config init --for {name} --requests-db"):
+        propose(None, url, NOW.timestamp())
     text, remarks = for_program(name, None, url)
     assert any("requests.filter" in remark for remark in remarks)
     settings = tomllib.loads(text)

@@ -164,6 +164,18 @@ def test_a_typo_that_the_history_does_not_need_is_a_warning(
         assert isinstance(call("--config", str(file), "history").exception, ConfigError)
 
 
+def test_a_misspelt_variable_for_the_place_of_the_history_is_a_warning(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran(state, 1)
+    monkeypatch.setenv("NARRATION_CLEANUP_STATE_DRI", str(state))
+    for arguments in (("history",), ("history", "--json"), ("history", "show", "last")):
+        done = call(*arguments)
+        assert done.exit_code == 0
+        assert "did you mean NARRATION_CLEANUP_STATE_DIR?" in done.stderr
+        assert "did you mean" not in done.stdout
+
+
 def test_a_damaged_history_is_an_error_here(state: Path) -> None:
     state.mkdir()
     (state / "history.db").write_bytes(b"damaged" * 1000)

@@ -21,13 +21,17 @@ _PLACE = re.compile(r"(<!-- figures: (all|short) -->\n).*?(<!-- end of figures -
 
 @dataclass(frozen=True)
 class Figure:
-    """One proof: what was done to how many runs or items, and what was lost by it."""
+    """One proof: what was done to how many runs or items, and what was lost by it.
+
+    `unfinished`: after how many the next run did not finish; `None` where no next run was made.
+    """
 
     order: int
     fault: str
     tries: int
     losses: int
     note: str = ""
+    unfinished: int | None = None
 
 
 @dataclass
@@ -38,9 +42,18 @@ class Figures:
     folder: Path
     found: list[Figure] = field(default_factory=list)
 
-    def record(self, order: int, fault: str, tries: int, losses: int, note: str = "") -> None:
+    def record(
+        self,
+        order: int,
+        fault: str,
+        tries: int,
+        losses: int,
+        note: str = "",
+        *,
+        unfinished: int | None = None,
+    ) -> None:
         """Add a proof's figures, and keep what there is; `order` is its place in the table."""
-        self.found.append(Figure(order, fault, tries, losses, note))
+        self.found.append(Figure(order, fault, tries, losses, note, unfinished))
         self.write()
 
     def write(self, path: Path = FIGURES) -> None:
@@ -70,11 +83,13 @@ def table(path: Path = FIGURES, *, notes: bool = True) -> str:
     lines = [
         f"Measured on {document['on']} ({document['where']}) by `{command}`:",
         "",
-        f"| fault | tries | losses |{' besides |' if notes else ''}",
-        f"|---|---:|---:|{'---|' if notes else ''}",
+        f"| fault | tries | losses | next runs that do not finish |{' besides |' if notes else ''}",
+        f"|---|---:|---:|---:|{'---|' if notes else ''}",
     ]
     for found in document["figures"]:
-        row = f"| {found['fault']} | {found['tries']:,} | {found['losses']:,} |"
+        unfinished = found.get("unfinished")
+        left = "" if unfinished is None else f"{unfinished:,}"
+        row = f"| {found['fault']} | {found['tries']:,} | {found['losses']:,} | {left} |"
         lines.append(f"{row} {found['note']} |" if notes else row)
     return "\n".join(lines)
 

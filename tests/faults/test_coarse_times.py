@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.faults.file_systems import CannotMountError, mounted
 from tests.stores.cache.interleaving import Service, Step, commit
 
 pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("as_root")]
@@ -17,19 +15,11 @@ pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("as_root")]
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """ext4 with inodes of 128 bytes, which have no room for parts of a second."""
-    if not shutil.which("mkfs.ext4"):
-        pytest.skip("needs mkfs.ext4")
-    image, folder = tmp_path / "image", tmp_path / "disk"
-    folder.mkdir()
-    image.touch()
-    os.truncate(image, 64 << 20)
-    subprocess.run(["mkfs.ext4", "-q", "-I", "128", image], check=True, capture_output=True)
-    mounted = subprocess.run(["mount", "-o", "loop", image, folder], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"cannot mount it: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
+    try:
+        with mounted("ext4 with 128-byte inodes", tmp_path) as folder:
+            yield folder
+    except CannotMountError as error:
+        pytest.skip(str(error))
 
 
 @pytest.mark.parametrize("step", [Service.use, Service.make_anew])

@@ -89,7 +89,13 @@ def test_killed_at_every_call(
     faults = sampled(signals(calls_of_a_run(server, tmp_path, wal=wal), "KILL"), tries(70, ALL))
     tally = try_all(server, tmp_path, faults, wal=wal)
     journal = "WAL" if wal else "rollback journal"
-    figures.record(1, f"SIGKILL at a system call of a run ({journal})", tally.tries, tally.lost, "")
+    figures.record(
+        1,
+        f"SIGKILL at a system call of a run ({journal})",
+        tally.tries,
+        tally.lost,
+        unfinished=tally.unfinished,
+    )
     assert tally.failures == []
     assert tally.tries >= len(faults) * 0.95
 
@@ -120,7 +126,7 @@ def test_killed_again_at_every_call(
     faults = sampled(signals(calls, "KILL"), tries(40, 400))
     tally = try_all(server, tmp_path, faults, wal=False, after=after)
     name = "SIGKILL, and again at a system call of the run that recovers"
-    figures.record(1, name, tally.tries, tally.lost)
+    figures.record(1, name, tally.tries, tally.lost, unfinished=tally.unfinished)
     assert tally.failures == []
     assert tally.tries >= len(faults) * 0.95
 
@@ -140,7 +146,14 @@ def test_an_error_at_every_call(
     tally = try_all(server, tmp_path, faults, wal=wal)
     journal = "WAL" if wal else "rollback journal"
     name = f"{error} from a system call ({journal})"
-    figures.record(2 + ERRORS.index(error), name, tally.tries, tally.lost, _summed_up(tally))
+    figures.record(
+        2 + ERRORS.index(error),
+        name,
+        tally.tries,
+        tally.lost,
+        _summed_up(tally),
+        unfinished=tally.unfinished,
+    )
     assert tally.failures == []
     assert tally.tries >= len(faults) * 0.9
 
@@ -161,7 +174,12 @@ def test_an_error_from_some_call_on(
     ]
     tally = try_all(server, tmp_path, faults, wal=True)
     figures.record(
-        6, f"{error} from a call and all later ones", tally.tries, tally.lost, _summed_up(tally)
+        6,
+        f"{error} from a call and all later ones",
+        tally.tries,
+        tally.lost,
+        _summed_up(tally),
+        unfinished=tally.unfinished,
     )
     assert tally.failures == []
 

@@ -17,12 +17,13 @@ _MUST_BE_CONFIRMED = ("fsync", "fdatasync")
 
 @dataclass
 class Tally:
-    """What became of a series of trials."""
+    """What became of a series of trials: after `unfinished` of them the next run did not finish."""
 
     tries: int = 0
     missed: int = 0
     failures: list[str] = field(default_factory=list)
     lost: int = 0
+    unfinished: int = 0
     codes: Counter[int] = field(default_factory=Counter)
 
 
@@ -91,7 +92,6 @@ def _harm(server: ToolServer, truth: Truth, fault: Fault) -> int:
 
 
 def _try(server: ToolServer, truth: Truth, fault: Fault, tally: Tally) -> list[str]:
-    arguments, environment = arguments_for(truth), environment_for(truth)
     code = _harm(server, truth, fault)
     if not _was_hit(truth):
         tally.missed += 1
@@ -99,23 +99,27 @@ def _try(server: ToolServer, truth: Truth, fault: Fault, tally: Tally) -> list[s
     tally.tries += 1
     tally.codes[code] += 1
     said = complaint(truth)
-    wrong = lost = truth.losses()
-    tally.lost += bool(lost)
+    wrong = at_once = truth.losses()
     if crashed(said):
         wrong = [*wrong, f"a crash: {said.splitlines()[-1]}"]
     if code == 0:
         wrong = [*wrong, *(f"exit 0, yet {left}" for left in truth.unfinished())]
         wrong = [*wrong, *_unconfirmed(truth, fault)]
     wrong = [*wrong, *_untrue(truth)]
-    server.prepare(arguments, truth.root / "output", truth.root / "errors", environment)
+    unfinished = run_again(server, truth)
+    later = truth.losses()
+    tally.unfinished += bool(unfinished)
+    tally.lost += bool(at_once or later)
+    return [*wrong, *unfinished, *(f"after the next run: lost {line}" for line in later)]
+
+
+def run_again(server: ToolServer, truth: Truth) -> list[str]:
+    """The next run, by itself: in words, how it did not finish."""
+    output, errors = truth.root / "output", truth.root / "errors"
+    server.prepare(arguments_for(truth), output, errors, environment_for(truth))
     code = server.go()
-    if code != 0:
-        wrong = [*wrong, f"the next run: exit {code}: {complaint(truth)}"]
-    return [
-        *wrong,
-        *(f"after the next run: lost {line}" for line in truth.losses()),
-        *(f"after the next run: left {line}" for line in truth.unfinished()),
-    ]
+    wrong = [f"the next run: exit {code}: {complaint(truth)}"] if code != 0 else []
+    return [*wrong, *(f"after the next run: left {line}" for line in truth.unfinished())]
 
 
 def _was_hit(truth: Truth) -> bool:

@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -53,6 +53,13 @@ class Truth:
             for row in self.requests
             if row.status in ("queued", "generating") and self.now - row.created_at > TIMEOUT
         }
+
+    def moved(self, root: Path) -> Truth:
+        """The same sample, to be looked at elsewhere: its paths are relative."""
+        directory = root / self.cache.directory.relative_to(self.root)
+        cache = replace(self.cache, directory=directory, index=directory / self.cache.index.name)
+        database = root / self.database.relative_to(self.root)
+        return replace(self, root=root, cache=cache, database=database)
 
     def losses(self) -> list[str]:
         """What was lost or spoilt, in words; empty is what must be, whatever happened."""

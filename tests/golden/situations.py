@@ -73,6 +73,8 @@ def before_the_first_run(root: Path) -> Service:
         service.document(name, name)
     service.log("prometheus.prom", "stats", "--prometheus", out=True)
     service.document("history_show", "history", "show", "7")
+    service.document("explain", "explain", service.entries[4].key)
+    service.document("explain_what_nothing_has", "explain", "nothing")
     service.document("stats_of_one_voice", "stats", "--voice-style", "ghostly_whisper")
     service.document("stats_of_no_voice", "stats", "--voice-style", "nobody")
     return service
@@ -83,6 +85,8 @@ def all_done(root: Path) -> Service:
     service = _afterwards(_both(root, _service), check=True)
     _page(service)
     service.document("history_show", "history", "show", "1")
+    service.document("explain_what_is_gone", "explain", service.entries[0].key, after=MINUTE)
+    service.log("explain", "explain", service.entries[0].name, after=MINUTE, out=True)
     service.log("prometheus.prom", "stats", "--prometheus", out=True)
     service.document("run_with_nothing_to_do", "run", after=2 * MINUTE)
     service.document("dry_run_with_nothing_to_do", "dry-run", after=3 * MINUTE)
@@ -347,6 +351,7 @@ def bad_configuration(root: Path) -> Service:
 
     service = _both(root, make)
     service.document("dry-run", "dry-run")
+    service.document("explain", "explain", "nothing")
     service.document("config_show", "config", "show")
     service.log("config_validate", "config", "validate", out=True)
     return _afterwards(service, check=True)
@@ -562,7 +567,7 @@ def usage(root: Path) -> Service:
 def schemas(root: Path) -> Service:
     """What the schemas promise of the documents."""
     service = _service(root)
-    for name in ("check", "config", "history", "run", "stats", "systemd"):
+    for name in ("check", "config", "explain", "history", "run", "stats", "systemd"):
         ended = service.call("schema", name)
         service.codes[name] = ended.code
         service.text(f"{name}.txt", members(json.loads(ended.out)))

@@ -9,8 +9,10 @@ import msgspec
 
 from narration_cleanup.core.model import (
     CacheEntry,
+    Found,
     Problem,
     Ref,
+    Sighting,
     StoredFile,
     Unmatched,
 )
@@ -85,6 +87,7 @@ class Survey:
     free: int | None = None
     problems: Sequence[Problem] = ()
     linked: Collection[str] = ()
+    sightings: tuple[Sighting, ...] = ()
     sizes: Mapping[str, int] = field(default_factory=dict)
     """Of files whose size is not what their entry states."""
     unjudged: int = 0
@@ -100,6 +103,8 @@ class Survey:
         for first in range(0, len(self.entries), 2):
             unjudged, more_bytes = (0, 0) if first else (self.unjudged, self.more_bytes)
             some = self.entries[first : first + 2]
+            if not last_used:
+                some = [msgspec.structs.replace(entry, last_used_at=None) for entry in some]
             yield Entries(some, first, unjudged, more_bytes, self.whole_sizes)
 
     def times_changed(self) -> bool:
@@ -109,6 +114,9 @@ class Survey:
 
     def unmatched(self) -> Unmatched:
         return self.found
+
+    def find(self, spellings: Sequence[str]) -> Found:
+        return Found(frozenset(spellings), self.sightings)
 
     def stored_bytes(self) -> int | None:
         if self.has_sizes_of_files:

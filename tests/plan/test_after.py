@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from narration_cleanup.core.model import Problem, Problems, Target, Unmatched
+from narration_cleanup.core.model import Problem, Target, Unmatched
+from narration_cleanup.core.problems import Problems
 from narration_cleanup.plan import (
     CachePlan,
     CachePolicy,

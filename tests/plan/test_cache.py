@@ -348,6 +348,8 @@ def test_audio_that_was_written_a_moment_ago_stays_until_the_next_run() -> None:
     assert reasons(plan) == {"old": Reason.EXPIRED}
     why = "its audio was written less than 5 minutes ago: the next run judges it"
     assert plan.held == [("new", why)]
+    alone = planned(Survey(entries[:1], Unmatched(fresh=frozenset({"new.mp3"}))))
+    assert reasons(alone) == {}
 
 
 def test_a_shared_file_that_an_entry_without_judgement_names_stays() -> None:
@@ -401,6 +403,8 @@ def test_an_empty_file_without_an_entry_goes_unless_empty_ones_stay() -> None:
     (action,) = planned(survey).actions
     assert action.detail == "no entry names it, no audio in it for 3.0 h"
     assert reasons(planned(survey, CachePolicy(orphan_ttl=WEEK, remove_empty=False))) == {}
+    young = planned(Survey(found=Unmatched([stored("k.mp3", age=HOUR, size=0)])))
+    assert (reasons(young), young.held) == ({}, []), "nothing keeps what would not go"
 
 
 @pytest.mark.parametrize(("ahead", "told"), [(300, False), (301, True)])

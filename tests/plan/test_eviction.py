@@ -163,6 +163,19 @@ def test_files_that_no_entry_names_make_room_before_any_entry_does() -> None:
     assert plan.held == []
 
 
+def test_an_old_partial_that_arrived_within_the_hour_is_counted_as_what_goes() -> None:
+    """It would else make room in the reckoning that it does not make in the cache."""
+    live = [entry(f"live{n}", age=DAY, unused=n * DAY) for n in range(11)]
+    partials = [stored("copied.part", age=2 * DAY, size=5 * MB, arrived=60)]
+    plan = plan_cache(Survey(live, Unmatched(partials=partials)), ROOM, NOW)
+    assert plan.stored_bytes == 16 * MB
+    assert gone(plan) == [
+        ("copied.part", Reason.PARTIAL),
+        ("live10.mp3", Reason.EVICTED),
+        ("live9.mp3", Reason.EVICTED),
+    ]
+
+
 def test_only_what_useless_files_do_not_free_is_evicted() -> None:
     live = [entry(f"live{n}", age=DAY, unused=n * DAY) for n in range(10)]
     found = Unmatched([stored("orphan.mp3", age=DAY, size=2 * MB)])
@@ -194,6 +207,7 @@ def test_sizes_are_those_of_the_files_whatever_the_index_states(stated: int) -> 
     assert plan.stored_bytes == 30 * MB
     assert evicted(plan) == [f"live{n}" for n in range(9, 3, -1)]
     assert plan.planned_bytes == 6 * 2 * MB + sum(each.size_bytes for each in old)
+    assert [action.size_bytes for action in plan.actions][5:] == [2 * MB] * 6
     space = CachePolicy(min_free=14 * MB)
     plan = plan_cache(Survey([*live, *old], sizes=sizes, free=0), space, NOW)
     assert evicted(plan) == ["live9", "live8"]
@@ -300,8 +314,8 @@ def test_no_live_audio_goes_for_what_goes_anyway() -> None:
     old = [entry("old", age=8 * DAY, file="x.mp3"), entry("older", age=9 * DAY, file="x.mp3")]
     found = Unmatched([stored("orphan.mp3", age=8 * DAY, size=MB)], shared=frozenset({"x.mp3"}))
     policy = CachePolicy(evict_above=3 * MB, evict_to=MB, orphan_ttl=7 * DAY)
-    sizes = {"x.mp3": MB}
-    plan = plan_cache(Survey([*live, *old], found, sizes=sizes), policy, NOW)
+    sizes, linked = {"x.mp3": MB}, {"x.mp3", "orphan.mp3"}
+    plan = plan_cache(Survey([*live, *old], found, sizes=sizes, linked=linked), policy, NOW)
     assert plan.stored_bytes == 5 * MB
     assert plan.by_reason == {Reason.EXPIRED: 2, Reason.ORPHAN: 1}
     one = entry("one", size=1, unused=0)
@@ -316,6 +330,8 @@ def test_what_goes_with_other_hard_links_leaves_the_space_wanted() -> None:
     wanted = CachePolicy(min_free=3 * MB)
     survey = Survey([*live, *old], free=0, linked={"linked.mp3"})
     assert evicted(plan_cache(survey, wanted, NOW)) == ["live3", "live2"]
+    enough = Survey([*live, *old], free=3 * MB - 1)
+    assert evicted(plan_cache(enough, wanted, NOW)) == []
 
 
 def test_useless_files_without_a_byte_are_left() -> None:
@@ -367,8 +383,9 @@ def test_how_far_evictions_would_go_is_said_where_it_helps_nobody() -> None:
 
 
 def test_files_and_entries_that_went_for_space_count_for_the_size() -> None:
-    """The same file is not planned twice."""
-    live = [entry(f"live{n}", unused=n * DAY) for n in range(4)]
+    """The same file is not planned twice, and an entry may have the name of one as its key."""
+    live = [entry(f"live{n}", unused=n * DAY) for n in range(3)]
+    live.append(entry("o0.mp3", unused=3 * DAY, file="live3.mp3"))
     files = [stored(f"o{n}.mp3", age=(5 - n) * DAY, size=MB) for n in range(3)]
     both = CachePolicy(evict_above=4 * MB, evict_to=2 * MB, min_free=2 * MB, orphan_ttl=7 * DAY)
     for linked, expected in (
@@ -379,3 +396,57 @@ def test_files_and_entries_that_went_for_space_count_for_the_size() -> None:
         plan = plan_cache(survey, both, NOW)
         assert [file for file, _ in gone(plan)] == expected
         assert list(plan.problems) == []
+
+
+def test_files_that_need_not_go_for_either_limit_stay() -> None:
+    live = [entry(f"live{n}", unused=n * DAY) for n in range(2)]
+    files = [stored(f"o{n}.mp3", age=(5 - n) * DAY, size=MB) for n in range(4)]
+    both = CachePolicy(evict_above=3 * MB, evict_to=3 * MB, min_free=2 * MB, orphan_ttl=7 * DAY)
+    plan = plan_cache(Survey(live, Unmatched(files), free=0), both, NOW)
+    assert [file for file, _ in gone(plan)] == ["o0.mp3", "o1.mp3", "o2.mp3"]
+
+
+def test_space_that_is_out_of_reach_takes_nothing_off_the_other_limit() -> None:
+    entries = [entry(f"k{n}", unused=(9 - n) * DAY) for n in range(3)]
+    entries.append(entry("one", unused=0.0, size=1))
+    both = CachePolicy(evict_above=2 * MB, evict_to=2 * MB, min_free=100 * MB)
+    plan = plan_cache(Survey(entries, free=0), both, NOW)
+    assert evicted(plan) == ["k0", "k1"]
+
+
+def test_what_protects_an_entry_is_said_also_once_enough_is_found() -> None:
+    """And it is what protects it: not that its use cannot be read besides."""
+    entries = [
+        entry("a", unused=9 * DAY, size=5 * MB),
+        entry("pin", unused=DAY),
+        entry("pin-blank", unused=None),
+        entry("blank", unused=None),
+    ]
+    policy = CachePolicy(evict_above=4 * MB, evict_to=4 * MB, keep=("pin*",))
+    plan = plan_cache(Survey(entries), policy, NOW, explain=True)
+    assert evicted(plan) == ["a"]
+    assert plan.held == [
+        ("pin", "kept by pin*"),
+        ("pin-blank", "kept by pin*"),
+        ("blank", "its last use cannot be read"),
+    ]
+
+
+def test_a_pin_is_what_keeps_an_entry_with_other_hard_links() -> None:
+    entries = [entry("pin", unused=9 * DAY), entry("k", unused=DAY)]
+    policy = CachePolicy(min_free=MB, keep=("pin",))
+    plan = plan_cache(Survey(entries, free=0, linked={"pin.mp3"}), policy, NOW, explain=True)
+    assert evicted(plan) == ["k"]
+    assert plan.held == [("pin", "kept by pin")]
+
+
+def test_the_least_recently_used_is_found_wherever_it_is() -> None:
+    """Also after others that were used later, of which enough could go."""
+    entries = [
+        entry("a", unused=9 * DAY, size=5 * MB),
+        entry("b", unused=DAY),
+        entry("c", unused=2 * DAY),
+        entry("d", unused=10 * DAY, size=5 * MB),
+    ]
+    policy = CachePolicy(evict_above=8 * MB, evict_to=8 * MB)
+    assert evicted(plan_cache(Survey(entries), policy, NOW)) == ["d"]

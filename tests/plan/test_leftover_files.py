@@ -74,7 +74,7 @@ def test_the_problems_of_a_survey_are_those_of_the_plan_and_come_first() -> None
 def test_each_file_is_judged_whatever_came_before_it() -> None:
     """What is pinned, young or in flight does not end the list."""
     files = [
-        stored("pin.mp3", age=9 * DAY, size=1),
+        stored("pin.mp3", age=9 * DAY, size=1, arrived=60),
         stored("moving.mp3", age=9 * DAY, size=2, arrived=60),
         stored("young.mp3", age=DAY, size=4),
         stored("old.mp3", age=9 * DAY, size=8),
@@ -181,6 +181,22 @@ def test_a_partial_of_exactly_its_limit_goes_for_room_alone() -> None:
         ("z.part", "left half-written, cache over 1 MB"),
         ("a.part", "left half-written, cache over 1 MB"),
     ]
+    one = CachePolicy(partial_ttl=DAY, evict_above=2 * MB, evict_to=2 * MB)
+    assert [action.id for action in planned(survey, one).actions] == ["z.part"]
+
+
+def test_files_that_may_not_go_are_not_taken_for_room() -> None:
+    """Audio that no entry names may be another program's, or that of an entry yet to come."""
+    files = [stored("a.mp3", age=9 * DAY, size=MB), stored("b.mp3", age=DAY, size=MB, arrived=60)]
+    entries = [entry("k", unused=DAY), entry("l", unused=HOUR)]
+    survey = Survey(entries, Unmatched(files))
+    policy = CachePolicy(evict_above=MB, evict_to=MB)
+    plan = planned(survey, policy)
+    assert [action.id for action in plan.actions] == ["k"]
+    assert (plan.totals.orphan_count, plan.totals.orphan_size_bytes) == (2, 2 * MB)
+    younger = Survey(entries, Unmatched(files[1:]))
+    policy = replace(policy, orphan_ttl=7 * DAY)
+    assert [action.id for action in planned(younger, policy).actions] == ["k"]
 
 
 def test_a_pattern_that_keeps_a_partial_or_a_sidecar_has_matched_something() -> None:

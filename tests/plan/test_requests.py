@@ -12,6 +12,7 @@ import pytest
 from narration_cleanup.core.model import (
     DAY,
     HOUR,
+    FoundRequest,
     GenerationRequest,
     Problem,
     RequestStatus,
@@ -26,7 +27,7 @@ MINUTE = 60.0
 
 
 class Survey:
-    """A table whose active rows are given, one in each page, and its finished ones."""
+    """A table whose active rows are given, two in each page, and its finished ones."""
 
     def __init__(
         self,
@@ -43,11 +44,15 @@ class Survey:
         return {"generating": len(self._requests)}
 
     def active(self) -> Iterator[Sequence[GenerationRequest]]:
-        yield from ((request,) for request in self._requests)
+        for first in range(0, len(self._requests), 2):
+            yield self._requests[first : first + 2]
 
     def finished(self, before: float) -> Iterator[Sequence[GenerationRequest]]:
         self.asked_before.append(before)
         yield self._finished
+
+    def find(self, identity: str) -> Sequence[FoundRequest]:
+        return ()
 
 
 def generating(created: float, started: float | None, beat: float | None) -> GenerationRequest:
@@ -278,3 +283,7 @@ def test_a_heartbeat_counts_only_where_it_has_a_limit_and_a_start_where_it_is_as
     old = generating(90 * HOUR, 2 * MINUTE, None)
     old = msgspec.structs.replace(old, scheduled_at=NOW - HOUR / 2)
     assert detail(old, from_start=True) is None
+    unstarted = msgspec.structs.replace(old, started_at=None, scheduled_at=NOW - 1.5 * HOUR)
+    unstarted = msgspec.structs.replace(unstarted, guard=("generating", 0, None, None))
+    words = "generating for 1.5 h after its scheduled time, limit 1 h"
+    assert detail(unstarted, from_start=True) == words

@@ -64,6 +64,8 @@ def test_a_page_tells_what_a_run_did_and_how_things_stand() -> None:
     assert found["requests{status=queued}"] == 3
     assert found["requests{status=cancelled}"] == 2
     assert found["requests{status=other}"] == 4
+    assert found["requests_abandoned"] == 0
+    assert found["last_run_skipped"] == 0
     assert found["runs_total{outcome=success}"] == 7
     assert found["runs_total{outcome=killed}"] == 0
     assert found["removed_bytes_total"] == 123_456
@@ -79,7 +81,7 @@ def test_every_series_exists_from_the_start() -> None:
     ]
     names = [set(samples(metrics_text(page))) for page in pages]
     assert all(each == names[0] for each in names)
-    assert len(names[0]) == len(metrics_text(FROM_THE_START).splitlines()) - 2 * 15
+    assert len(names[0]) == len(metrics_text(FROM_THE_START).splitlines()) - 2 * 17
 
 
 def test_what_could_not_be_looked_at_is_not_a_number() -> None:

@@ -3,8 +3,10 @@ by hand and from the unit that sends for a run, over one history."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -116,38 +118,44 @@ def ended(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     monkeypatch.setenv("MONITOR_INVOCATION_ID", "this")
 
 
-HOLDER = """\
-import fcntl, sys, time
-file = open(sys.argv[1], "a")
-fcntl.flock(file, fcntl.LOCK_EX)
-print("held", flush=True)
-time.sleep(600)
-"""
-
-
 def test_the_third_run_in_a_row_that_finds_the_lock_held_fails_and_names_who_holds_it(
     cache: Path, hears: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """What holds it is a real run that hangs: it is stopped while it waits for the service."""
     monkeypatch.setattr(locks, "RUN_LOCK_WAIT", 0.0)
     assert call("run", "-q") == 0
     lock = cache / ".narration-cleanup" / "run.lock"
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(lock)], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        assert [call("run", "-q") for _ in range(4)] == [75, 75, 1, 1]
-    finally:
-        holder.send_signal(signal.SIGKILL)
-        holder.communicate()
+    with (cache / "cache_index.json.lock").open("w") as service:
+        fcntl.flock(service, fcntl.LOCK_EX)
+        entry = {"file_path": "a.mp3", "created_at": "2020-01-01T00:00:00"}
+        (cache / "a.mp3").write_bytes(b"audio")
+        os.utime(cache / "a.mp3", (1_577_836_800, 1_577_836_800))
+        (cache / "cache_index.json").write_text(json.dumps({"a": entry}))
+        hanging = subprocess.Popen(
+            [sys.executable, "-m", "narration_cleanup", "run"],
+            env={k: v for k, v in os.environ.items() if not k.startswith("NARRATION_ALERTS")},
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            while not (lock.exists() and lock.read_text()):
+                os.sched_yield()
+            hanging.send_signal(signal.SIGSTOP)
+            assert [call("run", "-q") for _ in range(4)] == [75, 75, 1, 1]
+            assert (cache / "a.mp3").exists()
+            found = json.loads(CliRunner().invoke(app, ["check", "--json"]).stdout)["checks"]
+        finally:
+            hanging.kill()
+            hanging.wait()
     assert titles(hears) == ["needs attention (failed)"]
     (body,) = (message["message"] for message in hears.messages())
-    assert f"(pid {holder.pid}, python" in body
-    assert ", since 20" in body
+    assert re.search(rf"\(pid {hanging.pid}, [\w.-]+, since 20\d\d-\d\d-\d\d ", body)
     assert "3 runs in a row" in body
+    (last,) = (each for each in found if each["check"] == "runs.last")
+    assert last["status"] == "warning"
+    assert f"pid {hanging.pid}" in last["message"]
     assert call("run", "-q") == 0
     assert titles(hears)[1:] == ["is well again (success)"]
+    assert not (cache / "a.mp3").exists()
 
 
 def test_no_history_is_no_silence(

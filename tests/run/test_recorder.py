@@ -500,6 +500,31 @@ def test_a_run_that_is_stopped_before_its_work_is_recorded_as_interrupted(
     assert after == before
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_stopped_when_it_is_recorded_ends_with_the_code_of_what_is_recorded(
+    tool: Tool, hears: Receiver, number: signal.Signals
+) -> None:
+    """The last thing it does that takes time is to send a message."""
+    hears.hangs.set()
+    alerts = {"NARRATION_ALERTS_URLS": hears.url("m", "json"), "NARRATION_ALERTS_ON": "always"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.run_at", AT, "run", "--json"],
+        cwd=ROOT,
+        env=tool.environ(alerts),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with process:
+        hears.arrived.wait()
+        process.send_signal(number)
+        assert process.stdout is not None
+        said = process.stdout.read()
+    assert [run["outcome"] for run in tool.runs()] == ["success"]
+    assert json.loads(said)["outcome"] == "success"
+    assert process.returncode == 0
+
+
 def test_a_run_under_nohup_goes_on_when_its_terminal_goes(
     tool: Tool, sample: Sample, hears: Receiver
 ) -> None:

@@ -3,8 +3,10 @@
 import errno
 import json
 import os
+import sqlite3
+import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +18,8 @@ from narration_cleanup.apply.apply import apply_cache
 from narration_cleanup.apply.result import CacheResult, Result, RunOutcome
 from narration_cleanup.cli.app import app
 from narration_cleanup.core.errors import ExitCode, TargetError
-from narration_cleanup.core.model import DAY, NoProgress, RequestSurvey, Target, attempt
+from narration_cleanup.core.model import DAY, NoProgress, RequestSurvey, Target
+from narration_cleanup.core.problems import attempt
 from narration_cleanup.core.signals import Stop
 from narration_cleanup.plan import CachePolicy, RequestPolicy
 from narration_cleanup.run import run as job
@@ -31,7 +34,9 @@ from tests.run_at import stopped_clock
 from tests.samples import (
     SAMPLE_NOW,
     EntrySpec,
+    RequestSpec,
     make_cache,
+    make_requests,
     make_sample,
     read_index,
     write_index,
@@ -357,3 +362,112 @@ def test_an_entry_and_a_row_that_no_run_can_clean_are_problems_once(tmp_path: Pa
     known = {each["code"]: each["severity"] for each in json.loads(second.stdout)["problems"]}
     assert known["unreadable_time"] == known["outside_cache"] == "warning"
     assert {"no-time", "elsewhere", "no-time-either"} <= read_index(sample.cache.index).keys()
+
+
+def _requests(tmp_path: Path, *triggers: str) -> Callable[[], tuple[int, dict[str, str]]]:
+    """Runs over three abandoned requests and a fresh one, q0 to q3, in a table with triggers: the
+    exit code of each, and the codes of its problems with their severities."""
+    database = tmp_path / "requests.db"
+    ages = [timedelta(hours=9)] * 3 + [timedelta(minutes=1)]
+    made = make_requests(database, rows=[RequestSpec("queued", age) for age in ages])
+    with closing(sqlite3.connect(database)) as connection:
+        for number, row in enumerate(made):
+            name = (f"q{number}", row.request_id)
+            connection.execute("UPDATE requests SET request_id = ? WHERE request_id = ?", name)
+        connection.commit()
+        for number, trigger in enumerate(triggers):
+            connection.execute(f"CREATE TRIGGER t{number} BEFORE UPDATE ON requests {trigger} END")
+    arguments = ["run", "--json", "--requests-db", str(database)]
+    environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
+
+    def run() -> tuple[int, dict[str, str]]:
+        with stopped_clock():
+            done = CliRunner().invoke(app, arguments, env=environment)
+        found = json.loads(done.stdout)["problems"]
+        return done.exit_code, {each["code"]: each["severity"] for each in found}
+
+    return run
+
+
+ABORT = "SELECT RAISE(ABORT, 'held by the audit');"
+IGNORE = "SELECT RAISE(IGNORE);"
+
+
+@pytest.mark.parametrize(("what", "code"), [(ABORT, "row_refused"), (IGNORE, "not_changed")])
+def test_one_row_that_a_trigger_refuses_is_a_problem_once(
+    tmp_path: Path, what: str, code: str
+) -> None:
+    run = _requests(tmp_path, f"WHEN old.request_id = 'q1' BEGIN {what}")
+    assert run() == (3, {code: "problem"})
+    assert [run(), run()] == [(0, {code: "warning"})] * 2
+    with closing(sqlite3.connect(tmp_path / "requests.db")) as connection:
+        status = dict(connection.execute("SELECT request_id, status FROM requests"))
+        assert status == {"q0": "cancelled", "q1": "queued", "q2": "cancelled", "q3": "queued"}
+        connection.execute("DROP TRIGGER t0")
+    assert run() == (0, {})
+    with closing(sqlite3.connect(tmp_path / "requests.db")) as connection:
+        status = dict(connection.execute("SELECT request_id, status FROM requests"))
+    assert status["q1"] == "cancelled"
+
+
+@pytest.mark.parametrize(("what", "code"), [(ABORT, "row_refused"), (IGNORE, "not_changed")])
+def test_a_table_in_which_no_row_can_be_changed_is_a_problem_each_time(
+    tmp_path: Path, what: str, code: str
+) -> None:
+    run = _requests(tmp_path, f"BEGIN {what}")
+    exits = {"row_refused": 1, "not_changed": 3}
+    assert [run() for _ in range(3)] == [(exits[code], {code: "problem"})] * 3
+
+
+def test_one_row_alone_that_is_refused_makes_one_run_partial(tmp_path: Path) -> None:
+    run = _requests(tmp_path, f"WHEN old.request_id = 'q1' BEGIN {ABORT}")
+    with closing(sqlite3.connect(tmp_path / "requests.db")) as connection, connection:
+        connection.execute("DELETE FROM requests WHERE request_id IN ('q0', 'q2')")
+    assert [run(), run()] == [(3, {"row_refused": "problem"}), (0, {"row_refused": "warning"})]
+
+
+def test_of_items_reported_before_the_log_has_the_number_alone(tmp_path: Path) -> None:
+    run = _requests(tmp_path, f"WHEN old.request_id IN ('q1', 'q2') BEGIN {ABORT}")
+    run()
+    arguments = ["run", "--requests-db", str(tmp_path / "requests.db")]
+    environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
+    with stopped_clock():
+        plain, verbose = (
+            CliRunner().invoke(app, [*arguments, *more], env=environment).output.splitlines()
+            for more in ((), ("-v",))
+        )
+    about = [line for line in plain if "[row_refused]" in line]
+    assert len(about) == 1
+    assert "2 items that an earlier run reported" in about[0]
+    assert not [line for line in plain if "ERROR" in line]
+    assert len([line for line in verbose if "held by the audit" in line]) == 2
+    metrics = {"NARRATION_METRICS_TEXTFILE": str(tmp_path / "page.prom")}
+    with stopped_clock():
+        CliRunner().invoke(app, arguments, env=environment | metrics)
+    page = (tmp_path / "page.prom").read_text()
+    assert "narration_cleanup_last_run_success 1\n" in page
+    assert "narration_cleanup_last_run_errors 0\n" in page
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for chattr")
+def test_a_file_that_chattr_has_fixed_is_a_problem_once(tmp_path: Path) -> None:
+    sample = make_cache(
+        tmp_path / "cache", entries=[EntrySpec(age=timedelta(days=days)) for days in (9, 8, 1)]
+    )
+    fixed = sample.directory / sample.entries[0].name
+    if subprocess.run(["chattr", "+i", fixed], capture_output=True).returncode:
+        pytest.skip("this file system has no such flag")
+    arguments = ["run", "--json", "--cache-dir", str(sample.directory)]
+    environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
+    try:
+        with stopped_clock():
+            first, second = (CliRunner().invoke(app, arguments, env=environment) for _ in range(2))
+    finally:
+        subprocess.run(["chattr", "-i", fixed], check=True)
+    assert (first.exit_code, second.exit_code) == (3, 0)
+    (problem,) = json.loads(first.stdout)["problems"]
+    assert problem["code"] == "odd_file"
+    assert "chattr -i" in problem["message"]
+    assert json.loads(first.stdout)["cache"]["removed_count"] == 1
+    assert fixed.exists()
+    assert sample.entries[0].key in read_index(sample.index)

@@ -36,6 +36,20 @@ def give(user: int, *places: Path) -> None:
             os.chown(each, user, user, follow_symlinks=False)
 
 
+AS_USER = """
+import os, runpy, sys
+from narration_cleanup.run.run_as import (become, import_all)
+from narration_cleanup.core.users import (Account)
+from narration_cleanup.report.notify import (unknown_urls)
+import_all()
+unknown_urls(["json://localhost"])
+become(Account(int(sys.argv[1]), int(sys.argv[1])))
+sys.argv = ["narration-cleanup", *sys.argv[2:]]
+runpy.run_module("narration_cleanup", run_name="__main__")
+"""
+"""The interpreter may lie where only root can start it."""
+
+
 def call(
     *arguments: str | Path, user: int = 0, state: Path, package: Path | None = None
 ) -> subprocess.CompletedProcess[str]:

@@ -2,83 +2,59 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
+import signal
 import sqlite3
 import subprocess
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
-from functools import partial
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
-from tests import forked
+from narration_cleanup.core.files import NOTIFIED_BY
+from narration_cleanup.settings.sources import FILE_VARIABLE
 from tests.receiver import receiver
+from tests.security.conftest import AS_USER
+from tools.docs.console import ROOT
 
 _PAGE = """\
 <!-- Made from the program by `python3 dev.py docs`; changes here are overwritten. -->
 
 # Situations
 
-What the journal, the alert (`alerts.on = "attention"`) and `narration-cleanup check` report. The
-rows are taken from real runs over a cache in `/srv/narration`, but for those marked with *, which
-need a server, systemd, a second user or a disk of their own: these are described. In every
-situation the data is safe: what could not be judged or removed was kept. The codes are explained
-in [troubleshooting](troubleshooting.md).
+What the journal, the alert (`alerts.on = "attention"`) and `narration-cleanup check` report, from
+real runs over a cache in `/srv/narration`. In every situation the data is safe: what could not be
+judged or removed was kept. The codes are explained in [troubleshooting](troubleshooting.md).
 
 | situation | journal | alert | `check` and what to do |
 |---|---|---|---|
 {rows}
 """
-_DESCRIBED = {
-    "full disk": (
-        "the expired audio is removed, which makes room; a history that cannot be written is a "
-        "warning",
-        "none, as long as the run succeeds",
-        "*cache.space*, *state.directory*: free disk space",
-    ),
-    "rights lost": (
-        "`ERROR`: each removal failed, with the reason of the system; nothing else changes",
-        "needs attention (failed)",
-        "*cache.permissions*: run as the owner, or give this user the right to write there",
-    ),
-    "index owned by root": (
-        "`ERROR`: the index belongs to uid 0, root left it there; nothing is removed",
-        "needs attention (failed or partial)",
-        "*cache.index_owner*: give it back: `chown --reference=FOLDER INDEX`",
-    ),
-    "units older than the settings": (
-        "`ERROR`: the folder is not visible in this unit; or systemd's own 226/NAMESPACE",
-        "needs attention (refused or failed)",
-        "*schedule.units*, *schedule.result*: `narration-cleanup systemd install`",
-    ),
-    "S3 down": (
-        "`ERROR`: the bucket cannot be reached [`bucket_unreachable`]; the requests are done",
-        "needs attention (failed, or partial with requests)",
-        "*cache.directory*: check the endpoint, the bucket's name and the credentials",
-    ),
-    "PostgreSQL down": (
-        "`ERROR`: the server cannot be reached; the cache is cleaned",
-        "needs attention (partial)",
-        "*requests.…*: check that the server is up and the address is right",
-    ),
-}
+_SERVICE = 48_611
+"""A user without an account, whom the cache belongs to in situations that need root to make."""
+_KNOWN = ROOT / "docs" / "situations.md"
 
 
 class _Place:
-    """A cache and a database that need no cleaning, with the tool's own state."""
+    """A cache and a database that need no cleaning, with the tool's own state.
+
+    ``user`` runs the tool; ``unit`` and ``booted`` are commands that those of a unit, and those by
+    hand, are given to.
+    """
 
     def __init__(self, root: Path, url: str) -> None:
         self.root, self.cache = root, root / "cache"
-        self.database, self.state = root / "requests.db", root / "state"
-        self.cache.mkdir()
+        self.user, self.unit, self.booted = 0, list[str](), list[str]()
+        self.database, self.state = root / "data" / "requests.db", root / "state"
         self.index = self.cache / "cache_index.json"
-        self.index.write_text("{}")
-        with closing(sqlite3.connect(self.database)) as connection:
-            columns = "request_id, status, created_at, started_at, completed_at, error"
-            connection.execute(f"CREATE TABLE requests ({columns})")
+        self.make()
         clean = {k: v for k, v in os.environ.items() if not k.startswith("NARRATION_")}
         self.environ = clean | {
             "NARRATION_CACHE_DIR": str(self.cache),
@@ -88,8 +64,42 @@ class _Place:
             "TZ": "UTC",
         }
 
-    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return forked.run(*arguments, env=self.environ)
+    def make(self) -> None:
+        """Make the folders of cache and database, with an empty index and table."""
+        for folder in (self.cache, self.database.parent, self.state):
+            folder.mkdir()
+        self.index.write_text("{}")
+        with closing(sqlite3.connect(self.database)) as connection:
+            columns = "request_id, status, created_at, started_at, completed_at, error"
+            connection.execute(f"CREATE TABLE requests ({columns})")
+
+    def call(self, *arguments: str, within: Sequence[str] = ()) -> tuple[str, str]:
+        """What a command writes to stdout and stderr."""
+        how = ["-c", AS_USER, str(self.user)] if self.user else ["-m", "narration_cleanup"]
+        command = [*within, sys.executable, *how, *arguments]
+        done = subprocess.run(command, env=self.environ, capture_output=True, text=True, cwd="/")
+        return done.stdout, done.stderr
+
+    def run(self) -> str:
+        """What the journal has of a run."""
+        return self.call("run", "-q", within=self.unit)[1]
+
+    def expire(self) -> Path:
+        """Put an expired narration into the cache; its file."""
+        old = time.time() - 8 * 86_400
+        file = self.cache / "old.mp3"
+        file.write_bytes(b"x" * 200_000)
+        os.utime(file, (old, old))
+        created_at = datetime.fromtimestamp(old, UTC).isoformat()
+        entry = {"file_path": str(file), "created_at": created_at, "file_size": 200_000}
+        self.index.write_text(json.dumps({"old": entry}))
+        return file
+
+    def give(self, user: int) -> None:
+        """Give all of it to a user, who runs the tool from now on."""
+        for each in (self.root, *self.root.rglob("*")):
+            os.chown(each, user, user)
+        self.user = user
 
     def shown(self, text: str) -> str:
         """Text for a cell of the table: paths, process ids and times of no particular run."""
@@ -98,6 +108,8 @@ class _Place:
         text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "2026-11-23 06:00:00", text)
         text = re.sub(r"\d{8}T\d{6}Z", "20261123T060000Z", text)
         text = re.sub(r"\b\d+(\.\d+)? s ago", "5 s ago", text)
+        text = re.sub(r"(user|uid|gid) 48611( \(uid 48611\))?", "narration", text)
+        text = re.sub(r"\b[\d,]+ bytes are free", "200,704 bytes are free", text)
         return text.replace("|", "\\|").replace("<", "&lt;")
 
 
@@ -126,80 +138,171 @@ def _clock(place: _Place) -> None:
         connection.execute("UPDATE clock SET wall = wall - 7200")
 
 
-_MADE: dict[str, tuple[Callable[[_Place], None], str]] = {
-    "index torn": (_torn, "cache."),
-    "cache moved": (_moved, "cache."),
-    "clock jump": (_clock, "runs.last"),
-    "ping failing": (_ping, "alerts"),
-    "history corrupt": (_history, "runs."),
-    "typo in the configuration": (_typo, "settings"),
+def _full(place: _Place) -> Iterator[None]:
+    """Cache and state on a small disk of their own, to the last byte."""
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m,mode=755", "tmpfs", place.root], check=True
+    )
+    try:
+        place.make()
+        place.expire()
+        with suppress(OSError), (place.root / "other").open("wb", buffering=0) as other:
+            while other.write(b"x" * 4096):
+                pass
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", place.root], check=True)
+
+
+def _rights(place: _Place) -> None:
+    place.expire()
+    place.give(_SERVICE)
+    os.chown(place.cache, 0, 0)
+
+
+def _foreign_index(place: _Place) -> None:
+    place.expire()
+    place.give(_SERVICE)
+    os.chown(place.index, 0, 0)
+
+
+def _bucket(place: _Place) -> None:
+    endpoint = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ALLOW_HTTP": "true"}
+    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-1"}
+    place.environ |= {"NARRATION_CACHE_DIR": "s3://narrations/cache", **endpoint, **keys}
+
+
+def _server(place: _Place) -> None:
+    place.environ["NARRATION_REQUESTS_DB"] = "postgresql://narration@127.0.0.1:9/narration"
+
+
+def _older_units(place: _Place) -> None:
+    """Units as they were installed for another folder; systemd is one that shows them."""
+    url, folder, away = place.environ.pop("NARRATION_ALERTS_URLS"), place.root / "bin", "moved"
+    units, _ = place.call("systemd", "install", "--print", "units")
+    moved = place.root / away / "cache"
+    moved.parent.mkdir()
+    place.cache.rename(moved)
+    folder.mkdir()
+    config = place.root / "config.toml"
+    config.touch(0o600)
+    config.write_text(f'[cache]\ndir = "{moved}"\n[alerts]\nurls = ["{url}"]\n')
+    (folder / "units").write_text(units)
+    shown = "Id=narration-cleanup.timer\\nLoadState=loaded\\nUnitFileState=enabled\\n"
+    shown += "ActiveState=active\\nNextElapseUSecRealtime=@4000000000\\n\\n"
+    shown += "Id=narration-cleanup.service\\nLoadState=loaded\\n"
+    for name, script in {
+        "systemctl": f'case $1 in show) printf "{shown}";; cat) cat {folder}/units;; esac',
+        "journalctl": ":",
+    }.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    del place.environ["NARRATION_CACHE_DIR"]
+    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    place.environ |= {"PATH": path, FILE_VARIABLE: str(config), NOTIFIED_BY: "unit"}
+    mounted = ["unshare", "--mount", "sh", "-c"]
+    place.unit = [*mounted, f'mount -t tmpfs tmpfs {moved.parent} && exec "$@"', "sh"]
+    boot = 'mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system && exec "$@"'
+    place.booted = [*mounted, boot, "sh"]
+
+
+_Hold = Callable[[_Place], Iterator[None]]
+
+
+def _nothing(place: _Place) -> Iterator[None]:
+    yield
+
+
+def _lock_database(place: _Place) -> Iterator[None]:
+    with closing(sqlite3.connect(place.database, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+def _hang(place: _Place) -> Iterator[None]:
+    """A run that is stopped while it holds the lock: it waits for the service's own lock."""
+    held = (place.cache / "cache_index.json.lock").open("w")
+    fcntl.flock(held, fcntl.LOCK_EX)
+    place.expire()
+    command = [sys.executable, "-m", "narration_cleanup", "run"]
+    environ = {k: v for k, v in place.environ.items() if not k.startswith("NARRATION_ALERTS")}
+    with held, subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL) as hanging:
+        lock = place.cache / ".narration-cleanup" / "run.lock"
+        while not (lock.exists() and lock.read_text()):
+            os.sched_yield()
+        hanging.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            hanging.kill()
+
+
+class _Situation(NamedTuple):
+    """How it is made: once, before the run, or for as long as it lasts; and which findings of
+    ``check`` are about it."""
+
+    areas: tuple[str, ...]
+    prepare: Callable[[_Place], None] = lambda place: None
+    hold: _Hold = _nothing
+    runs: int = 1
+    needs_root: bool = False
+
+
+_SITUATIONS = {
+    "full disk": _Situation(("cache.space", "state."), hold=_full, needs_root=True),
+    "database locked": _Situation(("requests.",), hold=_lock_database),
+    "index torn": _Situation(("cache.",), _torn),
+    "cache moved": _Situation(("cache.",), _moved),
+    "rights lost": _Situation(("cache.permissions",), _rights, needs_root=True),
+    "index owned by root": _Situation(("cache.index_owner",), _foreign_index, needs_root=True),
+    "units older than the settings": _Situation(("schedule.units",), _older_units, needs_root=True),
+    "clock jump": _Situation(("runs.last",), _clock),
+    "lock held by a run that hangs": _Situation(("runs.last",), hold=_hang, runs=3),
+    "ping failing": _Situation(("alerts",), _ping),
+    "history corrupt": _Situation(("runs.",), _history),
+    "S3 down": _Situation(("cache.",), _bucket),
+    "PostgreSQL down": _Situation(("requests.",), _server),
+    "typo in the configuration": _Situation(("settings",), _typo),
 }
 
 
 def situations_page() -> str:
-    """The page, with each situation made anew in a temporary folder."""
-    makers: dict[str, Callable[[], tuple[str, str, str]]] = {
-        name: partial(_made, prepare, area) for name, (prepare, area) in _MADE.items()
-    }
-    makers["database locked"] = _locked_database
-    makers["lock held by a run that hangs"] = _held_lock
-    with ThreadPoolExecutor(len(makers)) as pool:  # most of them wait
-        rows = dict(zip(makers, pool.map(lambda make: make(), makers.values()), strict=True))
-    rows |= {f"{name} *": cells for name, cells in _DESCRIBED.items()}
-    lines = (f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items())
+    """The page, with each situation made anew in a temporary folder; those that need root keep
+    their row where this is another user."""
+    rows = dict(re.findall(r"^\| (.+?) \| (.*) \|$", _KNOWN.read_text("utf-8"), re.MULTILINE))
+    for name, situation in _SITUATIONS.items():
+        if os.geteuid() == 0 or not situation.needs_root:
+            rows[name] = " | ".join(_reported(situation))
+    lines = (f"| {name} | {rows[name]} |" for name in _SITUATIONS)
     return _PAGE.format(rows="\n".join(lines))
 
 
-def _made(prepare: Callable[[_Place], None], area: str) -> tuple[str, str, str]:
-    return _reported(prepare, area, lambda place: iter(()), runs=1)
-
-
-def _locked_database() -> tuple[str, str, str]:
-    def hold(place: _Place) -> Iterator[None]:
-        with closing(sqlite3.connect(place.database, isolation_level=None)) as connection:
-            connection.execute("BEGIN EXCLUSIVE")
-            yield
-
-    return _reported(lambda place: None, "requests.", hold, runs=1)
-
-
-def _held_lock() -> tuple[str, str, str]:
-    def hold(place: _Place) -> Iterator[None]:
-        import fcntl
-
-        folder = place.cache / ".narration-cleanup"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        with (folder / "run.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            lock.write(f"{os.getpid()} 1764000000\n")
-            lock.flush()
-            yield
-
-    return _reported(lambda place: None, "runs.last", hold, runs=3)
-
-
-def _reported(
-    prepare: Callable[[_Place], None],
-    area: str,
-    hold: Callable[[_Place], Iterator[None]],
-    *,
-    runs: int,
-) -> tuple[str, str, str]:
-    """The journal's lines, the alert and what ``check`` finds in ``area``, after a good run."""
+def _reported(situation: _Situation) -> tuple[str, str, str]:
+    """The journal's lines, the alert and what ``check`` finds about it, after a good run."""
     with tempfile.TemporaryDirectory() as folder, receiver() as hears, ExitStack() as stack:
         place = _Place(Path(folder).resolve(), hears.url("m", "json"))
-        place.call("run", "-q")
-        prepare(place)
-        held = hold(place)
-        next(held, None)
-        stack.callback(lambda: next(held, None))
-        said = [place.call("run", "-q").stderr for _ in range(runs)][-1]
-        found = json.loads(place.call("check", "--json").stdout)["checks"]
+        place.run()
+        situation.prepare(place)
+        stack.enter_context(contextmanager(situation.hold)(place))
+        said = [place.run() for _ in range(situation.runs)][-1]
+        if place.environ.pop(NOTIFIED_BY, ""):
+            _notify(place)
+        found = json.loads(place.call("check", "--json", within=place.booted)[0])["checks"]
         alerts = [message["title"].partition(": ")[2] for message in hears.messages()]
         bad = [
             f"*{each['check']}*: {each['message']} → {each['remedy']}"
             for each in found
-            if each["status"] != "passed" and each["check"].startswith(area)
+            if each["status"] != "passed" and each["check"].startswith(situation.areas)
         ]
         journal = "<br>".join(place.shown(f"`{line}`") for line in said.splitlines())
-        return journal, "; ".join(alerts) or "none", place.shown("; ".join(bad)) or "passes"
+        alert, check = "; ".join(alerts) or "none", place.shown("; ".join(bad)) or "passes"
+        return journal or "nothing but the run's own lines", alert, check
+
+
+def _notify(place: _Place) -> None:
+    """Send what the notifying unit of systemd sends after a run."""
+    ended = {"MONITOR_SERVICE_RESULT": "exit-code", "MONITOR_EXIT_CODE": "exited"}
+    ended |= {"MONITOR_EXIT_STATUS": "78", "MONITOR_INVOCATION_ID": "this"}
+    unit = "narration-cleanup.service"
+    place.environ |= {**ended, "MONITOR_UNIT": unit}
+    place.call("notify", "--unit", unit)

@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import Generic
 
 from narration_cleanup.core.errors import ExitCode
-from narration_cleanup.core.model import Problem, Problems, Severity
+from narration_cleanup.core.model import Problem, Severity
+from narration_cleanup.core.problems import Problems
 from narration_cleanup.plan import Plan
 from narration_cleanup.plan.actions import Action, Actions, Outcome, Reason
 from narration_cleanup.plan.totals import CacheTotals, RequestTotals
@@ -17,6 +18,10 @@ from narration_cleanup.plan.types import TotalsT
 
 ODD_FILE = "odd_file"
 """The code of what lies where audio should and cannot be removed."""
+ROW_REFUSED = "row_refused"
+"""The code of a row whose change the database refuses."""
+NOT_CHANGED = "not_changed"
+"""The code of a row that was skipped, and is as it was planned on."""
 _OUTCOMES = tuple(Outcome)
 
 
@@ -80,6 +85,7 @@ class TargetResult(Generic[TotalsT]):
     hard links); ``removed_by_reason`` and ``freed_by_reason`` count actions that are done.
     ``entries_left`` of removed files are in the index still, because it could not be replaced.
     Of the requests: ``overwritten`` were completed by the service after we had cancelled them.
+    ``known_failures`` name the actions that fail as in an earlier run, which reported why.
     """
 
     plan: Plan[TotalsT]
@@ -90,6 +96,7 @@ class TargetResult(Generic[TotalsT]):
     removed_by_reason: dict[Reason, int] = field(default_factory=dict)
     freed_by_reason: dict[Reason, int] = field(default_factory=dict)
     entries_left: int = 0
+    known_failures: set[str] = field(default_factory=set)
     cancelled_by_status: dict[str, int] = field(default_factory=dict)
     deleted_by_status: dict[str, int] = field(default_factory=dict)
     overwritten: int = 0
@@ -111,11 +118,19 @@ class TargetResult(Generic[TotalsT]):
         return sum(self.deleted_by_status.values())
 
     @property
+    def new_failures(self) -> int:
+        """How many actions failed for another reason than in an earlier run."""
+        return self.outcomes.count(Outcome.FAILED) - len(self.known_failures)
+
+    @property
     def nothing_done(self) -> bool:
         """There was work, and all of it failed. (Of an entry that is still in the index, the file
-        may be gone: that is something.)"""
-        failed = self.outcomes.count(Outcome.FAILED)
-        return 0 < len(self.outcomes.actions) == failed and not self.freed_bytes
+        may be gone: that is something. That the database refuses one row, and no other was to be
+        changed, says nothing of the table.)"""
+        count = len(self.outcomes.actions)
+        is_one_row = count == 1 == self.problems.count({ROW_REFUSED})
+        all_failed = 0 < count - len(self.known_failures) == self.new_failures
+        return all_failed and not self.freed_bytes and not is_one_row
 
 
 CacheResult = TargetResult[CacheTotals]
@@ -165,7 +180,7 @@ class Result:
         if self.stopped is not None:
             return _STOPPED.get(self.stopped, RunOutcome.FAILED)
         problems = any(each.severity is Severity.PROBLEM for each in self.all_problems())
-        failed = any(target.outcomes.count(Outcome.FAILED) for target in self.targets)
+        failed = any(target.new_failures for target in self.targets)
         if not problems and not failed:
             return RunOutcome.SUCCESS
         if all(target.nothing_done for target in self.targets):

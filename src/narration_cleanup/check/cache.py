@@ -126,7 +126,8 @@ def little_space(place: Path) -> tuple[str, str] | None:
 
 def _as_owner(status: os.stat_result) -> str:
     """The first half of what to do, unless this is the owner already."""
-    return "" if status.st_uid == os.geteuid() else f"run as {user_name(status.st_uid)}, or "
+    is_other = status.st_uid not in (0, os.geteuid())
+    return f"run as {user_name(status.st_uid)}, or " if is_other else ""
 
 
 def _check_store(

@@ -12,6 +12,7 @@ from narration_cleanup.check.examine_cache import Examined
 from narration_cleanup.core.errors import ConfigError, TargetError
 from narration_cleanup.core.text import printable
 from narration_cleanup.settings import BY_NAME
+from narration_cleanup.settings.programs import PROGRAMS
 from narration_cleanup.settings.show import without_password
 from narration_cleanup.stores.requests import is_postgres, open_requests
 from narration_cleanup.stores.requests.mapping import REQUIRED, RequestMapping
@@ -71,6 +72,7 @@ def examine_requests(database: str) -> Examined:
     except TargetError as error:
         raise ConfigError(str(error)) from None
     found = [each for each in tables if each.columns.keys() >= set(REQUIRED)]
+    _refuse_known(tables, bool(found), where)
     if not found:
         names = ", ".join(each.name for each in tables) or "none"
         raise ConfigError(
@@ -149,6 +151,18 @@ def _table(
         allowed=allowed(columns["status"]),
         queues=[f"{each}: {value}" for each in shared for value in distinct(each)],
     )
+
+
+def _refuse_known(tables: Sequence[_Table], has_proposal: bool, where: str) -> None:
+    """A table of a known program that others share, or whose names say too little."""
+    names = {each.name for each in tables}
+    for name, program in PROGRAMS.items():
+        table = program.settings.get("requests.table")
+        if table in names and ("requests.filter" in program.settings or not has_proposal):
+            raise ConfigError(
+                f"{where}: {table} is a table of {program.title}. Its settings are known: "
+                f"narration-cleanup config init --for {name} --requests-db DATABASE"
+            )
 
 
 def _refuse_shared(table: _Table, where: str) -> None:

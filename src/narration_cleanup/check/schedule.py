@@ -107,7 +107,9 @@ def _runs(past: RecentRuns, counters: Counters, interval: float, now: float) -> 
     if past.last is None and past.latest is None:
         yield warning("runs.last", "no run is recorded yet", "narration-cleanup run")
         return
-    yield _last(past.latest or past.last, now)
+    # A run that hangs is at work; one that came later says that it found the lock held.
+    newest = max(filter(None, (past.latest, past.last)), key=lambda run: run.id)
+    yield _last(newest, now)
     success = counters.last_success_at
     if success is None:
         remedy = "narration-cleanup history; narration-cleanup run says what is wrong"
@@ -122,8 +124,7 @@ def _runs(past: RecentRuns, counters: Counters, interval: float, now: float) -> 
         yield passed("runs.last_success", f"{age(max(0.0, now - success))} ago")
 
 
-def _last(run: RunRecord | None, now: float) -> Finding:
-    assert run is not None
+def _last(run: RunRecord, now: float) -> Finding:
     when = f"run {run.id}, {age(max(0.0, now - run.started_at))} ago"
     if run.outcome == RUNNING:
         return passed("runs.last", f"{when}, is at work")

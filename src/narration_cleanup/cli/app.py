@@ -29,6 +29,7 @@ _COMMANDS = {
     "dry-run": ("run", "dry_run_command"),
     "stats": ("stats", "stats_command"),
     "history": ("history", "history_app"),
+    "explain": ("explain", "explain_command"),
     "check": ("check", "check_command"),
     "config": ("config", "config_app"),
     "systemd": ("systemd", "systemd_app"),

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from narration_cleanup.core.model import Problem, Target
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.report.documents import configuration_problems, write_history
 from narration_cleanup.report.history import History, read_history
-from narration_cleanup.report.record import ENDINGS, RUNNING, RunRecord
+from narration_cleanup.report.record import ENDINGS, RUNNING, RunItem, RunRecord
 from narration_cleanup.settings import Settings, load_partial, load_settings
 
 T = TypeVar("T")
@@ -115,7 +115,7 @@ def show_command(
             f"{printable(run)} is neither a run's number nor {LAST}", param_hint="ID"
         )
     with _told(as_json):
-        record = _read(context, lambda history: _run(history, run))
+        record, items = _read(context, lambda history: _run(history, run)) or (None, [])
     if record is None:
         why = f"there is no run {run}: narration-cleanup history lists them"
         if run == LAST:
@@ -124,16 +124,17 @@ def show_command(
             write_history([], sys.stdout, [Problem(Target.PROGRAM, "no_such_run", why)])
         raise CleanupError(why)
     if as_json:
-        write_history([record], sys.stdout)
+        write_history([record], sys.stdout, items=items)
     else:
         from narration_cleanup.report.history_text import show_run_record
 
-        show_run_record(record)
+        show_run_record(record, items=items)
 
 
-def _run(history: History, run: str) -> RunRecord | None:
-    """The run that ``run`` names, by its number or as the newest."""
-    return next(iter(history.runs(1)), None) if run == LAST else history.run(int(run))
+def _run(history: History, run: str) -> tuple[RunRecord | None, list[RunItem]]:
+    """The run that ``run`` names, by its number or as the newest, and its items that are kept."""
+    found = next(iter(history.runs(1)), None) if run == LAST else history.run(int(run))
+    return found, [] if found is None else history.items_of(found.id)
 
 
 def parse_since(text: str, now: float) -> float:
@@ -192,12 +193,14 @@ def _settings(config_file: Path | None) -> Settings:
 
     Raises ``ConfigError`` where it is.
     """
+    said: Sequence[str] = ()
     try:
-        return load_settings(flags={}, config_file=config_file, environ=os.environ)
+        settings = load_settings(flags={}, config_file=config_file, environ=os.environ)
     except ConfigError as error:
         settings, state_known = load_partial(flags={}, config_file=config_file, environ=os.environ)
         if not state_known:
             raise
-        for fault in error.faults:
-            typer.echo(f"WARNING - {printable_line(fault)}", err=True)
-        return settings
+        said = error.faults
+    for text in (*said, *settings.warnings):
+        typer.echo(f"WARNING - {printable_line(text)}", err=True)
+    return settings

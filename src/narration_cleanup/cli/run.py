@@ -18,7 +18,7 @@ from narration_cleanup.cli.options import Invocation
 from narration_cleanup.core.deadline import Stopwatch
 from narration_cleanup.core.errors import CleanupError, ExitCode, internal_error
 from narration_cleanup.core.model import Progress
-from narration_cleanup.core.signals import stop_on_signals
+from narration_cleanup.core.signals import decide, stop_on_signals
 from narration_cleanup.core.text import printable
 from narration_cleanup.plan.actions import Reason
 from narration_cleanup.report import documents
@@ -98,7 +98,11 @@ def run_command(call: Invocation) -> None:
             log.tasks_started()
             return run(settings, result, stop, progress, log, told, ignore_clock=call.ignore_clock)
 
-        code = _carry_out(call, result, work, signals.close)
+        def done() -> None:
+            decide(result.exit_code)
+            signals.close()
+
+        code = _carry_out(call, result, work, done)
     raise typer.Exit(code)
 
 

@@ -121,6 +121,7 @@ def _metrics(stats: Stats, past: RecentRuns, settings: Settings) -> str:
         if cache is None
         else CacheState(cache.totals.entry_count, cache.totals.total_size_bytes, limit_bytes),
         requests_by_status=None if requests is None else requests.by_status,
+        abandoned=None if requests is None else requests.abandoned_count,
         name=name_of(settings.metrics.textfile),
     )
     return metrics_text(values)

@@ -7,14 +7,11 @@ Sizes are bytes.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import msgspec
-
-from narration_cleanup.core.errors import to_target_error
 
 Mark = int | bytes
 """What tells one version of a thing from another: its mtime in ns, or a digest of its bytes."""
@@ -50,6 +47,7 @@ class Problem(msgspec.Struct, frozen=True):
     """Something that needs the operator: which half, a stable code, the subject, and one line.
 
     ``repeats``: this one stands for so many that have the code and message of those before it.
+    ``known``: of one item that an earlier run reported, and that no run can clean.
     """
 
     target: Target
@@ -58,6 +56,7 @@ class Problem(msgspec.Struct, frozen=True):
     subject: str | None = None
     severity: Severity = Severity.PROBLEM
     repeats: int = 0
+    known: bool = False
 
 
 class CacheEntry(msgspec.Struct, frozen=True, gc=False):
@@ -143,6 +142,57 @@ class Unmatched(msgspec.Struct, frozen=True):
     sidecars: Iterable[StoredFile] = ()
 
 
+class ReadTime(msgspec.Struct, frozen=True):
+    """One time of an item, as it is written and as it was read.
+
+    ``name`` is what it is (``created_at``, ``mtime``), ``source`` where it is from (``index``,
+    ``file``, ``object``, ``table``), ``written`` its text there. ``instant`` is ``None`` where
+    that cannot be read. ``zone`` is the one that a text without an offset was read in, and
+    ``known_by`` how it is known: see ``zones.known_by``.
+    """
+
+    name: str
+    source: str
+    written: str | None = None
+    instant: float | None = None
+    zone: str | None = None
+    known_by: str | None = None
+
+
+class FileRole(StrEnum):
+    """What a file in the cache is that no entry names."""
+
+    AUDIO = "audio"
+    PARTIAL = "partial"
+    SIDECAR = "sidecar"
+    OTHER = "other"
+
+
+class Sighting(msgspec.Struct, frozen=True, kw_only=True):
+    """What a cache has of a name: an entry (``key``, and ``entry`` where it can be judged), or a
+    file that no entry names (``role``).
+
+    ``stored`` is the file as it is now, ``None`` where there is no regular one. ``unjudged`` says
+    why no rule judges it. ``goes_with`` is the audio of a sidecar.
+    """
+
+    key: str | None = None
+    file: str | None = None
+    entry: CacheEntry | None = None
+    stored: StoredFile | None = None
+    role: FileRole | None = None
+    times: tuple[ReadTime, ...] = ()
+    unjudged: str | None = None
+    goes_with: str | None = None
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What there is of a name; ``names`` are the keys and files that it may mean."""
+
+    names: frozenset[str] = frozenset()
+    sightings: tuple[Sighting, ...] = ()
+
+
 class CacheSurvey(Protocol):
     """One look at a cache. Passes may be repeated and give the same answer.
 
@@ -162,6 +212,9 @@ class CacheSurvey(Protocol):
         """After a whole pass: whether a next one reads times otherwise, in the zone it proved."""
 
     def unmatched(self) -> Unmatched: ...
+
+    def find(self, spellings: Sequence[str]) -> Found:
+        """After a whole pass: what there is of a key or a file, in any of these spellings."""
 
     def free_bytes(self) -> int | None: ...
 
@@ -219,6 +272,17 @@ class GenerationRequest(msgspec.Struct, frozen=True):
         return self.started_at is None and self.guard[2] is not None
 
 
+class FoundRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The row of an id: ``status`` as it is written, ``request`` where it can be judged, and else
+    ``unjudged``, which says why no rule judges it."""
+
+    id: str | int
+    status: str
+    request: GenerationRequest | None = None
+    times: tuple[ReadTime, ...] = ()
+    unjudged: str | None = None
+
+
 class RequestSurvey(Protocol):
     """One look at the request table.
 
@@ -234,6 +298,9 @@ class RequestSurvey(Protocol):
     def active(self) -> Iterator[Sequence[GenerationRequest]]: ...
 
     def finished(self, before: float) -> Iterator[Sequence[GenerationRequest]]: ...
+
+    def find(self, identity: str) -> Sequence[FoundRequest]:
+        """The rows whose id is shown as ``identity``, those of other services too."""
 
 
 KB = 1024
@@ -270,76 +337,3 @@ class NoProgress:
 
     def done(self) -> None:
         """Take note of nothing."""
-
-
-MOST_OF_A_KIND = 100
-"""Problems of one code that are kept whole; more are only counted."""
-
-T = TypeVar("T")
-
-_Kind = tuple[Target, str, Severity]
-
-
-class Problems:
-    """Problems in the order met; of each code the first 100 whole, the rest as one line."""
-
-    def __init__(self, problems: Iterable[Problem] = ()) -> None:
-        self._kept: list[Problem] = []
-        self._seen: Counter[_Kind] = Counter()
-        self._reasons: dict[_Kind, str | None] = {}  # the message, where it is the same in all
-        self.extend(problems)
-
-    def add(self, problem: Problem) -> None:
-        """Take note of one."""
-        kind = _kind(problem)
-        self._seen[kind] += 1
-        if self._reasons.setdefault(kind, problem.message) != problem.message:
-            self._reasons[kind] = None
-        if self._seen[kind] <= MOST_OF_A_KIND:
-            self._kept.append(problem)
-
-    def extend(self, problems: Iterable[Problem]) -> None:
-        """Take note of several; of those collected elsewhere, also the ones only counted there."""
-        only_counted: Counter[_Kind] = Counter()
-        if isinstance(problems, Problems):
-            only_counted = problems._seen - Counter(map(_kind, problems._kept))
-            for kind, reason in problems._reasons.items():
-                if self._reasons.setdefault(kind, reason) != reason:
-                    self._reasons[kind] = None
-            problems = problems._kept
-        for problem in problems:
-            self.add(problem)
-        self._seen.update(only_counted)
-
-    def __iter__(self) -> Iterator[Problem]:
-        yield from self._kept
-        for (target, code, severity), count in self._seen.items():
-            if count > MOST_OF_A_KIND:
-                more = count - MOST_OF_A_KIND
-                same = self._reasons[target, code, severity] is not None
-                message = f"and {more} more {'for the same reason' if same else 'of the same kind'}"
-                repeats = more if same else 0
-                yield Problem(target, code, message, severity=severity, repeats=repeats)
-
-    def __len__(self) -> int:
-        return self._seen.total()
-
-
-def _kind(problem: Problem) -> _Kind:
-    return problem.target, problem.code, problem.severity
-
-
-def attempt(work: Callable[[], T], target: Target, problems: Problems) -> T | None:
-    """What ``work`` returns; ``None`` where it fails, and a problem says why.
-
-    Any failure of one target, foreseen or not, leaves the other to be worked on; a panic of a
-    library in another language too, which is no ``Exception``. What stops both is raised.
-    """
-    try:
-        return work()
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except BaseException as error:
-        fault = to_target_error(error, "unreadable")
-        problems.add(Problem(target, fault.code, str(fault)))
-    return None

@@ -20,10 +20,12 @@ GRACE = 2.0
 
 
 class _Heard:
-    """The first signal that asked this process to end, and when, on the monotonic clock."""
+    """The first signal that asked this process to end, and when, on the monotonic clock;
+    ``decided``: the exit code that is recorded already."""
 
     number: int | None = None
     at = 0.0
+    decided: int | None = None
 
 
 def signals_to_hear() -> list[signal.Signals]:
@@ -43,6 +45,12 @@ def forget() -> None:
     _Heard.number = None
 
 
+def decide(exit_code: int) -> None:
+    """Note the exit code that this process ends with from now on, by a signal too: it is recorded,
+    and whoever asks the history and whoever asks the process have to be given the same answer."""
+    _Heard.decided = exit_code
+
+
 def is_overdue() -> bool:
     """Whether the process was asked to end more than ``GRACE`` ago."""
     return _Heard.number is not None and time.monotonic() - _Heard.at > GRACE
@@ -51,14 +59,15 @@ def is_overdue() -> bool:
 def end_if_asked() -> None:
     """End the process where its handler's SystemExit was lost: SQLite's callbacks drop it."""
     if _Heard.number is not None and signal.getsignal(_Heard.number) is end:
-        raise SystemExit(128 + _Heard.number)
+        end(_Heard.number, None)
 
 
 def end(number: int, _frame: FrameType | None) -> NoReturn:
-    """What a signal does to commands that only look: they end at once, by SIGHUP as by SIGTERM."""
+    """What a signal does to commands that only look, and to a run that is recorded: they end at
+    once, by SIGHUP as by SIGTERM."""
     number = signal.SIGTERM if number == signal.SIGHUP else number
     hear(number)
-    raise SystemExit(128 + number)
+    raise SystemExit(128 + number if _Heard.decided is None else _Heard.decided)
 
 
 _EXIT_CODES = {

@@ -175,8 +175,7 @@ def _scale_of(value: float) -> int | None:
 class _Form(NamedTuple):
     """How a column writes its times: what is needed to write one more.
 
-    ``scale`` is that of a number, 0 of a text. ``suffix``: ``Z``, an offset of zero, or ``_LOCAL``
-    digits for another one, which the zone has to give.
+    ``scale`` is that of a number, 0 of a text. ``suffix``: ``Z`` or an offset, as it is written.
     """
 
     kind: type
@@ -197,9 +196,8 @@ def format_like(
     """``instant`` in the form that most of ``examples`` have; ``None`` where none has a form.
 
     Every form that can be read: text with ``T`` or a space, with or without seconds and a
-    fraction, naive, with ``Z`` or with an offset; Unix time in any unit, as number or text.
-    ``zone_of`` names the zone in which a text of the form is written (of a naive one that of its
-    like).
+    fraction, naive, with ``Z`` or with an offset, which is kept; Unix time in any unit, as number
+    or text. ``zone_of`` names the zone in which a naive text of the form is written.
     """
     counted = Counter(filter(None, map(_form_of, examples)))
     if not counted:
@@ -268,12 +266,10 @@ def _readings(wall: float, offsets: Iterable[OffsetAt]) -> list[float]:
 
 _TEXT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ])[0-9]{2}(:?)[0-9]{2}"
-    r"((?:\2)[0-9]{2}(?:([.,])([0-9]{1,9}))?)?(Z|[+-][0-9]{2}(?::?[0-9]{2})?)?",
+    r"((?:\2)[0-9]{2}(?:([.,])([0-9]{1,9}))?)?(Z|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)?",
     re.ASCII,
 )
 _NUMBER = re.compile(r"[0-9]{1,19}(?:\.([0-9]{1,9}))?", re.ASCII)
-_LOCAL = "9"
-"""In place of each digit of an offset other than zero."""
 
 
 def _form_of(value: object) -> _Form | None:
@@ -290,8 +286,6 @@ def _form_of(value: object) -> _Form | None:
     if match is None:
         return None
     separator, colon, seconds, point, fraction, suffix = match.groups(default="")
-    if suffix[1:].strip("0:"):
-        suffix = "+" + re.sub("[0-9]", _LOCAL, suffix[1:])
     return _Form(str, 0, point, len(fraction), separator, colon, bool(seconds), suffix)
 
 
@@ -304,11 +298,13 @@ def _most_precise(counted: Counter[_Form]) -> _Form:
 
 def _as_text(form: _Form, instant: float, zone_of: Callable[[str], str]) -> str:
     moment = datetime.fromtimestamp(instant, UTC)
-    if not form.suffix or _LOCAL in form.suffix:
+    if form.suffix:
+        ahead = datetime.fromisoformat(f"2000-01-01T00:00{form.suffix}").tzinfo
+    else:
         like = moment.replace(tzinfo=None).isoformat(form.separator, "seconds")
         zone = zone_of(like + ".0" if form.digits else like)
-        ahead = timedelta(seconds=offset_at(zone)(instant))
-        moment = datetime.fromtimestamp(instant, timezone(ahead))
+        ahead = timezone(timedelta(seconds=offset_at(zone)(instant)))
+    moment = moment.astimezone(ahead)
     time_format = "%H:%M:%S" if form.has_seconds else "%H:%M"
     text = (
         f"{moment:%Y-%m-%d}{form.separator}{moment.strftime(time_format.replace(':', form.colon))}"
@@ -316,11 +312,4 @@ def _as_text(form: _Form, instant: float, zone_of: Callable[[str], str]) -> str:
     if form.digits:
         fraction = f"{moment.microsecond:06d}"[: form.digits].ljust(form.digits, "0")
         text += form.point + fraction
-    if _LOCAL not in form.suffix:
-        return text + form.suffix
-    offset = moment.isoformat()[-6:]
-    if ":" not in form.suffix:
-        offset = offset.replace(":", "")
-    if len(form.suffix) == 3:
-        offset = offset.removesuffix("00")
-    return text + offset
+    return text + form.suffix

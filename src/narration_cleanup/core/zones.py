@@ -92,6 +92,16 @@ def zone_text(zone: str, now: float) -> str:
     return zone if zone in (UTC, named_offset(zone, now)) else f"{zone} ({named_offset(zone, now)})"
 
 
+def known_by(setting: str, zone: str, text: str) -> tuple[str | None, str]:
+    """The zone that a text was read in, and how it is known: ``offset`` (the text has its own, so
+    there is no zone), ``setting``, ``proof``, or ``open``."""
+    if form_of(text) is None:
+        return None, "offset"
+    if setting != AUTO:
+        return zone, "setting"
+    return zone, "open" if zone == AUTO else "proof"
+
+
 def prove_by_files(samples: Iterable[Sample], zones: Sequence[str] = (LOCAL, UTC)) -> Proof | None:
     """The one of ``zones``, or else the fixed offset, that nearly all samples agree with.
 

@@ -188,13 +188,14 @@ def _stored_bytes(plan: CachePlan, survey: CacheSurvey, unmatched: Unmatched, ru
     if stored is None:
         stored = plan.totals.total_size_bytes
     policy = rules.policy
-    for files, ttl, is_counted in (
-        (unmatched.files, policy.orphan_ttl, True),
-        (unmatched.partials, policy.partial_ttl, False),
-    ):
-        for file in files:
-            is_useless = ttl is not None and not rules.in_flight(file)
-            stored += file.size_bytes * (is_useless - is_counted)
+    for file in unmatched.files:
+        if policy.orphan_ttl is None or rules.in_flight(file):
+            stored -= file.size_bytes
+    if (ttl := policy.partial_ttl) is not None:
+        for file in unmatched.partials:
+            # An old one goes, whenever it arrived.
+            if not rules.in_flight(file) or rules.now - file.modified_at > ttl:
+                stored += file.size_bytes
     return stored - unmatched.unjudged_bytes
 
 
@@ -227,7 +228,7 @@ def _plan_orphans(
         verdict = rules.verdict_on_orphan(file)
         names = file.name, file.name.rpartition(".")[0]
         rules.note_matches(*names)
-        if rules.policy.orphan_ttl is None or (verdict is None and rules.in_flight(file)):
+        if rules.policy.orphan_ttl is None:
             continue
         rule = rules.kept(*names)
         if rule is None and rules.in_flight(file):

@@ -48,15 +48,12 @@ def plan_evictions(
     free space, though a part of the cache's size.
     """
     space, size = _space_goal(plan, survey, rules.policy), _size_goal(plan, survey, rules.policy)
-    first, gone = len(plan.actions), 0
-    left = list(useless)
-    if space.excess > 0:
-        gone = _plan_useless(plan, survey, left, space)
-        if space.excess > gone:
-            more = space._replace(excess=space.excess - gone)
-            gone += _plan_least_used(plan, survey, rules, dangling, more)
-    if size.excess > gone:
-        gone += _plan_useless(plan, survey, left, size._replace(excess=size.excess - gone))
+    first, left = len(plan.actions), list(useless)
+    gone = _plan_useless(plan, survey, left, space)
+    if space.excess > gone:
+        more = space._replace(excess=space.excess - gone)
+        gone += _plan_least_used(plan, survey, rules, dangling, more)
+    gone += _plan_useless(plan, survey, left, size._replace(excess=size.excess - gone))
     if size.excess > gone:
         goal = size._replace(excess=size.excess - gone)
         _plan_least_used(plan, survey, rules, dangling | _keys_from(plan, first), goal)
@@ -160,12 +157,12 @@ def _size_goal(plan: CachePlan, survey: CacheSurvey, policy: CachePolicy) -> _Go
 
 
 def _space_goal(plan: CachePlan, survey: CacheSurvey, policy: CachePolicy) -> _Goal:
-    why = f"less than {(policy.min_free or 0) / MB:g} MB free on the disk"
-    free = None if policy.min_free is None else survey.free_bytes()
-    missing = 0 if policy.min_free is None or free is None else policy.min_free - free
+    if policy.min_free is None or (free := survey.free_bytes()) is None:
+        return _Goal(0, "")
+    missing = policy.min_free - free
     if missing > 0:
         missing -= _leaving(plan, survey, to_free=True)
-    return _Goal(missing, why, to_free=True)
+    return _Goal(missing, f"less than {policy.min_free / MB:g} MB free on the disk", to_free=True)
 
 
 def _leaving(plan: CachePlan, survey: CacheSurvey, *, to_free: bool = False) -> int:

@@ -25,7 +25,7 @@ FUTURE = "created_in_future"
 def plan_requests(survey: RequestSurvey, policy: RequestPolicy, now: float) -> RequestPlan:
     """Decide which requests are abandoned, and which finished rows are old enough to go.
 
-    Abandoned is an active status and an age past its timeout, strictly; see ``_age_of`` for what
+    Abandoned is an active status and an age past its timeout, strictly; see ``age_of`` for what
     the age is counted from.
     """
     plan = RequestPlan(RequestTotals(by_status=survey.by_status()))
@@ -33,7 +33,7 @@ def plan_requests(survey: RequestSurvey, policy: RequestPolicy, now: float) -> R
         for request in page:
             if request.created_at > now + FUTURE_TOLERANCE:
                 plan.problems.add(_future_request(request))
-            age, limit, clock = _age_of(request, policy, now)
+            age, limit, clock = age_of(request, policy, now)
             if age <= limit:
                 continue
             unit = HOURS if limit >= HOUR else MINUTES
@@ -49,7 +49,7 @@ def plan_requests(survey: RequestSurvey, policy: RequestPolicy, now: float) -> R
     return plan
 
 
-def _age_of(
+def age_of(
     request: GenerationRequest, policy: RequestPolicy, now: float
 ) -> tuple[float, float, str]:
     """Age and limit in seconds, and the words around the age.
@@ -72,7 +72,7 @@ def _clock_of(
     ``from_start`` waiting and generating together end at the sum of both timeouts, so that a
     request whose worker restarts again and again ends.
     """
-    since = max(request.created_at, request.scheduled_at or 0.0)
+    since = max(request.created_at, request.scheduled_at or request.created_at)
     if request.status is RequestStatus.QUEUED:
         return since, policy.queued_timeout, "for {}"
     heartbeat_at, started_at = request.heartbeat_at, request.started_at

@@ -52,7 +52,7 @@ class Rules:
         """Why ``entry`` would go by its age or its emptiness, whatever holds it."""
         created_at = entry.created_at
         if created_at is not None and created_at < self.earliest_cutoff:
-            ttl = self.policy.ttl_by_voice_style.get(entry.voice_style, self.policy.ttl)
+            ttl = self.ttl_of(entry)
             age = self.now - created_at
             if age > ttl:
                 return Reason.EXPIRED, f"{age_past(age, ttl, DAYS)} old, limit {ttl / DAY:g}"
@@ -61,6 +61,19 @@ class Rules:
             if age > EMPTY_AUDIO_AGE:
                 return Reason.EMPTY, f"no audio in it for {age / HOUR:.1f} h"
         return None
+
+    def ttl_of(self, entry: CacheEntry) -> float:
+        """The TTL of ``entry``: its voice style's own, or that of the cache."""
+        return self.policy.ttl_by_voice_style.get(entry.voice_style, self.policy.ttl)
+
+    def due(self, entry: CacheEntry) -> tuple[float, Reason] | None:
+        """After which instant ``verdict`` has a reason, and which; ``None`` where it never has."""
+        due = []
+        if entry.created_at is not None:
+            due.append((entry.created_at + self.ttl_of(entry), Reason.EXPIRED))
+        if entry.file in self.empty_files:
+            due.append((self.empty_files[entry.file] + EMPTY_AUDIO_AGE, Reason.EMPTY))
+        return min(due, default=None)
 
     def verdict_on_orphan(self, file: StoredFile) -> Verdict | None:
         """Why audio without an entry would go by its age or its emptiness."""

@@ -7,7 +7,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from narration_cleanup.core.model import CacheEntry, Problems, Ref
+from narration_cleanup.core.model import CacheEntry, Ref
+from narration_cleanup.core.problems import Problems
 from narration_cleanup.plan.actions import Action, Actions, Reason
 from narration_cleanup.plan.totals import CacheTotals, RequestTotals
 

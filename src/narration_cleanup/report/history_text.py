@@ -13,7 +13,7 @@ from rich.text import Text
 from narration_cleanup.apply.result import RunOutcome
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.report.format import Sizes, age, clock, columns, count, sizes_up_to, wrapped
-from narration_cleanup.report.record import KILLED, RUNNING, RunRecord
+from narration_cleanup.report.record import KILLED, RUNNING, RunItem, RunRecord
 from narration_cleanup.report.streams import allow_any_character, until_closed
 from narration_cleanup.report.summary import problem_line
 from narration_cleanup.report.terminal import DIM, ERROR, KEEP, OK, WARN, report_console
@@ -23,6 +23,7 @@ _FIGURES = frozenset({"id", "took", "removed", "freed", "cancelled", "problems"}
 """Columns that are aligned to the right."""
 _LABEL = 19
 """Columns that a label has, in the lines of one run."""
+_MOST_ITEMS = 10
 _HEIGHT = 4
 _LEVELS = " ▁▂▃▄▅▆▇█"
 _ASCII_LEVELS = " .:-=+*%#"
@@ -56,9 +57,13 @@ def show_history(
 
 
 def show_run_record(
-    record: RunRecord, stream: TextIO | None = None, *, width: int | None = None
+    record: RunRecord,
+    stream: TextIO | None = None,
+    *,
+    items: Sequence[RunItem] = (),
+    width: int | None = None,
 ) -> None:
-    """Show one run whole, as lines of label and value.
+    """Show one run whole, as lines of label and value; on a terminal the first of its ``items``.
 
     On a terminal they are wrapped at ``width`` columns (``None`` asks the terminal).
     """
@@ -66,7 +71,8 @@ def show_run_record(
     width = columns(stream) if width is None else width
     allow_any_character(stream)
     with until_closed(stream):
-        for label, value in _facts(record):
+        limit = len(items) if width is None else _MOST_ITEMS
+        for label, value in (*_facts(record), *_items(items, limit)):
             line = f"{label:<{_LABEL}}{value}"
             stream.write(f"{wrapped(line, width, hang=_LABEL)}\n")
 
@@ -112,6 +118,16 @@ def _facts(record: RunRecord) -> Iterator[tuple[str, str]]:
         yield problem.severity.value, problem_line(problem)
     if (more := record.problem_count + record.warning_count - shown) > 0:
         yield "", f"and {count(more, 'more problem', 'more problems')}"
+
+
+def _items(items: Sequence[RunItem], limit: int) -> Iterator[tuple[str, str]]:
+    for item in items[:limit]:
+        note = "" if item.note is None else f"; {printable_line(item.note)}"
+        outcome = "" if item.outcome == "done" else f"{printable(item.outcome)}, "
+        why = f"{printable(item.reason)}, {printable_line(item.detail)}{note}"
+        yield "item", f"{printable(item.name)}: {outcome}{why}"
+    if (more := len(items) - limit) > 0:
+        yield "", f"and {count(more, 'more item')} (in a pipe, and with --json, all)"
 
 
 def _print_plots(ended: Sequence[RunRecord], console: Console, sizes: Sizes) -> None:

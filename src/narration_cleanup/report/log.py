@@ -20,7 +20,7 @@ from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.plan.actions import CACHE_REASONS, Action, Kind, Outcome, Reason
 from narration_cleanup.report.format import count, entries, iso
 from narration_cleanup.report.streams import allow_any_character, write_or_wait
-from narration_cleanup.report.summary import gathered, problem_line
+from narration_cleanup.report.summary import done_for, gathered, problem_line
 
 Field = str | int | float | bool | None | Mapping[str, int]
 
@@ -120,13 +120,10 @@ class Log:
             if not removed and reason is not Reason.EXPIRED:
                 continue
             freed = cache.freed_by_reason.get(reason, 0)
-            words = reason.kind.value
-            what = f"{reason.value} cache" if reason.kind.is_of_entry else reason.value
-            what = count(removed, f"{what} {words.noun}", f"{what} {words.plural}")
             more = f", freed {freed / MB:.2f} MB" if reason.kind.frees_bytes else ""
             self._routine(
                 "removed",
-                f"{words.done} {what}{more}",
+                f"{done_for(reason, removed)}{more}",
                 reason=reason.value,
                 count=removed,
                 freed_bytes=freed,
@@ -141,6 +138,10 @@ class Log:
         """Each cancelled request with its age, then their number; deletions where any."""
         seen: Counter[Outcome] = Counter()
         for action, outcome, note in requests.outcomes:
+            if outcome is Outcome.FAILED and str(action.id) in requests.known_failures:
+                if self._verbose:
+                    self._routine("skipped_action", f"Failed, as before: {printable(action.id)}")
+                continue
             cancels = action.kind is Kind.CANCEL_REQUEST
             if cancels or outcome is Outcome.FAILED:
                 seen[outcome] += 1
@@ -169,14 +170,14 @@ class Log:
         cancelled = requests.cancelled_count
         self._routine(
             "cancelled",
-            f"Cancelled {count(cancelled, 'abandoned request')}",
+            done_for(Reason.ABANDONED, cancelled),
             count=cancelled,
             by_status=requests.cancelled_by_status,
         )
         if requests.deleted_count:
             self._routine(
                 "deleted",
-                f"Deleted {count(requests.deleted_count, 'finished request')}, "
+                f"{done_for(Reason.FINISHED, requests.deleted_count)}, "
                 f"{count(requests.freed_pages, 'database page')} free for reuse",
                 count=requests.deleted_count,
                 freed_pages=requests.freed_pages,

@@ -53,6 +53,7 @@ class MetricValues:
     limit_bytes: int | None = None
     cache: CacheState | None = None
     requests_by_status: Mapping[str, int] | None = None
+    abandoned: int | None = None
     name: str | None = None
 
 
@@ -90,6 +91,7 @@ def metric_values(
         limit_bytes=limit_bytes,
         cache=record.cache_state,
         requests_by_status=record.requests_by_status,
+        abandoned=record.abandoned_left,
         name=name,
     )
 
@@ -147,6 +149,11 @@ def _metrics(values: MetricValues) -> list[_Metric]:
             ("status", _requests(values.requests_by_status)),
         ),
         (
+            "requests_abandoned",
+            "Generation requests that are abandoned and not cancelled.",
+            values.abandoned,
+        ),
+        (
             "interval_seconds",
             "How often a run is scheduled (cleanup.interval_hours).",
             values.interval_seconds,
@@ -201,6 +208,11 @@ def _last_run(values: MetricValues) -> list[_Metric]:
             "last_run_cancelled_requests",
             "Abandoned requests that the last run cancelled, by the status they had.",
             ("status", cancelled),
+        ),
+        (
+            "last_run_skipped",
+            "What the last run had planned and then left, since it had changed or could not go.",
+            last.skipped_count,
         ),
         (
             "last_run_errors",

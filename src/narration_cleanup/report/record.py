@@ -13,10 +13,12 @@ import msgspec
 from narration_cleanup.apply.result import CacheResult, RequestResult, Result, RunOutcome
 from narration_cleanup.core.model import ACTIVE, Problem, RequestStatus, Severity, Target
 from narration_cleanup.core.text import storable
-from narration_cleanup.plan.actions import CACHE_REASONS, Kind, Outcome
+from narration_cleanup.plan.actions import CACHE_REASONS, Action, Kind, Outcome
 
 PROBLEMS_KEPT = 20
 """Problems that a record keeps whole, worst first; more are only counted."""
+LONGEST_NAME = 1_000
+"""Characters of a name, detail or note of an item that the history keeps."""
 
 
 class Trigger(StrEnum):
@@ -57,10 +59,12 @@ class Places(msgspec.Struct, frozen=True):
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One run. Instants in Unix seconds, sizes in bytes; counts are of what was really done.
 
-    ``outcome`` is one of ``ENDINGS``, or ``running``. ``cache_state`` and ``requests_by_status``
-    are ``None`` where that half is not configured or could not be looked at. ``undone`` names the
+    ``outcome`` is one of ``ENDINGS``, or ``running``. ``cache_state``, ``requests_by_status`` and
+    ``abandoned_left`` (requests that are abandoned still) are ``None`` where that half is not
+    configured or could not be looked at. ``undone`` names the
     targets that were not done at all; ``busy_count`` counts the runs in a row, this one included,
-    that found the lock held.
+    that found the lock held. ``known`` names the items that no run can clean and that this one
+    reported, or one before it; ``known_failures`` counts the actions that failed for that.
     """
 
     id: int = 0
@@ -89,8 +93,11 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     problems: list[Problem] = []
     undone: list[str] = []
     busy_count: int = 0
+    known: list[str] = []
+    known_failures: int = 0
     cache_state: CacheState | None = None
     requests_by_status: dict[str, int] | None = None
+    abandoned_left: int | None = None
 
     @property
     def duration(self) -> float | None:
@@ -104,8 +111,28 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def error_count(self) -> int:
-        """Actions that failed, and problems: what an operator should look at."""
-        return self.failed_count + self.problem_count
+        """Actions that failed, and problems: what an operator should look at, and what no earlier
+        run reported of an item that none can clean."""
+        return self.failed_count - self.known_failures + self.problem_count
+
+
+class RunItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that a run acted on, and what became of it, as the history keeps it.
+
+    ``kind`` is that of the action, ``name`` the entry's key, the file's name or the request's id,
+    ``file`` the name of an entry's audio. ``run`` is the run's id, and ``at`` when it began.
+    """
+
+    kind: str
+    name: str
+    file: str | None = None
+    size_bytes: int = 0
+    reason: str
+    detail: str
+    outcome: str
+    note: str | None = None
+    run: int = 0
+    at: float = 0.0
 
 
 class Counters(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,6 +160,7 @@ def record_of(result: Result, *, limit_bytes: int | None = None) -> RunRecord:
         undone=_undone(result),
         skipped_count=_count(result, Outcome.SKIPPED),
         failed_count=_count(result, Outcome.FAILED),
+        known_failures=sum(len(target.known_failures) for target in result.targets),
         planned_count=sum(len(target.plan.actions) for target in result.targets),
     )
     if result.cache is not None:
@@ -140,6 +168,25 @@ def record_of(result: Result, *, limit_bytes: int | None = None) -> RunRecord:
     if result.requests is not None:
         record = _with_requests(record, result.requests)
     return record
+
+
+def items_of(result: Result, most: int) -> list[RunItem]:
+    """What became of the last ``most`` actions that were tried, in their order."""
+    found: list[RunItem] = []
+    for target in reversed(result.targets):
+        outcomes = target.outcomes
+        for position in reversed(range(len(outcomes.actions))):
+            if len(found) >= most:
+                break
+            outcome = outcomes.get(position)
+            if outcome is not Outcome.PLANNED:
+                found.append(_item(outcomes.actions[position], outcome, outcomes.note(position)))
+    return found[::-1]
+
+
+def storable_name(name: str | int) -> str:
+    """The name of an item as the history keeps it, and is asked for it."""
+    return storable(str(name))[:LONGEST_NAME]
 
 
 def filled(names: tuple[str, ...], found: Mapping[str, int]) -> dict[str, int]:
@@ -150,6 +197,19 @@ def filled(names: tuple[str, ...], found: Mapping[str, int]) -> dict[str, int]:
 REASON_NAMES = tuple(reason.value for reason in CACHE_REASONS)
 ACTIVE_NAMES = tuple(status.value for status in ACTIVE)
 STATUS_NAMES = tuple(status.value for status in RequestStatus)
+
+
+def _item(action: Action, outcome: Outcome, note: str | None) -> RunItem:
+    return RunItem(
+        kind=action.kind.name.lower(),
+        name=storable_name(action.id),
+        file=storable_name(action.file) if action.kind.is_of_entry else None,
+        size_bytes=action.size_bytes,
+        reason=action.reason.value,
+        detail=storable_name(action.detail),
+        outcome=outcome.value,
+        note=None if note is None else storable_name(note),
+    )
 
 
 def _kept(problem: Problem) -> Problem:
@@ -196,8 +256,10 @@ def _with_cache(record: RunRecord, target: CacheResult, limit_bytes: int | None)
 
 
 def _with_requests(record: RunRecord, target: RequestResult) -> RunRecord:
-    by_status = dict((target.after or target.plan).totals.by_status)
+    totals = (target.after or target.plan).totals
+    by_status, abandoned = dict(totals.by_status), totals.abandoned_count
     if target.after is None:
+        abandoned -= target.cancelled_count
         for action, outcome, _ in target.outcomes:
             if outcome is not Outcome.DONE:
                 continue
@@ -212,4 +274,5 @@ def _with_requests(record: RunRecord, target: RequestResult) -> RunRecord:
         deleted_by_status=dict(target.deleted_by_status),
         overwritten_count=target.overwritten,
         requests_by_status={str(name): number for name, number in by_status.items()},
+        abandoned_left=abandoned,
     )

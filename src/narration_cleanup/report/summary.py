@@ -6,6 +6,7 @@ Every text for people, be it a terminal's, a pipe's or the log's, has its words 
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -119,11 +120,15 @@ def gathered(problems: Sequence[Problem]) -> list[tuple[Problem, int]]:
     """Problems by reason, as these were met, each with how many more there are of its reason.
 
     A reason is a code and its message.
-    Up to three of the same are left as they are; of more, the first stands for all.
+    Up to three of the same are left as they are; of more, the first stands for all. Of items that
+    an earlier run reported there is only the number.
     """
     same: dict[tuple[Target, str, Severity, str], list[Problem]] = {}
     reasons: dict[tuple[Target, str, Severity], str] = {}
+    known = [each for each in problems if each.known]
     for problem in problems:
+        if problem.known:
+            continue
         kind = problem.target, problem.code, problem.severity
         # Those that were only counted have the message of the ones before them.
         reason = reasons.get(kind, "") if problem.repeats else problem.message
@@ -135,6 +140,12 @@ def gathered(problems: Sequence[Problem]) -> list[tuple[Problem, int]]:
             shown += [(problem, 0) for problem in found]
         else:
             shown.append((found[0], number_of(found) - 1))
+    for (target, code), number in Counter((each.target, each.code) for each in known).items():
+        message = (
+            f"{count(number, 'item')} that an earlier run reported, and that no run can clean: "
+            "-v lists each"
+        )
+        shown.append((Problem(target, code, message, severity=Severity.WARNING, known=True), 0))
     return shown
 
 
@@ -208,6 +219,13 @@ def group_title(group: Group, sizes: Sizes) -> str:
     kind = group.reason.kind
     text = count(group.count, kind.value.noun, kind.value.plural)
     return f"{text}, {sizes(group.size_bytes)}" if kind.frees_bytes else text
+
+
+def done_for(reason: Reason, number: int) -> str:
+    """``Removed 33 expired cache entries``, ``Cancelled 1 abandoned request``."""
+    words = reason.kind.value
+    what = f"{reason.value} cache" if reason.kind.is_of_entry else reason.value
+    return f"{words.done} {count(number, f'{what} {words.noun}', f'{what} {words.plural}')}"
 
 
 def outcomes_line(group: Group) -> str:

@@ -7,23 +7,34 @@ foreseeable, and none is ever called in a dry run.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from narration_cleanup import __version__
-from narration_cleanup.apply.result import ODD_FILE, RequestResult, Result, RunOutcome
+from narration_cleanup.apply.result import (
+    NOT_CHANGED,
+    ODD_FILE,
+    ROW_REFUSED,
+    CacheResult,
+    RequestResult,
+    Result,
+    RunOutcome,
+)
 from narration_cleanup.core.errors import CleanupError, ExitCode
 from narration_cleanup.core.files import NOTIFIED_BY
-from narration_cleanup.core.model import Problem, Problems, Severity, Target
+from narration_cleanup.core.model import Problem, Severity, Target, is_most
+from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.text import printable
 from narration_cleanup.plan import CachePlan
 from narration_cleanup.plan.actions import Kind, Outcome
+from narration_cleanup.plan.totals import CacheTotals
 from narration_cleanup.report.history import (
     ClockMark,
     History,
@@ -32,7 +43,7 @@ from narration_cleanup.report.history import (
     read_clocks,
     trigger_of,
 )
-from narration_cleanup.report.record import RunRecord, record_of
+from narration_cleanup.report.record import Places, RunRecord, items_of, record_of
 from narration_cleanup.run.guards import absent, clock_jump, jumped, refuse_clock, unproved_absence
 from narration_cleanup.run.stats import places_of
 from narration_cleanup.settings import AlertsSettings, Settings, load_partial
@@ -43,7 +54,9 @@ if TYPE_CHECKING:
 
 BUSY_FAILS_AT = 3
 """Runs in a row that find the lock held, of which the last fails."""
-_OF_ONE_ITEM = frozenset(
+_REFUSED = frozenset({ROW_REFUSED, NOT_CHANGED})
+"""Codes of rows that cannot be changed: of one, or of all where the table itself is in the way."""
+_OF_ONE_ITEM = _REFUSED | frozenset(
     {
         ODD_FILE,
         "created_in_future",
@@ -55,7 +68,7 @@ _OF_ONE_ITEM = frozenset(
     }
 )
 """Codes of problems of one entry, file or row, which only the operator or the service can end."""
-_KNOWN_FROM = 20
+_KNOWN_FROM = 100
 """Runs whose reports are read for what is known; some may be of another cache."""
 
 Warn = Callable[[str], None]
@@ -68,7 +81,8 @@ class RunRecorder:
     ``clocks`` is what both clocks said when it began; ``clock_refused``, whether the run refused
     since they disagreed, which the next one must know. ``None``: it ended before it compared them,
     and so leaves no mark of them. ``clock_trusted``: the operator says that the clock is right.
-    ``known``: the subjects and messages of earlier runs' problems of one item, once they are read.
+    ``known``: the items that earlier runs reported and could not clean, once they are read;
+    ``items``: those of this run.
     """
 
     settings: Settings
@@ -82,7 +96,8 @@ class RunRecorder:
     attention: Attention | None = None
     starts: Sequence[Start] = ()
     writes: bool = True
-    known: Collection[tuple[str | None, str]] | None = None
+    known: Collection[str] | None = None
+    items: set[str] = field(default_factory=set)
 
     @property
     def sends(self) -> bool:
@@ -94,24 +109,43 @@ class RunRecorder:
         if self.history is not None and self.clocks is not None:
             self._refuse_clock(jumped(clock_jump(self.clocks, self.history.clock_marks())))
 
-    def without_known(self, problems: Problems) -> Problems:
-        """``problems``, where one item that no run can clean and that an earlier run reported is
-        a warning: reported once as a fault, it does not make every later run partial."""
-        if self.history is None or all(each.code not in _OF_ONE_ITEM for each in problems):
-            return problems
-        if self.known is None:
-            self.known = {
-                (each.subject, each.message)
-                for run in self.history.runs(limit=_KNOWN_FROM)
-                for each in run.problems
-                if each.code in _OF_ONE_ITEM
-            }
-        found = Problems()
-        for each in problems:
-            if each.code in _OF_ONE_ITEM and (each.subject, each.message) in self.known:
-                each = msgspec.structs.replace(each, severity=Severity.WARNING)
-            found.add(each)
-        return found
+    def accept_known(self, target: CacheResult | RequestResult) -> None:
+        """Make the problem of one item that no run can clean a warning, where an earlier run
+        reported it: it does not make every later run partial.
+
+        Not where most of the target is such items, nor of rows that cannot be changed where no
+        other row could be: then the target is at fault, and not the item.
+        """
+        total = target.plan.totals
+        whole = total.entry_count if isinstance(total, CacheTotals) else total.total
+        works = len(target.plan.actions) == 1 or target.outcomes.count(Outcome.DONE) > 0
+        for holder in (target, target.plan):
+            problems = holder.problems
+            if is_most(problems.count(_OF_ONE_ITEM), whole) or not problems.count(_OF_ONE_ITEM):
+                continue
+            if self.known is None:
+                self.known = self._earlier_items()
+            holder.problems = Problems()
+            for each in problems:
+                if each.code in _OF_ONE_ITEM and each.subject is not None and not each.known:
+                    each = self._judged(each, works=works)
+                    if each.known and each.code == ROW_REFUSED:
+                        target.known_failures.add(str(each.subject))
+                holder.problems.add(each)
+
+    def _judged(self, problem: Problem, *, works: bool) -> Problem:
+        item = item_name(problem, places_of(self.settings))
+        if item in (self.known or ()):
+            self.items.add(item)
+            return msgspec.structs.replace(problem, severity=Severity.WARNING, known=True)
+        if works or problem.code not in _REFUSED:
+            self.items.add(item)
+        return problem
+
+    def _earlier_items(self) -> Collection[str]:
+        if self.history is None:
+            return ()
+        return {item for run in self.history.runs(limit=_KNOWN_FROM) for item in run.known}
 
     def refuse_unproved_absence(self, cache: CachePlan | None) -> None:
         """Raise ``RefusedError`` where most of the cache would expire by a clock far ahead."""
@@ -190,9 +224,11 @@ def finish(telling: RunRecorder, result: Result) -> RunRecord:
     earlier = [] if history is None else history.before(telling.run_id)
     busy_count = _fail_where_held(result, earlier)
     record = record_of(result, limit_bytes=_limit_bytes(settings))
-    record = msgspec.structs.replace(record, busy_count=busy_count)
+    known = sorted(telling.items)
+    record = msgspec.structs.replace(record, busy_count=busy_count, known=known)
     if history is not None:
-        record = history.finish(telling.run_id, record)
+        items = items_of(result, settings.history.keep_items)
+        record = history.finish(telling.run_id, record, items)
     from narration_cleanup.report.attention import attention
 
     telling.attention = attention([*reversed(earlier), record])
@@ -206,6 +242,7 @@ def finish(telling: RunRecorder, result: Result) -> RunRecord:
         history.prune(
             keep_days=settings.history.keep_days if trusted else math.inf,
             keep_runs=settings.history.keep_runs,
+            keep_items=settings.history.keep_items,
             now=result.started_at,
         )
     _write_metrics(telling, record, _warning(result, "metrics_not_written"))
@@ -260,6 +297,14 @@ def notify_of(
         found = found if alerts.on == "attention" else None
         message = message_of(record, host_name(), unit=unit, lines=lines, found=found)
         _warn_all(warn, send(message, alerts.urls))
+
+
+def item_name(problem: Problem, places: Places) -> str:
+    """A short name for what a problem is about, the same in each run: where it lies, its subject
+    and the code."""
+    place = places.requests if problem.target is Target.REQUESTS else places.cache
+    whole = "\0".join((place or "", problem.code, problem.subject or ""))
+    return hashlib.blake2b(whole.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
 def host_name() -> str:

@@ -13,10 +13,17 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult, Result
+from narration_cleanup.apply.result import (
+    NOT_CHANGED,
+    CacheResult,
+    Outcomes,
+    RequestResult,
+    Result,
+)
 from narration_cleanup.core.deadline import Stopwatch
 from narration_cleanup.core.errors import ExitCode, RefusedError, TargetError
-from narration_cleanup.core.model import Problem, Problems, Progress, Severity, Target, attempt
+from narration_cleanup.core.model import Problem, Progress, Severity, Target
+from narration_cleanup.core.problems import Problems, attempt
 from narration_cleanup.core.signals import Stop
 from narration_cleanup.plan import (
     CachePlan,
@@ -35,7 +42,9 @@ from narration_cleanup.run.recorder import RunRecorder
 from narration_cleanup.run.stats import clock_fault, collect_stats, with_recent_runs
 from narration_cleanup.run.stores import cache_policy, open_targets, request_policy
 from narration_cleanup.run.survey import (
+    Glass,
     Plans,
+    RowGlass,
     survey_and_plan,
     survey_and_plan_cache,
     survey_and_plan_requests,
@@ -47,6 +56,10 @@ if TYPE_CHECKING:
     from narration_cleanup.stores.requests import RequestStore
 
 _RAISE_THE_LIMIT = "Look with dry-run, then raise the limit"
+_NOT_CHANGED = (
+    "it was skipped, and is still as it was planned on: a worker holds it, or a trigger or row "
+    "security of the database does not let it change"
+)
 LOOKED_AT_IN = 5.0
 """Seconds for which a run that was asked to stop looks at the cache again, to say how it is."""
 
@@ -121,12 +134,31 @@ def run(
     return collect_stats(settings, cache, requests, failures, now)
 
 
-def dry_run(settings: Settings, result: Result, progress: Progress, *, explain: bool) -> Stats:
-    """What a run would do: every outcome is ``planned``, and what would stop it is a warning."""
+def dry_run(
+    settings: Settings,
+    result: Result,
+    progress: Progress,
+    *,
+    explain: bool,
+    through: Glass | None = None,
+    rows_through: RowGlass | None = None,
+) -> Stats:
+    """What a run would do: every outcome is ``planned``, and what would stop it is a warning.
+
+    ``through``, ``rows_through``: see ``survey_and_plan``.
+    """
     now = result.started_at
     with open_targets(settings, now, result.problems) as targets:
         policies = cache_policy(settings.cache), request_policy(settings.requests)
-        plans = survey_and_plan(targets, policies, now, progress, explain=explain)
+        plans = survey_and_plan(
+            targets,
+            policies,
+            now,
+            progress,
+            explain=explain,
+            through=through,
+            rows_through=rows_through,
+        )
         show_plans(plans, result)
         _warn_of_too_many(settings, plans, result)
         _warn_of_the_clock(settings, plans, result)
@@ -162,8 +194,7 @@ def clean_cache(store: CacheStore, policy: CachePolicy, work: Work) -> CachePlan
     work.log.cache_started()
     result.cache = cache = apply_cache(plan, store, work.stop, progress)
     if work.recorder is not None:
-        for done in (cache, plan):
-            done.problems = work.recorder.without_known(done.problems)
+        work.recorder.accept_known(cache)
     work.log.cache_done(cache)
     if work.stop.asked and took > LOOKED_AT_IN:
         return None
@@ -195,7 +226,7 @@ def clean_requests(store: RequestStore, policy: RequestPolicy, work: Work) -> Re
     at = store.now() or result.started_at
     result.requests = requests = apply_requests(plan, store, at, work.stop, progress)
     if work.recorder is not None:
-        plan.problems = work.recorder.without_known(plan.problems)
+        work.recorder.accept_known(requests)
     work.log.requests_done(requests)
     stopped = work.stop.asked
     if work.recorder is not None:
@@ -210,6 +241,8 @@ def clean_requests(store: RequestStore, policy: RequestPolicy, work: Work) -> Re
     )
     requests.after = after
     verify_requests(requests, after)
+    if work.recorder is not None:
+        work.recorder.accept_known(requests)
     return after
 
 
@@ -311,18 +344,15 @@ def verify_requests(requests: RequestResult, after: RequestPlan) -> None:
     waiting = {(action.id, action.guard) for action in after.actions}
     if not waiting:
         return
-    found = [
-        outcome
-        for action, outcome, _ in requests.outcomes
-        if outcome is not Outcome.FAILED and (action.id, action.guard) in waiting
-    ]
-    skipped = found.count(Outcome.SKIPPED)
-    if skipped:
-        message = (
-            f"requests that were skipped are still as they were planned on: {skipped}. A worker "
-            "holds them, or a trigger or row security of the database does not let them change"
-        )
-        requests.problems.add(Problem(Target.REQUESTS, "not_changed", message))
-    if len(found) > skipped:
-        message = f"requests that should be changed are still as they were: {len(found) - skipped}"
+    left = 0
+    for action, outcome, _ in requests.outcomes:
+        if outcome is Outcome.FAILED or (action.id, action.guard) not in waiting:
+            continue
+        if outcome is Outcome.SKIPPED:
+            subject = str(action.id)
+            requests.problems.add(Problem(Target.REQUESTS, NOT_CHANGED, _NOT_CHANGED, subject))
+        else:
+            left += 1
+    if left:
+        message = f"requests that should be changed are still as they were: {left}"
         requests.problems.add(Problem(Target.REQUESTS, "still_there", message))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from narration_cleanup.core.deadline import Deadline, time_to_write
 from narration_cleanup.core.errors import IndexChangedError, TargetError
@@ -12,14 +14,17 @@ from narration_cleanup.core.model import (
     CacheEntry,
     CacheSurvey,
     EntryBatch,
+    Found,
+    FoundRequest,
+    GenerationRequest,
     Problem,
-    Problems,
     Progress,
     Ref,
+    RequestSurvey,
     Target,
     Unmatched,
-    attempt,
 )
+from narration_cleanup.core.problems import Problems, attempt
 from narration_cleanup.core.text import printable
 from narration_cleanup.plan import (
     CachePlan,
@@ -55,6 +60,9 @@ class _SurveyWrapper:
 
     def unmatched(self) -> Unmatched:
         return self._survey.unmatched()
+
+    def find(self, spellings: Sequence[str]) -> Found:
+        return self._survey.find(spellings)
 
     def free_bytes(self) -> int | None:
         return self._survey.free_bytes()
@@ -134,8 +142,58 @@ class _Chosen:
         return self._batch.whole(self._positions[position])
 
 
+class CacheLookup(_SurveyWrapper):
+    """``survey`` as it is; keeps what it has of a name, and what the planner judges files by."""
+
+    def __init__(self, survey: CacheSurvey, spellings: Sequence[str]) -> None:
+        super().__init__(survey)
+        self._spellings = spellings
+        self.found = Found()
+        self.seen = Unmatched()
+        self.empty: Mapping[str, float] = {}
+
+    def batches(self, *, last_used: bool = False) -> Iterator[EntryBatch]:
+        return self._survey.batches(last_used=last_used)
+
+    def unmatched(self) -> Unmatched:
+        """See ``CacheSurvey``; by now a whole pass has been made."""
+        found = self._survey.unmatched()
+        partials, sidecars = list(found.partials), list(found.sidecars)
+        self.seen = msgspec.structs.replace(found, partials=partials, sidecars=sidecars)
+        self.found, self.empty = self._survey.find(self._spellings), self._survey.empty_files
+        return self.seen
+
+
+class RequestLookup:
+    """The rows as they are; keeps those that have an id."""
+
+    def __init__(self, survey: RequestSurvey, identity: str) -> None:
+        self._survey = survey
+        self._identity = identity
+        self.found: Sequence[FoundRequest] = ()
+
+    @property
+    def problems(self) -> Iterable[Problem]:
+        return self._survey.problems
+
+    def by_status(self) -> dict[str, int]:
+        found = self._survey.by_status()
+        self.found = self._survey.find(self._identity)
+        return found
+
+    def active(self) -> Iterator[Sequence[GenerationRequest]]:
+        return self._survey.active()
+
+    def finished(self, before: float) -> Iterator[Sequence[GenerationRequest]]:
+        return self._survey.finished(before)
+
+    def find(self, identity: str) -> Sequence[FoundRequest]:
+        return self._survey.find(identity)
+
+
 Policies = tuple[CachePolicy, RequestPolicy]
 Glass = Callable[[CacheSurvey], CacheSurvey]
+RowGlass = Callable[[RequestSurvey], RequestSurvey]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +213,7 @@ def survey_and_plan(
     *,
     explain: bool = False,
     through: Glass | None = None,
+    rows_through: RowGlass | None = None,
 ) -> Plans:
     """Survey both targets and decide, without touching anything; see the functions of each."""
     cache_policy, request_policy = policies
@@ -171,7 +230,9 @@ def survey_and_plan(
         )
     if requests is not None:
         request_plan = attempt(
-            lambda: survey_and_plan_requests(requests, request_policy, now, progress),
+            lambda: survey_and_plan_requests(
+                requests, request_policy, now, progress, through=rows_through
+            ),
             Target.REQUESTS,
             problems,
         )
@@ -218,8 +279,15 @@ def survey_and_plan_cache(
 
 
 def survey_and_plan_requests(
-    store: RequestStore, policy: RequestPolicy, now: float, progress: Progress
+    store: RequestStore,
+    policy: RequestPolicy,
+    now: float,
+    progress: Progress,
+    *,
+    through: RowGlass | None = None,
 ) -> RequestPlan:
     """What should be cancelled and deleted; as ``survey_and_plan_cache``."""
     progress.start("Looking at the requests")
-    return plan_requests(store.survey(), policy, store.now() or now)
+    survey = store.survey()
+    seen = survey if through is None else through(survey)
+    return plan_requests(seen, policy, store.now() or now)

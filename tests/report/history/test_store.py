@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from narration_cleanup.apply.result import Outcomes, Result
 from narration_cleanup.core.errors import ExitCode
 from narration_cleanup.core.model import Problem, Target
+from narration_cleanup.plan.actions import Action, Outcome, Reason
 from narration_cleanup.report.history import (
     FILE_NAME,
     ClockMark,
@@ -23,7 +25,7 @@ from narration_cleanup.report.history import (
     open_history,
     read_history,
 )
-from narration_cleanup.report.record import Counters, Places, record_of
+from narration_cleanup.report.record import Counters, Places, items_of, record_of
 from tests.results import A_PROBLEM, NOW, make_result
 from tests.samples import tree_digest
 
@@ -57,6 +59,14 @@ def run_once(history: History, at: float, *, cancelled: int = 0, failed: bool = 
     stopped = ExitCode.FAILED if failed else None
     result = make_result(started_at=at, removed=1, cancelled=cancelled, stopped=stopped)
     history.finish(run_id, record_of(result))
+    return run_id
+
+
+def run_with_items(history: History, at: float, result: Result, *, keep: int = 100) -> int:
+    run_id = history.begin(at, trigger="timer", version="1.2.3")
+    assert run_id is not None
+    history.finish(run_id, record_of(result), items_of(result, keep))
+    history.prune(keep_days=10**6, keep_runs=100, keep_items=keep, now=at)
     return run_id
 
 
@@ -176,16 +186,16 @@ def test_pruning_forgets_by_age_and_number_and_counters_stay(history: History) -
     ids = [run_once(history, NOW + number * 24 * HOUR) for number in range(10)]
     now = NOW + 9 * 24 * HOUR
     before = history.counters()
-    assert history.prune(keep_days=5, keep_runs=100, now=now) == 4
+    assert history.prune(keep_days=5, keep_runs=100, keep_items=9, now=now) == 4
     assert [run.id for run in history.runs()] == ids[:3:-1]
-    assert history.prune(keep_days=5, keep_runs=2, now=now) == 4
+    assert history.prune(keep_days=5, keep_runs=2, keep_items=9, now=now) == 4
     assert [run.id for run in history.runs()] == ids[:7:-1]
     assert history.counters() == before
 
 
 def test_pruning_never_forgets_a_run_at_work(history: History) -> None:
     history.begin(NOW, trigger="hand", version="1")
-    assert history.prune(keep_days=1, keep_runs=1, now=NOW + 100 * 24 * HOUR) == 0
+    assert history.prune(keep_days=1, keep_runs=1, keep_items=9, now=NOW + 100 * 24 * HOUR) == 0
     assert history.running() is not None
 
 
@@ -316,6 +326,98 @@ def test_a_story_that_cannot_be_read_is_told_from_the_columns(history: History) 
     assert (found.outcome, found.trigger) == ("success", "timer")
 
 
+def test_what_became_of_each_item_is_kept_with_its_run(history: History, told: Told) -> None:
+    first = run_with_items(history, NOW, make_result(started_at=NOW, removed=2, failed=1))
+    second = run_with_items(
+        history, NOW + HOUR, make_result(started_at=NOW + HOUR, removed=1, cancelled=0)
+    )
+    kept = [(item.kind, item.name, item.file, item.outcome) for item in history.items_of(first)]
+    assert kept == [
+        ("remove_entry", "key-0", "key-0.mp3", "done"),
+        ("remove_entry", "key-1", "key-1.mp3", "done"),
+        ("remove_entry", "key-2", "key-2.mp3", "failed"),
+        ("cancel_request", "id-0", None, "done"),
+        ("cancel_request", "id-1", None, "done"),
+    ]
+    for name in ("key-0", "key-0.mp3"):
+        found = history.items_named([name])
+        assert [(item.run, item.at) for item in found] == [(second, NOW + HOUR), (first, NOW)]
+        assert {(item.reason, item.detail) for item in found} == {("expired", "8 days old")}
+    assert [item.run for item in history.items_named(["id-1", "nothing"])] == [first]
+    assert history.items_named(["key"]) == []
+    assert told == []
+
+
+def test_only_the_newest_items_are_kept(history: History) -> None:
+    first = run_with_items(history, NOW, make_result(removed=5, cancelled=0), keep=4)
+    assert [item.name for item in history.items_of(first)] == ["key-1", "key-2", "key-3", "key-4"]
+    second = run_with_items(history, NOW + HOUR, make_result(removed=1, cancelled=2), keep=4)
+    assert [item.name for item in history.items_of(first)] == ["key-4"]
+    assert [item.name for item in history.items_of(second)] == ["key-0", "id-0", "id-1"]
+    last = run_with_items(history, NOW + 2 * HOUR, make_result(removed=5), keep=0)
+    assert [history.items_of(run) for run in (first, second, last)] == [[], [], []]
+    assert [run.removed_count for run in history.runs()] == [5, 1, 5]
+
+
+def test_items_are_forgotten_with_their_run(history: History) -> None:
+    first = run_with_items(history, NOW, make_result())
+    second = run_with_items(history, NOW + HOUR, make_result())
+    history.prune(keep_days=365, keep_runs=1, keep_items=100, now=NOW + HOUR)
+    assert history.run(first) is None
+    assert history.items_of(first) == []
+    assert {item.run for item in history.items_named(["key-0"])} == {second}
+
+
+def test_what_was_planned_and_not_tried_is_no_item(history: History) -> None:
+    result = make_result(removed=2, cancelled=0)
+    assert result.cache is not None
+    result.cache.outcomes.set(1, Outcome.PLANNED)
+    assert [item.name for item in items_of(result, 9)] == ["key-0"]
+
+
+def test_a_name_of_any_length_takes_little_room(history: History, told: Told) -> None:
+    name = "n" * 70_000 + "\udcff"
+    result = make_result(removed=0, cancelled=0)
+    assert result.cache is not None
+    action = Action(Reason.EXPIRED, name, "old", file="\udcff.mp3", size_bytes=1)
+    result.cache.plan.add(action)
+    result.cache.outcomes = Outcomes(result.cache.plan.actions)
+    result.cache.outcomes.set(0, Outcome.SKIPPED, "its file has changed")
+    run_id = run_with_items(history, NOW, result)
+    for asked in (name, "\udcff.mp3"):
+        (item,) = history.items_named([asked])
+        assert (item.run, len(item.name), item.file) == (run_id, 1_000, "\\udcff.mp3")
+        assert (item.outcome, item.note) == ("skipped", "its file has changed")
+    assert told == []
+
+
+def test_items_of_another_cache_in_the_same_folder_are_not_found(
+    tmp_path: Path, told: Told
+) -> None:
+    for places in (ONE, TWO):
+        opened = open_history(tmp_path, warn=told, at=NOW, places=places)
+        assert opened is not None
+        run_with_items(opened, NOW, make_result())
+        opened.close()
+    looked = read_history(tmp_path, warn=told, places=TWO)
+    assert looked is not None
+    assert [item.run for item in looked.items_named(["key-0"])] == [2]
+    looked.close()
+    assert told == []
+
+
+def test_a_damaged_item_is_no_end_of_the_history(history: History, told: Told) -> None:
+    run_with_items(history, NOW, make_result())
+    with closing(sqlite3.connect(history.file)) as connection:
+        connection.execute("UPDATE items SET size_bytes = 'many' WHERE name = 'key-0'")
+        connection.commit()
+    looked = read_history(history.file.parent, warn=told)
+    assert looked is not None
+    assert looked.items_named(["key-0"]) == []
+    assert len(told) == 1
+    looked.close()
+
+
 def test_a_newer_history_is_left_alone(history: History, told: Told) -> None:
     history.close()
     with closing(sqlite3.connect(history.file)) as connection:
@@ -429,6 +531,7 @@ def test_a_history_of_version_1_is_read_as_it_is_and_carried_on_by_the_next_run(
     looked = read_history(tmp_path, warn=told, places=ONE)
     assert looked is not None
     assert [run.outcome for run in looked.runs()] == ["success"]
+    assert looked.items_named(["key-0"]) == looked.items_of(1) == []
     assert counters_of(looked) == Counters(
         runs={"success": 5}, removed_bytes=77, last_success_at=1001.0
     )
@@ -437,7 +540,8 @@ def test_a_history_of_version_1_is_read_as_it_is_and_carried_on_by_the_next_run(
 
     opened = open_history(tmp_path, warn=told, at=NOW, places=ONE)
     assert opened is not None
-    run_once(opened, NOW)
+    run_with_items(opened, NOW, make_result(started_at=NOW))
+    assert [item.run for item in opened.items_named(["key-0"])] == [2]
     assert counters_of(opened).runs == {"success": 6}
     assert [run.started_at for run in opened.before()] == [NOW]
     assert [run.started_at for run in opened.runs()] == [NOW, 1000.0]
@@ -446,6 +550,60 @@ def test_a_history_of_version_1_is_read_as_it_is_and_carried_on_by_the_next_run(
     assert other is not None
     assert (other.last_run(), other.before(), counters_of(other)) == (None, [], Counters())
     other.close()
+    assert told == []
+
+
+VERSION_2 = """
+CREATE TABLE runs (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, started_at REAL NOT NULL, finished_at REAL, outcome TEXT,
+  exit_code INTEGER, trigger TEXT NOT NULL, version TEXT NOT NULL,
+  removed_count INTEGER NOT NULL DEFAULT 0, freed_bytes INTEGER NOT NULL DEFAULT 0,
+  cancelled_count INTEGER NOT NULL DEFAULT 0, problem_count INTEGER NOT NULL DEFAULT 0,
+  pid INTEGER NOT NULL, pid_started INTEGER, boot_id TEXT, story TEXT, cache TEXT, requests TEXT
+);
+CREATE INDEX runs_by_time ON runs (started_at);
+CREATE INDEX runs_open ON runs (id) WHERE outcome IS NULL;
+CREATE TABLE sums (
+  place TEXT NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, PRIMARY KEY (place, name)
+) WITHOUT ROWID;
+CREATE TABLE cancelled (
+  place TEXT NOT NULL, id TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (place, id)
+) WITHOUT ROWID;
+CREATE TABLE clock (
+  id INTEGER PRIMARY KEY, boot_id TEXT, since_boot REAL NOT NULL, wall REAL NOT NULL,
+  refused INTEGER NOT NULL
+);
+INSERT INTO runs (started_at, finished_at, outcome, trigger, version, pid, cache, requests)
+  VALUES (1000.0, 1001.0, 'success', 'timer', '0.2.0', 0, '/cache/one', '/db');
+INSERT INTO sums VALUES ('/cache/one', 'runs:success', 5), ('/cache/one', 'removed_bytes', 77);
+INSERT INTO cancelled VALUES ('/db', '"id-7"', 1000.0);
+PRAGMA user_version = 2;
+"""
+
+
+def test_a_history_of_version_2_is_read_as_it_is_and_carried_on_by_the_next_run(
+    tmp_path: Path, told: Told
+) -> None:
+    file = tmp_path / "history.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(VERSION_2)
+    before = file.read_bytes()
+    looked = read_history(tmp_path, warn=told, places=ONE)
+    assert looked is not None
+    assert [run.outcome for run in looked.runs()] == ["success"]
+    assert looked.items_named(["key-0"]) == looked.items_of(1) == []
+    assert counters_of(looked) == Counters(runs={"success": 5}, removed_bytes=77)
+    looked.close()
+    assert file.read_bytes() == before
+
+    opened = open_history(tmp_path, warn=told, at=NOW, places=ONE)
+    assert opened is not None
+    assert opened.recently_cancelled("/db") == ["id-7"]
+    run_with_items(opened, NOW, make_result(started_at=NOW))
+    assert [item.run for item in opened.items_named(["key-0"])] == [2]
+    assert counters_of(opened).runs == {"success": 6}
+    assert [run.started_at for run in opened.runs()] == [NOW, 1000.0]
+    opened.close()
     assert told == []
 
 

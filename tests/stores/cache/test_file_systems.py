@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import stat
@@ -15,6 +16,7 @@ import pytest
 
 from narration_cleanup.apply.apply import apply_cache
 from narration_cleanup.apply.result import CacheResult
+from narration_cleanup.core.deadline import Stopwatch
 from narration_cleanup.core.model import NoProgress
 from narration_cleanup.core.signals import Stop
 from narration_cleanup.core.zones import IndexTimes
@@ -124,6 +126,55 @@ def test_another_inode_number_alone_is_no_change_and_is_reported(
     problems = list(result.problems)
     assert [problem.severity.value for problem in problems] == ["problem"] * 2
     assert all("another inode number" in problem.message for problem in problems)
+
+
+def save_into_the_replaced_index(
+    sample: CacheSample, pauses: int, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, dict[str, str | int]]:
+    """Let the service open the index just before it is replaced, and write it so many pauses of the
+    run later; what must be in the index then."""
+    saved = read_index(sample.index)
+    live = sample.entries[2].key
+    saved[live]["last_accessed"] = "2026-11-23T12:00:00"
+    open_still: list[int] = []
+    left = iter(range(pauses))
+
+    def renamed(src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        if dst == sample.index.name:
+            open_still.append(os.open(sample.index, os.O_WRONLY))
+            monkeypatch.setattr(os, "rename", RENAME)
+        RENAME(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+    def sleep(seconds: float) -> None:
+        if open_still and next(left, None) == pauses - 1:
+            content = json.dumps(saved, indent=2).encode()
+            os.ftruncate(open_still[0], 0)
+            os.write(open_still[0], content)
+            os.close(open_still.pop())
+
+    monkeypatch.setattr(os, "rename", renamed)
+    monkeypatch.setattr("time.sleep", sleep)
+    return {live: saved[live]}
+
+
+@pytest.mark.parametrize("name", ["fuseblk", "exfat", "virtiofs", "ext4"])
+def test_what_a_service_writes_into_the_replaced_index_is_brought_in(
+    sample: CacheSample, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_file_system(name, monkeypatch)
+    expected = save_into_the_replaced_index(sample, 1, monkeypatch)
+    run(sample.directory)
+    assert read_index(sample.index) == expected
+
+
+def test_it_is_looked_for_longer_where_the_replacement_took_long(
+    sample: CacheSample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk or the processor is busy, for the service too."""
+    monkeypatch.setattr(Stopwatch, "seconds", 0.2)
+    expected = save_into_the_replaced_index(sample, 4, monkeypatch)
+    run(sample.directory)
+    assert read_index(sample.index) == expected
 
 
 @pytest.fixture

@@ -238,7 +238,12 @@ def audio(sample: CacheSample) -> set[str]:
     return {path.name for path in sample.directory.glob("*.mp3")}
 
 
-def test_exactly_the_expired_go_with_the_size_of_their_files(sample: CacheSample) -> None:
+@pytest.mark.parametrize("held", [10, 1 << 20])
+def test_exactly_the_expired_go_with_the_size_of_their_files(
+    sample: CacheSample, monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
+    """Also of an index that is too large to be held, and read in passes over one version."""
+    monkeypatch.setattr("narration_cleanup.stores.cache.local.index_file.HELD_WHOLE", held)
     with opened(sample) as store:
         planned = plan(store)
         assert planned.planned_bytes == 300

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from narration_cleanup.core.errors import TargetError
 from narration_cleanup.plan import RequestPolicy, plan_requests
 from narration_cleanup.plan.actions import Outcome
 from narration_cleanup.stores.requests.mapping import RequestMapping, Statuses
-from tests.stores.contract.tables import Table, insert
+from tests.stores.contract.tables import SqliteTable, Table, insert
 from tests.stores.contract.test_requests import NOW, OLD, by_id, cancels
 
 FORM = "CREATE TABLE requests (request_id TEXT, status {}, created_at TEXT)"
@@ -61,6 +63,39 @@ def test_a_check_without_a_word_for_it_is_refused_with_the_words_it_has(
     message = refusal(table, Statuses())
     assert "it can only have queued, it's done, failed" in message
     assert "set requests.statuses.cancelled to one of them" in message
+
+
+@pytest.mark.parametrize("reference", ["states", "states (word)", "states(word) ON UPDATE CASCADE"])
+def test_a_table_of_statuses_without_a_word_for_it_is_refused_with_the_words_it_has(
+    table: Table, reference: str
+) -> None:
+    table.execute("CREATE TABLE states (word TEXT PRIMARY KEY, meaning TEXT)")
+    insert(table, [("queued", "waits"), ("done", "is over"), ("failed", "is over")], "states")
+    table.execute(FORM.format(f"TEXT REFERENCES {reference}"))
+    insert(table, [("a", "queued", OLD)])
+    message = refusal(table, Statuses())
+    assert "set requests.statuses.cancelled to one of them" in message
+    assert all(word in message for word in ("queued", "done", "failed"))
+    store = table.open(RequestMapping(timezone="UTC", statuses=Statuses(cancelled=("failed",))))
+    assert list(store.cancel(cancels(store), NOW)) == [Outcome.DONE]
+    assert by_id(table)["a"][1] == "failed"
+
+
+def test_a_table_of_statuses_with_the_word_is_worked_on(table: Table) -> None:
+    table.execute("CREATE TABLE states (word TEXT PRIMARY KEY)")
+    insert(table, [("queued",), ("cancelled",)], "states")
+    table.execute(FORM.format("TEXT REFERENCES states"))
+    insert(table, [("a", "queued", OLD)])
+    store = table.open(RequestMapping(timezone="UTC"))
+    assert list(store.cancel(cancels(store), NOW)) == [Outcome.DONE]
+    assert by_id(table)["a"][1] == "cancelled"
+
+
+def test_a_reference_to_a_table_that_is_missing_says_nothing(tmp_path: Path) -> None:
+    table = SqliteTable(tmp_path / "r.db", wal=False)
+    table.execute(FORM.format("TEXT REFERENCES nowhere (word)"))
+    insert(table, [("a", "queued", OLD)])
+    assert cancels(table.open(RequestMapping(timezone="UTC")))
 
 
 @pytest.mark.parametrize(

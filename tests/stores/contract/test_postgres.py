@@ -723,3 +723,39 @@ def test_a_url_with_a_slip_is_a_fault_of_the_configuration(url: str) -> None:
         open_requests(url, MAPPING)
     assert "ss@host" not in str(fault.value)
     assert isinstance(fault.value, CleanupError)
+
+
+def test_another_roles_operators_are_not_called(
+    server: Server, table: PostgresTable, tmp_path: Path
+) -> None:
+    """One whose types are exactly those of its operands is preferred, wherever it is."""
+    service_table(table, 2)
+    table.execute("ALTER TABLE requests ALTER request_id TYPE varchar, ALTER status TYPE varchar")
+    table.execute("ALTER TABLE requests ADD CHECK (status IN ('queued', 'cancelled'))")
+    table.execute("CREATE ROLE careful LOGIN PASSWORD 'p'")
+    table.execute("GRANT SELECT, UPDATE ON requests TO careful")
+    traps = {
+        ("=", "varchar", "varchar"): "boolean",
+        ("<>", "varchar", "varchar"): "boolean",
+        ("=", "int2[]", "int2[]"): "boolean",
+        ("=", "oid", "int4"): "boolean",
+        ("||", "text[]", "text[]"): "text[]",
+        ("||", "text[]", "text"): "text[]",
+    }
+    for number, ((operator, left, right), answer) in enumerate(traps.items()):
+        name = f"public.trap{number}"
+        table.execute(
+            f"CREATE FUNCTION {name}({left}, {right}) RETURNS {answer} LANGUAGE plpgsql AS "
+            f"$$ BEGIN RAISE EXCEPTION 'trapped {operator} {left}'; END $$"
+        )
+        sides = f"LEFTARG = {left}, RIGHTARG = {right}"
+        table.execute(f"CREATE OPERATOR public.{operator} (FUNCTION = {name}, {sides})")
+    with pytest.raises(psycopg.Error, match="trapped"):
+        table.execute("SELECT 'a'::varchar = 'a'::varchar")
+    url = server.url_of(table.url.rpartition("/")[2], "careful", "p")
+    for command in ("dry-run", "run", "run"):
+        code, _out, err = run(url, tmp_path, command, "--json")
+        assert code == 0, err
+    assert statuses(table) == {"cancelled": 2}
+    table.execute("DROP OWNED BY careful")
+    table.execute("DROP ROLE careful")

@@ -20,11 +20,13 @@ from narration_cleanup.core import model
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.model import RequestStatus, Target
 from narration_cleanup.plan.actions import Kind, Outcome, Reason
+from narration_cleanup.plan.explain import Explanation
 from narration_cleanup.plan.totals import RequestTotals
 from narration_cleanup.report import stats as found
 from narration_cleanup.report.documents import operator_types, types
+from narration_cleanup.report.explained import Explained, decision_of
 from narration_cleanup.report.format import iso, megabytes
-from narration_cleanup.report.record import RunRecord
+from narration_cleanup.report.record import RunItem, RunRecord
 from narration_cleanup.report.selection import EVERYTHING, Selection
 from narration_cleanup.report.streams import until_closed
 from narration_cleanup.report.summary import kept_entries
@@ -68,15 +70,18 @@ def write_run(
 
 
 def write_history(
-    records: Sequence[RunRecord], stream: TextIO, problems: Sequence[model.Problem] = ()
+    records: Sequence[RunRecord],
+    stream: TextIO,
+    problems: Sequence[model.Problem] = (),
+    items: Sequence[RunItem] | None = None,
 ) -> None:
     """Write the document of ``history``, newest run first, one run a line.
 
-    ``problems`` say why the runs could not be read.
+    ``problems`` say why the runs could not be read; ``items`` are those of the one run shown.
     """
     with until_closed(stream):
         stream.write(f'{{"schema_version": {SCHEMA_VERSION}, "runs": [')
-        _write_each(map(_recorded_run, records), stream)
+        _write_each((_recorded_run(record, items) for record in records), stream)
         stream.write(f'], "problems": {encode(problem_items(problems))}}}\n')
 
 
@@ -95,6 +100,20 @@ def stats_document(stats: found.Stats) -> types.Stats:
         last_run=None if stats.last_run is None else like(types.LastRun, stats.last_run),
         next_run_at=_iso(stats.next_run_at),
         problems=problem_items(stats.problems),
+    )
+
+
+def explained_document(explained: Explained) -> operator_types.Explain:
+    """The document of ``explain``."""
+    return like(
+        operator_types.Explain,
+        explained,
+        schema_version=SCHEMA_VERSION,
+        version=__version__,
+        name=explained.asked,
+        items=list(map(_explained_item, explained.items)),
+        history=list(map(_recorded_item, explained.history)),
+        problems=problem_items(explained.problems),
     )
 
 
@@ -220,7 +239,29 @@ def _request_stats(requests: RequestTotals) -> types.RequestStats:
     )
 
 
-def _recorded_run(record: RunRecord) -> operator_types.RecordedRun:
+def _explained_item(item: Explanation) -> operator_types.ExplainedItem:
+    is_request = item.target is Target.REQUESTS
+    return like(
+        operator_types.ExplainedItem,
+        item,
+        type="request" if is_request else "entry" if item.is_entry else "file",
+        status=item.status if is_request else None,
+        decision=decision_of(item),
+        notes=list(item.notes),
+        times=[
+            like(operator_types.ExplainedTime, each, read_at=_iso(each.instant))
+            for each in item.times
+        ],
+    )
+
+
+def _recorded_item(item: RunItem) -> operator_types.RecordedItem:
+    return like(operator_types.RecordedItem, item, run_started_at=iso(item.at))
+
+
+def _recorded_run(
+    record: RunRecord, items: Sequence[RunItem] | None = None
+) -> operator_types.RecordedRun:
     state = record.cache_state
     return like(
         operator_types.RecordedRun,
@@ -229,6 +270,7 @@ def _recorded_run(record: RunRecord) -> operator_types.RecordedRun:
         problems=problem_items(record.problems),
         cache_after=None if state is None else like(operator_types.CacheAfter, state),
         requests_after=record.requests_by_status,
+        items=UNSET if items is None else list(map(_recorded_item, items)),
     )
 
 

@@ -31,6 +31,23 @@ class CacheAfter(Part):
     limit_bytes: Annotated[Count | None, about("The limit on the size; null where there is none.")]
 
 
+class RecordedItem(Part):
+    """What a run did with one item, as the history keeps it."""
+
+    run: Annotated[int, Meta(ge=1), about("The run's number in the history.")]
+    run_started_at: Annotated[Time, about("When that run began.")]
+    kind: Annotated[str, about("What was to be done, in the words of a run's actions.")]
+    name: Annotated[
+        str, about("The entry's key, the file's name or the request's id; at most 1000 characters.")
+    ]
+    file: Annotated[str | None, about("The audio of an entry; null for a file and a request.")]
+    size_bytes: Annotated[Count, about("What its removal was expected to free.")]
+    reason: Annotated[str, about("Why it was to be done.")]
+    detail: Annotated[str, about("The figures behind the reason, for a reader.")]
+    outcome: Annotated[str, about("done, skipped or failed.")]
+    note: Annotated[str | None, about("Why it was skipped or failed; null where that is not said.")]
+
+
 class RecordedRun(Part):
     """One run, as it was recorded."""
 
@@ -82,6 +99,13 @@ class RecordedRun(Part):
         Counts | None,
         about("The requests at the end, by status; null where they were not surveyed."),
     ]
+    items: Annotated[
+        list[RecordedItem] | UnsetType,
+        about(
+            "What became of its items, as far as history.keep_items keeps them; only in history "
+            "show."
+        ),
+    ] = UNSET
 
 
 class History(Part):
@@ -197,3 +221,82 @@ class Systemd(Part, kw_only=True):
         Count | UnsetType | None,
         about("Its exit code, or the signal that ended it; null as last_result."),
     ] = UNSET
+
+
+class ExplainedTime(Part):
+    """One time of an item, and how it was read."""
+
+    name: Annotated[Name, about("What it is: created_at, last_accessed, mtime, ctime and so on.")]
+    source: Annotated[
+        str, one_of("index", "file", "object", "table"), about("Where it was read from.")
+    ]
+    written: Annotated[
+        str | None, about("Its text there; null for the times of files and objects.")
+    ]
+    read_at: Annotated[Time | None, about("The moment it was read as; null where it is no time.")]
+    zone: Annotated[
+        str | None,
+        about(
+            "The zone in which a text without an offset was read: a name or an offset, local, or "
+            "auto: UTC or local time, the later reading that is not in the future."
+        ),
+    ]
+    known_by: Annotated[
+        str | None,
+        one_of("offset", "setting", "proof", "open", None),
+        about("How the zone is known; open: it is not. offset: the text has its own."),
+    ]
+
+
+class ExplainedItem(Part):
+    """An entry, a file that no entry names, or a request; and what a run would do with it."""
+
+    target: Annotated[str, one_of("cache", "requests"), about("Where it is.")]
+    type: Annotated[str, one_of("entry", "file", "request"), about("What it is.")]
+    id: Annotated[str | int | None, about("The key, the file's name or the request's id, raw.")]
+    file: Annotated[str | None, about("The file's name in the cache, raw; null for a request.")]
+    status: Annotated[str | None, about("Of a request, in the service's words; else null.")]
+    voice_style: Annotated[str, about("Its voice style; empty where the cache keeps none.")]
+    variant_id: Annotated[str, about("Its variant; empty as voice_style.")]
+    size_bytes: Annotated[
+        Count | None, about("The size of its file; null where there is none, and for a request.")
+    ]
+    decision: Annotated[
+        str,
+        one_of("keep", "remove", "drop", "cancel", "delete"),
+        about("What a run would do with it now."),
+    ]
+    reason: Annotated[
+        str | None, about("Why a run removes or changes it, now or later; null where none will.")
+    ]
+    detail: Annotated[str, about("The figures behind the decision, for a reader.")]
+    due_at: Annotated[
+        Time | None,
+        about("A run after this moment removes or changes it; null where none will, or not known."),
+    ]
+    rule: Annotated[str | None, about("The setting that decides; null where none does.")]
+    notes: Annotated[list[str], about("What else decides on it, for a reader.")]
+    times: Annotated[list[ExplainedTime], about("The times it has, and how they were read.")]
+
+
+class Explain(Part):
+    """Why what has a name is kept or removed, and what earlier runs did with it."""
+
+    schema_version: Version
+    version: Program
+    generated_at: Annotated[Time, about("The one moment that everything here is seen from.")]
+    name: Annotated[str, about("The key, file or id that was asked about, raw.")]
+    items: Annotated[
+        list[ExplainedItem],
+        about("What has that name now, with the entries that share its file; empty for none."),
+    ]
+    history: Annotated[
+        list[RecordedItem],
+        about(
+            "What runs did with it, the newest 20 first, of those that history.keep_items keeps."
+        ),
+    ]
+    next_run_at: Annotated[
+        Time | None, about("When the next run is due; null where that is not known.")
+    ]
+    problems: Problems

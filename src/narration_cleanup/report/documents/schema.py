@@ -11,6 +11,7 @@ from narration_cleanup.report.documents import operator_types, types
 _DOCUMENTS: dict[str, tuple[type[msgspec.Struct], str]] = {
     "check": (operator_types.Check, "check --json"),
     "config": (operator_types.Config, "config show --json"),
+    "explain": (operator_types.Explain, "explain --json"),
     "history": (operator_types.History, "history --json, history show --json"),
     "run": (types.Run, "run --json, dry-run --json"),
     "stats": (types.Stats, "stats --json"),

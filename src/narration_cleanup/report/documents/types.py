@@ -34,7 +34,7 @@ def about(text: str) -> Meta:
     return Meta(description=text)
 
 
-def one_of(*values: str) -> Meta:
+def one_of(*values: str | None) -> Meta:
     """The values that a member may have."""
     return Meta(extra_json_schema={"enum": list(values)})
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from narration_cleanup.core.query_limit import QueryLimit
 
 FILE_NAME = "history.db"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 ENDINGS = ("-journal", "-wal", "-shm")
 """Of what SQLite reads beside the file: a journal there may name another file to delete."""
 LONGEST = 4_000_000
@@ -60,9 +60,16 @@ CREATE TABLE IF NOT EXISTS cancelled (
 CREATE TABLE IF NOT EXISTS clock (
   id INTEGER PRIMARY KEY, boot_id TEXT, since_boot REAL NOT NULL, wall REAL NOT NULL,
   refused INTEGER NOT NULL
+)"""
+_ITEMS = """\
+CREATE TABLE items (
+  id INTEGER PRIMARY KEY, run INTEGER NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, file TEXT,
+  size_bytes INTEGER NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, outcome TEXT NOT NULL,
+  note TEXT
 );
-PRAGMA user_version = 2
+PRAGMA user_version = 3
 """
+"""No index: few ask for an item, every run writes some, and to search all takes milliseconds."""
 _FROM_1 = """\
 ALTER TABLE runs ADD COLUMN cache TEXT;
 ALTER TABLE runs ADD COLUMN requests TEXT;
@@ -70,14 +77,18 @@ CREATE TABLE sums (
   place TEXT NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, PRIMARY KEY (place, name)
 ) WITHOUT ROWID;
 INSERT INTO sums SELECT '', name, value FROM counters WHERE typeof(name) = 'text';
-DROP TABLE counters;
-PRAGMA user_version = 2
-"""
-_LOOK_AT_1 = """\
+DROP TABLE counters"""
+_LOOK_AT_2 = """\
+CREATE TEMP VIEW items AS SELECT 0 AS id, 0 AS run, '' AS kind, '' AS name, '' AS file,
+  0 AS size_bytes, '' AS reason, '' AS detail, '' AS outcome, '' AS note WHERE 0"""
+_LOOK_AT_1 = f"""\
+{_LOOK_AT_2};
 CREATE TEMP VIEW runs AS SELECT *, NULL AS cache, NULL AS requests FROM main.runs;
 CREATE TEMP VIEW sums AS SELECT '' AS place, name, value FROM main.counters
 """
-"""For a reader, which may not change a history of version 1."""
+"""For a reader, which may not change a history of version 1 or 2."""
+_UPGRADES = {0: f"{_SCHEMA};\n{_ITEMS}", 1: f"{_FROM_1};\n{_ITEMS}", 2: _ITEMS}
+"""What makes a history of each version one of this."""
 
 
 class Unusable(Exception):
@@ -99,7 +110,7 @@ def connect(file: Path, limit: QueryLimit) -> sqlite3.Connection:
         if _version(connection) != SCHEMA_VERSION:
             connection.execute("BEGIN IMMEDIATE")
             # Asked again: another run may have done it meanwhile.
-            script = {0: _SCHEMA, 1: _FROM_1}.get(_version(connection), "")
+            script = _UPGRADES.get(_version(connection), "")
             for statement in script.split(";\n"):
                 connection.execute(statement)
             connection.execute("COMMIT")
@@ -121,8 +132,8 @@ def connect_read_only(file: Path, limit: QueryLimit) -> sqlite3.Connection:
         version = _version(connection)
         if version == 0:
             raise Unusable("it holds nothing yet")
-        if version == 1:
-            connection.executescript(_LOOK_AT_1)
+        if version < SCHEMA_VERSION:
+            connection.executescript(_LOOK_AT_1 if version == 1 else _LOOK_AT_2)
     except BaseException:
         connection.close()
         raise

@@ -11,7 +11,14 @@ import msgspec
 
 from narration_cleanup.apply.result import RunOutcome
 from narration_cleanup.report.history.process import ClockMark, ProcessMark, is_alive
-from narration_cleanup.report.record import KILLED, RUNNING, Counters, Places, RunRecord
+from narration_cleanup.report.record import (
+    KILLED,
+    RUNNING,
+    Counters,
+    Places,
+    RunItem,
+    RunRecord,
+)
 
 if TYPE_CHECKING:
     import sqlite3
@@ -24,6 +31,7 @@ _Row = tuple[
     int, float, float | None, str | None, int | None, str, str, int, int | None, str | None,
     str | None, str | None, str | None,
 ]  # fmt: skip
+_ITEM = "kind, name, file, size_bytes, reason, detail, outcome, note"
 _RUNS = "runs:"
 _LAST_SUCCESS = "last_success_at"
 _UNKNOWN = "(cache IS NULL AND requests IS NULL)"
@@ -52,8 +60,13 @@ def insert_run(
     return done.lastrowid
 
 
-def finish_run(connection: sqlite3.Connection, run_id: int | None, record: RunRecord) -> RunRecord:
-    """Fill in how a run ended, and add it to the counters; the record as kept."""
+def finish_run(
+    connection: sqlite3.Connection,
+    run_id: int | None,
+    record: RunRecord,
+    items: Sequence[RunItem] = (),
+) -> RunRecord:
+    """Fill in how a run ended and its items, and add it to the counters; the record as kept."""
     found = None
     if run_id is not None:
         found = connection.execute(
@@ -80,6 +93,10 @@ def finish_run(connection: sqlite3.Connection, run_id: int | None, record: RunRe
             msgspec.json.encode(kept).decode(),
             run_id,
         ),
+    )
+    connection.executemany(
+        f"INSERT INTO items (run, {_ITEM}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        ((run_id, *msgspec.structs.astuple(item)[: _ITEM.count(",") + 1]) for item in items),
     )
     if already is not None:  # taken for killed in the meantime
         _count(connection, kept.places, _RUNS + already, -1)
@@ -211,7 +228,47 @@ def delete_runs(connection: sqlite3.Connection, oldest: float, keep_runs: int) -
         " (SELECT id FROM runs ORDER BY id DESC LIMIT 1 OFFSET ?))",
         (oldest, keep_runs),
     )
+    if done.rowcount:
+        connection.execute("DELETE FROM items WHERE run NOT IN (SELECT id FROM runs)")
     return done.rowcount
+
+
+def trim_items(connection: sqlite3.Connection, most: int) -> None:
+    """Forget all items but the newest ``most``."""
+    connection.execute(
+        "DELETE FROM items WHERE id <= (SELECT id FROM items ORDER BY id DESC LIMIT 1 OFFSET ?)",
+        (most,),
+    )
+
+
+def select_items_of(connection: sqlite3.Connection, run_id: int) -> list[RunItem]:
+    """The items that are kept of a run, in the order of the work."""
+    return _items(connection, "run = ? ORDER BY items.id", (run_id,))
+
+
+def select_items_named(
+    connection: sqlite3.Connection, places: Places, names: Sequence[str], most: int
+) -> list[RunItem]:
+    """The newest ``most`` items whose name or file is one of ``names``, the newest first."""
+    here, of = _here(places)
+    marks = ", ".join("?" * len(names))
+    condition = (
+        f"(name IN ({marks}) OR file IN ({marks})) AND {here} ORDER BY items.id DESC LIMIT ?"
+    )
+    return _items(connection, condition, (*names, *names, *of, most))
+
+
+def _items(
+    connection: sqlite3.Connection, condition: str, values: Sequence[str | int]
+) -> list[RunItem]:
+    names = ("run", "at", *_ITEM.split(", "))
+    selected = ", ".join(f"items.{name}" for name in names[2:])
+    found = connection.execute(
+        f"SELECT run, started_at, {selected} FROM items JOIN runs ON runs.id = run"
+        f" WHERE {condition}",
+        values,
+    )
+    return [msgspec.convert(dict(zip(names, row, strict=True)), RunItem) for row in found]
 
 
 def insert_cancelled(

@@ -21,7 +21,13 @@ from narration_cleanup.report.history.database import (
     why,
 )
 from narration_cleanup.report.history.process import ClockMark, ProcessMark, this_process
-from narration_cleanup.report.record import Counters, Places, RunRecord
+from narration_cleanup.report.record import (
+    Counters,
+    Places,
+    RunItem,
+    RunRecord,
+    storable_name,
+)
 
 if TYPE_CHECKING:
     import sqlite3
@@ -39,6 +45,7 @@ MOST_CANCELLED = 10_000
 """Cancelled requests that are remembered, the newest; a later run counts which were overwritten."""
 CANCELLED_SECONDS = 7 * 86_400.0
 MOST_CLOCK_MARKS = 200
+MOST_NAMED = 20
 MOST_BEFORE = 10_000
 _ODD_VALUES = (msgspec.MsgspecError, TypeError, ValueError, OverflowError)
 """What a value raises that nobody here wrote: a bit may flip in a file that can be read."""
@@ -92,15 +99,18 @@ class History:
 
         return self._try(write, None)
 
-    def finish(self, run_id: int | None, record: RunRecord) -> RunRecord:
-        """Record how a run ended; the record as it is kept, with its id.
+    def finish(
+        self, run_id: int | None, record: RunRecord, items: Sequence[RunItem] = ()
+    ) -> RunRecord:
+        """Record how a run ended, and what became of ``items``; the record as it is kept, with its
+        id.
 
         ``run_id`` may be ``None`` (``begin`` failed): the run is then recorded only now.
         """
         record = msgspec.structs.replace(record, **self._begun)
 
         def write(connection: sqlite3.Connection) -> RunRecord:
-            return rows.finish_run(connection, run_id, record)
+            return rows.finish_run(connection, run_id, record, items)
 
         return self._try(write, record)
 
@@ -145,10 +155,27 @@ class History:
         that cannot be known."""
         return self._try(lambda c: rows.select_counters(c, self._places), None)
 
-    def prune(self, *, keep_days: float, keep_runs: int, now: float) -> int:
-        """Forget runs older than ``keep_days``, and all but the newest ``keep_runs``; how many."""
+    def prune(self, *, keep_days: float, keep_runs: int, keep_items: int, now: float) -> int:
+        """Forget runs older than ``keep_days``, and all but the newest ``keep_runs``; how many.
+
+        Their items are forgotten with them, and so are all but the newest ``keep_items``.
+        """
         oldest = now - keep_days * 86_400.0
-        return self._try(lambda connection: rows.delete_runs(connection, oldest, keep_runs), 0)
+
+        def delete(connection: sqlite3.Connection) -> int:
+            rows.trim_items(connection, keep_items)
+            return rows.delete_runs(connection, oldest, keep_runs)
+
+        return self._try(delete, 0)
+
+    def items_of(self, run_id: int) -> list[RunItem]:
+        """What became of the items of a run, as far as they are kept, in the order of the work."""
+        return self._try(lambda connection: rows.select_items_of(connection, run_id), [])
+
+    def items_named(self, names: Sequence[str]) -> list[RunItem]:
+        """What runs did with what has one of these names (keys, files, ids): the newest 20."""
+        kept = [storable_name(name) for name in names]
+        return self._try(lambda c: rows.select_items_named(c, self._places, kept, MOST_NAMED), [])
 
     def remember_cancelled(self, place: str, ids: Sequence[str | int], at: float) -> None:
         """Remember requests that were cancelled at ``at`` in the database called ``place``."""

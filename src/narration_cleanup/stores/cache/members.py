@@ -15,7 +15,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from narration_cleanup.core.errors import TargetError
-from narration_cleanup.core.model import Problem, Target
+from narration_cleanup.core.model import CacheEntry, Problem, Target
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.timestamps import from_number, iso
 
@@ -239,3 +239,15 @@ def other_name(folder: str, count: int) -> Problem:
         f"in cache.dir: if it is the same folder, set cache.dir_in_index = [{printable(value)}] "
         f"(NARRATION_CACHE_DIR_IN_INDEX={printable(folder)}); until then {count} entries are kept",
     )
+
+
+def entry_of(
+    key: str,
+    name: str,
+    value: IndexMember,
+    size: int,
+    created_at: float | None,
+    used_at: float | None,
+) -> CacheEntry:
+    """A member that is understood, as the planner judges it."""
+    return CacheEntry(key, name, size, created_at, used_at, value.voice_style, value.variant_id)

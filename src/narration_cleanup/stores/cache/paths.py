@@ -78,14 +78,21 @@ class PathResolver:
 
         A backslash is a separator, unless a file of that literal name is there.
         """
+        return self._in_any_spelling(file_path, self._suffixes)
+
+    def file_of(self, path: str) -> str | None:
+        """The same for a file of any suffix."""
+        return self._in_any_spelling(path, ("",))
+
+    def _in_any_spelling(self, file_path: str, suffixes: tuple[str, ...]) -> str | None:
         if "\\" in file_path:
-            literal = self._name_of(file_path)
+            literal = self._name_of(file_path, suffixes)
             if literal and ("\\" not in literal or self._directory.holds(literal)):
                 return literal
             file_path = with_slashes(file_path)
-        return self._name_of(file_path)
+        return self._name_of(file_path, suffixes)
 
-    def _name_of(self, file_path: str) -> str | None:
+    def _name_of(self, file_path: str, suffixes: tuple[str, ...]) -> str | None:
         folder, slash, name = file_path.rpartition("/")
         if slash and not folder:
             return None
@@ -94,7 +101,7 @@ class PathResolver:
             here = self._is_this(folder)
             if len(self._known) < _MOST_REMEMBERED:
                 self._known[folder] = here
-        if not here or not name.endswith(self._suffixes) or "\0" in name:
+        if not here or not name.endswith(suffixes) or "\0" in name:
             return None
         return name
 

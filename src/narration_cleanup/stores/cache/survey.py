@@ -11,12 +11,13 @@ from typing import Protocol
 from narration_cleanup.core.errors import IndexChangedError
 from narration_cleanup.core.model import (
     CacheEntry,
-    Problems,
+    Found,
     Ref,
     StoredFile,
     Unmatched,
     is_most,
 )
+from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.zones import NEWEST, IndexTimes, Sample
 from narration_cleanup.stores.cache import index
@@ -28,12 +29,14 @@ from narration_cleanup.stores.cache.local.mismatches import (
     ScannedNames,
     rounds,
 )
+from narration_cleanup.stores.cache.lookup import Files, IndexLookup
 from narration_cleanup.stores.cache.members import (
     OWN_FORM,
     TWICE,
     IndexForm,
     IndexMember,
     MalformedEntry,
+    entry_of,
     malformed,
     other_format,
     other_name,
@@ -95,18 +98,6 @@ class Index(Protocol):
     def check_unchanged(self) -> None: ...
 
 
-class Files(Protocol):
-    """The files next to the index. ``names``: the audio that ``wanted`` picks, as it is now."""
-
-    def look(self) -> ScannedNames: ...
-    def names(self, wanted: Callable[[str], bool]) -> Iterator[str]: ...
-    def stored(self, names: Iterable[str]) -> Iterator[StoredFile]: ...
-    def missing(self, names: set[str]) -> set[str]: ...
-    def free_bytes(self) -> int | None: ...
-    def size_of(self, name: str) -> int: ...
-    def is_linked(self, name: str) -> bool: ...
-
-
 class IndexSurvey:
     """A ``CacheSurvey`` of a cache whose index is one held version."""
 
@@ -164,6 +155,21 @@ class IndexSurvey:
     def is_linked(self, file: str) -> bool:
         return self._files.is_linked(file)
 
+    def find(self, spellings: Sequence[str]) -> Found:
+        """See ``CacheSurvey``."""
+        has_sizes = self._form.file_size is not None
+        lookup = IndexLookup(
+            self._files,
+            self._places,
+            self._suffixes,
+            self._times,
+            self._double,
+            has_sizes=has_sizes,
+        )
+        lookup.spellings, lookup.is_determined = self._spellings, not self._undetermined
+        lookup.partials = frozenset(self.seen.partials)
+        return lookup.find(spellings, self._members)
+
     def batches(self, *, last_used: bool = False) -> Iterator[Batch]:
         """Every entry that can be understood; the others become problems, in the first pass."""
         first_pass, self._newest = not self._passes, []
@@ -172,7 +178,7 @@ class IndexSurvey:
         total = 0
         keys = DoubleKeys()
         try:
-            for members in index.members(self._index.read, self._index.size, self._form):
+            for members in self._members():
                 batch = self._batch(members, problems, last_used)
                 if first_pass:
                     self._claimed.add(batch.names)
@@ -279,7 +285,7 @@ class IndexSurvey:
             used = [read_time(value.last_accessed) for value in values]
         sizes = self._sizes(values, names)
         columns = zip(members.keys, names, values, sizes, created, used, strict=False)
-        entries = [_entry(*column) for column in columns]
+        entries = [entry_of(*column) for column in columns]
         return Batch(members, range(len(entries)), entries, names)
 
     def _mixed_batch(self, members: Members, problems: Problems, last_used: bool) -> Batch:
@@ -309,7 +315,7 @@ class IndexSurvey:
                 self._note_newest([created_at], [value], [name])
                 used_at = self._read_any(value.last_accessed) if last_used else None
                 (size,) = self._sizes([value], [name])
-                entries.append(_entry(key, name, value, size, created_at, used_at))
+                entries.append(entry_of(key, name, value, size, created_at, used_at))
                 positions.append(position)
                 names.append(name)
                 if created_at is not None:
@@ -341,12 +347,15 @@ class IndexSurvey:
             return self._outside
         return Problems([other_name(folder, len(self._outside))])
 
+    def _members(self) -> Iterator[Members]:
+        return index.members(self._index.read, self._index.size, self._form)
+
     def _newest_paths(self) -> list[tuple[str, str]]:
         """The paths of the newest entries, and the last parts of them as names."""
         read_time = self._times.read
         dated = (
             (read_time(value.created_at) or 0.0, value.file_path)
-            for members in index.members(self._index.read, self._index.size, self._form)
+            for members in self._members()
             for value in members.values
             if isinstance(value, IndexMember)
         )
@@ -384,14 +393,3 @@ class IndexSurvey:
         ]
         if found:
             self._newest = nlargest(most, self._newest + found)
-
-
-def _entry(
-    key: str,
-    name: str,
-    value: IndexMember,
-    size: int,
-    created_at: float | None,
-    used_at: float | None,
-) -> CacheEntry:
-    return CacheEntry(key, name, size, created_at, used_at, value.voice_style, value.variant_id)

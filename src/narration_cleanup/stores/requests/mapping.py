@@ -111,6 +111,16 @@ def forms_of(value: StatusValue) -> list[StatusValue]:
 _LITERAL = re.compile(r"'((?:[^']|'')*)'|(?<![\w.])(-?[0-9]+)(?![\w.])", re.ASCII)
 
 
+MOST_WORDS = 100
+"""Rows that are read of a table that a status refers to."""
+
+
+def all_of_few(words: Iterable[object]) -> tuple[str, ...]:
+    """The words of a table of statuses; none where ``MOST_WORDS`` were read: it may have more."""
+    found = tuple(map(str, words))
+    return found if len(found) < MOST_WORDS else ()
+
+
 def literals_in(condition: str) -> tuple[str, ...]:
     """The texts and whole numbers in an SQL condition, each as text."""
     found = _LITERAL.finditer(condition)

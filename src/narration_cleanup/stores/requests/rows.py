@@ -1,115 +1,31 @@
-"""Rows read by the roles of their columns, and times in the form that their column has."""
+"""A row of the request table, read into what a policy can judge; what cannot be read is told."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeGuard
 
-from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.model import (
+    ACTIVE,
     OTHER_STATUS,
+    FoundRequest,
     GenerationRequest,
     Problem,
-    Problems,
+    ReadTime,
     RequestStatus,
     Scalar,
     Severity,
     Target,
 )
+from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.text import printable
-from narration_cleanup.core.timestamps import SCALES, YEAR_2000, format_like, from_number, is_unset
+from narration_cleanup.core.timestamps import is_unset
 from narration_cleanup.core.zones import TableTimes
 from narration_cleanup.stores.requests.mapping import RequestMapping, Statuses, forms_of
-
-_NUMBER = re.compile(r"-?[0-9]{1,19}(\.[0-9]{1,18})?", re.ASCII)
-_SERVICE_FORM = "2000-01-01T00:00:00.000000"
-"""How the narration service writes its times: the form for columns without an example."""
-
-
-class ColumnTimes:
-    """Reads the values of one column; call it with a value as the database gave it.
-
-    An instant, or ``None`` for what cannot be read. With ``auto`` each value is read by its own
-    form: an ISO text with an offset as that, one without by ``times``; a number as Unix time in
-    the unit that its size shows. Raises ``TargetError`` at the first value that makes the column a
-    mixture whose values cannot be told apart.
-    """
-
-    def __init__(
-        self, column: str, mapping: RequestMapping, location: str, times: TableTimes
-    ) -> None:
-        self._column = column
-        self._format = mapping.time_format
-        self._location = location
-        self._read = times.read
-        self._seen: dict[str, str | float] = {}
-
-    def __call__(self, value: object) -> float | None:
-        if value is None or isinstance(value, bytes):
-            return None
-        if isinstance(value, str) and self._format != "iso":
-            value = _number_in(value)
-        if self._format == "auto":
-            return self._auto(value)
-        if isinstance(value, str):
-            return self._read(value) if self._format == "iso" else None
-        if not isinstance(value, (int, float)) or not math.isfinite(value):
-            return None
-        if self._format == "iso":
-            return None
-        instant = value / SCALES[self._format]
-        return instant if instant >= YEAR_2000 else None
-
-    def _auto(self, value: object) -> float | None:
-        if not isinstance(value, (int, float, str)):
-            return None
-        is_text = isinstance(value, str)
-        instant = self._read(value) if isinstance(value, str) else from_number(value)
-        if instant is not None:
-            self._note("text" if is_text else "number", value)
-        return instant
-
-    def _note(self, kind: str, value: str | float) -> None:
-        """Remember that a kind was seen; refuse a column that has both kinds."""
-        if kind in self._seen:
-            return
-        self._seen[kind] = value
-        if len(self._seen) > 1:
-            first, second = (printable(each) for each in self._seen.values())
-            raise TargetError(
-                "mixed_times",
-                f"{self._location}: column {printable(self._column)} holds both {first} and "
-                f"{second}: numbers and texts; set requests.time_format to iso or unix",
-            )
-
-
-def _number_in(text: str) -> str | float:
-    """The number that a text is, as a column of text gives back numbers; else the text."""
-    if not _NUMBER.fullmatch(text):
-        return text
-    return float(text) if "." in text else int(text)
-
-
-def time_writer(
-    examples: Sequence[Sequence[Scalar]], mapping: RequestMapping, times: TableTimes
-) -> Callable[[float], Scalar]:
-    """Writes instants as the first of the columns' ``examples`` that shows a form has it."""
-
-    def written(instant: float) -> Scalar:
-        for each in examples:
-            text = format_like(each, instant, times.zone_to_write)
-            if text is not None:
-                return text
-        if mapping.time_format in SCALES:
-            return int(instant * SCALES[mapping.time_format])
-        return format_like([_SERVICE_FORM], instant, times.zone_to_write)
-
-    return written
-
+from narration_cleanup.stores.requests.times import ColumnTimes
 
 SELECTED = (
     "id",
@@ -213,6 +129,40 @@ class RowReader:
             return None
         values = _guard(identity, [raw[role] for role in guard], problems)
         return None if values is None else (identity, status, values)
+
+    def found_row(self, row: Sequence[object], *, is_ours: bool) -> FoundRequest:
+        """A row that somebody asks about, whatever its status; ``is_ours``: it is one of this
+        service."""
+        raw = dict(zip(SELECTED, row, strict=False))
+        status, problems, unset = self._status(raw["status"]), Problems(), Counter(self._unset)
+        request, why = None, ""
+        if not is_ours:
+            why = "requests.filter leaves it out"
+        elif status in ACTIVE:
+            request = self.active_row(row, problems)
+            why = "a time of it is before 2000, which is no time: left alone"
+        elif status is not None:
+            request = self.finished_row(row, problems)
+            why = "it has no completed_at: left alone"
+        else:
+            why = "no setting names its status, or requests.statuses.ignored does: left alone"
+        self._unset = unset
+        why = next((problem.message for problem in problems), why)
+        identity = shown_id(raw["id"])
+        return FoundRequest(
+            id=identity if isinstance(identity, (str, int)) else printable(identity),
+            status=_unknown_status(raw["status"]) if status is None else status.value,
+            request=request,
+            times=tuple(self._read_times(raw)),
+            unjudged=None if request else why,
+        )
+
+    def _read_times(self, raw: Mapping[str, object]) -> Iterator[ReadTime]:
+        for role in SELECTED[2:]:
+            value = raw[role]
+            if value is not None:
+                read = self._times[role]
+                yield ReadTime(role, "table", printable(value), read(value), *read.zone(value))
 
     def begin_pass(self) -> None:
         """Count anew what ``unset_times`` reports: active rows are read once more."""

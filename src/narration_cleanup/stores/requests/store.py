@@ -8,18 +8,13 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 
 from narration_cleanup.core.errors import TargetError
-from narration_cleanup.core.model import (
-    Problem,
-    Problems,
-    RequestStatus,
-    RequestSurvey,
-    Scalar,
-    Target,
-)
+from narration_cleanup.core.model import Problem, RequestStatus, RequestSurvey, Scalar, Target
+from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.zones import IndexTimes, TableTimes
 from narration_cleanup.plan.actions import Action, Kind, Outcome
 from narration_cleanup.stores.requests.mapping import RequestMapping
-from narration_cleanup.stores.requests.rows import are_cancelled, time_writer
+from narration_cleanup.stores.requests.rows import are_cancelled
+from narration_cleanup.stores.requests.times import time_writer
 
 BATCH = 500
 """Rows changed in one transaction, at most; a store asks for fewer where they take too long."""

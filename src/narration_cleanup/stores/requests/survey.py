@@ -9,7 +9,8 @@ from contextlib import closing
 from itertools import chain
 
 from narration_cleanup.core.errors import TargetError
-from narration_cleanup.core.model import GenerationRequest, Problem, Problems, RequestStatus
+from narration_cleanup.core.model import FoundRequest, GenerationRequest, Problem, RequestStatus
+from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.zones import TableTimes
 from narration_cleanup.stores.requests.mapping import RequestMapping, Statuses, forms_of
@@ -17,6 +18,7 @@ from narration_cleanup.stores.requests.rows import RowReader, no_time_of_ending,
 
 Row = tuple[object, ...]
 Pages = Generator[Sequence[Row], None, None]
+MOST_NAMED = 20
 _CHUNK = 2_000
 """Rows handed on at a time, so that a page full of active rows stays small in memory."""
 
@@ -71,6 +73,15 @@ class TableSurvey(ABC):
             ended = [row for row in chunk if row.finished_at and row.finished_at < before]
             if ended:
                 yield ended
+
+    def find(self, identity: str) -> Sequence[FoundRequest]:
+        """See ``RequestSurvey``."""
+        rows = self._named(identity)
+        return [self._rows.found_row(row, is_ours=bool(is_ours)) for is_ours, *row in rows]
+
+    @abstractmethod
+    def _named(self, identity: str) -> Sequence[Row]:
+        """The first ``MOST_NAMED`` rows of an id: whether each is ours, and ``SELECTED``."""
 
     @abstractmethod
     def _counts(self) -> Mapping[object, int]:

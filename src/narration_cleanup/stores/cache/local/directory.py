@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 import stat
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from sys import byteorder
 
 from narration_cleanup.core.errors import ConfigError, TargetError
 from narration_cleanup.core.files import not_found, way_to
@@ -35,6 +37,19 @@ def mount_id(fd: int) -> str | None:
             return next(line.split()[1] for line in info if line.startswith("mnt_id:"))
     except (OSError, StopIteration):
         return None
+
+
+_GET_FLAGS = 0x8008_6601
+"""``FS_IOC_GETFLAGS``, see ``ioctl_iflags(2)``."""
+_FIXED = 0x10 | 0x20
+"""``FS_IMMUTABLE_FL``, ``FS_APPEND_FL``."""
+
+
+def is_immutable(fd: int) -> bool:
+    """Whether ``chattr`` has made an open file immutable or append-only: neither it nor its name
+    can be removed. Raises ``OSError`` where the file system has no such flags."""
+    flags = fcntl.ioctl(fd, _GET_FLAGS, bytes(8))
+    return bool(int.from_bytes(flags[:4], byteorder) & _FIXED)
 
 
 def mounts_of(directory_fd: int) -> Mounts:
@@ -68,6 +83,8 @@ NO_SUCH_FILE = frozenset({errno.ENOENT, errno.ENAMETOOLONG})
 """No file has a name that is too long for one: an entry may state it all the same."""
 _RENUMBERS = re.compile(r"fuse(blk|\..*)?|9p|cifs|smb3|vfat|msdos|exfat|vboxsf|virtiofs|vmhgfs.*")
 """File systems on which a file may get another inode number by a rename, or between two looks."""
+_LOSES_REPLACED = re.compile(r"fuse(\..*)?|9p|cifs|smb3|vboxsf|vmhgfs.*")
+"""Those of them on which a file that is open may become the one that takes its name by a rename."""
 _PLACES = {"/": "the root directory", "~": "your home directory"}
 
 
@@ -95,7 +112,9 @@ class Directory:
         self.is_locked = False
         status = os.fstat(self.fd)
         self.device, self.inode = status.st_dev, status.st_ino
-        self.keeps_inodes = not _RENUMBERS.fullmatch(mounts_of(self.fd).file_system)
+        file_system = mounts_of(self.fd).file_system
+        self.keeps_inodes = not _RENUMBERS.fullmatch(file_system)
+        self.keeps_replaced = not _LOSES_REPLACED.fullmatch(file_system)
         self._refuse_wrong_place()
 
     def _refuse_wrong_place(self) -> None:

@@ -10,12 +10,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from narration_cleanup.core.deadline import Deadline, time_to_write
+from narration_cleanup.core.deadline import Deadline, Stopwatch, time_to_write
 from narration_cleanup.core.errors import CleanupError, IndexChangedError, TargetError
 from narration_cleanup.core.model import Mark, Ref
 from narration_cleanup.core.text import printable
@@ -39,6 +38,12 @@ from narration_cleanup.stores.cache.rewrite import ByteRange, without
 TRY_FOR = 10.0
 """Seconds for which a replacement is tried again when the service was faster."""
 
+_SLOW_SETTLE = 0.1
+"""Seconds before the last look where a process answers for the file system (FUSE): to open a file
+there is a call of its own, behind others that wait."""
+_MOST_SETTLE = 0.5
+"""The same where the replacement itself took long: a busy disk or processor, which a writer that is
+just opening the index has to wait for too. Elsewhere it is four times as long as that took."""
 _WITHOUT_XATTRS = (errno.ENOTSUP, errno.EPERM, errno.ENODATA, errno.ENOSYS, errno.EIO)
 """What a file system without extended attributes answers (rclone: EIO)."""
 _WITHOUT_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
@@ -179,18 +184,21 @@ class IndexCommit:
                 if not named.unchanged():
                     return False
                 if content is named or content.bytes_unchanged():
-                    if not self._directory.keeps_inodes:
+                    if not self._directory.keeps_replaced:
                         # There a file that is open is the one that has its name now: the replaced
                         # one cannot be seen again, and rclone loses one that is open meanwhile.
                         ours.close()
                         source.close()
                         self._put_in_place()
                         return True
+                    watch = Stopwatch()
                     self._put_in_place()
+                    least = SETTLE if self._directory.keeps_inodes else _SLOW_SETTLE
+                    settle = max(least, min(_MOST_SETTLE, 4 * watch.seconds))
                     ours.note_status()
                     replaced.append(named)
                     named = ours
-                    late = _written_late(replaced)
+                    late = _written_late(replaced, settle)
                     if late is None:
                         self.version = ours.version if len(replaced) == 1 else None
                         return True
@@ -276,13 +284,18 @@ class IndexCommit:
         os.fchmod(fd, theirs.st_mode & 0o7777)
 
 
-def _written_late(replaced: Sequence[IndexFile]) -> IndexFile | None:
-    """The newest replaced index into which something was written: looked for by status at once,
-    and by bytes a moment later, which a writer that opened it before the rename may need."""
-    for each in reversed(replaced):
-        if not each.not_written():
-            return each
-    time.sleep(SETTLE)
+def _written_late(replaced: Sequence[IndexFile], settle: float) -> IndexFile | None:
+    """The newest replaced index into which something was written: looked for by status for
+    ``settle`` seconds, and by bytes at their end, which a writer that opened it before the rename
+    may need."""
+    deadline = Deadline(settle)
+    while True:
+        for each in reversed(replaced):
+            if not each.not_written():
+                return each
+        if deadline.passed:
+            break
+        deadline.pause(SETTLE)
     for each in reversed(replaced):
         if not each.bytes_unchanged():
             return each

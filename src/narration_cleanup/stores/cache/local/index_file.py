@@ -4,7 +4,6 @@ lock file that a service may offer beside it."""
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import stat
@@ -12,7 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from sys import byteorder
 from typing import NamedTuple
 
 from narration_cleanup.core.errors import IndexChangedError, TargetError
@@ -20,6 +18,7 @@ from narration_cleanup.core.locks import wait_for_lock
 from narration_cleanup.core.text import printable
 from narration_cleanup.stores.cache.local.directory import (
     Directory,
+    is_immutable,
     mount_id,
     open_to_read,
     what_it_is,
@@ -51,10 +50,6 @@ def status_of(found: os.stat_result) -> Status:
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-_GET_FLAGS = 0x8008_6601
-"""``FS_IOC_GETFLAGS``, see ``ioctl_iflags(2)``."""
-_FIXED = 0x10 | 0x20
-"""``FS_IMMUTABLE_FL``, ``FS_APPEND_FL``."""
 _REMEDY = "nothing is removed: give back the file that the service writes, and the right to read it"
 
 
@@ -218,8 +213,7 @@ def fixed_index(folder: Path, name: str, folder_fd: int) -> str | None:
             if mount_id(fd) != mount_id(folder_fd):
                 why = "is mounted as a single file, which nothing can replace: mount its folder"
                 return f"{printable(folder / name)} {why} instead"
-            flags = int.from_bytes(fcntl.ioctl(fd, _GET_FLAGS, bytes(8))[:4], byteorder)
-            if flags & _FIXED:
+            if is_immutable(fd):
                 why = "is immutable or append-only, so that nothing can replace it: chattr -i -a"
                 return f"{printable(folder / name)} {why} it"
         finally:

@@ -13,16 +13,20 @@ import os
 import stat
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from narration_cleanup.core.model import Ref
 from narration_cleanup.core.text import printable
+from narration_cleanup.core.users import user_name
 from narration_cleanup.plan.actions import Outcome
 from narration_cleanup.stores.cache import FileTarget, Removal
 from narration_cleanup.stores.cache.local.directory import (
     NO_SUCH_FILE,
     OWN_FOLDER,
     Directory,
+    is_immutable,
+    open_to_read,
     what_it_is,
 )
 from narration_cleanup.stores.cache.local.scan import AHEAD_NS, group_ref, ref_of
@@ -37,6 +41,7 @@ _FRESH = "its audio was written less than 5 minutes before the survey, or since"
 _AHEAD = "its file's time lies in the future, so that it seems younger than its entry for ever"
 _OTHER_FILE_SYSTEM = "another file system is mounted there"
 _RENUMBERED = "a rename gives it another inode number, so that nothing shows that it is the same"
+_IMMUTABLE = "chattr has made it immutable or append-only (chattr -i -a undoes that)"
 _MOUNTED = (errno.EXDEV, errno.EBUSY)
 _CANNOT_STAGE = (errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG, errno.EXDEV)
 """No room for a folder or a name; or a union of disks, whose own folder is on another one."""
@@ -130,6 +135,8 @@ class Staging:
                 return Removal(Outcome.SKIPPED, note=_OTHER_FILE_SYSTEM, unexpected=True)
             if files and error.errno in _CANNOT_STAGE:
                 return self._remove_in_place(files, folders)
+            if error.errno == errno.EPERM and (why := _fixed(files, folders)):
+                return Removal(Outcome.SKIPPED, note=why, unexpected=True)
             place = error.filename if error.filename == OWN_FOLDER else target.name
             return Removal(Outcome.FAILED, note=f"{printable(place)}: {error.strerror}")
         return staged
@@ -225,6 +232,8 @@ class Staging:
         except FileNotFoundError:
             return Removal(Outcome.SKIPPED, freed, _CHANGED)
         except OSError as error:
+            if error.errno == errno.EPERM and (why := _fixed(files, folders)):
+                return Removal(Outcome.SKIPPED, freed, why, unexpected=True)
             return Removal(Outcome.FAILED, freed, f"{printable(files[0][0])}: {error.strerror}")
         return Removal(Outcome.DONE, freed)
 
@@ -239,6 +248,25 @@ class Staging:
             return any(self._directory.is_mount(base, folder) for folder, base in places)
         except OSError:
             return False
+
+
+def _fixed(files: Sequence[tuple[str, os.stat_result]], folders: Folders) -> str | None:
+    """Why one of ``files`` can be removed by nobody, or by its owner alone, whatever the rights to
+    the folder; ``None`` where nothing of the file itself explains it."""
+    with suppress(OSError):
+        for name, status in files:
+            folder, base = folders.locate(name)
+            above = os.fstat(folder)
+            if above.st_mode & stat.S_ISVTX and os.geteuid() not in (status.st_uid, above.st_uid):
+                owner = user_name(status.st_uid)
+                return f"it belongs to {owner}, who alone may remove it: its folder is sticky"
+            fd = open_to_read(base, folder)
+            try:
+                if is_immutable(fd):
+                    return _IMMUTABLE
+            finally:
+                os.close(fd)
+    return None
 
 
 def _put_back(staged: Staged, folders: Folders, own: StagingDir) -> None:

@@ -11,22 +11,31 @@ from pathlib import Path
 import msgspec
 
 from narration_cleanup.core.model import (
+    FileRole,
+    Found,
     Problem,
-    Problems,
     Ref,
     Severity,
+    Sighting,
     StoredFile,
     Target,
     Unmatched,
 )
+from narration_cleanup.core.problems import Problems
 from narration_cleanup.plan.actions import Outcome
 from narration_cleanup.stores.cache import CommitReport, FileTarget, Removal
 from narration_cleanup.stores.cache.local.base import LocalCache
-from narration_cleanup.stores.cache.local.directory import Directory, mounts_of, open_to_read
+from narration_cleanup.stores.cache.local.directory import (
+    Directory,
+    mounts_of,
+    open_to_read,
+    what_it_is,
+)
 from narration_cleanup.stores.cache.local.scan import group_ref, stored_file
 from narration_cleanup.stores.cache.local.staging import Staging
 from narration_cleanup.stores.cache.local.staging_dir import Folders
 from narration_cleanup.stores.cache.local.walk import FoundBatch, Leftovers, Walk
+from narration_cleanup.stores.cache.lookup import NO_RULE, NOT_REGULAR, file_times
 from narration_cleanup.stores.cache.sidecars import LARGEST_SIDECAR, Names
 
 _ATIME_WARNINGS = {
@@ -81,6 +90,9 @@ class TreeSurvey:
         leftovers = None if self._passes else self._leftovers
         self._passes += 1
         self._spellings = self._known.spellings
+        return self._walk(problems, leftovers, last_used=last_used).batches()
+
+    def _walk(self, problems: Problems, leftovers: Leftovers | None, *, last_used: bool) -> Walk:
         return Walk(
             self._directory,
             self.folders,
@@ -90,11 +102,64 @@ class TreeSurvey:
             leftovers,
             by_atime=self._by_atime,
             last_used=last_used,
-        ).batches()
+        )
 
     def times_changed(self) -> bool:
         """Whether a pass met a suffix that is spelled otherwise: files before it may have one."""
         return self._spellings != self._known.spellings
+
+    def find(self, spellings: Sequence[str]) -> Found:
+        """See ``CacheSurvey``."""
+        names = dict.fromkeys(map(self._name_below, spellings))
+        sightings: list[Sighting] = []
+        for name in filter(None, names):
+            with suppress(OSError):
+                sightings += self._sightings(name)
+        return Found(frozenset(filter(None, {*names, *spellings})), tuple(sightings))
+
+    def _name_below(self, path: str) -> str:
+        """A path as the name of a file below the directory; empty where it can be none."""
+        for folder in self._directory.names():
+            path = path.removeprefix(f"{folder.rstrip('/')}/")
+        name = os.path.normpath(path)
+        return "" if name.startswith(("/", "..")) or name == "." else name
+
+    def _sightings(self, name: str) -> Iterator[Sighting]:
+        """What the file of a name is, and the audio that goes with it."""
+        known = self._known
+        folder, base = self.folders.locate(name)
+        status = os.stat(base, dir_fd=folder, follow_symlinks=False)
+        if not stat.S_ISREG(status.st_mode):
+            why = f"{what_it_is(status.st_mode)}: {NOT_REGULAR}"
+            yield Sighting(file=name, role=FileRole.OTHER, unjudged=why)
+            return
+        stored = stored_file(self._directory, name, status)
+        times = file_times(stored, atime=status.st_atime if self._by_atime else None)
+        if known.is_audio(base):
+            walk = self._walk(Problems(), None, last_used=True)
+            entry, _ = FoundBatch(walk, [name], [status], 0, last_used=True).whole(0)
+            yield Sighting(key=name, file=name, entry=entry, stored=stored, times=times)
+            return
+        role = FileRole.OTHER
+        goes_with: str | None = None
+        if known.is_partial(base):
+            role = FileRole.PARTIAL
+        elif known.is_sidecar(base):
+            prefix = name[: len(name) - len(base)]
+            role = FileRole.SIDECAR
+            audio = [prefix + each for each in known.audio_of(base)]
+            goes_with = next((each for each in audio if self.folders.holds(each)), None)
+        unjudged = NO_RULE if role is FileRole.OTHER else None
+        yield Sighting(
+            file=name,
+            stored=stored,
+            role=role,
+            times=times,
+            unjudged=unjudged,
+            goes_with=goes_with,
+        )
+        if goes_with is not None:
+            yield from self._sightings(goes_with)
 
     def unmatched(self) -> Unmatched:
         """Half-written files, and sidecars whose audio is gone; the audio files are the entries."""

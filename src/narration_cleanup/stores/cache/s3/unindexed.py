@@ -9,8 +9,19 @@ from typing import TYPE_CHECKING
 
 import obstore
 
-from narration_cleanup.core.model import CacheEntry, Problems, Ref, StoredFile, Unmatched
+from narration_cleanup.core.model import (
+    CacheEntry,
+    FileRole,
+    Found,
+    ReadTime,
+    Ref,
+    Sighting,
+    StoredFile,
+    Unmatched,
+)
+from narration_cleanup.core.problems import Problems
 from narration_cleanup.stores.cache import CommitReport, FileTarget, Removal
+from narration_cleanup.stores.cache.lookup import NO_RULE
 from narration_cleanup.stores.cache.s3.location import S3Location
 from narration_cleanup.stores.cache.s3.objects import (
     ABSENT,
@@ -27,6 +38,8 @@ if TYPE_CHECKING:
     from obstore import ObjectMeta
 
 _GROUP = 1_000
+_NO_NAMES = frozenset({"", ".", ".."})
+"""Parts that no object's name has."""
 
 
 class ObjectBatch:
@@ -97,6 +110,36 @@ class PlainSurvey:
     def times_changed(self) -> bool:
         """See ``CacheSurvey``; times of files are instants."""
         return False
+
+    def find(self, spellings: Sequence[str]) -> Found:
+        """See ``CacheSurvey``."""
+        names = set(spellings)
+        for folder in self._place.names():
+            names |= {each.removeprefix(f"{folder}/") for each in spellings}
+        sightings: list[Sighting] = []
+        for batch in self.batches(last_used=True):
+            for entry in batch.entries:
+                for name in names.intersection(entry.sidecars):
+                    sightings.append(
+                        Sighting(file=name, role=FileRole.SIDECAR, goes_with=entry.file)
+                    )
+                if entry.file in names or not names.isdisjoint(entry.sidecars):
+                    times = (ReadTime("last_modified", "object", instant=entry.created_at),)
+                    sightings.append(
+                        Sighting(key=entry.key, file=entry.file, entry=entry, times=times)
+                    )
+        here = {each.file for each in sightings}
+        others = [name for name in sorted(names - here) if _NO_NAMES.isdisjoint(name.split("/"))]
+        for name, meta in sorted(self._objects.find(others).items()):
+            role = FileRole.SIDECAR if self._known.is_sidecar(name) else FileRole.OTHER
+            role = FileRole.PARTIAL if self._known.is_partial(name) else role
+            stored = _stored(meta)
+            why = NO_RULE if role is FileRole.OTHER else None
+            times = (ReadTime("last_modified", "object", instant=stored.modified_at),)
+            sightings.append(
+                Sighting(file=name, stored=stored, role=role, times=times, unjudged=why)
+            )
+        return Found(frozenset(names), tuple(sightings))
 
     def unmatched(self) -> Unmatched:
         """Half-written audio, and sidecars whose audio is gone; the audio is the entries."""

@@ -25,7 +25,7 @@ from narration_cleanup.stores.requests.postgres.rights import (
     check_reading,
     rights_beyond,
 )
-from narration_cleanup.stores.requests.postgres.session import Connection, Session
+from narration_cleanup.stores.requests.postgres.session import EQUAL, Connection, Session
 from narration_cleanup.stores.requests.postgres.survey import PostgresSurvey, newest_times
 from narration_cleanup.stores.requests.rows import CANCEL_GUARD, DELETE_GUARD
 from narration_cleanup.stores.requests.store import (
@@ -139,12 +139,12 @@ class PostgresRequests(RequestStore):
 
     def _statuses(self, actions: Sequence[Action]) -> Sequence[object]:
         status, identity = self._columns()["status"], self._columns()["id"]
-        among = f"t.{identity.quoted} = ANY(%s::{identity.type}[])"
+        among = f"t.{identity.quoted} {EQUAL} ANY(%s::{identity.type}[])"
         return self._values(status.exchanged, among, [str(action.id) for action in actions])
 
     def _count_completed(self, ids: Sequence[str | int]) -> int:
         status, identity = self._columns()["status"], self._columns()["id"]
-        among = f"t.{identity.quoted} = ANY(%s::{identity.type}[])"
+        among = f"t.{identity.quoted} {EQUAL} ANY(%s::{identity.type}[])"
         completed = f"t.{status.quoted}::text = ANY(%s)"
         words = [str(word) for word in self._completed_words()]
         return len(self._values("1", f"{among} AND {completed}", [str(it) for it in ids], words))
@@ -180,7 +180,7 @@ class PostgresRequests(RequestStore):
 
 _HELD = """, held AS MATERIALIZED (
 SELECT planned.n, t.tableoid AS relation, t.ctid AS place FROM {table} AS t JOIN planned
-ON t.{id} = planned.id AND t.{id}::text COLLATE "C" = planned.id::text{same} AND {filter}
+ON t.{id} {equal} planned.id AND t.{id}::text COLLATE "C" = planned.id::text{same} AND {filter}
 FOR UPDATE OF t SKIP LOCKED)
 """
 _HERE = "t.tableoid = held.relation AND t.ctid = held.place RETURNING held.n"
@@ -201,6 +201,7 @@ def guarded(
     held = _HELD.format(
         table=layout.table,
         id=identity.quoted,
+        equal=EQUAL,
         same="".join(
             f" AND {column.exchanged} IS NOT DISTINCT FROM planned.g{place}"
             for place, column in kept
@@ -210,7 +211,7 @@ def guarded(
     values: list[Scalar] = []
     for n, action in enumerate(batch):
         values += (n, str(action.id), *(action.guard[place] for place, _ in kept))
-    row = f"EXISTS (SELECT FROM {layout.table} AS t WHERE t.{identity.quoted} = planned.id"
+    row = f"EXISTS (SELECT FROM {layout.table} AS t WHERE t.{identity.quoted} {EQUAL} planned.id"
     if written is None:
         change, done = f"DELETE FROM {layout.table} AS t USING held WHERE", f"NOT {row})"
     else:
@@ -218,7 +219,8 @@ def guarded(
         news = ", ".join(f"{column.quoted} = %s::{column.type}" for column, _ in new)
         change = f"UPDATE {layout.table} AS t SET {news} FROM held WHERE"
         same = (
-            f" AND t.{column.quoted} IS NOT DISTINCT FROM %s::{column.type}" for column, _ in new
+            f" AND t.{column.quoted}::text IS NOT DISTINCT FROM (%s::{column.type})::text"
+            for column, _ in new
         )
         done = f"{row}{''.join(same)})"
         values += (None if value is None else str(value) for _, value in new)

@@ -12,15 +12,17 @@ from psycopg import sql
 
 from narration_cleanup.core.text import printable
 from narration_cleanup.stores.requests.mapping import (
+    MOST_WORDS,
     FilterValue,
     RequestMapping,
+    all_of_few,
     find_column,
     find_columns,
     literals_in,
     no_such_table,
     not_a_table,
 )
-from narration_cleanup.stores.requests.postgres.session import Connection
+from narration_cleanup.stores.requests.postgres.session import EQUAL, Connection
 
 _TABLES = """\
 SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, pg_catalog.pg_table_is_visible(c.oid)
@@ -31,7 +33,7 @@ _COLUMNS = """\
 SELECT a.attname, b.typname, pg_catalog.format_type(b.oid, -1)
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-JOIN pg_catalog.pg_type b ON b.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
+JOIN pg_catalog.pg_type b ON b.oid = coalesce(nullif(t.typbasetype, 0::oid), t.oid)
 WHERE a.attrelid = %s::oid AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum"""
 _WORDS = """\
@@ -39,11 +41,20 @@ SELECT e.enumlabel::text FROM pg_catalog.pg_enum e
 JOIN pg_catalog.pg_type t ON e.enumtypid IN (t.oid, t.typbasetype)
 JOIN pg_catalog.pg_attribute a ON a.atttypid = t.oid
 WHERE a.attrelid = %s::oid AND a.attname = %s ORDER BY e.enumsortorder"""
-_CHECKS = """\
+_CHECKS = f"""\
 SELECT pg_catalog.pg_get_constraintdef(c.oid) FROM pg_catalog.pg_constraint c
 JOIN pg_catalog.pg_attribute a ON a.attrelid = %s::oid AND a.attname = %s
 WHERE c.contype = 'c' AND (
-c.contypid = a.atttypid OR (c.conrelid = a.attrelid AND c.conkey = ARRAY[a.attnum]))"""
+c.contypid = a.atttypid OR (c.conrelid = a.attrelid AND c.conkey {EQUAL} ARRAY[a.attnum]))"""
+_REFERENCED = f"""\
+SELECT f.attname, n.nspname, r.relname FROM pg_catalog.pg_constraint c
+JOIN pg_catalog.pg_attribute a ON a.attrelid = %s::oid AND a.attname = %s
+JOIN pg_catalog.pg_class r ON r.oid = c.confrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace
+JOIN pg_catalog.pg_attribute f ON f.attrelid = r.oid AND f.attnum = c.confkey[1]
+WHERE c.contype = 'f' AND c.conrelid = a.attrelid AND c.conkey {EQUAL} ARRAY[a.attnum]
+AND NOT r.relrowsecurity AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+AND pg_catalog.has_column_privilege(r.oid, f.attnum, 'SELECT')"""
 _ONE_OF = re.compile(r"CHECK \(\([^']* = ANY \([^)]*\)(?:::[a-z]+\[\]\))?\)\)")
 _OTHER_KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
 
@@ -101,7 +112,8 @@ class PgLayout:
     """``table`` is ready for SQL; ``columns`` has each role that exists.
 
     ``filter`` is the condition that a row ``t`` is one of this service's, and ``filtered`` are the
-    columns in it. ``allowed`` are the statuses of an enum or a CHECK, none where there is neither.
+    columns in it. ``allowed`` are the statuses that an enum, a CHECK or a foreign key allows, none
+    where there is none of them.
     """
 
     oid: int
@@ -166,11 +178,18 @@ def read_layout(connection: Connection, mapping: RequestMapping, where: str) -> 
 
 
 def allowed_words(connection: Connection, oid: int, column: str) -> tuple[str, ...]:
-    """The words that an enum or a CHECK allows in a column; none where there is neither."""
+    """The words that an enum, a CHECK or a foreign key allows in a column; none where there is
+    none of them."""
     words = tuple(str(word) for (word,) in connection.execute(_WORDS, (oid, column)))
     for (check,) in connection.execute(_CHECKS, (oid, column)):
         if not words and _ONE_OF.fullmatch(str(check)):
             words = literals_in(str(check))
+    for referred in connection.execute(_REFERENCED, (oid, column)):
+        if not words:
+            name, schema, table = (quoted(str(each)) for each in referred)
+            source = f"{schema}.{table} LIMIT {MOST_WORDS}"
+            listed = connection.execute(f"SELECT DISTINCT {name}::text FROM {source}")
+            words = all_of_few(word for (word,) in listed)
     return words
 
 

@@ -46,10 +46,14 @@ _CLOCK = "SELECT pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())"
 _FIXED_PATH = """\
 SELECT pg_catalog.set_config('search_path', pg_catalog.string_agg(
 pg_catalog.quote_ident(schema), ', ' ORDER BY n), false)
-FROM pg_catalog.unnest(ARRAY['pg_catalog'] || pg_catalog.current_schemas(false)::text[] ||
-ARRAY['pg_temp']) WITH ORDINALITY AS path (schema, n)"""
+FROM pg_catalog.unnest(pg_catalog.array_append(pg_catalog.array_prepend('pg_catalog'::text,
+pg_catalog.current_schemas(false)::text[]), 'pg_temp'::text)) WITH ORDINALITY AS path (schema, n)"""
 """The role's own schemas, since its triggers may need them, between the two that can hold what
-passes for a function of the server: that schema first, and that of temporary objects last."""
+passes for a function of the server: that schema first, and that of temporary objects last.
+
+Of operators the one whose types are exactly those of its operands is taken, wherever it is. So all
+are between types for which the server has one, or are written ``OPERATOR(pg_catalog.=)``."""
+EQUAL = "OPERATOR(pg_catalog.=)"
 _DEFAULTS: dict[str, str | int] = {
     "application_name": "narration-cleanup",
     "client_encoding": "utf8",

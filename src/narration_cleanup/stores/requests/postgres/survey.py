@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 import psycopg
 
 from narration_cleanup.core.model import ACTIVE, FINISHED, RequestStatus
+from narration_cleanup.core.text import storable
 from narration_cleanup.core.zones import TableTimes
-from narration_cleanup.stores.requests.mapping import RequestMapping, Statuses
+from narration_cleanup.stores.requests.mapping import RequestMapping, Statuses, forms_of
 from narration_cleanup.stores.requests.postgres.layout import Form, PgLayout
-from narration_cleanup.stores.requests.postgres.session import Connection, Session
+from narration_cleanup.stores.requests.postgres.session import EQUAL, Connection, Session
 from narration_cleanup.stores.requests.rows import SELECTED
-from narration_cleanup.stores.requests.survey import Pages, Row, TableSurvey
+from narration_cleanup.stores.requests.survey import MOST_NAMED, Pages, Row, TableSurvey
 
 PAGE = 2_000
 """Rows fetched, and handed on, at a time."""
@@ -36,6 +37,18 @@ class PostgresSurvey(TableSurvey):
         rows = self._session.do(lambda it: it.execute(statement.encode(), ()).fetchall())
         return {raw: count for raw, count in rows if isinstance(count, int)}
 
+    def _named(self, identity: str) -> Sequence[Row]:
+        columns, layout = self._layout.columns, self._layout
+        selected = (columns[role].exchanged if role in columns else "NULL" for role in SELECTED)
+        statement = (
+            f"SELECT {layout.filter}, {', '.join(selected)} FROM {layout.table} AS t "
+            f"WHERE {columns['id'].exchanged} = %s::{columns['id'].cast} LIMIT {MOST_NAMED}"
+        ).encode()
+        is_number = isinstance(forms_of(identity)[-1], int)
+        if storable(identity) != identity or (columns["id"].form is Form.NUMBER and not is_number):
+            return []
+        return self._session.do(lambda it: it.execute(statement, (identity,)).fetchall())
+
     def _active(self) -> Pages:
         return self._stream(ACTIVE)
 
@@ -57,20 +70,18 @@ class PostgresSurvey(TableSurvey):
         words = self._mapping.statuses.values(statuses)
         if status.form is Form.NUMBER:
             words = [word for word in words if isinstance(word, int)]
-        else:
-            words = [str(word) for word in words]
         if not words:
             return
+        among = words if status.form is Form.NUMBER else [str(word) for word in words]
         left = (
             status.exchanged if status.type not in _COMPARED_AS_THEY_ARE else f"t.{status.quoted}"
         )
         selected = (columns[role].exchanged if role in columns else "NULL" for role in SELECTED)
         statement = (
             f"SELECT {', '.join(selected)} FROM {self._layout.table} AS t "
-            f"WHERE {self._layout.filter} AND {left} IN ({', '.join(['%s'] * len(words))})"
-            f"{condition}"
+            f"WHERE {self._layout.filter} AND {left} {EQUAL} ANY(%s::{status.cast}[]){condition}"
         )
-        yield from self._pages(statement, [*words, *values])
+        yield from self._pages(statement, [among, *values])
 
     def _pages(self, statement: str, values: Sequence[object]) -> Iterator[list[Row]]:
         """The rows in pages; a connection that drops before the first of them is made anew."""

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.text import printable
 from narration_cleanup.stores.requests.mapping import (
+    MOST_WORDS,
     FilterValue,
     RequestMapping,
+    all_of_few,
     find_column,
     find_columns,
     forms_of,
@@ -31,7 +35,7 @@ class Layout:
 
     ``keys`` order the rows uniquely: the rowid, or the primary key of a table that has none.
     ``filter`` is the condition that a row is one of this service's; ``allowed`` are the statuses
-    that a CHECK names, none where there is no such CHECK.
+    that a CHECK or a foreign key allows, none where there is neither.
     """
 
     table: str
@@ -69,7 +73,7 @@ def read_layout(connection: sqlite3.Connection, mapping: RequestMapping, where: 
         keys=_keys(connection, table, names, [str(row[1]) for row in by_key], where),
         columns=MappingProxyType(columns),
         filter=_filter(mapping.filter, table, names, where),
-        allowed=_allowed(sql, columns["status"]),
+        allowed=_allowed(sql, columns["status"]) or _referenced(connection, table, found["status"]),
     )
 
 
@@ -78,6 +82,22 @@ def _allowed(sql: str, status: str) -> tuple[str, ...]:
     check = rf"CHECK\s*\(\s*[\"`\[]?{name}[\"`\]]?\s+IN\s*\(([^()]*)\)\s*\)"
     found = re.search(check, sql, re.IGNORECASE)
     return literals_in(found[1]) if found else ()
+
+
+def _referenced(connection: sqlite3.Connection, table: str, status: str) -> tuple[str, ...]:
+    """The words of the table that a foreign key of the status alone refers to, if it is there."""
+    listed = connection.execute(f"PRAGMA foreign_key_list({quoted(table)})").fetchall()
+    sizes = Counter(key for key, *_ in listed)
+    for key, _, parent, column, referred, *_ in listed:
+        if sizes[key] == 1 and matching(status, [column]):
+            described = connection.execute(f"PRAGMA table_info({quoted(parent)})").fetchall()
+            keys = [name for _, name, *_, place in described if place == 1]
+            for name in [referred] if referred is not None else keys:
+                source = f"main.{quoted(parent)} LIMIT {MOST_WORDS}"
+                with suppress(sqlite3.OperationalError):  # no such table, as SQLite allows
+                    found = connection.execute(f"SELECT DISTINCT {quoted(name)} FROM {source}")
+                    return all_of_few(word for (word,) in found)
+    return ()
 
 
 def _find_table(connection: sqlite3.Connection, wanted: str, where: str) -> tuple[str, str]:

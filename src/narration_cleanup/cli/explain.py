@@ -1,0 +1,79 @@
+"""``explain``: why one entry, file or request is kept or removed, and when; and what runs did."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from narration_cleanup.cli import options
+from narration_cleanup.cli.options import Invocation
+from narration_cleanup.core.errors import CleanupError, ConfigError, ExitCode
+from narration_cleanup.core.model import Problem, Target
+from narration_cleanup.core.text import printable
+from narration_cleanup.report import documents
+from narration_cleanup.report.explained import Explained, show_explained
+from narration_cleanup.report.progress_bar import showing_progress
+from narration_cleanup.run.access import refuse_other_users
+from narration_cleanup.run.explain import explain
+from narration_cleanup.run.run_as import act_as
+from narration_cleanup.settings import Settings, load_settings, require_target
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="The key of an entry, a file by its path or name, or the id of a request.",
+        show_default=False,
+    ),
+]
+
+
+@options.takes(*options.PLACES, *options.LIMITS, *options.REMOVALS, "as_json", "quiet")
+def explain_command(call: Invocation, name: Name) -> None:
+    """Say why an entry, file or request is kept or removed, by which rule, and when. Changes
+    nothing."""
+    now = time.time()
+    try:
+        settings = load_settings(flags=call.flags, config_file=call.config_file, environ=os.environ)
+        settings = act_as(settings)
+        require_target(settings, by_flag=True)
+        refuse_other_users(settings, allow_other_user=call.allow_other_user, writes=False)
+        with showing_progress(sys.stderr, quiet=call.quiet or call.as_json) as progress:
+            explained = explain(settings, name, now, progress)
+    except ConfigError as error:
+        if call.as_json:
+            problems = documents.configuration_problems(error)
+            _write(Explained(name, now, problems=problems))
+        raise
+    if not explained.is_known:
+        why = _unknown(explained, settings)
+        if call.as_json:
+            problem = Problem(Target.PROGRAM, "no_such_item", why)
+            explained = Explained(name, now, problems=[*explained.problems, problem])
+            _write(explained)
+        raise CleanupError(why)
+    if call.as_json:
+        _write(explained)
+    else:
+        show_explained(explained)
+    raise typer.Exit(ExitCode.PARTLY_DONE if explained.unsurveyed else ExitCode.DONE)
+
+
+def _write(explained: Explained) -> None:
+    documents.write(documents.explained_document(explained), sys.stdout)
+
+
+def _unknown(explained: Explained, settings: Settings) -> str:
+    """What is said of a name that nothing has, and nothing had as far as that is known."""
+    kept = f"the newest {settings.history.keep_items:,} items of earlier runs do not have it either"
+    if not settings.history.keep_items:
+        kept = "history.keep_items is 0, so no run's items are kept"
+    if explained.unsurveyed:
+        problems = [each.message for each in explained.problems if each.severity == "problem"]
+        why = f": {problems[0]}" if problems else ""
+        return f"no look at the {' and '.join(explained.unsurveyed)} was possible{why}"
+    return f"nothing has the key, file or id '{printable(explained.asked)}', and {kept}"

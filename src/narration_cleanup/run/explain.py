@@ -1,0 +1,110 @@
+"""Why what has a name is kept or removed, and what earlier runs did with it. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from narration_cleanup.apply.result import Result
+from narration_cleanup.core.model import (
+    CacheSurvey,
+    Problem,
+    Progress,
+    RequestSurvey,
+    Severity,
+    Target,
+)
+from narration_cleanup.plan.explain import Explanation, explain_cache, explain_requests
+from narration_cleanup.report.explained import Explained
+from narration_cleanup.report.history import read_history
+from narration_cleanup.report.record import RunItem
+from narration_cleanup.run.run import dry_run
+from narration_cleanup.run.stats import places_of
+from narration_cleanup.run.stores import cache_policy, request_policy
+from narration_cleanup.run.survey import CacheLookup, RequestLookup
+from narration_cleanup.settings import RequestSettings, Settings
+
+_OF_OTHERS = "keep_matches_nothing"
+
+
+def explain(settings: Settings, name: str, now: float, progress: Progress) -> Explained:
+    """Why what ``name`` is the key, the file or the id of is kept or removed, as of ``now``.
+
+    A dry run is made, so the same is said as by any. Raises ``ConfigError``.
+    """
+    spellings = [name]
+    if settings.cache.dir is not None and "://" not in settings.cache.dir:
+        spellings.append(os.path.abspath(name))
+    cache: list[CacheLookup] = []
+    rows: list[RequestLookup] = []
+
+    def through(survey: CacheSurvey) -> CacheSurvey:
+        cache.append(CacheLookup(survey, spellings))
+        return cache[-1]
+
+    def rows_through(survey: RequestSurvey) -> RequestSurvey:
+        rows.append(RequestLookup(survey, name))
+        return rows[-1]
+
+    result = Result(now, dry_run=True)
+    stats = dry_run(
+        settings, result, progress, explain=True, through=through, rows_through=rows_through
+    )
+    items: list[Explanation] = []
+    names = {*spellings, Path(name).name}
+    if result.cache is not None:
+        seen = cache[-1]
+        policy = cache_policy(settings.cache)
+        plan, names = result.cache.plan, {name, *seen.found.names}
+        items += explain_cache(seen.found, plan, seen.seen, seen.empty, policy, now)
+    if result.requests is not None:
+        policy_of_requests = request_policy(settings.requests)
+        found = explain_requests(rows[-1].found, result.requests.plan, policy_of_requests, now)
+        items += [_with_its_setting(each, settings.requests) for each in found]
+    about = {str(each) for item in items for each in (item.id, item.file)}
+    problems = [
+        problem
+        for problem in result.all_problems()
+        if problem.code != _OF_OTHERS and (problem.subject is None or problem.subject in about)
+    ]
+    history = _history(settings, names, problems)
+    unsurveyed = [
+        target
+        for target, configured, looked_at in (
+            (Target.CACHE, settings.cache.dir, result.cache),
+            (Target.REQUESTS, settings.requests.db, result.requests),
+        )
+        if configured is not None and looked_at is None
+    ]
+    return Explained(name, now, items, history, problems, stats.next_run_at, unsurveyed)
+
+
+def _with_its_setting(one: Explanation, settings: RequestSettings) -> Explanation:
+    """The timeout that is set: one that is not said is a more general one."""
+    rule = one.rule
+    if rule == "requests.heartbeat_timeout_minutes" and settings.heartbeat_timeout_minutes is None:
+        rule = "requests.generating_timeout_hours"
+    own = {
+        "requests.queued_timeout_hours": settings.queued_timeout_hours,
+        "requests.generating_timeout_hours": settings.generating_timeout_hours,
+    }
+    if rule in own and own[rule] is None:
+        rule = "requests.abandoned_timeout_hours"
+    return msgspec.structs.replace(one, rule=rule)
+
+
+def _history(settings: Settings, names: set[str], problems: list[Problem]) -> list[RunItem]:
+    """What runs did with what has one of these names; a warning where that cannot be read."""
+
+    def warn(text: str) -> None:
+        severity = Severity.WARNING
+        problems.append(Problem(Target.PROGRAM, "history_unreadable", text, severity=severity))
+
+    history = read_history(settings.cleanup.state_dir, warn=warn, places=places_of(settings))
+    if history is None:
+        return []
+    found = history.items_named(sorted(names))
+    history.close()
+    return found
