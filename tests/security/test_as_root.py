@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import narration_cleanup
-from narration_cleanup.core.own_files import make_folder
+from narration_cleanup.core.files import make_folder
 from narration_cleanup.report.history import FILE_NAME
 from tests.samples import EntrySpec, make_cache, make_requests, tree_digest
 from tests.security.conftest import OTHER, SERVICE, call, give, plant_journal, swapping

@@ -7,13 +7,11 @@ from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 
-from narration_cleanup.check.finding import Finding, failed, passed, warning
-from narration_cleanup.check.problems import findings_of
+from narration_cleanup.check.finding import Finding, failed, findings_of, passed, warning
 from narration_cleanup.core.errors import CleanupError, TargetError
-from narration_cleanup.core.model import GenerationRequest, Target
-from narration_cleanup.core.progress import NoProgress
-from narration_cleanup.core.rights import described, is_read_only
+from narration_cleanup.core.model import GenerationRequest, NoProgress, Target
 from narration_cleanup.core.text import printable
+from narration_cleanup.core.users import described, is_read_only
 from narration_cleanup.core.zones import IndexTimes, form_of, zone_text
 from narration_cleanup.report.format import age, count, iso
 from narration_cleanup.run.access import (
@@ -26,7 +24,7 @@ from narration_cleanup.run.stores import Targets, cache_policy, open_requests, r
 from narration_cleanup.run.survey import survey_and_plan
 from narration_cleanup.settings import Settings
 from narration_cleanup.stores.cache.local.index_file import left_by_root
-from narration_cleanup.stores.requests import RequestStore
+from narration_cleanup.stores.requests.store import RequestStore
 
 ROWS_SHOWN = 3
 

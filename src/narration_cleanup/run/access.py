@@ -9,34 +9,33 @@ from contextlib import suppress
 from pathlib import Path
 
 from narration_cleanup.core.errors import ConfigError, TargetError
-from narration_cleanup.core.locks import wait_for_lock
-from narration_cleanup.core.model import Problem, Severity, Target
-from narration_cleanup.core.own_files import (
+from narration_cleanup.core.files import (
     check_own_folder,
     check_way,
     is_own_group,
     trusted_users,
     way_to,
 )
-from narration_cleanup.core.rights import (
+from narration_cleanup.core.locks import wait_for_lock
+from narration_cleanup.core.model import Problem, Severity, Target
+from narration_cleanup.core.text import printable
+from narration_cleanup.core.users import (
     can_read,
     can_write,
     can_write_in,
+    current_user,
     described,
     is_read_only,
     may_be_replaced,
+    user_name,
 )
-from narration_cleanup.core.text import printable
-from narration_cleanup.core.users import current_user, user_name
 from narration_cleanup.settings import Settings
-from narration_cleanup.stores.cache.local.directory import RENUMBERS
+from narration_cleanup.stores.cache.local.directory import RENUMBERS, mounts_of
 from narration_cleanup.stores.cache.local.index_file import (
     fixed_index,
     foreign_index,
     left_by_root,
 )
-from narration_cleanup.stores.cache.local.mounts import mounts_of
-from narration_cleanup.stores.requests import is_postgres
 
 EVERYBODY = "every user"
 LOCK_SECONDS = 3.0
@@ -58,7 +57,7 @@ def refuse_other_users(settings: Settings, *, allow_other_user: bool, writes: bo
     changed too. Raises ``OtherUserError``.
     """
     as_root = os.geteuid() == 0
-    cache, database = _local_places(settings)
+    cache, database = settings.cache.path, settings.requests.path
     if allow_other_user and not as_root:
         return
     shared = shared_folder(database) if writes and not as_root and database is not None else None
@@ -147,7 +146,7 @@ def refuse_two_owners(settings: Settings) -> None:
     Raises ``OtherUserError``.
     """
     owners = dict[int, Path]()
-    for place in _local_places(settings):
+    for place in (settings.cache.path, settings.requests.path):
         try:
             if place is not None:
                 owners[os.stat(place).st_uid] = place
@@ -180,15 +179,6 @@ def _other_owner(path: Path) -> int | None:
     return None if owner == os.geteuid() else owner
 
 
-def _local_places(settings: Settings) -> tuple[Path | None, Path | None]:
-    """Cache and database, so far as they are places of this machine."""
-    cache, requests = settings.cache.dir, settings.requests.db
-    return (
-        None if cache is None or cache.startswith("s3://") else Path(cache),
-        None if requests is None or is_postgres(requests) else Path(requests),
-    )
-
-
 def _named(uid: int) -> str:
     return f"{user_name(uid)} (uid {uid})"
 
@@ -199,7 +189,7 @@ def missing_rights(settings: Settings) -> Iterator[Problem]:
     Local places alone: a server or a bucket tells its rights when it is asked, and not before.
     What is not there is told by the survey.
     """
-    folder, database = _local_places(settings)
+    folder, database = settings.cache.path, settings.requests.path
     if folder is not None:
         other = _other_owner(folder) if os.geteuid() == 0 else None
         if other is not None:
@@ -236,13 +226,12 @@ def missing_rights(settings: Settings) -> Iterator[Problem]:
 
 def _endings_beside(database: Path) -> tuple[str, ...]:
     """Of the files that SQLite keeps beside it, which a process of another user may have left."""
-    from narration_cleanup.stores.requests.sqlite.database import journal_mode
+    from narration_cleanup.stores.requests.sqlite.database import is_wal
 
     try:
-        mode = journal_mode(database)
+        return ("-wal", "-shm") if is_wal(database) else ("-journal",)
     except TargetError:  # the survey says what is wrong with it
         return ()
-    return ("-wal", "-shm") if mode == "wal" else ("-journal",)
 
 
 def lock_out_of_reach(lock: Path) -> str | None:
