@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,15 +15,12 @@ from typer.testing import CliRunner
 
 from narration_cleanup.cli.app import app
 from narration_cleanup.settings import SETTINGS
+from tests import forked
 
 
 def tool(*arguments: str, home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "narration_cleanup", *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "HOME": str(home), "NARRATION_CLEANUP_CONFIG": os.devnull, **variables},
-    )
+    own = {"HOME": str(home), "NARRATION_CLEANUP_CONFIG": os.devnull}
+    return forked.run(*arguments, env={**os.environ, **own, **variables})
 
 
 @pytest.mark.parametrize(

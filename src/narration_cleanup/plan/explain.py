@@ -9,6 +9,8 @@ import msgspec
 
 from narration_cleanup.core.model import (
     ACTIVE,
+    DAY,
+    HOUR,
     NO_MTIME,
     CacheEntry,
     FileRole,
@@ -22,7 +24,6 @@ from narration_cleanup.core.model import (
     Target,
     Unmatched,
 )
-from narration_cleanup.core.units import DAY, HOUR
 from narration_cleanup.plan.actions import Action, Kind, Reason
 from narration_cleanup.plan.policy import EMPTY_AUDIO_AGE, IN_FLIGHT, CachePolicy, RequestPolicy
 from narration_cleanup.plan.reasons import DAYS, HOURS, MINUTES, Unit

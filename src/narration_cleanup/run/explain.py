@@ -8,16 +8,22 @@ from pathlib import Path
 import msgspec
 
 from narration_cleanup.apply.result import Result
-from narration_cleanup.core.model import CacheSurvey, Problem, RequestSurvey, Severity, Target
-from narration_cleanup.core.progress import Progress
+from narration_cleanup.core.model import (
+    CacheSurvey,
+    Problem,
+    Progress,
+    RequestSurvey,
+    Severity,
+    Target,
+)
 from narration_cleanup.plan.explain import Explanation, explain_cache, explain_requests
 from narration_cleanup.report.explained import Explained
 from narration_cleanup.report.history import read_history
 from narration_cleanup.report.record import RunItem
-from narration_cleanup.run.observers import CacheLookup, RequestLookup
-from narration_cleanup.run.recent_runs import places_of
 from narration_cleanup.run.run import dry_run
+from narration_cleanup.run.stats import places_of
 from narration_cleanup.run.stores import cache_policy, request_policy
+from narration_cleanup.run.survey import CacheLookup, RequestLookup
 from narration_cleanup.settings import RequestSettings, Settings
 
 _OF_OTHERS = "keep_matches_nothing"

@@ -18,17 +18,18 @@ import psycopg
 import pytest
 
 from narration_cleanup.apply.apply import apply_requests
-from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.errors import BusyError, CleanupError, ConfigError, TargetError
-from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.model import NoProgress
+from narration_cleanup.core.signals import Stop
 from narration_cleanup.plan import RequestPolicy, plan_requests
 from narration_cleanup.plan.actions import (
     Action,
     Kind,
     Outcome,
 )
-from narration_cleanup.stores.requests import RequestStore, open_requests
+from narration_cleanup.stores.requests import open_requests
 from narration_cleanup.stores.requests.mapping import Columns, RequestMapping, Statuses
+from narration_cleanup.stores.requests.store import RequestStore
 from tests.postgres_server import PASSWORD, Server
 from tests.proxy import Do, Proxy
 from tests.samples import make_cache, make_sample, read_index

@@ -15,7 +15,6 @@ from narration_cleanup.core.model import (
 from narration_cleanup.core.zones import IndexTimes, known_by
 from narration_cleanup.stores.cache.index import Members
 from narration_cleanup.stores.cache.local.mismatches import ScannedNames
-from narration_cleanup.stores.cache.local.spellings import other_spellings
 from narration_cleanup.stores.cache.members import (
     TWICE,
     IndexMember,
@@ -26,7 +25,7 @@ from narration_cleanup.stores.cache.members import (
     unjudged,
     unreadable_time,
 )
-from narration_cleanup.stores.cache.paths import PathResolver, names_meant
+from narration_cleanup.stores.cache.paths import PathResolver, names_meant, other_spellings
 
 NO_RULE = "it is neither audio nor left of audio, by cache.audio_suffixes: no rule is about it"
 NOT_REGULAR = "it is not a regular file: no rule is about it"

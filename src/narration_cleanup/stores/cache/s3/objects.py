@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -151,6 +152,44 @@ class Objects:
         with self._place.told():
             await asyncio.gather(*map(ask, names))
         return found
+
+
+class BucketCache:
+    """One prefix in a bucket: a part of every ``CacheStore`` here."""
+
+    has_lock = False
+
+    def __init__(self, url: str, audio_suffixes: tuple[str, ...], index_name: str = "") -> None:
+        """Raises ``ConfigError`` where ``url`` is not ``s3://bucket/prefix``. Asks nothing yet."""
+        self._place = S3Location(url)
+        self._objects = Objects(self._place, audio_suffixes, index_name)
+
+    @property
+    def location(self) -> str:
+        """``s3://bucket/prefix``."""
+        return self._place.location
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Nothing: of two runs at once each removes and replaces only what it planned on."""
+        return nullcontext()
+
+    def in_progress(self) -> bool:
+        """Not known of a bucket."""
+        return False
+
+    def recover(self) -> int:
+        """Nothing is ever staged in a bucket."""
+        return 0
+
+    def unchanged_since(self, files: Iterable[str]) -> bool:
+        """Not known without another survey."""
+        return False
+
+    def count_older(self, files: Iterable[str], instant: float) -> int:
+        return self._place.count_older(files, instant)
+
+    def close(self) -> None:
+        """Let go of what is held here: nothing."""
 
 
 ABSENT = Removal(Outcome.DONE)
