@@ -30,7 +30,7 @@ def tool(*arguments: str, home: Path, **variables: str) -> subprocess.CompletedP
         (["run", "--ttl", "3"], "No such option: --ttl (Possible options: --ttl-days)"),
         (["run", "--log-format", "xml"], "'xml' is not one of 'text', 'json'"),
         (["history", "show"], "Missing argument 'ID'"),
-        (["schema", "nothing"], "there are check, config, history, run, stats"),
+        (["schema", "nothing"], "there are check, config, explain, history, run, stats"),
         (["notify"], "give either --unit NAME or --test"),
     ],
 )

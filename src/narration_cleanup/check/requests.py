@@ -14,7 +14,12 @@ from narration_cleanup.core.text import printable
 from narration_cleanup.core.users import described, is_read_only
 from narration_cleanup.core.zones import IndexTimes, form_of, zone_text
 from narration_cleanup.report.format import age, count, iso
-from narration_cleanup.run.access import missing_rights, refuse_other_users
+from narration_cleanup.run.access import (
+    EVERYBODY,
+    missing_rights,
+    refuse_other_users,
+    shared_folder,
+)
 from narration_cleanup.run.stores import Targets, cache_policy, open_requests, request_policy
 from narration_cleanup.run.survey import survey_and_plan
 from narration_cleanup.settings import Settings
@@ -49,6 +54,15 @@ def check_requests(
             if is_read_only(Path(settings.requests.db)):
                 remedy = "mount it writable"
             yield failed("requests.permissions", problem.message, remedy)
+    if "://" not in settings.requests.db and (shared := shared_folder(Path(settings.requests.db))):
+        folder, who = shared
+        message = (
+            f"{who} can write to {printable(folder)}, and so put another database there, or a "
+            "journal that names any file for SQLite to delete"
+        )
+        judge = failed if who == EVERYBODY and not allow_other_user else warning
+        remedy = f"chmod {'o-w' if who == EVERYBODY else 'g-w'} {folder}, if only the service needs"
+        yield judge("requests.folder", message, f"{remedy} to write there")
     try:
         yield from _check_store(store, settings, now)
     finally:

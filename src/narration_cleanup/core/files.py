@@ -119,7 +119,7 @@ def check_own_folder(folder: Path) -> None:
     check_way(folder)
     status = os.stat(folder)
     if status.st_mode & stat.S_IWOTH or (
-        status.st_mode & stat.S_IWGRP and not _is_own_group(status.st_gid)
+        status.st_mode & stat.S_IWGRP and not is_own_group(status.st_gid)
     ):
         _refuse(folder, "others can write to it: chmod go-w it, or name another folder")
 
@@ -232,7 +232,7 @@ def check_way(place: Path, *others: int) -> None:
             _refuse(part, "everybody can write to it: chmod o-w it, or name another place")
 
 
-def _is_own_group(gid: int) -> bool:
+def is_own_group(gid: int) -> bool:
     """Whether a group is this user's private one, which no other user is in."""
     import grp
     import pwd

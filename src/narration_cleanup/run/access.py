@@ -9,7 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from narration_cleanup.core.errors import ConfigError, TargetError
-from narration_cleanup.core.files import check_own_folder, check_way, trusted_users, way_to
+from narration_cleanup.core.files import (
+    check_own_folder,
+    check_way,
+    is_own_group,
+    trusted_users,
+    way_to,
+)
 from narration_cleanup.core.locks import wait_for_lock
 from narration_cleanup.core.model import Problem, Severity, Target
 from narration_cleanup.core.text import printable
@@ -24,12 +30,14 @@ from narration_cleanup.core.users import (
     user_name,
 )
 from narration_cleanup.settings import Settings
+from narration_cleanup.stores.cache.local.directory import RENUMBERS, mounts_of
 from narration_cleanup.stores.cache.local.index_file import (
     fixed_index,
     foreign_index,
     left_by_root,
 )
 
+EVERYBODY = "every user"
 LOCK_SECONDS = 3.0
 """How long a look waits for the lock of a service that is writing its index."""
 
@@ -44,13 +52,21 @@ def refuse_other_users(settings: Settings, *, allow_other_user: bool, writes: bo
     A process of another user that dies can leave ``-wal`` and ``-shm`` files which the service
     cannot write, and root could be led anywhere by who can put a link in the way: for root,
     everything on the way to the cache and to the database must be root's. For others it is the
-    database that must be their own, unless ``allow_other_user``. ``writes``: the cache is to be
+    database that must be their own, in a folder that not every user can write to, unless
+    ``allow_other_user``. ``writes``: the cache is to be
     changed too. Raises ``OtherUserError``.
     """
     as_root = os.geteuid() == 0
     cache, database = settings.cache.path, settings.requests.path
     if allow_other_user and not as_root:
         return
+    shared = shared_folder(database) if writes and not as_root and database is not None else None
+    if shared is not None and shared[1] == EVERYBODY:
+        raise OtherUserError(
+            f"{EVERYBODY} can write to {printable(shared[0])}, and so put another database there, "
+            "or a journal that names any file for SQLite to delete: chmod o-w it, or give "
+            "--allow-other-user"
+        )
     places = [database, cache if as_root and writes else None]
     others = {place: _other_owner(place) for place in places if place is not None}
     found = [(place, owner) for place, owner in others.items() if owner is not None]
@@ -80,6 +96,31 @@ def refuse_other_users(settings: Settings, *, allow_other_user: bool, writes: bo
         f"{whose}run as {user} (the service could be left with files that it cannot write), or "
         "give --allow-other-user"
     )
+
+
+def shared_folder(database: Path) -> tuple[Path, str] | None:
+    """A folder on the way to ``database`` in which others can put something else in its place, or
+    beside it, and who they are; ``None`` also where the modes of the file system mean nothing."""
+    try:
+        folder = Path(os.path.realpath(database)).parent
+        for place, status in way_to(folder):
+            is_open = status.st_mode & stat.S_IWOTH and stat.S_ISDIR(status.st_mode)
+            if is_open and (place == folder or not status.st_mode & stat.S_ISVTX):
+                return None if _has_one_mode(place) else (place, EVERYBODY)
+        status = os.stat(folder)
+        if status.st_mode & stat.S_IWGRP and not is_own_group(status.st_gid):
+            return folder, f"group {status.st_gid}"
+    except OSError:
+        pass  # the survey says what is wrong with it
+    return None
+
+
+def _has_one_mode(folder: Path) -> bool:
+    fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return RENUMBERS.fullmatch(mounts_of(fd).file_system) is not None
+    finally:
+        os.close(fd)
 
 
 def _refuse_open_folders(database: Path | None, cache: Path | None) -> None:

@@ -165,11 +165,12 @@ class CacheLookup(_SurveyWrapper):
 
 
 class RequestLookup:
-    """The rows as they are; keeps those that have an id."""
+    """The rows as they are; keeps those that have an id. ``now`` is what they are planned by."""
 
-    def __init__(self, survey: RequestSurvey, identity: str) -> None:
+    def __init__(self, survey: RequestSurvey, identity: str, now: float) -> None:
         self._survey = survey
         self._identity = identity
+        self.now = now
         self.found: Sequence[FoundRequest] = ()
 
     @property
@@ -193,7 +194,8 @@ class RequestLookup:
 
 Policies = tuple[CachePolicy, RequestPolicy]
 Glass = Callable[[CacheSurvey], CacheSurvey]
-RowGlass = Callable[[RequestSurvey], RequestSurvey]
+RowGlass = Callable[[RequestSurvey, float], RequestSurvey]
+"""Also gets the instant that ages are of: by the database's clock, where it has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,5 +291,5 @@ def survey_and_plan_requests(
     """What should be cancelled and deleted; as ``survey_and_plan_cache``."""
     progress.start("Looking at the requests")
     survey = store.survey()
-    seen = survey if through is None else through(survey)
-    return plan_requests(seen, policy, store.now() or now)
+    at = store.now() or now
+    return plan_requests(survey if through is None else through(survey, at), policy, at)

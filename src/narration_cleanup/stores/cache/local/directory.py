@@ -81,8 +81,9 @@ OWN_FOLDER = ".narration-cleanup"
 """The tool's own folder inside the cache directory; the service never looks at it."""
 NO_SUCH_FILE = frozenset({errno.ENOENT, errno.ENAMETOOLONG})
 """No file has a name that is too long for one: an entry may state it all the same."""
-_RENUMBERS = re.compile(r"fuse(blk|\..*)?|9p|cifs|smb3|vfat|msdos|exfat|vboxsf|virtiofs|vmhgfs.*")
-"""File systems on which a file may get another inode number by a rename, or between two looks."""
+RENUMBERS = re.compile(r"fuse(blk|\..*)?|9p|cifs|smb3|vfat|msdos|exfat|vboxsf|virtiofs|vmhgfs.*")
+"""File systems on which a file may get another inode number by a rename, or between two looks.
+Most of them show one mode for all files, whoever may write to them."""
 _LOSES_REPLACED = re.compile(r"fuse(\..*)?|9p|cifs|smb3|vboxsf|vmhgfs.*")
 """Those of them on which a file that is open may become the one that takes its name by a rename."""
 _PLACES = {"/": "the root directory", "~": "your home directory"}
@@ -113,7 +114,7 @@ class Directory:
         status = os.fstat(self.fd)
         self.device, self.inode = status.st_dev, status.st_ino
         file_system = mounts_of(self.fd).file_system
-        self.keeps_inodes = not _RENUMBERS.fullmatch(file_system)
+        self.keeps_inodes = not RENUMBERS.fullmatch(file_system)
         self.keeps_replaced = not _LOSES_REPLACED.fullmatch(file_system)
         self._refuse_wrong_place()
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import obstore
 
 from narration_cleanup.core.errors import TargetError
-from narration_cleanup.core.model import Ref, StoredFile
+from narration_cleanup.core.model import ReadTime, Ref, StoredFile
 from narration_cleanup.plan.actions import Outcome
 from narration_cleanup.stores.cache import Removal, StoppedError
 from narration_cleanup.stores.cache.local.mismatches import NameSums, ScannedNames
@@ -41,6 +41,11 @@ def ref_of(metas: Iterable[ObjectMeta]) -> Ref:
 def modified_at(meta: ObjectMeta) -> float:
     """When an object was written, by the server's clock: whole seconds with most servers."""
     return meta["last_modified"].timestamp()
+
+
+def object_times(instant: float | None) -> tuple[ReadTime, ...]:
+    """The one time that an object has, as one of an item that is asked about."""
+    return (ReadTime("last_modified", "object", instant=instant),)
 
 
 class Objects:
@@ -107,6 +112,10 @@ class Objects:
     def missing(self, names: set[str]) -> set[str]:
         """Those of ``names`` that are not there."""
         return names - self.find(list(names)).keys()
+
+    def times(self, file: StoredFile) -> tuple[ReadTime, ...]:
+        """The one time of an object."""
+        return object_times(file.modified_at)
 
     def free_bytes(self) -> int | None:
         """A bucket has no end that is known."""

@@ -13,7 +13,6 @@ from narration_cleanup.core.model import (
     CacheEntry,
     FileRole,
     Found,
-    ReadTime,
     Ref,
     Sighting,
     StoredFile,
@@ -29,6 +28,7 @@ from narration_cleanup.stores.cache.s3.objects import (
     BucketCache,
     Objects,
     modified_at,
+    object_times,
     ref_of,
     remove_objects,
 )
@@ -124,7 +124,7 @@ class PlainSurvey:
                         Sighting(file=name, role=FileRole.SIDECAR, goes_with=entry.file)
                     )
                 if entry.file in names or not names.isdisjoint(entry.sidecars):
-                    times = (ReadTime("last_modified", "object", instant=entry.created_at),)
+                    times = object_times(entry.created_at)
                     sightings.append(
                         Sighting(key=entry.key, file=entry.file, entry=entry, times=times)
                     )
@@ -135,7 +135,7 @@ class PlainSurvey:
             role = FileRole.PARTIAL if self._known.is_partial(name) else role
             stored = _stored(meta)
             why = NO_RULE if role is FileRole.OTHER else None
-            times = (ReadTime("last_modified", "object", instant=stored.modified_at),)
+            times = object_times(stored.modified_at)
             sightings.append(
                 Sighting(file=name, stored=stored, role=role, times=times, unjudged=why)
             )
