@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "systemd": frozenset({"core", "settings"}),
     "demo": frozenset({"core", "settings"}),
     "apply": frozenset({"core", "plan", "stores"}),
-    "report": frozenset({"core", "plan", "stores", "apply"}),
+    "report": frozenset({"core", "plan", "apply"}),
     "run": frozenset({"core", "plan", "settings", "stores", "systemd", "apply", "report"}),
     "check": frozenset({"core", "plan", "settings", "stores", "systemd", "apply", "report", "run"}),
     "cli": frozenset(
