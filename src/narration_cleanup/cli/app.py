@@ -128,6 +128,7 @@ def narration_cleanup(
 
 def main() -> None:
     """Run the command line with the process's own arguments; ends by raising SystemExit."""
+    shutdown.decide(None)
     stand_in_for_closed_streams()
     for number in shutdown.signals_to_hear():
         signal.signal(number, shutdown.end)  # a run has a handler of its own
