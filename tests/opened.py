@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from narration_cleanup.core.zones import IndexTimes
 from narration_cleanup.stores.cache.local.indexed import IndexedDirectory
-from narration_cleanup.stores.requests import RequestStore
+from narration_cleanup.stores.requests.store import RequestStore
 from tests.samples import CacheSample
 
 _opened: list[RequestStore] = []

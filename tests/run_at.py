@@ -2,8 +2,7 @@
 
 Only `time.time` stands still, which is what the tool reads, once, at its start. The monotonic
 clocks go on, since waiting for a lock or a busy database counts by them and would never end.
-(freezegun would put another class in the place of `datetime`, one that forgets which of two equal
-hours it is in.) The ctime of a file cannot be set: one that lies after the moment at which the
+The ctime of a file cannot be set: one that lies after the moment at which the
 clock is stopped is taken to be the file's mtime.
 """
 
@@ -15,13 +14,16 @@ import runpy
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
+from unittest import mock
 
 import msgspec
 
 from narration_cleanup.core.model import StoredFile
 from narration_cleanup.stores.cache.local import scan
 from narration_cleanup.stores.cache.local.directory import Directory
+from tests.samples import SAMPLE_NOW
 
 S3_CACHE = "narration_cleanup.stores.cache.s3.indexed"
 """Whose `IN_FLIGHT` tests shorten: the time of an object cannot be set."""
@@ -40,6 +42,11 @@ def arrival_before(
         return msgspec.structs.replace(file, arrived_at=file.modified_at)
 
     return stored
+
+
+def stopped_clock(moment: datetime = SAMPLE_NOW) -> AbstractContextManager[object]:
+    """In this process: `time.time` stands still at `moment`."""
+    return mock.patch.object(time, "time", moment.timestamp)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from freezegun import freeze_time
 from typer.testing import CliRunner
 
 from narration_cleanup.cli.config import config_app
@@ -20,6 +19,7 @@ from narration_cleanup.core.errors import CleanupError, ConfigError
 from narration_cleanup.settings.programs import PROGRAMS
 from tests.layouts import CACHES, INDEXES, OLD, digest, home_assistant, put
 from tests.queues import QUEUES, SHARED, iso
+from tests.run_at import stopped_clock
 from tests.samples import SAMPLE_NOW, EntrySpec, evenly_aged, make_cache, make_sample, tree_digest
 from tests.test_docs import AGAIN
 from tests.test_main_job import document
@@ -57,7 +57,7 @@ def put_state(file: Path, folder: Path) -> dict[str, str]:
 
 def init(*arguments: object) -> str:
     """What `config init` prints, at the sample's moment."""
-    with freeze_time(SAMPLE_NOW):
+    with stopped_clock():
         done = CliRunner().invoke(config_app, ["init", *map(str, arguments)])
     if done.exception is not None:
         raise done.exception

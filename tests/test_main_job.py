@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER
+from tests import forked
 from tests.samples import (
     ENTRY_FIELDS,
     INDEX_NAME,
@@ -33,17 +34,11 @@ def cleanup(
     *arguments: object, cwd: Path = ROOT, expect: int = 0, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the tool in a process of its own, at the sample's moment."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.run_at", SAMPLE_NOW.isoformat(), *map(str, arguments)],
+    done = forked.run(
+        *(SAMPLE_NOW.isoformat(), *arguments),
+        module="tests.run_at",
         cwd=cwd,
-        env={
-            **os.environ,
-            "TZ": "UTC",
-            "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
-            **variables,
-        },
-        capture_output=True,
-        text=True,
+        env={**os.environ, "TZ": "UTC", **variables},
     )
     assert done.returncode == expect, done.stdout + done.stderr
     return done

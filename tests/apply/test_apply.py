@@ -11,10 +11,9 @@ import pytest
 from narration_cleanup.apply import apply
 from narration_cleanup.apply.apply import apply_cache, apply_requests
 from narration_cleanup.apply.result import CacheResult
-from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.errors import TargetError
-from narration_cleanup.core.model import Ref, RequestStatus
-from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.model import NoProgress, Ref, RequestStatus
+from narration_cleanup.core.signals import Stop
 from narration_cleanup.plan import CachePlan, CachePolicy, RequestPlan, plan_cache
 from narration_cleanup.plan.actions import (
     Action,
@@ -25,8 +24,7 @@ from narration_cleanup.plan.actions import (
 from narration_cleanup.plan.totals import CacheTotals, RequestTotals
 from narration_cleanup.stores.cache import CommitReport, FileTarget, Removal
 from narration_cleanup.stores.cache.local.indexed import IndexedDirectory
-from narration_cleanup.stores.cache.local.staging_dir import StagingDir
-from narration_cleanup.stores.cache.local.subfolders import Folders
+from narration_cleanup.stores.cache.local.staging_dir import Folders, StagingDir
 from narration_cleanup.stores.cache.local.unindexed import AudioTree
 from narration_cleanup.stores.requests.mapping import RequestMapping
 from narration_cleanup.stores.requests.sqlite.table import SqliteRequests

@@ -83,7 +83,7 @@ def no_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever this machine's own systemd and cron say, is not of the test."""
     monkeypatch.setattr("narration_cleanup.systemd.status.find_schedule", lambda _: None)
     lines = ["0 */6 * * * narration-cleanup"]
-    monkeypatch.setattr("narration_cleanup.systemd.cron.cron_lines", lambda: lines)
+    monkeypatch.setattr("narration_cleanup.systemd.status.cron_lines", lambda: lines)
 
 
 @pytest.fixture
@@ -286,7 +286,7 @@ def test_a_run_that_failed_for_two_faults_is_told_in_one_line() -> None:
 
 
 def test_nothing_that_starts_runs(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("narration_cleanup.systemd.cron.cron_lines", list)
+    monkeypatch.setattr("narration_cleanup.systemd.status.cron_lines", list)
     is_warning(place.one("schedule"), "nothing is known to start runs", "systemd install")
 
 

@@ -6,14 +6,14 @@ import io
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from narration_cleanup.check import Finding, Status
 from narration_cleanup.check.report import show_check
-from narration_cleanup.systemd.cron import cron_lines
+from narration_cleanup.systemd.status import cron_lines
+from tests import forked
 from tests.samples import Sample, make_sample
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,13 +30,8 @@ def check(sample: Sample, *arguments: str, **more: str) -> subprocess.CompletedP
         "NARRATION_REQUESTS_DB": str(sample.database),
         "NARRATION_CLEANUP_STATE_DIR": str(sample.root / "state"),
     }
-    return subprocess.run(
-        [sys.executable, "-m", "tests.run_at", "2026-11-23T12:00:00+00:00", "check", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **settings, **more},
-        capture_output=True,
-        text=True,
-    )
+    words = "2026-11-23T12:00:00+00:00", "check", *arguments
+    return forked.run(*words, module="tests.run_at", env={**os.environ, **settings, **more})
 
 
 def test_warnings_count_only_where_strict(sample: Sample) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,15 +15,12 @@ from typer.testing import CliRunner
 
 from narration_cleanup.cli.app import app
 from narration_cleanup.settings import SETTINGS
+from tests import forked
 
 
 def tool(*arguments: str, home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "narration_cleanup", *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "HOME": str(home), "NARRATION_CLEANUP_CONFIG": os.devnull, **variables},
-    )
+    own = {"HOME": str(home), "NARRATION_CLEANUP_CONFIG": os.devnull}
+    return forked.run(*arguments, env={**os.environ, **own, **variables})
 
 
 @pytest.mark.parametrize(
@@ -34,7 +30,7 @@ def tool(*arguments: str, home: Path, **variables: str) -> subprocess.CompletedP
         (["run", "--ttl", "3"], "No such option: --ttl (Possible options: --ttl-days)"),
         (["run", "--log-format", "xml"], "'xml' is not one of 'text', 'json'"),
         (["history", "show"], "Missing argument 'ID'"),
-        (["schema", "nothing"], "there are check, config, history, run, stats"),
+        (["schema", "nothing"], "there are check, config, explain, history, run, stats"),
         (["notify"], "give either --unit NAME or --test"),
     ],
 )

@@ -4,8 +4,6 @@ with the package."""
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 
 from narration_cleanup.report.documents.schema import schema_names
 from narration_cleanup.report.history import FILE_NAME
+from tests import forked
 from tests.report.history.test_store import Told, run_once
 from tests.results import NOW
 from tests.samples import VOICE_STYLES, EntrySpec, make_cache, make_sample
@@ -21,8 +20,7 @@ from tests.samples import VOICE_STYLES, EntrySpec, make_cache, make_sample
 def offered(line: str, config: Path | None = None) -> list[str]:
     """The words that a shell is offered for a line typed so far."""
     named = {} if config is None else {"NARRATION_CLEANUP_CONFIG": str(config)}
-    done = subprocess.run(
-        [sys.executable, "-m", "narration_cleanup"],
+    done = forked.run(
         env={
             **os.environ,
             **named,
@@ -30,11 +28,8 @@ def offered(line: str, config: Path | None = None) -> list[str]:
             "_TYPER_COMPLETE_FISH_ACTION": "get-args",
             "_TYPER_COMPLETE_ARGS": line,
         },
-        capture_output=True,
-        text=True,
-        check=True,
     )
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")
     return [line.partition("\t")[0] for line in done.stdout.splitlines() if line]
 
 

@@ -328,7 +328,7 @@ def test_no_items_are_kept_where_none_are_wanted(service: Service) -> None:
     assert service.call("run").code == 0
     ended = service.call("explain", service.entries[0].key, after=MINUTE)
     assert ended.code == 1
-    assert "history.keep_items is 0, so no run's items are kept [failed]" in ended.err
+    assert "history.keep_items is 0, so no run's items are kept [no_such_item]" in ended.err
     document = json.loads(service.call("history", "show", "1", "--json", after=MINUTE).out)
     assert document["runs"][0]["items"] == []
 
@@ -339,7 +339,7 @@ def test_a_name_that_nothing_has(service: Service) -> None:
     assert (ended.code, ended.out) == (1, "")
     assert ended.err == (
         "ERROR - nothing has the key, file or id 'no\\x1b[31m such\\nname', and the newest 10,000 "
-        "items of earlier runs do not have it either [failed]\n"
+        "items of earlier runs do not have it either [no_such_item]\n"
     )
     ended = service.call("explain", "--json", "nothing")
     document = json.loads(ended.out)

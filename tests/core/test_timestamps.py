@@ -10,12 +10,12 @@ from pathlib import Path
 from zoneinfo import TZPATH, ZoneInfo
 
 import pytest
-from freezegun import freeze_time
 from hypothesis import given
 from hypothesis import strategies as st
 
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.timestamps import format_like, from_number, iso, reader
+from tests.run_at import stopped_clock
 from tests.settings_help import load
 
 ZONES = (
@@ -142,7 +142,7 @@ def test_local_is_the_zone_of_the_process_at_a_frozen_moment(
 ) -> None:
     monkeypatch.setenv("TZ", zone_file("Asia/Kathmandu"))
     time.tzset()
-    with freeze_time("2026-11-23 12:00:00"):
+    with stopped_clock():
         assert reader("local")("2026-11-23T12:00:00") == instant("2026-11-23T06:15:00+00:00")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import narration_cleanup
+from tests import forked
 from tests.samples import make_sample, read_index, read_requests, tree_digest
 
 SOURCE = str(Path(narration_cleanup.__file__).parents[1])
@@ -20,13 +21,8 @@ COMMAND = (sys.executable, "-m", "narration_cleanup", "demo")
 
 
 def demo(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PYTHONPATH": SOURCE, **variables},
-    )
+    environment = {**os.environ, "PYTHONPATH": SOURCE, **variables}
+    return forked.run("demo", *arguments, env=environment, together=True)
 
 
 def test_the_demo_shows_all_three_commands_and_leaves_a_clean_sandbox(tmp_path: Path) -> None:

@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from narration_cleanup.apply.result import Result
-from narration_cleanup.apply.signals import Stop
-from narration_cleanup.cli import run as cleanup
-from narration_cleanup.cli.options import Invocation
 from narration_cleanup.core.errors import CleanupError
-from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.model import NoProgress
+from narration_cleanup.core.signals import Stop
 from narration_cleanup.report.log import Log
+from narration_cleanup.run.run import run
 from narration_cleanup.settings import Settings, load_settings
 from narration_cleanup.stores.cache.local import mismatches
 from tests.faults.stepwise import Steps, Stepwise
@@ -56,11 +55,9 @@ def _settings(directory: Path) -> Settings:
 def the_tool(directory: Path) -> None:
     """One run, as the command does it, without history and messages."""
     settings = _settings(directory)
-    call = Invocation(None, {}, quiet=True)
     result = Result(time.time(), dry_run=False)
-    log = Log(muted=True)
     with suppress(CleanupError):  # it may refuse
-        cleanup._run(settings, call, result, log, NoProgress(), None, stop=Stop())
+        run(settings, result, Stop(), NoProgress(), Log(muted=True), None)
 
 
 class Move(NamedTuple):

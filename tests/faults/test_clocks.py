@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from tests import forked
 from tests.faults.server import crashed
 from tests.samples import CacheSample, EntrySpec, make_cache, read_index, write_index
 
@@ -94,12 +93,7 @@ def _run_at(moment: str, folder: Path, *arguments: str, zone: str = "UTC") -> tu
         "NARRATION_CLEANUP_STATE_DIR": str(folder / "state"),
         "NARRATION_CLEANUP_TIMEZONE": zone,
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.run_at", moment, *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    done = forked.run(moment, *arguments, module="tests.run_at", env=environment)
     assert not crashed(done.stderr), done.stderr
     return done.returncode, done.stdout + done.stderr
 

@@ -18,12 +18,11 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 from narration_cleanup.apply.result import Result
-from narration_cleanup.apply.signals import Stop
-from narration_cleanup.cli import run as cleanup
-from narration_cleanup.cli.options import Invocation
 from narration_cleanup.core.errors import CleanupError
-from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.model import NoProgress
+from narration_cleanup.core.signals import Stop
 from narration_cleanup.report.log import Log
+from narration_cleanup.run.run import run
 from narration_cleanup.settings import Settings, load_settings
 from tests.faults.tally import Tally, tried
 from tests.samples import SAMPLE_NOW, RequestSpec, make_requests, service_time
@@ -119,10 +118,8 @@ def _settings(database: Path) -> Settings:
 def the_tool(database: Path) -> None:
     """One run, as the command does it, without history and messages."""
     result = Result(SAMPLE_NOW.timestamp(), dry_run=False)
-    call = Invocation(None, {}, quiet=True, allow_other_user=True)
     with suppress(CleanupError):  # it may refuse
-        log = Log(muted=True)
-        cleanup._run(_settings(database), call, result, log, NoProgress(), None, stop=Stop())
+        run(_settings(database), result, Stop(), NoProgress(), Log(muted=True), None)
 
 
 class Rows:

@@ -27,6 +27,7 @@ _USER = re.escape(pwd.getpwuid(os.geteuid()).pw_name)
 _VERSION = re.escape(narration_cleanup.__version__)
 _RULES = (
     (re.compile(rf"\b(narration-cleanup )({_VERSION})\b"), r"\1<version>"),
+    (re.compile(r"^Python \S+, SQLite \S+, extras: .*$", re.M), "Python <version>, <others>"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:<port>"),
     (re.compile(r"\bpid \d+, [\w.-]+,"), "pid <pid>, <name>,"),
     (re.compile(r"\b(pid|process) \d+"), r"\1 <pid>"),

@@ -11,7 +11,7 @@ import pytest
 
 from tests.packaging.machine import ROOT, Machine, lent_pip, require, working_copy
 
-pytestmark = pytest.mark.packaging
+pytestmark = pytest.mark.newcomer
 
 PLACE = "/home/newcomer/narration-cleanup"
 

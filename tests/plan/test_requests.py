@@ -10,6 +10,8 @@ import msgspec
 import pytest
 
 from narration_cleanup.core.model import (
+    DAY,
+    HOUR,
     FoundRequest,
     GenerationRequest,
     Problem,
@@ -17,7 +19,6 @@ from narration_cleanup.core.model import (
     Target,
 )
 from narration_cleanup.core.timestamps import FUTURE_TOLERANCE
-from narration_cleanup.core.units import DAY, HOUR
 from narration_cleanup.plan import RequestPolicy, plan_requests
 from narration_cleanup.plan.actions import Action, Reason
 

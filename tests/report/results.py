@@ -6,8 +6,15 @@ import hashlib
 from datetime import UTC, datetime
 
 from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult, Result
-from narration_cleanup.core.model import CacheEntry, Problem, RequestStatus, Severity, Target
-from narration_cleanup.core.units import DAY, HOUR
+from narration_cleanup.core.model import (
+    DAY,
+    HOUR,
+    CacheEntry,
+    Problem,
+    RequestStatus,
+    Severity,
+    Target,
+)
 from narration_cleanup.plan import CachePlan, RequestPlan
 from narration_cleanup.plan.actions import (
     Action,

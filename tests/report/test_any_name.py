@@ -19,7 +19,8 @@ from narration_cleanup.plan.actions import (
 from narration_cleanup.plan.totals import CacheTotals, VoiceTotals
 from narration_cleanup.report.documents import write_run
 from narration_cleanup.report.log import Log
-from narration_cleanup.report.text import show_run, show_stats
+from narration_cleanup.report.run_text import show_run
+from narration_cleanup.report.stats_text import show_stats
 from tests.report.results import HOSTILE, collect_stats, removal_of_file, request_plan, result_of
 
 NAMES = st.text(st.characters(), min_size=1, max_size=80)

@@ -18,8 +18,9 @@ from narration_cleanup.core.errors import ExitCode
 from narration_cleanup.core.model import Problem, Target
 from narration_cleanup.plan.actions import Outcome, Reason
 from narration_cleanup.plan.totals import VoiceTotals
+from narration_cleanup.report.run_text import show_run
 from narration_cleanup.report.stats import Stats
-from narration_cleanup.report.text import show_run, show_stats
+from narration_cleanup.report.stats_text import show_stats
 from tests.report.results import (
     HOSTILE,
     NOW,
@@ -313,7 +314,8 @@ def test_a_stream_that_holds_only_ascii_gets_ascii() -> None:
 
 
 PROGRAM = """
-from narration_cleanup.report.text import show_run, show_stats
+from narration_cleanup.report.run_text import show_run
+from narration_cleanup.report.stats_text import show_stats
 from tests.report.results import cache_plan, request_plan, result_of, collect_stats
 result = result_of(cache_plan(), request_plan())
 show_run(result, None)

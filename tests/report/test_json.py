@@ -194,9 +194,9 @@ class Discarding(io.StringIO):
         return len(text)
 
 
-def test_a_hundred_thousand_actions_are_streamed() -> None:
-    plan = CachePlan(CacheTotals(7.0, entry_count=100_000))
-    for number in range(100_000):
+def test_many_actions_are_streamed() -> None:
+    plan = CachePlan(CacheTotals(7.0, entry_count=20_000))
+    for number in range(20_000):
         name = f"{number:064x}"
         action = Action(Reason.EXPIRED, name, "9 days old, limit 7", f"{name}.mp3", 1000)
         plan.add(action)
@@ -207,7 +207,7 @@ def test_a_hundred_thousand_actions_are_streamed() -> None:
     write_run(result, None, stream)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert stream.lines == 100_002
+    assert stream.lines == 20_002
     assert peak < 1_000_000
 
 

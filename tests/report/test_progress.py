@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.model import NoProgress
 from narration_cleanup.report.progress_bar import TerminalProgress, showing_progress
 from narration_cleanup.run.stores import cache_policy, open_targets, request_policy
 from narration_cleanup.run.survey import survey_and_plan

@@ -13,8 +13,8 @@ from narration_cleanup.core.model import Problem, Severity, Target
 from narration_cleanup.core.problems import MOST_OF_A_KIND
 from narration_cleanup.report.documents import problem_items
 from narration_cleanup.report.log import Log, LogFormat
+from narration_cleanup.report.run_text import show_run
 from narration_cleanup.report.summary import MOST_ALIKE, gathered
-from narration_cleanup.report.text import show_run
 from tests.report.results import NOW
 
 REASON = "not removed: Read-only file system"

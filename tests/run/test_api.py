@@ -12,10 +12,10 @@ from typing import Any
 
 import jsonschema
 import pytest
-from freezegun import freeze_time
 
 import narration_cleanup
 from narration_cleanup.report.documents.schema import schema_text
+from tests.run_at import stopped_clock
 from tests.samples import SAMPLE_NOW, Sample, make_sample, tree_digest
 from tests.test_main_job import document
 
@@ -36,7 +36,7 @@ def settings(sample: Sample, tmp_path: Path) -> dict[str, dict[str, object]]:
 
 @pytest.fixture(autouse=True)
 def at_the_samples_moment() -> Any:
-    with freeze_time(SAMPLE_NOW):
+    with stopped_clock():
         yield
 
 

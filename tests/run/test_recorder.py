@@ -20,6 +20,7 @@ from narration_cleanup.core.zones import IndexTimes
 from narration_cleanup.report.metrics import PREFIX
 from narration_cleanup.run.stores import open_cache
 from narration_cleanup.settings import CacheSettings
+from tests import forked
 from tests.receiver import Receiver, receiver
 from tests.report.test_metrics import samples
 from tests.samples import EntrySpec, Sample, make_cache, make_sample, read_index
@@ -65,13 +66,7 @@ class Tool:
     def __call__(
         self, *arguments: str, environ: Mapping[str, str] | None = None, at: str = AT
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.run_at", at, *arguments],
-            cwd=ROOT,
-            env=self.environ(environ),
-            capture_output=True,
-            text=True,
-        )
+        done = forked.run(at, *arguments, module="tests.run_at", env=self.environ(environ))
         self.said += done.stdout + done.stderr
         return done
 

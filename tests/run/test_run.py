@@ -12,18 +12,15 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from freezegun import freeze_time
 from typer.testing import CliRunner
 
 from narration_cleanup.apply.apply import apply_cache
 from narration_cleanup.apply.result import CacheResult, Result, RunOutcome
-from narration_cleanup.apply.signals import Stop
 from narration_cleanup.cli.app import app
 from narration_cleanup.core.errors import ExitCode, TargetError
-from narration_cleanup.core.model import RequestSurvey, Target
+from narration_cleanup.core.model import DAY, NoProgress, RequestSurvey, Target
 from narration_cleanup.core.problems import attempt
-from narration_cleanup.core.progress import NoProgress
-from narration_cleanup.core.units import DAY
+from narration_cleanup.core.signals import Stop
 from narration_cleanup.plan import CachePolicy, RequestPolicy
 from narration_cleanup.run import run as job
 from narration_cleanup.run.survey import survey_and_plan_cache
@@ -33,6 +30,7 @@ from narration_cleanup.stores.cache.local.indexed import IndexedDirectory
 from narration_cleanup.stores.requests.mapping import RequestMapping
 from narration_cleanup.stores.requests.sqlite.table import SqliteRequests
 from tests.opened import open_sample
+from tests.run_at import stopped_clock
 from tests.samples import (
     SAMPLE_NOW,
     EntrySpec,
@@ -186,7 +184,7 @@ def test_work_that_cannot_be_looked_at_again_is_no_success(
         sample.index.write_bytes(b"\xff\xfe")
         return result
 
-    monkeypatch.setattr(job, "apply_cache", torn)
+    monkeypatch.setattr("narration_cleanup.apply.apply.apply_cache", torn)
     store = open_sample(sample)
     result = clean(store)
     store.close()
@@ -282,7 +280,7 @@ def test_whatever_the_cache_raises_the_requests_are_done(
     monkeypatch.setattr(IndexedDirectory, step, failing)
     arguments = ["run", "--json", "--cache-dir", str(sample.cache.directory)]
     environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
-    with freeze_time(SAMPLE_NOW):
+    with stopped_clock():
         done = CliRunner().invoke(
             app, [*arguments, "--requests-db", str(sample.database)], env=environment
         )
@@ -311,7 +309,7 @@ def test_the_cache_is_cleaned_before_the_requests_are_looked_at(
     monkeypatch.setattr(SqliteRequests, "survey", noting)
     arguments = ["run", "--cache-dir", str(sample.cache.directory)]
     environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
-    with freeze_time(SAMPLE_NOW):
+    with stopped_clock():
         done = CliRunner().invoke(
             app, [*arguments, "--requests-db", str(sample.database)], env=environment
         )
@@ -327,7 +325,7 @@ def test_what_no_run_can_remove_is_a_problem_once(tmp_path: Path) -> None:
     link.symlink_to(sample.entries[2].name)
     arguments = ["run", "--json", "--cache-dir", str(sample.directory)]
     environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
-    with freeze_time(SAMPLE_NOW):
+    with stopped_clock():
         first, second = (CliRunner().invoke(app, arguments, env=environment) for _ in range(2))
         other = sample.directory / "other.mp3"
         other.symlink_to(sample.entries[2].name)
@@ -354,7 +352,7 @@ def test_an_entry_and_a_row_that_no_run_can_clean_are_problems_once(tmp_path: Pa
     write_index(sample.cache.index, index)
     arguments = ["run", "--json", "--cache-dir", str(sample.cache.directory)]
     environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
-    with freeze_time(SAMPLE_NOW):
+    with stopped_clock():
         first, second = (CliRunner().invoke(app, arguments, env=environment) for _ in range(2))
         index = read_index(sample.cache.index)
         index["no-time-either"] = dict(fields) | {"created_at": "yesterday"}
@@ -383,7 +381,7 @@ def _requests(tmp_path: Path, *triggers: str) -> Callable[[], tuple[int, dict[st
     environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
 
     def run() -> tuple[int, dict[str, str]]:
-        with freeze_time(SAMPLE_NOW):
+        with stopped_clock():
             done = CliRunner().invoke(app, arguments, env=environment)
         found = json.loads(done.stdout)["problems"]
         return done.exit_code, {each["code"]: each["severity"] for each in found}
@@ -433,7 +431,7 @@ def test_of_items_reported_before_the_log_has_the_number_alone(tmp_path: Path) -
     run()
     arguments = ["run", "--requests-db", str(tmp_path / "requests.db")]
     environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
-    with freeze_time(SAMPLE_NOW):
+    with stopped_clock():
         plain, verbose = (
             CliRunner().invoke(app, [*arguments, *more], env=environment).output.splitlines()
             for more in ((), ("-v",))
@@ -444,7 +442,7 @@ def test_of_items_reported_before_the_log_has_the_number_alone(tmp_path: Path) -
     assert not [line for line in plain if "ERROR" in line]
     assert len([line for line in verbose if "held by the audit" in line]) == 2
     metrics = {"NARRATION_METRICS_TEXTFILE": str(tmp_path / "page.prom")}
-    with freeze_time(SAMPLE_NOW):
+    with stopped_clock():
         CliRunner().invoke(app, arguments, env=environment | metrics)
     page = (tmp_path / "page.prom").read_text()
     assert "narration_cleanup_last_run_success 1\n" in page
@@ -462,7 +460,7 @@ def test_a_file_that_chattr_has_fixed_is_a_problem_once(tmp_path: Path) -> None:
     arguments = ["run", "--json", "--cache-dir", str(sample.directory)]
     environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
     try:
-        with freeze_time(SAMPLE_NOW):
+        with stopped_clock():
             first, second = (CliRunner().invoke(app, arguments, env=environment) for _ in range(2))
     finally:
         subprocess.run(["chattr", "-i", fixed], check=True)

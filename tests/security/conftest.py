@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import forked
+
 SERVICE, OTHER = 48_611, 48_612
 """Users without an account."""
 
@@ -57,12 +59,11 @@ def call(
         "HOME": "/nonexistent",
         "NARRATION_CLEANUP_STATE_DIR": str(state),
     }
-    if package is not None:
-        environment["PYTHONPATH"] = str(package)
-    how = ["-c", AS_USER, str(user)] if user else ["-m", "narration_cleanup"]
+    if package is None:
+        return forked.run(*arguments, env=environment, cwd=Path("/"), user=user)
     return subprocess.run(
-        [sys.executable, *how, *map(str, arguments)],
-        env=environment,
+        [sys.executable, "-m", "narration_cleanup", *map(str, arguments)],
+        env={**environment, "PYTHONPATH": str(package)},
         capture_output=True,
         text=True,
         cwd="/",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import narration_cleanup
-from narration_cleanup.core.own_files import make_folder
+from narration_cleanup.core.files import make_folder
 from narration_cleanup.report.history import FILE_NAME
 from tests.samples import EntrySpec, make_cache, make_requests, tree_digest
 from tests.security.conftest import OTHER, SERVICE, call, give, plant_journal, swapping
@@ -183,6 +183,10 @@ def test_nor_does_the_service_open_the_journal_of_a_stranger(open_path: Path) ->
     before = tree_digest(database.parent)
     places = ("--requests-db", database)
     done = call("run", *places, user=SERVICE, state=open_path / "state")
+    assert done.returncode == 78, done.stdout + done.stderr
+    assert "every user can write to" in done.stderr
+    allowed = (*places, "--allow-other-user")
+    done = call("run", *allowed, user=SERVICE, state=open_path / "state")
     assert done.returncode == 1, done.stdout + done.stderr
     assert f"this is a file of user {OTHER}" in done.stdout + done.stderr
     assert tree_digest(database.parent) == before
@@ -194,6 +198,48 @@ def test_nor_does_the_service_open_the_journal_of_a_stranger(open_path: Path) ->
     database.parent.chmod(0o775)
     done = call("dry-run", *places, user=SERVICE, state=open_path / "state")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777])
+@pytest.mark.parametrize("above", [False, True])
+def test_a_database_that_every_user_can_exchange_is_not_changed(
+    open_path: Path, mode: int, above: bool
+) -> None:
+    """Between the look at what lies beside it and SQLite's own, a stranger can put a journal there.
+
+    In a folder above, the sticky bit keeps others' folders where they are.
+    """
+    database = open_path / "shared" / "data" / "requests.db"
+    make_requests(database)
+    give(SERVICE, open_path / "shared")
+    folder = database.parent.parent if above else database.parent
+    folder.chmod(mode)
+    before = tree_digest(open_path)
+    done = call("run", "--requests-db", database, user=SERVICE, state=open_path / "state")
+    if above and mode == 0o1777:
+        assert done.returncode == 0, done.stdout + done.stderr
+        return
+    assert done.returncode == 78, done.stdout + done.stderr
+    assert "chmod o-w" in done.stderr
+    assert tree_digest(open_path) == before
+    places = ("--requests-db", database)
+    found = call("check", *places, user=SERVICE, state=open_path / "state").stdout
+    assert "failed   requests.folder: every user can write to" in found
+    done = call("run", *places, "--allow-other-user", user=SERVICE, state=open_path / "state")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_database_in_the_folder_of_a_group_is_cleaned_and_check_warns(open_path: Path) -> None:
+    database = open_path / "data" / "requests.db"
+    make_requests(database)
+    give(SERVICE, database.parent)
+    os.chown(database.parent, SERVICE, OTHER)
+    database.parent.chmod(0o2775)
+    places = ("--requests-db", database)
+    done = call("run", *places, user=SERVICE, state=open_path / "state")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = call("check", *places, user=SERVICE, state=open_path / "state").stdout
+    assert f"warning  requests.folder: group {OTHER} can write to" in found
 
 
 def test_a_cache_below_a_folder_where_it_can_be_exchanged_is_refused(open_path: Path) -> None:

@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from narration_cleanup.cli.app import app
+from narration_cleanup.core import query_limit
 from narration_cleanup.report.history import FILE_NAME, open_history, read_history
 from narration_cleanup.report.history.database import connect, connect_read_only
-from narration_cleanup.stores.requests.sqlite import limits
 from tests.samples import make_cache
 
 ESCAPES = "\x1b]0;title\x07\x1b[31m\u202e"
@@ -43,7 +43,7 @@ def _change(state: Path, change: Callable[[sqlite3.Connection], object]) -> None
 
 
 def test_an_endless_schema_is_given_up(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "SECONDS", 0.2)
+    monkeypatch.setattr(query_limit, "SECONDS", 0.2)
     _change(state, lambda history: history.executescript(_ENDLESS))
     warnings = list[str]()
     for history in (
@@ -70,7 +70,7 @@ def test_a_value_of_any_length_is_not_read(state: Path) -> None:
 
 def test_the_schema_is_not_trusted(state: Path) -> None:
     for opened in (connect, connect_read_only):
-        with closing(opened(state / FILE_NAME, limits.QueryLimit())) as connection:
+        with closing(opened(state / FILE_NAME, query_limit.QueryLimit())) as connection:
             assert connection.execute("PRAGMA trusted_schema").fetchone() == (0,)
             with pytest.raises(sqlite3.OperationalError, match="too many attached"):
                 connection.execute("ATTACH ':memory:' AS other")

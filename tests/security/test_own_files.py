@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from narration_cleanup.core.errors import ConfigError
-from narration_cleanup.core.own_files import make_folder, make_own_folder, way_to
+from narration_cleanup.core.files import make_folder, make_own_folder, way_to
 from narration_cleanup.report.history import FILE_NAME, open_history, read_history
 from narration_cleanup.report.metrics import metric_values, metrics_text, write_metrics
 from narration_cleanup.report.record import Counters, RunRecord

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,6 +15,7 @@ from typer.testing import CliRunner
 from narration_cleanup.cli.app import app
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.report.documents.schema import schema_text
+from tests import forked
 
 ROOT = Path(__file__).resolve().parents[2]
 UNKNOWN = "unknown setting cache.dri, did you mean cache.dir?"
@@ -33,14 +33,7 @@ COMMANDS = [
 
 
 def call(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "narration_cleanup", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), *sys.path])}
-        | variables,
-        capture_output=True,
-        text=True,
-    )
+    return forked.run(*arguments, cwd=folder, env={**os.environ, **variables})
 
 
 def valid(text: str, name: str) -> None:

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.settings import SETTINGS, Settings, load_settings
-from narration_cleanup.settings.mask import without_password
-from narration_cleanup.settings.show import init_text, show_lines, toml
+from narration_cleanup.settings.show import init_text, show_lines, toml, without_password
 from tests.settings_help import harmless
 
 NOTHING = Path(os.devnull)

@@ -13,8 +13,7 @@ from narration_cleanup.cli.config import config_document
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.report.documents import encode
 from narration_cleanup.settings import BY_NAME, load_settings
-from narration_cleanup.settings.mask import without_password
-from narration_cleanup.settings.show import show_lines
+from narration_cleanup.settings.show import show_lines, without_password
 from tests.settings_help import load
 
 CANARY = "c4n4ry"

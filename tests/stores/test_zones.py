@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from narration_cleanup.check import Finding, Status, run_checks
-from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.model import NoProgress
 from narration_cleanup.run.stores import cache_policy, open_targets, request_policy
 from narration_cleanup.run.survey import Plans, survey_and_plan
 from narration_cleanup.settings import Settings

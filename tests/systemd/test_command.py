@@ -17,7 +17,7 @@ from narration_cleanup.cli.systemd import systemd_app
 from narration_cleanup.core.errors import CleanupError, ConfigError
 from narration_cleanup.systemd import discover as facts_room
 from narration_cleanup.systemd import install as install_room
-from narration_cleanup.systemd import manager
+from narration_cleanup.systemd import status
 from narration_cleanup.systemd.install import check_user, write_handed, write_units
 from narration_cleanup.systemd.installation import Installation
 from narration_cleanup.systemd.units import render
@@ -34,7 +34,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file.write_text(f'cache.dir = "{tmp_path}/cache"\nrequests.db = "{tmp_path}/requests.db"\n')
     monkeypatch.setenv("NARRATION_CLEANUP_CONFIG", str(file))
     monkeypatch.setattr(facts_room, "CREDENTIALS", tmp_path / "credentials")
-    monkeypatch.setattr(manager, "SYSTEM_UNITS", tmp_path / "units")
+    monkeypatch.setattr(status, "SYSTEM_UNITS", tmp_path / "units")
     return tmp_path
 
 
@@ -164,7 +164,7 @@ def test_a_unit_is_on_the_disk_before_it_takes_the_place_of_another(
 
 
 def test_without_systemd_nothing_is_written(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manager, "_RUNNING", place / "not there")
+    monkeypatch.setattr(status, "_RUNNING", place / "not there")
     for arguments in (["install"], ["uninstall"]):
         with pytest.raises(CleanupError, match="there is no systemd on this machine"):
             run(*arguments)

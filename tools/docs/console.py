@@ -88,6 +88,8 @@ def _evened_out(text: str, place: Path) -> str:
 
 def with_real_output(document: str) -> str:
     """The document with every console block as it runs now."""
+    if all(found["kind"] == "sh" for found in _BLOCK.finditer(document)):
+        return document
     with sandbox() as place:
         return _BLOCK.sub(lambda found: _as_run(found, place), document)
 

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from narration_cleanup.core.files import NOTIFIED_BY
 from narration_cleanup.settings.sources import FILE_VARIABLE
+from tests import forked
 from tests.receiver import receiver
 from tests.security.conftest import AS_USER
 from tools.docs.console import ROOT
@@ -75,6 +76,9 @@ class _Place:
 
     def call(self, *arguments: str, within: Sequence[str] = ()) -> tuple[str, str]:
         """What a command writes to stdout and stderr."""
+        if not within:
+            done = forked.run(*arguments, env=self.environ, cwd=Path("/"), user=self.user)
+            return done.stdout, done.stderr
         how = ["-c", AS_USER, str(self.user)] if self.user else ["-m", "narration_cleanup"]
         command = [*within, sys.executable, *how, *arguments]
         done = subprocess.run(command, env=self.environ, capture_output=True, text=True, cwd="/")

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from narration_cleanup.apply.result import ODD_FILE, CacheResult, Outcomes, RequestResult
-from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.deadline import Stopwatch
 from narration_cleanup.core.errors import TargetError, to_target_error
-from narration_cleanup.core.model import Problem, Ref, Target
-from narration_cleanup.core.progress import Progress
+from narration_cleanup.core.model import Problem, Progress, Ref, Target
+from narration_cleanup.core.signals import Stop
 from narration_cleanup.core.text import printable
 from narration_cleanup.plan import CachePlan, RequestPlan
 from narration_cleanup.plan.actions import Action, Kind, Outcome, Reason
@@ -28,8 +28,10 @@ from narration_cleanup.stores.cache import (
     Removal,
     StoppedError,
 )
-from narration_cleanup.stores.requests import RequestStore
 from narration_cleanup.stores.requests.batches import next_batch_size
+
+if TYPE_CHECKING:
+    from narration_cleanup.stores.requests import RequestStore
 
 FILES_AT_A_TIME = 1_024
 """Files removed together at first, and at least: between two such batches a run can be stopped."""

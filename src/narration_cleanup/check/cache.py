@@ -8,20 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from narration_cleanup.check.examine_cache import parts_of_a_job, unused_index
-from narration_cleanup.check.finding import Finding, failed, passed, warning
-from narration_cleanup.check.problems import findings_of
+from narration_cleanup.check.finding import Finding, failed, findings_of, passed, warning
 from narration_cleanup.core.errors import CleanupError
-from narration_cleanup.core.progress import NoProgress
-from narration_cleanup.core.rights import (
+from narration_cleanup.core.model import DAY, NoProgress
+from narration_cleanup.core.timestamps import AUTO
+from narration_cleanup.core.users import (
     can_read_in,
     can_write_in,
+    current_user,
     described,
     is_read_only,
     may_be_replaced,
+    user_name,
 )
-from narration_cleanup.core.timestamps import AUTO
-from narration_cleanup.core.units import DAY
-from narration_cleanup.core.users import current_user, user_name
 from narration_cleanup.core.zones import LOCAL, IndexTimes, is_utc, zone_text
 from narration_cleanup.plan import CachePlan
 from narration_cleanup.report.format import count, entries
@@ -58,7 +57,7 @@ def check_cache(settings: Settings, now: float, times: IndexTimes) -> Iterator[F
     if place is None:
         yield passed("cache.directory", "no cache is configured: that half is left out")
         return
-    local = None if "://" in place else Path(place)
+    local = settings.cache.path
     if local is not None:
         yield from _check_folder(local)
     try:

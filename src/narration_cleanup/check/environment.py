@@ -8,19 +8,18 @@ from pathlib import Path
 
 from narration_cleanup.check.cache import little_space
 from narration_cleanup.check.finding import Finding, failed, passed, warning
-from narration_cleanup.core.own_files import check_own_file
-from narration_cleanup.core.rights import (
+from narration_cleanup.core.files import check_own_file
+from narration_cleanup.core.users import (
     can_read_in,
     can_write_in,
+    current_user,
     described,
     nearest_folder,
 )
-from narration_cleanup.core.users import current_user
 from narration_cleanup.report.history.database import ENDINGS, FILE_NAME
 from narration_cleanup.report.metrics import is_page
 from narration_cleanup.settings import SETTINGS, Settings
-from narration_cleanup.settings.mask import safe
-from narration_cleanup.settings.show import toml
+from narration_cleanup.settings.show import safe, toml
 from narration_cleanup.systemd.discover import CREDENTIALS
 
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from narration_cleanup.check.examine_cache import examine_cache
 from narration_cleanup.check.examine_requests import examine_requests
 from narration_cleanup.core.errors import ConfigError
-from narration_cleanup.core.model import Target
-from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.model import NoProgress, Target
 from narration_cleanup.core.zones import LOCAL, UTC, IndexTimes, is_utc, zone_text
 from narration_cleanup.report.format import count, entries
 from narration_cleanup.run.stores import (

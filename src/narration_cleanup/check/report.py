@@ -10,9 +10,8 @@ from narration_cleanup.check.finding import Finding, Status
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.report.documents import SCHEMA_VERSION, like
 from narration_cleanup.report.documents.operator_types import Check, CheckCounts, CheckItem
-from narration_cleanup.report.format import count, iso
+from narration_cleanup.report.format import columns, count, iso, wrapped
 from narration_cleanup.report.streams import allow_any_character, until_closed
-from narration_cleanup.report.wrapping import columns, wrapped
 
 _COLOURS = {Status.PASSED: "32", Status.WARNING: "33", Status.FAILED: "31"}
 _MARGIN = 9

@@ -7,21 +7,24 @@ from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 
-from narration_cleanup.check.finding import Finding, failed, passed, warning
-from narration_cleanup.check.problems import findings_of
+from narration_cleanup.check.finding import Finding, failed, findings_of, passed, warning
 from narration_cleanup.core.errors import CleanupError, TargetError
-from narration_cleanup.core.model import GenerationRequest, Target
-from narration_cleanup.core.progress import NoProgress
-from narration_cleanup.core.rights import described, is_read_only
+from narration_cleanup.core.model import GenerationRequest, NoProgress, Target
 from narration_cleanup.core.text import printable
+from narration_cleanup.core.users import described, is_read_only
 from narration_cleanup.core.zones import IndexTimes, form_of, zone_text
 from narration_cleanup.report.format import age, count, iso
-from narration_cleanup.run.access import missing_rights, refuse_other_users
+from narration_cleanup.run.access import (
+    EVERYBODY,
+    missing_rights,
+    refuse_other_users,
+    shared_folder,
+)
 from narration_cleanup.run.stores import Targets, cache_policy, open_requests, request_policy
 from narration_cleanup.run.survey import survey_and_plan
 from narration_cleanup.settings import Settings
 from narration_cleanup.stores.cache.local.index_file import left_by_root
-from narration_cleanup.stores.requests import RequestStore
+from narration_cleanup.stores.requests.store import RequestStore
 
 ROWS_SHOWN = 3
 
@@ -51,6 +54,15 @@ def check_requests(
             if is_read_only(Path(settings.requests.db)):
                 remedy = "mount it writable"
             yield failed("requests.permissions", problem.message, remedy)
+    if "://" not in settings.requests.db and (shared := shared_folder(Path(settings.requests.db))):
+        folder, who = shared
+        message = (
+            f"{who} can write to {printable(folder)}, and so put another database there, or a "
+            "journal that names any file for SQLite to delete"
+        )
+        judge = failed if who == EVERYBODY and not allow_other_user else warning
+        remedy = f"chmod {'o-w' if who == EVERYBODY else 'g-w'} {folder}, if only the service needs"
+        yield judge("requests.folder", message, f"{remedy} to write there")
     try:
         yield from _check_store(store, settings, now)
     finally:

@@ -10,7 +10,7 @@ from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.report.format import age, clock
 from narration_cleanup.report.history import SCHEDULED_BY
 from narration_cleanup.report.record import RUNNING, Counters, RunRecord
-from narration_cleanup.run.recent_runs import RecentRuns, read_recent_runs
+from narration_cleanup.run.stats import RecentRuns, read_recent_runs
 from narration_cleanup.settings import Settings
 from narration_cleanup.systemd.status import Schedule
 
@@ -35,9 +35,7 @@ def check_schedule(settings: Settings, now: float) -> Iterator[Finding]:
 
 
 def _starter(settings: Settings) -> Iterator[Finding]:
-    from narration_cleanup.systemd.cron import cron_lines
-    from narration_cleanup.systemd.manager import is_running
-    from narration_cleanup.systemd.status import find_schedule
+    from narration_cleanup.systemd.status import cron_lines, find_schedule, is_running
 
     schedule = find_schedule(settings.config_file)
     if schedule is not None:

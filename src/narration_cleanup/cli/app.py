@@ -16,7 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from narration_cleanup import __version__
 from narration_cleanup.cli.lazy import LazyCommand, LazyGroup
-from narration_cleanup.core import shutdown
+from narration_cleanup.core import signals
 from narration_cleanup.core.errors import CleanupError, ExitCode, with_code
 from narration_cleanup.core.text import printable_line
 from narration_cleanup.report.streams import let_go, stand_in_for_closed_streams, write_or_wait
@@ -128,10 +128,10 @@ def narration_cleanup(
 
 def main() -> None:
     """Run the command line with the process's own arguments; ends by raising SystemExit."""
-    shutdown.decide(None)
+    signals.decide(None)
     stand_in_for_closed_streams()
-    for number in shutdown.signals_to_hear():
-        signal.signal(number, shutdown.end)  # a run has a handler of its own
+    for number in signals.signals_to_hear():
+        signal.signal(number, signals.end)  # a run has a handler of its own
     try:
         sys.exit(app(prog_name="narration-cleanup", standalone_mode=False))
     except CleanupError as error:

@@ -126,7 +126,7 @@ def _schemas() -> Iterator[tuple[str, str]]:
 
 
 def _instances() -> Iterator[tuple[str, str]]:
-    from narration_cleanup.systemd.installation import CONFIG_DIR
+    from narration_cleanup.settings.sources import CONFIG_DIR
 
     for file in sorted(os.listdir(CONFIG_DIR)):
         found = _INSTANCE.fullmatch(file)

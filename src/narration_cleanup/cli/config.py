@@ -14,11 +14,10 @@ import typer
 from narration_cleanup.cli.known_layouts import for_places, for_program
 from narration_cleanup.cli.lazy import LazyCommand
 from narration_cleanup.core.errors import CleanupError, ConfigError
-from narration_cleanup.core.files import replace_file
+from narration_cleanup.core.files import check_way, make_folder, replace_file
 from narration_cleanup.core.model import Problem
-from narration_cleanup.core.own_files import check_way, make_folder
-from narration_cleanup.core.rights import nearest_folder
 from narration_cleanup.core.text import printable, printable_line
+from narration_cleanup.core.users import nearest_folder
 from narration_cleanup.report.documents import (
     SCHEMA_VERSION,
     configuration_problems,
@@ -28,9 +27,8 @@ from narration_cleanup.report.documents import (
 from narration_cleanup.report.documents.operator_types import Config, Setting
 from narration_cleanup.report.streams import until_closed
 from narration_cleanup.settings import SETTINGS, Settings, load_settings, require_target
-from narration_cleanup.settings.mask import safe, without_password
 from narration_cleanup.settings.programs import PROGRAMS
-from narration_cleanup.settings.show import init_text, plain, show_lines
+from narration_cleanup.settings.show import init_text, plain, safe, show_lines, without_password
 
 config_app = typer.Typer(
     name="config",

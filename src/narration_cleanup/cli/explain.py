@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -51,9 +52,11 @@ def explain_command(call: Invocation, name: Name) -> None:
         raise
     if not explained.is_known:
         why = _unknown(explained, settings)
+        if not explained.unsurveyed:
+            problem = Problem(Target.PROGRAM, _NO_SUCH_ITEM, why)
+            explained = replace(explained, problems=[*explained.problems, problem])
+            why = f"{why} [{_NO_SUCH_ITEM}]"
         if call.as_json:
-            problem = Problem(Target.PROGRAM, "no_such_item", why)
-            explained = Explained(name, now, problems=[*explained.problems, problem])
             _write(explained)
         raise CleanupError(why)
     if call.as_json:
@@ -61,6 +64,9 @@ def explain_command(call: Invocation, name: Name) -> None:
     else:
         show_explained(explained)
     raise typer.Exit(ExitCode.PARTLY_DONE if explained.unsurveyed else ExitCode.DONE)
+
+
+_NO_SUCH_ITEM = "no_such_item"
 
 
 def _write(explained: Explained) -> None:

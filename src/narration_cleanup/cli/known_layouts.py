@@ -8,9 +8,8 @@ from difflib import get_close_matches
 
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.text import printable
-from narration_cleanup.settings.mask import without_password
 from narration_cleanup.settings.programs import PROGRAMS
-from narration_cleanup.settings.show import settings_text
+from narration_cleanup.settings.show import settings_text, without_password
 
 _MASKED = re.compile(r":\*\*\*(?=@)|(?<=[?&])password=\*\*\*&?")
 

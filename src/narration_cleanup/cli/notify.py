@@ -14,14 +14,13 @@ import typer
 from narration_cleanup.core.errors import ConfigError, ExitCode
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.report.attention import attention
-from narration_cleanup.run.recent_runs import past_runs
 from narration_cleanup.run.recorder import host_name, notify_of
+from narration_cleanup.run.stats import past_runs
 from narration_cleanup.settings import AlertsSettings, load_partial, load_settings
-from narration_cleanup.settings.sources import SYSTEM_STATE
+from narration_cleanup.settings.sources import CONFIG_DIR, SYSTEM_STATE
 from narration_cleanup.systemd.discover import with_credentials
 
 _INSTANCE = r"narration-cleanup@([A-Za-z0-9_.-]+)\.service"
-_CONFIG_DIR = Path("/etc/narration-cleanup")
 
 
 def notify_command(
@@ -53,7 +52,7 @@ def notify_command(
     raise typer.Exit(ExitCode.FAILED if said else ExitCode.DONE)
 
 
-def config_of(unit: str, named: Path | None, *, folder: Path = _CONFIG_DIR) -> Path | None:
+def config_of(unit: str, named: Path | None, *, folder: Path = CONFIG_DIR) -> Path | None:
     """The configuration file: the one that is named, else, for the instance NAME of the template,
     NAME.toml in /etc/narration-cleanup."""
     instance = re.fullmatch(_INSTANCE, unit)

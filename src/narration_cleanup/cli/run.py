@@ -13,31 +13,31 @@ from typing import Annotated
 import typer
 
 from narration_cleanup.apply.result import Result
-from narration_cleanup.apply.signals import Stop, stop_on_signals
 from narration_cleanup.cli import options
 from narration_cleanup.cli.options import Invocation
-from narration_cleanup.core import shutdown
 from narration_cleanup.core.deadline import Stopwatch
 from narration_cleanup.core.errors import CleanupError, ExitCode, internal_error
-from narration_cleanup.core.progress import Progress
+from narration_cleanup.core.model import Progress
+from narration_cleanup.core.signals import decide, stop_on_signals
 from narration_cleanup.core.text import printable
 from narration_cleanup.plan.actions import Reason
-from narration_cleanup.report import documents, text
+from narration_cleanup.report import documents
 from narration_cleanup.report.log import Log, LogFormat
 from narration_cleanup.report.progress_bar import showing_progress
 from narration_cleanup.report.record import RunRecord
 from narration_cleanup.report.selection import EVERYTHING, SORT, Selection
 from narration_cleanup.report.stats import Stats
+from narration_cleanup.report.streams import is_terminal
 from narration_cleanup.run import recorder
 from narration_cleanup.run.access import OtherUserError, refuse_other_users
-from narration_cleanup.run.recent_runs import with_last_run
 from narration_cleanup.run.recorder import RunRecorder
 from narration_cleanup.run.run import dry_run, run
 from narration_cleanup.run.run_as import act_as
+from narration_cleanup.run.stats import with_last_run
 from narration_cleanup.settings import Settings, load_settings, require_target
-from narration_cleanup.settings.mask import without_password
+from narration_cleanup.settings.show import without_password
 
-Work = Callable[[Settings, Invocation, Result, Log, Progress, RunRecorder | None], Stats]
+Work = Callable[[Settings, Log, Progress, RunRecorder | None], Stats]
 
 _REASONS = tuple(reason.value for reason in Reason)
 _LISTED = "What is listed (the plan stays whole)"
@@ -91,11 +91,18 @@ def run_command(call: Invocation) -> None:
     result = Result(time.time(), dry_run=False)
     with stop_on_signals() as (stop, signals):
 
+        def work(
+            settings: Settings, log: Log, progress: Progress, told: RunRecorder | None
+        ) -> Stats:
+            log.started(settings.cleanup.interval_hours, settings.requests.abandoned_timeout_hours)
+            log.tasks_started()
+            return run(settings, result, stop, progress, log, told, ignore_clock=call.ignore_clock)
+
         def done() -> None:
-            shutdown.decide(result.exit_code)
+            decide(result.exit_code)
             signals.close()
 
-        code = _carry_out(call, result, partial(_run, stop=stop), done)
+        code = _carry_out(call, result, work, done)
     raise typer.Exit(code)
 
 
@@ -119,7 +126,11 @@ def dry_run_command(
             raise typer.BadParameter(what, param_hint=option)
     selection = Selection(voice_style, reason, sort, limit)
     result = Result(time.time(), dry_run=True)
-    raise typer.Exit(_carry_out(call, result, _dry_run, selection=selection))
+
+    def work(settings: Settings, _: Log, progress: Progress, __: RunRecorder | None) -> Stats:
+        return dry_run(settings, result, progress, explain=call.verbose)
+
+    raise typer.Exit(_carry_out(call, result, work, selection=selection))
 
 
 def _carry_out(
@@ -150,7 +161,7 @@ def _carry_out(
         result.cache_configured = settings.cache.dir is not None
         result.requests_configured = settings.requests.db is not None
         with showing_progress(sys.stderr, quiet=call.quiet) as progress:
-            stats = work(settings, call, result, log, progress, told)
+            stats = work(settings, log, progress, told)
     except CleanupError as error:
         result.stop(error.exit_code, str(error))
         refused = isinstance(error, OtherUserError)
@@ -223,8 +234,10 @@ def _show(
     if call.as_json:
         trigger = None if told is None else told.trigger
         documents.write_run(result, stats, sys.stdout, trigger=trigger, selection=selection)
-    else:
-        text.show_run(
+    elif result.dry_run or is_terminal(sys.stdout):  # a run in a pipe shows nothing
+        from narration_cleanup.report.run_text import show_run
+
+        show_run(
             result,
             stats,
             verbose=call.verbose,
@@ -248,29 +261,3 @@ def _command_of(result: Result) -> str | None:
             del words[at : at + 2]
     kept = (without_password(word) for word in words if word not in ("-v", "--verbose"))
     return shlex.join(["narration-cleanup", *kept])
-
-
-def _dry_run(
-    settings: Settings,
-    call: Invocation,
-    result: Result,
-    log: Log,
-    progress: Progress,
-    told: RunRecorder | None,
-) -> Stats:
-    return dry_run(settings, result, progress, explain=call.verbose)
-
-
-def _run(
-    settings: Settings,
-    call: Invocation,
-    result: Result,
-    log: Log,
-    progress: Progress,
-    told: RunRecorder | None,
-    *,
-    stop: Stop,
-) -> Stats:
-    log.started(settings.cleanup.interval_hours, settings.requests.abandoned_timeout_hours)
-    log.tasks_started()
-    return run(settings, result, stop, progress, log, told, ignore_clock=call.ignore_clock)

@@ -22,12 +22,9 @@ from narration_cleanup.report.record import CacheState
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.report.streams import until_closed
 from narration_cleanup.run.access import refuse_other_users
-from narration_cleanup.run.collect_stats import collect_stats, in_progress
-from narration_cleanup.run.observers import VoiceFilter
-from narration_cleanup.run.recent_runs import RecentRuns, with_recent_runs
 from narration_cleanup.run.run_as import act_as
-from narration_cleanup.run.stores import cache_policy, open_targets, request_policy
-from narration_cleanup.run.survey import survey_and_plan
+from narration_cleanup.run.stats import RecentRuns, stats_now, with_recent_runs
+from narration_cleanup.run.survey import VoiceFilter
 from narration_cleanup.settings import BY_NAME, Settings, load_settings, require_target
 
 Prometheus = Annotated[
@@ -75,21 +72,11 @@ def _show(call: Invocation, now: float, *, prometheus: bool, voice_style: str | 
     if voice_style is not None:
         settings = _for_one_voice(settings, voice_style)
         through = partial(VoiceFilter, voice_style=voice_style, others=others)
-    policies = cache_policy(settings.cache), request_policy(settings.requests)
-    with open_targets(settings, now) as targets:
-        with showing_progress(sys.stderr, quiet=call.quiet) as progress:
-            plans = survey_and_plan(targets, policies, now, progress, through=through)
-        if voice_style is not None and plans.cache is not None and not call.as_json:
-            # A program that asks again and again gets its zeros: the last one may just have gone.
-            _check_voice(voice_style, plans.cache.totals.entry_count, others)
-        stats = collect_stats(
-            settings,
-            plans.cache,
-            plans.requests,
-            plans.problems,
-            now,
-            in_progress=in_progress(targets),
-        )
+    with showing_progress(sys.stderr, quiet=call.quiet) as progress:
+        stats, plans = stats_now(settings, now, progress, through)
+    if voice_style is not None and plans.cache is not None and not call.as_json:
+        # A program that asks again and again gets its zeros: the last one may just have gone.
+        _check_voice(voice_style, plans.cache.totals.entry_count, others)
     stats, past = with_recent_runs(stats, settings)
     if prometheus:
         with until_closed(sys.stdout):
@@ -97,9 +84,9 @@ def _show(call: Invocation, now: float, *, prometheus: bool, voice_style: str | 
     elif call.as_json:
         documents.write(documents.stats_document(stats), sys.stdout)
     else:
-        from narration_cleanup.report import text
+        from narration_cleanup.report.stats_text import show_stats
 
-        text.show_stats(stats, verbose=call.verbose, quiet=call.quiet)
+        show_stats(stats, verbose=call.verbose, quiet=call.quiet)
     raise typer.Exit(_exit_code(stats, nothing_seen=plans.cache is None and plans.requests is None))
 
 

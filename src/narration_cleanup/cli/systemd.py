@@ -20,6 +20,7 @@ from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.report.documents import SCHEMA_VERSION, like, operator_types, write
 from narration_cleanup.report.format import clock
 from narration_cleanup.settings import Settings, load_settings, require_target
+from narration_cleanup.settings.sources import CONFIG_DIR
 from narration_cleanup.systemd.discover import (
     check_instance,
     credentials_folder,
@@ -35,13 +36,11 @@ from narration_cleanup.systemd.install import (
     write_units,
 )
 from narration_cleanup.systemd.installation import (
-    CONFIG_DIR,
     Installation,
     service_name,
     timer_name,
 )
-from narration_cleanup.systemd.manager import is_running, unit_folder
-from narration_cleanup.systemd.status import Schedule, read_schedule
+from narration_cleanup.systemd.status import Schedule, is_running, read_schedule, unit_folder
 from narration_cleanup.systemd.units import render
 
 NOT_INSTALLED = "No timer of systemd is installed here: narration-cleanup systemd install"

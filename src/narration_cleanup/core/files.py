@@ -1,12 +1,21 @@
-"""Small regular files: replaced whole or not at all, and read without waiting for anybody."""
+"""Small regular files, replaced whole or not at all; and the tool's own files (history, lock,
+metrics page), which are checked before one of them is opened.
+
+An own file is a regular file with one name that belongs to this user, in a folder that nobody else
+can write to. All is asked with ``lstat``: opening and closing a database by hand would drop the
+locks that SQLite holds on it, and opening a pipe would wait for its other end.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
+
+from narration_cleanup.core.text import printable
 
 NOTIFIED_BY = "NARRATION_NOTIFIED_BY"
 """``unit`` in the environment of a system unit, whose ``OnFailure=``/``OnSuccess=`` units send what
@@ -66,3 +75,176 @@ def first_bytes(file: Path, size: int) -> bytes:
 def _refuse_what_is_no_file(mode: int) -> None:
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "what is there is no regular file, and stays")
+
+
+_MOST_LINKS = 40
+"""As many as the kernel follows on one way."""
+_FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def check_own_file(file: Path, *endings: str) -> None:
+    """Check ``file``, those called as it with one of ``endings`` added, and their folder.
+
+    What does not exist yet is right. Raises ``PermissionError`` that names what is wrong and the
+    remedy, ``OSError`` where the folder cannot be reached.
+    """
+    check_own_folder(file.parent)
+    for place, status in _existing(file, endings):
+        if status.st_uid != os.geteuid():
+            _refuse(place, f"it belongs to uid {status.st_uid}: remove it, or name another folder")
+        if status.st_nlink != 1:
+            _refuse(place, "it has a second name elsewhere (a hard link): remove it")
+
+
+def check_kind(file: Path, *endings: str) -> None:
+    """Check, as far as a look needs it, that ``file`` and those beside it are regular files."""
+    for _ in _existing(file, endings):
+        pass
+
+
+def _existing(file: Path, endings: Sequence[str]) -> Iterator[tuple[Path, os.stat_result]]:
+    for place in (file, *(file.with_name(file.name + ending) for ending in endings)):
+        with suppress(FileNotFoundError):
+            status = os.lstat(place)
+            if not stat.S_ISREG(status.st_mode):
+                _refuse(place, "it is no regular file: remove it, or name another")
+            yield place, status
+
+
+def check_own_folder(folder: Path) -> None:
+    """Check that nobody else can write to ``folder``, nor put another folder in its place.
+
+    Raises as ``check_own_file`` does.
+    """
+    check_way(folder)
+    status = os.stat(folder)
+    if status.st_mode & stat.S_IWOTH or (
+        status.st_mode & stat.S_IWGRP and not is_own_group(status.st_gid)
+    ):
+        _refuse(folder, "others can write to it: chmod go-w it, or name another folder")
+
+
+def make_own_folder(folder: Path) -> None:
+    """Make ``folder`` where it is missing, with those above it, and check it.
+
+    Raises as ``check_own_file`` does.
+    """
+    above = folder
+    while not os.path.lexists(above):
+        above = above.parent
+    check_way(above)
+    make_folder(folder)
+    check_own_folder(folder)
+
+
+def make_folder(folder: Path, owner: tuple[int, int] | None = None) -> None:
+    """Make ``folder`` and what is missing above it, each inside the one before, by descriptor.
+
+    With ``owner`` (uid, gid) it is given to that user, with mode 0755 whatever the umask. Raises
+    ``OSError``, also where another folder was put in its place meanwhile.
+    """
+    here, made = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), False
+    with ExitStack() as opened:
+        opened.callback(os.close, here)
+        for part in folder.absolute().parts[1:]:
+            here, made = _enter(part, here)
+            opened.callback(os.close, here)
+        if made and owner is not None:
+            os.fchmod(here, 0o755)
+            os.fchown(here, *owner)
+
+
+def _enter(name: str, above: int) -> tuple[int, bool]:
+    """The folder ``name``, and whether it was made now: then it is empty, and this user's."""
+    with suppress(FileNotFoundError):
+        return os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=above), False
+    os.mkdir(name, 0o755, dir_fd=above)
+    made = os.open(name, os.O_RDONLY | _FOLDER, dir_fd=above)
+    if os.fstat(made).st_uid != os.geteuid() or os.listdir(made):
+        os.close(made)
+        raise OSError(errno.EAGAIN, f"{printable(name)} was replaced while it was made")
+    return made, True
+
+
+def way_to(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Every folder and link on the way to ``path``, and what it leads to, each with its ``lstat``.
+
+    Raises ``OSError`` where the way ends.
+    """
+    here = Path("/")
+    yield here, os.lstat(here)
+    waiting = list(reversed(path.absolute().parts[1:]))
+    links = 0
+    while waiting:
+        part = waiting.pop()
+        if part == "..":
+            here = here.parent
+            continue
+        place = here / part
+        status = os.lstat(place)
+        yield place, status
+        if not stat.S_ISLNK(status.st_mode):
+            here = place
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        try:
+            target = Path(os.readlink(place))
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            waiting.append(part)  # no link any more: whoever put something else there is asked for
+            continue
+        if target.is_absolute():
+            here = Path("/")
+        waiting += [each for each in reversed(target.parts) if each != "/"]
+
+
+def trusted_users() -> frozenset[int]:
+    """The users whose files may lead to a file of this user's: this one and root.
+
+    In a user namespace without root, as systemd makes one for a user's own units, root's files
+    belong to the user that stands for all who are not known there.
+    """
+    users = {os.geteuid(), 0}
+    with suppress(OSError, ValueError, IndexError):
+        mapped = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
+        if not any(int(fields[0]) == 0 for fields in mapped):
+            users.add(int(Path("/proc/sys/kernel/overflowuid").read_text()))
+    return frozenset(users)
+
+
+def check_way(place: Path, *others: int) -> None:
+    """Check that only this user, root and ``others`` can put something else in ``place``.
+
+    Raises ``PermissionError`` that names what is wrong and the remedy, ``OSError`` where it cannot
+    be reached.
+    """
+    trusted = trusted_users().union(others)
+    for part, status in way_to(place):
+        if status.st_uid not in trusted:
+            _refuse(part, f"it belongs to uid {status.st_uid}: name a place of this user's own")
+        # In a folder with the sticky bit (/tmp) nobody replaces what is another's.
+        if stat.S_IMODE(status.st_mode) & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH and (
+            stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode)
+        ):
+            _refuse(part, "everybody can write to it: chmod o-w it, or name another place")
+
+
+def is_own_group(gid: int) -> bool:
+    """Whether a group is this user's private one, which no other user is in."""
+    import grp
+    import pwd
+
+    try:
+        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(gid)
+    except KeyError:
+        return False
+    return (user.pw_gid, user.pw_name) == (gid, group.gr_name) and set(group.gr_mem) <= {
+        user.pw_name
+    }
+
+
+def _refuse(place: Path, why: str) -> None:
+    raise PermissionError(errno.EPERM, f"{printable(place)} is not trusted: {why}", str(place))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from narration_cleanup.core.deadline import Deadline
 from narration_cleanup.core.errors import BusyError
-from narration_cleanup.core.own_files import check_own_file, make_own_folder
+from narration_cleanup.core.files import check_own_file, make_own_folder
 from narration_cleanup.core.text import printable
 
 RUN_LOCK_WAIT = 3.0

@@ -301,3 +301,39 @@ class RequestSurvey(Protocol):
 
     def find(self, identity: str) -> Sequence[FoundRequest]:
         """The rows whose id is shown as ``identity``, those of other services too."""
+
+
+KB = 1024
+MB = 1024 * KB
+"""The service counts its sizes in these (2**20 bytes), and calls them MB."""
+MINUTE = 60.0
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+"""In seconds."""
+
+
+class Progress(Protocol):
+    """Told of each phase: ``start``, then ``advance`` as often as suits, then ``done``.
+
+    Call ``advance`` once for a batch, not for an item: telling must cost nothing. ``total`` is
+    the number of items where it is known. A phase that fails may go without its ``done``.
+    """
+
+    def start(self, phase: str, total: int | None = None) -> None: ...
+
+    def advance(self, count: int = 1) -> None: ...
+
+    def done(self) -> None: ...
+
+
+class NoProgress:
+    """Shows nothing."""
+
+    def start(self, phase: str, total: int | None = None) -> None:
+        """Take note of nothing."""
+
+    def advance(self, count: int = 1) -> None:
+        """Take note of nothing."""
+
+    def done(self) -> None:
+        """Take note of nothing."""

@@ -19,10 +19,10 @@ from datetime import datetime
 from pathlib import Path
 
 from narration_cleanup.core.errors import CleanupError, RefusedError
-from narration_cleanup.core.own_files import check_way
-from narration_cleanup.core.rights import nearest_folder
+from narration_cleanup.core.files import check_way
+from narration_cleanup.core.model import DAY, HOUR
 from narration_cleanup.core.text import printable
-from narration_cleanup.core.units import DAY, HOUR
+from narration_cleanup.core.users import nearest_folder
 from narration_cleanup.settings.show import toml
 
 RATE = 16_000

@@ -8,6 +8,8 @@ from operator import itemgetter
 import msgspec
 
 from narration_cleanup.core.model import (
+    DAY,
+    HOUR,
     NO_MTIME,
     CacheEntry,
     CacheSurvey,
@@ -19,7 +21,6 @@ from narration_cleanup.core.model import (
     Unmatched,
     is_most,
 )
-from narration_cleanup.core.units import DAY, HOUR
 from narration_cleanup.plan.actions import Action, Kind, Reason
 from narration_cleanup.plan.eviction import plan_evictions
 from narration_cleanup.plan.policy import CachePolicy

@@ -9,8 +9,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from narration_cleanup.core.model import CacheEntry, CacheSurvey, EntryBatch, Problem, Target
-from narration_cleanup.core.units import DAY, MB
+from narration_cleanup.core.model import (
+    DAY,
+    MB,
+    CacheEntry,
+    CacheSurvey,
+    EntryBatch,
+    Problem,
+    Target,
+)
 from narration_cleanup.plan.actions import Action, Kind, Reason
 from narration_cleanup.plan.policy import CachePolicy
 from narration_cleanup.plan.rules import Rules

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
 from narration_cleanup.core.model import (
     ACTIVE,
+    DAY,
+    HOUR,
     NO_MTIME,
     CacheEntry,
     FileRole,
@@ -22,7 +24,6 @@ from narration_cleanup.core.model import (
     Target,
     Unmatched,
 )
-from narration_cleanup.core.units import DAY, HOUR
 from narration_cleanup.plan.actions import Action, Kind, Reason
 from narration_cleanup.plan.policy import EMPTY_AUDIO_AGE, IN_FLIGHT, CachePolicy, RequestPolicy
 from narration_cleanup.plan.reasons import DAYS, HOURS, MINUTES, Unit
@@ -77,7 +78,8 @@ def explain_cache(
 
     ``seen`` and ``empty_files`` are what the survey of that plan had.
     """
-    judge = _Judge(plan, seen, empty_files, policy, now)
+    ids = {each.file if each.key is None else each.key for each in found.sightings}
+    judge = _Judge(plan, seen, empty_files, policy, now, ids)
     explained = [judge.explain(each) for each in found.sightings]
     return [_with_its_file(each, explained, seen.shared) for each in explained]
 
@@ -105,15 +107,19 @@ class _Judge:
         empty_files: Mapping[str, float],
         policy: CachePolicy,
         now: float,
+        ids: Collection[str | int | None],
     ) -> None:
+        """``ids``: the items that will be asked about, of perhaps a million in the plan."""
         self._rules = Rules(policy, now)
         self._rules.empty_files = empty_files if policy.remove_empty else {}
         self._policy = policy
         self._now = now
         self._seen = seen
-        self._held = dict(plan.held)
-        self._actions = {(each.kind.is_of_entry, each.id): each for each in plan.actions}
-        self._dangling = {entry.key for entry, _ in seen.dangling}
+        self._held = {key: rule for key, rule in plan.held if key in ids}
+        self._actions = {
+            (each.kind.is_of_entry, each.id): each for each in plan.actions if each.id in ids
+        }
+        self._dangling = {entry.key for entry, _ in seen.dangling if entry.key in ids}
 
     def explain(self, sighting: Sighting) -> Explanation:
         """One item."""
@@ -279,7 +285,8 @@ def explain_requests(
     found: Sequence[FoundRequest], plan: RequestPlan, policy: RequestPolicy, now: float
 ) -> list[Explanation]:
     """Why each row is left alone, cancelled or deleted, and from when on."""
-    actions = {each.id: each for each in plan.actions}
+    ids = {each.id for each in found}
+    actions = {each.id: each for each in plan.actions if each.id in ids}
     many = Counter(each.id for each in found)
     explained = []
     for row in found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from narration_cleanup.core.units import DAY, HOUR
+from narration_cleanup.core.model import DAY, HOUR
 
 EMPTY_AUDIO_AGE = HOUR
 """Zero-byte audio younger than this may be a file that is just being written."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from narration_cleanup.core.units import DAY, HOUR, MINUTE
+from narration_cleanup.core.model import DAY, HOUR, MINUTE
 
 
 class Unit(NamedTuple):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from narration_cleanup.core.model import (
+    DAY,
+    HOUR,
     GenerationRequest,
     Problem,
     RequestStatus,
@@ -10,7 +12,6 @@ from narration_cleanup.core.model import (
     Target,
 )
 from narration_cleanup.core.timestamps import FUTURE_TOLERANCE
-from narration_cleanup.core.units import DAY, HOUR
 from narration_cleanup.plan.actions import Action, Reason
 from narration_cleanup.plan.policy import RequestPolicy
 from narration_cleanup.plan.reasons import DAYS, HOURS, MINUTES, age_past

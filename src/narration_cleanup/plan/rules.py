@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from narration_cleanup.core.model import CacheEntry, StoredFile
+from narration_cleanup.core.model import DAY, HOUR, CacheEntry, StoredFile
 from narration_cleanup.core.timestamps import FUTURE_TOLERANCE
-from narration_cleanup.core.units import DAY, HOUR
 from narration_cleanup.plan.actions import Reason
 from narration_cleanup.plan.policy import EMPTY_AUDIO_AGE, IN_FLIGHT, CachePolicy
 from narration_cleanup.plan.reasons import DAYS, age_past

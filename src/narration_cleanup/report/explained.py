@@ -12,11 +12,10 @@ from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.core.zones import UTC, zone_text
 from narration_cleanup.plan.actions import Kind, Outcome
 from narration_cleanup.plan.explain import Explanation
-from narration_cleanup.report.format import clock, moment, sizes_up_to
+from narration_cleanup.report.format import clock, columns, moment, sizes_up_to, wrapped
 from narration_cleanup.report.record import RunItem
 from narration_cleanup.report.streams import allow_any_character, until_closed
 from narration_cleanup.report.summary import problem_line
-from narration_cleanup.report.wrapping import columns, wrapped
 
 _LABEL = 15
 """Columns that a label has."""

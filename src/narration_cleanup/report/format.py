@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TextIO
 
-from narration_cleanup.core.units import DAY, HOUR, KB, MB, MINUTE
+from narration_cleanup.core.model import DAY, HOUR, KB, MB, MINUTE
 
 Sizes = Callable[[int], str]
 """How a size in bytes is shown."""
@@ -93,3 +96,31 @@ def shortened(text: str, width: int) -> str:
         return text
     tail = min(8, max((width - 1) // 2, 0))
     return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+_NARROWEST = 20
+"""Characters that a line gets for its text at least, however far in it begins."""
+
+
+def columns(stream: TextIO) -> int | None:
+    """How wide the terminal is that ``stream`` leads to; ``None`` where it leads to none."""
+    return shutil.get_terminal_size().columns if stream.isatty() else None
+
+
+def wrapped(text: str, width: int | None, *, hang: int) -> str:
+    """``text`` in lines of at most ``width`` columns, all but the first ``hang`` columns in.
+
+    It stays one line where ``width`` is ``None``. Words stay whole, a long path too: what is
+    copied from a terminal must be what was printed.
+    """
+    if width is None or len(text) <= width:
+        return text
+    begun = text.lstrip(" ")
+    return textwrap.fill(
+        begun,
+        max(width, hang + _NARROWEST),
+        initial_indent=text[: len(text) - len(begun)],
+        subsequent_indent=" " * hang,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

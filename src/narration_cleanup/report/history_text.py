@@ -12,13 +12,11 @@ from rich.text import Text
 
 from narration_cleanup.apply.result import RunOutcome
 from narration_cleanup.core.text import printable, printable_line
-from narration_cleanup.report.format import Sizes, age, clock, count, sizes_up_to
+from narration_cleanup.report.format import Sizes, age, clock, columns, count, sizes_up_to, wrapped
 from narration_cleanup.report.record import KILLED, RUNNING, RunItem, RunRecord
 from narration_cleanup.report.streams import allow_any_character, until_closed
 from narration_cleanup.report.summary import problem_line
-from narration_cleanup.report.terminal import DIM, ERROR, KEEP, OK, WARN, open_console
-from narration_cleanup.report.text import is_terminal
-from narration_cleanup.report.wrapping import columns, wrapped
+from narration_cleanup.report.terminal import DIM, ERROR, KEEP, OK, WARN, report_console
 
 _COLUMNS = ("id", "began", "outcome", "by", "took", "removed", "freed", "cancelled", "problems")
 _FIGURES = frozenset({"id", "took", "removed", "freed", "cancelled", "problems"})
@@ -50,15 +48,11 @@ def show_history(
     width: int | None = None,
 ) -> None:
     """Show runs, newest first: one line for each, and on a terminal a plot over time."""
-    stream = sys.stdout if stream is None else stream
-    allow_any_character(stream)
-    with until_closed(stream):
-        terminal = is_terminal(stream) if terminal is None else terminal
-        console = open_console(stream, width, terminal=terminal)
+    with report_console(stream, width, terminal) as console:
         sizes = sizes_up_to(max((record.freed_bytes for record in records), default=0))
         console.print(_table(records, console, sizes))
         ended = [record for record in reversed(records) if record.finished_at is not None]
-        if terminal and len(ended) > 1:
+        if console.is_terminal and len(ended) > 1:
             _print_plots(ended, console, sizes)
 
 

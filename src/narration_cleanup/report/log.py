@@ -15,9 +15,8 @@ from typing import TextIO
 
 from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult, Result, RunOutcome
 from narration_cleanup.core.errors import with_code
-from narration_cleanup.core.model import Problem, Severity
+from narration_cleanup.core.model import MB, Problem, Severity
 from narration_cleanup.core.text import printable, printable_line
-from narration_cleanup.core.units import MB
 from narration_cleanup.plan.actions import CACHE_REASONS, Action, Kind, Outcome, Reason
 from narration_cleanup.report.format import count, entries, iso
 from narration_cleanup.report.streams import allow_any_character, write_or_wait

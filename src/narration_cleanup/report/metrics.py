@@ -15,9 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from narration_cleanup.core.files import first_bytes, replace_file
+from narration_cleanup.core.files import check_own_file, first_bytes, replace_file
 from narration_cleanup.core.model import OTHER_STATUS
-from narration_cleanup.core.own_files import check_own_file
 from narration_cleanup.core.text import printable
 from narration_cleanup.report.record import (
     ACTIVE_NAMES,

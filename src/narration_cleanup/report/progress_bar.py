@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from narration_cleanup.core.progress import NoProgress, Progress
+from narration_cleanup.core.model import NoProgress, Progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars

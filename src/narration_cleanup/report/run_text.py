@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
+from typing import TextIO
 
 from rich.cells import set_cell_size
 from rich.console import Console
@@ -25,6 +26,7 @@ from narration_cleanup.report.terminal import (
     bar,
     indented,
     problem_table,
+    report_console,
     worst,
 )
 
@@ -37,49 +39,60 @@ _CHUNK = 500
 _MESSAGE_STYLE = {RunOutcome.SUCCESS: OK, RunOutcome.PARTIAL: WARN, RunOutcome.INTERRUPTED: WARN}
 
 
-def print_run(
+def show_run(
     result: Result,
     stats: Stats | None,
-    console: Console,
+    stream: TextIO | None = None,
     *,
+    terminal: bool | None = None,
+    width: int | None = None,
     verbose: bool = False,
     quiet: bool = False,
     command: str | None = None,
     selection: Selection = EVERYTHING,
 ) -> None:
-    """Print the whole; ``quiet`` only the problems and the last line.
+    """Show what a run did, or what it would do (``result.dry_run``), and why.
 
-    ``command`` is the one that does what a dry run has planned; of its actions those of
-    ``selection`` are listed.
+    ``stats`` is the state afterwards; ``command`` is the one that does what is planned, of which
+    ``selection`` is listed. See ``report_console`` for ``stream``, ``terminal`` and ``width``.
+    On a terminal ``verbose`` shows every item, and what a rule kept. In a pipe every item is shown
+    of a dry run; a run shows nothing here, and neither does what was refused: log lines
+    (``report.log``) report those. ``quiet`` shows only the problems and the last line, and nothing
+    unless something is wrong.
     """
-    if not quiet:
-        title = "dry run" if result.dry_run else "run"
-        _print_title("Narration cleanup", title, console, clock(result.started_at))
-        if result.stopped is None or result.cache or result.requests:
-            sizes = _sizes(result.cache)
-            limit: int | None = ROWS_PLANNED if result.dry_run else ROWS_DONE
-            if verbose or not console.is_terminal or selection.limit is not None:
-                limit = None
-            shown = selection.of(result)
-            if selection != EVERYTHING:
-                count = f"{shown.action_count:,} of {result.action_count:,} planned actions"
-                console.print(Text(f"Showing {count}; a run does them all"))
-            _print_cache(shown, console, sizes, limit, verbose=verbose)
-            _print_requests(shown, console, sizes, limit)
-            if kept := summary.kept_texts(result, stats, sizes):
-                console.print()
-                _print_title("Kept", "; ".join(kept), console, style=f"bold {KEEP}")
-    if problems := result.all_problems():
-        console.print()
-        console.print(Text(summary.problems_title(problems), f"bold {worst(problems)}"))
-        console.print(indented(problem_table(problems, console, verbose=verbose), 2))
-    if not quiet or problems:
-        console.print()
-    for line in result.message.splitlines():
-        style = f"bold {_MESSAGE_STYLE.get(result.outcome, ERROR)}"
-        console.print(Text(printable_line(line), style))
-    if command is not None and not quiet:
-        console.print(Text(f"To do it: {printable(command)}"), soft_wrap=True)
+    if quiet and result.outcome is RunOutcome.SUCCESS and not result.all_problems():
+        return
+    with report_console(stream, width, terminal) as console:
+        if not console.is_terminal and (not result.dry_run or result.stopped is not None):
+            return
+        if not quiet:
+            title = "dry run" if result.dry_run else "run"
+            _print_title("Narration cleanup", title, console, clock(result.started_at))
+            if result.stopped is None or result.cache or result.requests:
+                sizes = _sizes(result.cache)
+                limit: int | None = ROWS_PLANNED if result.dry_run else ROWS_DONE
+                if verbose or not console.is_terminal or selection.limit is not None:
+                    limit = None
+                shown = selection.of(result)
+                if selection != EVERYTHING:
+                    count = f"{shown.action_count:,} of {result.action_count:,} planned actions"
+                    console.print(Text(f"Showing {count}; a run does them all"))
+                _print_cache(shown, console, sizes, limit, verbose=verbose)
+                _print_requests(shown, console, sizes, limit)
+                if kept := summary.kept_texts(result, stats, sizes):
+                    console.print()
+                    _print_title("Kept", "; ".join(kept), console, style=f"bold {KEEP}")
+        if problems := result.all_problems():
+            console.print()
+            console.print(Text(summary.problems_title(problems), f"bold {worst(problems)}"))
+            console.print(indented(problem_table(problems, console, verbose=verbose), 2))
+        if not quiet or problems:
+            console.print()
+        for line in result.message.splitlines():
+            style = f"bold {_MESSAGE_STYLE.get(result.outcome, ERROR)}"
+            console.print(Text(printable_line(line), style))
+        if command is not None and not quiet:
+            console.print(Text(f"To do it: {printable(command)}"), soft_wrap=True)
 
 
 def _sizes(cache: CacheResult | None) -> Sizes:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from narration_cleanup.apply.result import RunOutcome
-from narration_cleanup.core.model import Target
+from narration_cleanup.core.model import MB, Target
 from narration_cleanup.core.text import printable
-from narration_cleanup.core.units import MB
 from narration_cleanup.plan.totals import AGE_BINS, RequestTotals, VoiceTotals
 from narration_cleanup.report import summary
 from narration_cleanup.report.format import (
@@ -34,6 +34,7 @@ from narration_cleanup.report.terminal import (
     pairs,
     panel,
     problem_table,
+    report_console,
     worst,
 )
 
@@ -46,39 +47,49 @@ _ROOMY = 56
 _NEARLY_FULL = 0.9
 
 
-def print_stats(
-    stats: Stats, console: Console, *, verbose: bool = False, quiet: bool = False
+def show_stats(
+    stats: Stats,
+    stream: TextIO | None = None,
+    *,
+    terminal: bool | None = None,
+    width: int | None = None,
+    verbose: bool = False,
+    quiet: bool = False,
 ) -> None:
-    """Print the whole, the state in one line first; ``quiet`` only the problems.
+    """Show the state of cache and queue, in one line first; on a terminal in panels with bars.
 
-    ``verbose`` and a pipe get every voice style.
+    ``verbose`` and a pipe get every voice style and problem; ``quiet`` shows nothing unless there
+    are problems, and then only those. See ``report_console`` for the rest.
     """
-    verbose = verbose or not console.is_terminal
-    if not quiet:
-        sizes = _sizes(stats)
-        good, state = summary.state(stats, sizes)
-        console.print(Text(state, f"bold {OK if good else ERROR}"))
-        console.print(Text(f"Narration system, {clock(stats.generated_at)}", DIM))
-        whole = min(console.width, WIDEST)
-        two = whole >= SIDE_BY_SIDE and console.is_terminal
-        width = (whole - 1) // 2 if two else whole
-        left = _cache_panels(stats, console, sizes, width, verbose=verbose)
-        right = [
-            _requests_panel(stats, console, width),
-            _cleanup_panel(stats, console, sizes, width),
-        ]
-        if two:
-            if len(left) > 1:
-                right.insert(0, left.pop())
-            grid = Table.grid(padding=(0, 1, 0, 0))
-            grid.add_row(Group(*left), Group(*right))
-            console.print(grid)
-        else:
-            console.print(Group(*left, *right))
-    if stats.problems:
-        body = problem_table(stats.problems, console, verbose=verbose)
-        title, style = summary.problems_title(stats.problems), worst(stats.problems)
-        console.print(panel(console, title, body, console.width, style))
+    if quiet and not stats.problems:
+        return
+    with report_console(stream, width, terminal) as console:
+        verbose = verbose or not console.is_terminal
+        if not quiet:
+            sizes = _sizes(stats)
+            good, state = summary.state(stats, sizes)
+            console.print(Text(state, f"bold {OK if good else ERROR}"))
+            console.print(Text(f"Narration system, {clock(stats.generated_at)}", DIM))
+            whole = min(console.width, WIDEST)
+            two = whole >= SIDE_BY_SIDE and console.is_terminal
+            width = (whole - 1) // 2 if two else whole
+            left = _cache_panels(stats, console, sizes, width, verbose=verbose)
+            right = [
+                _requests_panel(stats, console, width),
+                _cleanup_panel(stats, console, sizes, width),
+            ]
+            if two:
+                if len(left) > 1:
+                    right.insert(0, left.pop())
+                grid = Table.grid(padding=(0, 1, 0, 0))
+                grid.add_row(Group(*left), Group(*right))
+                console.print(grid)
+            else:
+                console.print(Group(*left, *right))
+        if stats.problems:
+            body = problem_table(stats.problems, console, verbose=verbose)
+            title, style = summary.problems_title(stats.problems), worst(stats.problems)
+            console.print(panel(console, title, body, console.width, style))
 
 
 def _sizes(stats: Stats) -> Sizes:

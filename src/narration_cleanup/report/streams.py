@@ -35,6 +35,14 @@ def allow_any_character(stream: TextIO) -> None:
         stream.reconfigure(errors="backslashreplace")
 
 
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person is at the other end; a closed stream leads nowhere."""
+    try:
+        return stream.isatty()
+    except ValueError:
+        return False
+
+
 def stand_in_for_closed_streams() -> None:
     """Where standard input, output or error is closed, put the null device in its place.
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TextIO
 
 from rich.box import ROUNDED
@@ -20,6 +22,7 @@ from rich.text import Text
 
 from narration_cleanup.core.model import Problem, Severity
 from narration_cleanup.report import summary
+from narration_cleanup.report.streams import allow_any_character, is_terminal, until_closed
 
 WARN = "yellow"
 KEEP = "cyan"
@@ -52,11 +55,25 @@ class _Console(Console):
         raise BrokenPipeError
 
 
-def open_console(stream: TextIO, width: int | None = None, *, terminal: bool = True) -> Console:
-    """A console that takes every text as it is: no markup, no emoji, nothing coloured by guess.
+@contextmanager
+def report_console(
+    stream: TextIO | None, width: int | None, terminal: bool | None
+) -> Iterator[Console]:
+    """A console on ``stream`` (stdout) for one report, which a reader who goes away ends.
 
-    On a terminal it is as wide as that unless ``width`` is given.
+    ``terminal=None`` asks the stream whether it is one; a terminal is as wide as it says unless
+    ``width`` is given. Raises ``CleanupError`` where the report cannot be written.
     """
+    stream = sys.stdout if stream is None else stream
+    allow_any_character(stream)
+    with until_closed(stream):
+        yield open_console(
+            stream, width, terminal=is_terminal(stream) if terminal is None else terminal
+        )
+
+
+def open_console(stream: TextIO, width: int | None = None, *, terminal: bool = True) -> Console:
+    """A console that takes every text as it is: no markup, no emoji, nothing coloured by guess."""
     return _Console(
         file=stream if terminal else _Plain(stream),
         width=width if terminal else _PIPE_WIDTH,

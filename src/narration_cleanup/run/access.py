@@ -9,27 +9,35 @@ from contextlib import suppress
 from pathlib import Path
 
 from narration_cleanup.core.errors import ConfigError, TargetError
+from narration_cleanup.core.files import (
+    check_own_folder,
+    check_way,
+    is_own_group,
+    trusted_users,
+    way_to,
+)
 from narration_cleanup.core.locks import wait_for_lock
 from narration_cleanup.core.model import Problem, Severity, Target
-from narration_cleanup.core.own_files import check_own_folder, check_way, trusted_users, way_to
-from narration_cleanup.core.rights import (
+from narration_cleanup.core.text import printable
+from narration_cleanup.core.users import (
     can_read,
     can_write,
     can_write_in,
+    current_user,
     described,
     is_read_only,
     may_be_replaced,
+    user_name,
 )
-from narration_cleanup.core.text import printable
-from narration_cleanup.core.users import current_user, user_name
 from narration_cleanup.settings import Settings
+from narration_cleanup.stores.cache.local.directory import RENUMBERS, mounts_of
 from narration_cleanup.stores.cache.local.index_file import (
     fixed_index,
     foreign_index,
     left_by_root,
 )
-from narration_cleanup.stores.requests import is_postgres
 
+EVERYBODY = "every user"
 LOCK_SECONDS = 3.0
 """How long a look waits for the lock of a service that is writing its index."""
 
@@ -44,13 +52,21 @@ def refuse_other_users(settings: Settings, *, allow_other_user: bool, writes: bo
     A process of another user that dies can leave ``-wal`` and ``-shm`` files which the service
     cannot write, and root could be led anywhere by who can put a link in the way: for root,
     everything on the way to the cache and to the database must be root's. For others it is the
-    database that must be their own, unless ``allow_other_user``. ``writes``: the cache is to be
+    database that must be their own, in a folder that not every user can write to, unless
+    ``allow_other_user``. ``writes``: the cache is to be
     changed too. Raises ``OtherUserError``.
     """
     as_root = os.geteuid() == 0
-    cache, database = _local_places(settings)
+    cache, database = settings.cache.path, settings.requests.path
     if allow_other_user and not as_root:
         return
+    shared = shared_folder(database) if writes and not as_root and database is not None else None
+    if shared is not None and shared[1] == EVERYBODY:
+        raise OtherUserError(
+            f"{EVERYBODY} can write to {printable(shared[0])}, and so put another database there, "
+            "or a journal that names any file for SQLite to delete: chmod o-w it, or give "
+            "--allow-other-user"
+        )
     places = [database, cache if as_root and writes else None]
     others = {place: _other_owner(place) for place in places if place is not None}
     found = [(place, owner) for place, owner in others.items() if owner is not None]
@@ -82,6 +98,31 @@ def refuse_other_users(settings: Settings, *, allow_other_user: bool, writes: bo
     )
 
 
+def shared_folder(database: Path) -> tuple[Path, str] | None:
+    """A folder on the way to ``database`` in which others can put something else in its place, or
+    beside it, and who they are; ``None`` also where the modes of the file system mean nothing."""
+    try:
+        folder = Path(os.path.realpath(database)).parent
+        for place, status in way_to(folder):
+            is_open = status.st_mode & stat.S_IWOTH and stat.S_ISDIR(status.st_mode)
+            if is_open and (place == folder or not status.st_mode & stat.S_ISVTX):
+                return None if _has_one_mode(place) else (place, EVERYBODY)
+        status = os.stat(folder)
+        if status.st_mode & stat.S_IWGRP and not is_own_group(status.st_gid):
+            return folder, f"group {status.st_gid}"
+    except OSError:
+        pass  # the survey says what is wrong with it
+    return None
+
+
+def _has_one_mode(folder: Path) -> bool:
+    fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return RENUMBERS.fullmatch(mounts_of(fd).file_system) is not None
+    finally:
+        os.close(fd)
+
+
 def _refuse_open_folders(database: Path | None, cache: Path | None) -> None:
     """Refuse, as root, what others can put another in the place of, and a database in a folder
     that they can write to: a journal of theirs there could name any file for SQLite to delete."""
@@ -105,7 +146,7 @@ def refuse_two_owners(settings: Settings) -> None:
     Raises ``OtherUserError``.
     """
     owners = dict[int, Path]()
-    for place in _local_places(settings):
+    for place in (settings.cache.path, settings.requests.path):
         try:
             if place is not None:
                 owners[os.stat(place).st_uid] = place
@@ -138,15 +179,6 @@ def _other_owner(path: Path) -> int | None:
     return None if owner == os.geteuid() else owner
 
 
-def _local_places(settings: Settings) -> tuple[Path | None, Path | None]:
-    """Cache and database, so far as they are places of this machine."""
-    cache, requests = settings.cache.dir, settings.requests.db
-    return (
-        None if cache is None or cache.startswith("s3://") else Path(cache),
-        None if requests is None or is_postgres(requests) else Path(requests),
-    )
-
-
 def _named(uid: int) -> str:
     return f"{user_name(uid)} (uid {uid})"
 
@@ -157,7 +189,7 @@ def missing_rights(settings: Settings) -> Iterator[Problem]:
     Local places alone: a server or a bucket tells its rights when it is asked, and not before.
     What is not there is told by the survey.
     """
-    folder, database = _local_places(settings)
+    folder, database = settings.cache.path, settings.requests.path
     if folder is not None:
         other = _other_owner(folder) if os.geteuid() == 0 else None
         if other is not None:
@@ -194,13 +226,12 @@ def missing_rights(settings: Settings) -> Iterator[Problem]:
 
 def _endings_beside(database: Path) -> tuple[str, ...]:
     """Of the files that SQLite keeps beside it, which a process of another user may have left."""
-    from narration_cleanup.stores.requests.sqlite.database import journal_mode
+    from narration_cleanup.stores.requests.sqlite.database import is_wal
 
     try:
-        mode = journal_mode(database)
+        return ("-wal", "-shm") if is_wal(database) else ("-journal",)
     except TargetError:  # the survey says what is wrong with it
         return ()
-    return ("-wal", "-shm") if mode == "wal" else ("-journal",)
 
 
 def lock_out_of_reach(lock: Path) -> str | None:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from narration_cleanup.apply.result import Result
-from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.deadline import Stopwatch
 from narration_cleanup.core.errors import (
     BusyError,
@@ -25,17 +24,15 @@ from narration_cleanup.core.errors import (
     RefusedError,
     internal_error,
 )
-from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.model import NoProgress
+from narration_cleanup.core.signals import Stop
 from narration_cleanup.report.documents import encode, stats_document, write_run
 from narration_cleanup.report.log import Log
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.run import recorder
 from narration_cleanup.run import run as pipeline
 from narration_cleanup.run.access import refuse_other_users
-from narration_cleanup.run.collect_stats import collect_stats, in_progress
-from narration_cleanup.run.recent_runs import with_last_run, with_recent_runs
-from narration_cleanup.run.stores import cache_policy, open_targets, request_policy
-from narration_cleanup.run.survey import survey_and_plan
+from narration_cleanup.run.stats import stats_now, with_last_run, with_recent_runs
 from narration_cleanup.settings import Settings, load_from_tables, require_target
 from narration_cleanup.settings import load_settings as load
 
@@ -117,17 +114,7 @@ def stats(settings: Given = None) -> Document:
     now = time.time()
     found = _loaded(settings)
     refuse_other_users(found, allow_other_user=False, writes=False)
-    policies = cache_policy(found.cache), request_policy(found.requests)
-    with open_targets(found, now) as targets:
-        plans = survey_and_plan(targets, policies, now, NoProgress())
-        collected = collect_stats(
-            found,
-            plans.cache,
-            plans.requests,
-            plans.problems,
-            now,
-            in_progress=in_progress(targets),
-        )
+    collected, _ = stats_now(found, now, NoProgress())
     seen = stats_document(with_recent_runs(collected, found)[0])
     document: Document = json.loads(encode(seen))
     return document

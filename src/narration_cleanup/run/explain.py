@@ -8,16 +8,22 @@ from pathlib import Path
 import msgspec
 
 from narration_cleanup.apply.result import Result
-from narration_cleanup.core.model import CacheSurvey, Problem, RequestSurvey, Severity, Target
-from narration_cleanup.core.progress import Progress
+from narration_cleanup.core.model import (
+    CacheSurvey,
+    Problem,
+    Progress,
+    RequestSurvey,
+    Severity,
+    Target,
+)
 from narration_cleanup.plan.explain import Explanation, explain_cache, explain_requests
 from narration_cleanup.report.explained import Explained
 from narration_cleanup.report.history import read_history
 from narration_cleanup.report.record import RunItem
-from narration_cleanup.run.observers import CacheLookup, RequestLookup
-from narration_cleanup.run.recent_runs import places_of
 from narration_cleanup.run.run import dry_run
+from narration_cleanup.run.stats import places_of
 from narration_cleanup.run.stores import cache_policy, request_policy
+from narration_cleanup.run.survey import CacheLookup, RequestLookup
 from narration_cleanup.settings import RequestSettings, Settings
 
 _OF_OTHERS = "keep_matches_nothing"
@@ -38,8 +44,8 @@ def explain(settings: Settings, name: str, now: float, progress: Progress) -> Ex
         cache.append(CacheLookup(survey, spellings))
         return cache[-1]
 
-    def rows_through(survey: RequestSurvey) -> RequestSurvey:
-        rows.append(RequestLookup(survey, name))
+    def rows_through(survey: RequestSurvey, at: float) -> RequestSurvey:
+        rows.append(RequestLookup(survey, name, at))
         return rows[-1]
 
     result = Result(now, dry_run=True)
@@ -54,8 +60,8 @@ def explain(settings: Settings, name: str, now: float, progress: Progress) -> Ex
         plan, names = result.cache.plan, {name, *seen.found.names}
         items += explain_cache(seen.found, plan, seen.seen, seen.empty, policy, now)
     if result.requests is not None:
-        policy_of_requests = request_policy(settings.requests)
-        found = explain_requests(rows[-1].found, result.requests.plan, policy_of_requests, now)
+        limits, looked = request_policy(settings.requests), rows[-1]
+        found = explain_requests(looked.found, result.requests.plan, limits, looked.now)
         items += [_with_its_setting(each, settings.requests) for each in found]
     about = {str(each) for item in items for each in (item.id, item.file)}
     problems = [

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from narration_cleanup.core.errors import RefusedError
-from narration_cleanup.core.model import Problem, Severity, Target, is_most
-from narration_cleanup.core.units import DAY
+from narration_cleanup.core.model import DAY, Problem, Severity, Target, is_most
 from narration_cleanup.plan import CachePlan, RequestPlan
 from narration_cleanup.report.history import ClockMark
 from narration_cleanup.settings import CleanupSettings, DeleteLimit

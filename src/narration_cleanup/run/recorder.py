@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -34,7 +35,6 @@ from narration_cleanup.core.text import printable
 from narration_cleanup.plan import CachePlan
 from narration_cleanup.plan.actions import Kind, Outcome
 from narration_cleanup.plan.totals import CacheTotals
-from narration_cleanup.report.attention import Attention, attention
 from narration_cleanup.report.history import (
     ClockMark,
     History,
@@ -43,17 +43,14 @@ from narration_cleanup.report.history import (
     read_clocks,
     trigger_of,
 )
-from narration_cleanup.report.metrics import (
-    metric_values,
-    metrics_text,
-    name_of,
-    write_metrics,
-)
 from narration_cleanup.report.record import Places, RunRecord, items_of, record_of
 from narration_cleanup.run.guards import absent, clock_jump, jumped, refuse_clock, unproved_absence
-from narration_cleanup.run.recent_runs import places_of
+from narration_cleanup.run.stats import places_of
 from narration_cleanup.settings import AlertsSettings, Settings, load_partial
-from narration_cleanup.stores.requests import RequestStore
+
+if TYPE_CHECKING:
+    from narration_cleanup.report.attention import Attention
+    from narration_cleanup.stores.requests import RequestStore
 
 BUSY_FAILS_AT = 3
 """Runs in a row that find the lock held, of which the last fails."""
@@ -232,6 +229,8 @@ def finish(telling: RunRecorder, result: Result) -> RunRecord:
     if history is not None:
         items = items_of(result, settings.history.keep_items)
         record = history.finish(telling.run_id, record, items)
+    from narration_cleanup.report.attention import attention
+
     telling.attention = attention([*reversed(earlier), record])
     if history is not None:
         telling.starts = history.starts()
@@ -319,6 +318,13 @@ def _write_metrics(telling: RunRecorder, record: RunRecord, warn: Warn) -> None:
     file = telling.settings.metrics.textfile
     if file is None or not telling.writes or record.outcome == RunOutcome.BUSY:
         return  # of a run that found the lock held, the one that holds it tells
+    from narration_cleanup.report.metrics import (
+        metric_values,
+        metrics_text,
+        name_of,
+        write_metrics,
+    )
+
     values = metric_values(
         record,
         None if telling.history is None else telling.history.counters(),

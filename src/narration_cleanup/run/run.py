@@ -9,11 +9,10 @@ import os
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from narration_cleanup.apply.apply import apply_cache, apply_requests
 from narration_cleanup.apply.result import (
     NOT_CHANGED,
     CacheResult,
@@ -21,12 +20,11 @@ from narration_cleanup.apply.result import (
     RequestResult,
     Result,
 )
-from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.deadline import Stopwatch
 from narration_cleanup.core.errors import ExitCode, RefusedError, TargetError
-from narration_cleanup.core.model import Problem, Severity, Target
+from narration_cleanup.core.model import Problem, Progress, Severity, Target
 from narration_cleanup.core.problems import Problems, attempt
-from narration_cleanup.core.progress import Progress
+from narration_cleanup.core.signals import Stop
 from narration_cleanup.plan import (
     CachePlan,
     CachePolicy,
@@ -39,10 +37,9 @@ from narration_cleanup.plan.actions import Kind, Outcome, Reason
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.run import recorder
 from narration_cleanup.run.access import missing_rights
-from narration_cleanup.run.collect_stats import collect_stats
 from narration_cleanup.run.guards import backlog, too_many
-from narration_cleanup.run.recent_runs import clock_fault, with_recent_runs
 from narration_cleanup.run.recorder import RunRecorder
+from narration_cleanup.run.stats import clock_fault, collect_stats, with_recent_runs
 from narration_cleanup.run.stores import cache_policy, open_targets, request_policy
 from narration_cleanup.run.survey import (
     Glass,
@@ -54,7 +51,9 @@ from narration_cleanup.run.survey import (
 )
 from narration_cleanup.settings import CleanupSettings, Settings
 from narration_cleanup.stores.cache import CacheStore
-from narration_cleanup.stores.requests import RequestStore
+
+if TYPE_CHECKING:
+    from narration_cleanup.stores.requests import RequestStore
 
 _RAISE_THE_LIMIT = "Look with dry-run, then raise the limit"
 _NOT_CHANGED = (
@@ -190,6 +189,8 @@ def clean_cache(store: CacheStore, policy: CachePolicy, work: Work) -> CachePlan
         work.recorder.refuse_unproved_absence(plan)
     for problem in too_many(work.limits, plan, None):
         raise RefusedError(f"{problem.message}: nothing was touched. {_RAISE_THE_LIMIT}")
+    from narration_cleanup.apply.apply import apply_cache
+
     work.log.cache_started()
     result.cache = cache = apply_cache(plan, store, work.stop, progress)
     if work.recorder is not None:
@@ -219,6 +220,8 @@ def clean_requests(store: RequestStore, policy: RequestPolicy, work: Work) -> Re
         why = f"{problem.message}: nothing was cancelled. {_RAISE_THE_LIMIT}"
         result.stop(ExitCode.REFUSED, why)
         return plan
+    from narration_cleanup.apply.apply import apply_requests
+
     work.log.requests_started()
     at = store.now() or result.started_at
     result.requests = requests = apply_requests(plan, store, at, work.stop, progress)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import narration_cleanup
 from narration_cleanup.core.errors import ConfigError
-from narration_cleanup.core.own_files import check_way
+from narration_cleanup.core.files import check_way
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.users import Account, account_of, user_name
 from narration_cleanup.run.access import refuse_two_owners

@@ -6,20 +6,22 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from narration_cleanup.core.errors import ConfigError, TargetError
 from narration_cleanup.core.locks import refuse_lock_in, run_lock_in
-from narration_cleanup.core.model import Target
+from narration_cleanup.core.model import DAY, HOUR, MB, Target
 from narration_cleanup.core.problems import Problems, attempt
 from narration_cleanup.core.text import printable
-from narration_cleanup.core.units import DAY, HOUR, MB
 from narration_cleanup.core.zones import IndexTimes
 from narration_cleanup.plan import CachePolicy, RequestPolicy
 from narration_cleanup.settings import CacheSettings, RequestSettings, Settings
 from narration_cleanup.stores.cache import CacheStore
 from narration_cleanup.stores.cache.members import IndexForm
-from narration_cleanup.stores.requests import RequestStore
-from narration_cleanup.stores.requests.mapping import RequestMapping
+
+if TYPE_CHECKING:
+    from narration_cleanup.stores.requests import RequestStore
+    from narration_cleanup.stores.requests.mapping import RequestMapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +180,7 @@ def open_requests(settings: Settings, now: float, index: IndexTimes) -> RequestS
 
 def request_mapping(settings: RequestSettings, zone: str) -> RequestMapping:
     """How the request table is laid out, as the settings have it."""
-    from narration_cleanup.stores.requests.mapping import Columns, Statuses
+    from narration_cleanup.stores.requests.mapping import Columns, RequestMapping, Statuses
 
     return RequestMapping(
         table=settings.table,

@@ -14,7 +14,6 @@ from pathlib import Path
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.timestamps import is_known_tz
-from narration_cleanup.settings.mask import raw_shown
 from narration_cleanup.settings.parsers import InvalidValueError
 from narration_cleanup.settings.schema import (
     BY_NAME,
@@ -26,8 +25,15 @@ from narration_cleanup.settings.schema import (
     Settings,
     build,
 )
-from narration_cleanup.settings.setting import PREFIX, NoDefault, Setting
-from narration_cleanup.settings.sources import FILE_VARIABLE, expand, find_file, read_toml
+from narration_cleanup.settings.setting import PREFIX, Setting
+from narration_cleanup.settings.show import raw_shown
+from narration_cleanup.settings.sources import (
+    FILE_VARIABLE,
+    NoDefault,
+    expand,
+    find_file,
+    read_toml,
+)
 
 NONE, AUTO = "none", "auto"
 NO_STATE_DIR = Path(os.devnull, "state")

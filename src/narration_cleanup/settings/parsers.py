@@ -160,6 +160,11 @@ def location(expected: str, *schemes: str) -> Parser[str]:
     return Parser(expected, parse, is_path=True)
 
 
+def local_path(place: str | None) -> Path | None:
+    """A location as a path of this machine; ``None`` where there is none, or where it is a URL."""
+    return None if place is None or "://" in place else Path(place)
+
+
 def _comma_list(source: str) -> list[str]:
     return [part for part in (part.strip() for part in source.split(",")) if part]
 

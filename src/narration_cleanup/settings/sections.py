@@ -170,6 +170,11 @@ class CacheSettings:
     )
     fields: FieldSettings = field(default_factory=FieldSettings)
 
+    @property
+    def path(self) -> Path | None:
+        """The folder; ``None`` where there is none, or where it is a bucket."""
+        return parsers.local_path(self.dir)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnSettings:
@@ -264,6 +269,11 @@ class RequestSettings:
     )
     columns: ColumnSettings = field(default_factory=ColumnSettings)
     statuses: StatusSettings = field(default_factory=StatusSettings)
+
+    @property
+    def path(self) -> Path | None:
+        """The file; ``None`` where there is none, or where it is on a server."""
+        return parsers.local_path(self.db)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,10 +15,6 @@ PREFIX = "NARRATION_"
 METADATA = "setting"
 
 
-class NoDefault(Exception):
-    """A computed default has nothing to be computed from; the text says what to set."""
-
-
 Compute: TypeAlias = Callable[[Mapping[str, str]], tuple[T, str]]
 
 

@@ -14,13 +14,18 @@ from pathlib import Path
 
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.text import printable
-from narration_cleanup.settings.setting import NoDefault
 
 APP = "narration-cleanup"
 FILE_VARIABLE = "NARRATION_CLEANUP_CONFIG"
-SYSTEM_FILE = Path("/etc/narration-cleanup/config.toml")
-SYSTEM_STATE = Path("/var/lib/narration-cleanup")
+CONFIG_DIR = Path("/etc", APP)
+SYSTEM_FILE = CONFIG_DIR / "config.toml"
+STATE_ROOT = Path("/var/lib")
+SYSTEM_STATE = STATE_ROOT / APP
 """What ``StateDirectory=`` of the system's units makes."""
+
+
+class NoDefault(Exception):
+    """A computed default has nothing to be computed from; the text says what to set."""
 
 
 def home(environ: Mapping[str, str]) -> str | None:

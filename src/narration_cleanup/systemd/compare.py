@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from narration_cleanup.core.errors import CleanupError
 from narration_cleanup.core.text import printable
 from narration_cleanup.systemd.installation import Installation, service_name, timer_name
-from narration_cleanup.systemd.manager import systemctl
 from narration_cleanup.systemd.quote import bound, word
 from narration_cleanup.systemd.sandbox_mounts import top_level
+from narration_cleanup.systemd.status import systemctl
 from narration_cleanup.systemd.units import render
 
 _TIMES = ("OnCalendar", "OnActiveSec", "OnUnitActiveSec")

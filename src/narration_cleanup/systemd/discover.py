@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from narration_cleanup.core.errors import ConfigError
-from narration_cleanup.core.own_files import way_to
-from narration_cleanup.core.rights import is_readable_by
+from narration_cleanup.core.files import way_to
 from narration_cleanup.core.text import printable
-from narration_cleanup.core.users import user_name
+from narration_cleanup.core.users import is_readable_by, user_name
 from narration_cleanup.settings import SETTINGS, Setting, Settings
-from narration_cleanup.settings.mask import without_password
-from narration_cleanup.systemd.installation import CONFIG_DIR, NAME, STATE_ROOT, Installation
+from narration_cleanup.settings.show import without_password
+from narration_cleanup.settings.sources import APP, CONFIG_DIR, STATE_ROOT
+from narration_cleanup.systemd.installation import Installation
 from narration_cleanup.systemd.sandbox_mounts import top_level
 
 HEADER = """\
@@ -28,7 +28,6 @@ CREDENTIALS = CONFIG_DIR / "credentials"
 """Root's own files, one for each secret setting, named as the setting; `NAME/` in it for the
 instance NAME. Each is given to the unit that needs it, and to no other process."""
 
-_REMOTE = re.compile(r"(s3|postgres|postgresql)://")
 _INSTANCE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _SHARED = frozenset(
     Path("/", name)
@@ -83,13 +82,13 @@ def find_facts(
         ),
         handed=handed,
         interval_hours=settings.cleanup.interval_hours,
-        network=any(_is_remote(place) for place in (settings.cache.dir, settings.requests.db)),
+        network=any("://" in (place or "") for place in (settings.cache.dir, settings.requests.db)),
         tell_start=alerts.ping_url is not None,
         tell_success=alerts.ping_url is not None or (bool(alerts.urls) and alerts.on != "failure"),
         instance=instance,
         header=HEADER.format(
             user="--user " if for_user else "",
-            unit=NAME if instance is None else f"{NAME}@{instance}",
+            unit=APP if instance is None else f"{APP}@{instance}",
         ),
     )
 
@@ -146,12 +145,12 @@ def with_credentials(environ: Mapping[str, str], config_file: Path | None) -> di
 
 def missing_folders(settings: Settings) -> list[str]:
     """The configured places that are not there, as a line each; a unit would fail to start."""
-    cache, database = _local_paths(settings)
+    cache, database = settings.cache.path, settings.requests.path
     faults = []
     if cache is not None and not cache.is_dir():
         faults.append(f"cache.dir {printable(cache)} is not a directory: create it, or correct it")
-    if database is not None and not database.is_dir():
-        faults.append(f"requests.db: {printable(database)} is not a directory: correct it")
+    if database is not None and not database.parent.is_dir():
+        faults.append(f"requests.db: {printable(database.parent)} is not a directory: correct it")
     return faults
 
 
@@ -172,22 +171,12 @@ def _refuse_relative_paths(settings: Settings, *, for_user: bool) -> None:
         raise ConfigError(*faults)
 
 
-def _local_paths(settings: Settings) -> tuple[Path | None, Path | None]:
-    """The cache's folder, and the folder of the database with its -wal and -shm files."""
-    cache, database = settings.cache.dir, settings.requests.db
-    return (
-        None if cache is None or _is_remote(cache) else Path(cache),
-        None if database is None or _is_remote(database) else Path(database).parent,
-    )
-
-
 def _data_folders(settings: Settings) -> list[Path]:
     """The folders a run writes to, and where links lead from them: a link is no use without."""
-    cache, database = _local_paths(settings)
-    found = [cache, database]
+    found, database = [settings.cache.path], settings.requests.path
     if database is not None:
         # SQLite puts its -wal and -shm beside the file that a link leads to.
-        found.append(Path(settings.requests.db or "").resolve().parent)
+        found += [database.parent, database.resolve().parent]
     if settings.metrics.textfile is not None:
         found.append(settings.metrics.textfile.parent)
     folders: list[Path] = []
@@ -212,10 +201,6 @@ def _refuse_shared_folders(folders: Iterable[Path]) -> None:
         raise ConfigError(*faults)
 
 
-def _is_remote(place: str | None) -> bool:
-    return place is not None and _REMOTE.match(place) is not None
-
-
 def _state(
     settings: Settings, instance: str | None, *, for_user: bool
 ) -> tuple[str | None, list[Path]]:
@@ -224,7 +209,7 @@ def _state(
     if for_user:
         return None, [folder]
     if settings.origin("cleanup.state_dir").source == "default":
-        return (NAME if instance is None else f"{NAME}/{instance}"), []
+        return (APP if instance is None else f"{APP}/{instance}"), []
     if folder.is_relative_to(STATE_ROOT) and folder != STATE_ROOT:
         return str(folder.relative_to(STATE_ROOT)), []
     return None, [folder]
@@ -246,13 +231,11 @@ def _owner(settings: Settings) -> str:
 
     Not asked where a link of another user leads there, who would choose the unit's user.
     """
-    cache, _ = _local_paths(settings)
-    database = settings.requests.db
-    for place in (None if _is_remote(database) else database, cache):
+    for place in (settings.requests.path, settings.cache.path):
         if place is None:
             continue
         try:
-            way = [status for _, status in way_to(Path(place))]
+            way = [status for _, status in way_to(place)]
         except OSError:
             continue
         owner = way[-1].st_uid
@@ -268,7 +251,7 @@ def _owner(settings: Settings) -> str:
 def _group(settings: Settings, user: str) -> str | None:
     """The group of the index (or of the cache), where it is not `user`'s own. The sandbox cannot
     give a file to a group that the run is not in."""
-    cache, _ = _local_paths(settings)
+    cache = settings.cache.path
     if cache is None:
         return None
     try:
@@ -298,7 +281,7 @@ def _program() -> tuple[str, ...]:
     Where a link leads, and not the link: pipx keeps links in homes, which the units do not see.
     """
     script = Path(sys.argv[0]).resolve()
-    if script.name == NAME and os.access(script, os.X_OK):
+    if script.name == APP and os.access(script, os.X_OK):
         return (str(script),)
     return (sys.executable, "-m", "narration_cleanup")
 

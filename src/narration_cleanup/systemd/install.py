@@ -9,11 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from narration_cleanup.core.errors import CleanupError, ConfigError
-from narration_cleanup.core.files import replace_file
-from narration_cleanup.core.own_files import make_folder
-from narration_cleanup.core.rights import is_readable_by
+from narration_cleanup.core.files import make_folder, replace_file
 from narration_cleanup.core.text import printable
-from narration_cleanup.core.users import account_of
+from narration_cleanup.core.users import account_of, is_readable_by
 from narration_cleanup.systemd.discover import HEADER, handed_folder
 from narration_cleanup.systemd.installation import (
     Installation,
@@ -21,7 +19,7 @@ from narration_cleanup.systemd.installation import (
     service_name,
     timer_name,
 )
-from narration_cleanup.systemd.manager import systemctl
+from narration_cleanup.systemd.status import systemctl
 
 _MARK = "# " + HEADER.splitlines()[0]
 

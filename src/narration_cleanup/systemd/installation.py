@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-NAME = "narration-cleanup"
-CONFIG_VARIABLE = "NARRATION_CLEANUP_CONFIG"
-STATE_ROOT = Path("/var/lib")
-CONFIG_DIR = Path("/etc/narration-cleanup")
+from narration_cleanup.settings.sources import APP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +28,7 @@ class Installation:
     data: tuple[Path, ...] = ()
     code: tuple[Path, ...] = ()
     config: Path | None = None
-    state: str | None = NAME
+    state: str | None = APP
     history: Path | None = None
     readers: str | None = None
     environment: tuple[tuple[str, str], ...] = ()
@@ -53,7 +50,7 @@ class Installation:
     @property
     def stem(self) -> str:
         """The name of the units without their suffix: `narration-cleanup@voices`."""
-        return NAME if self.instance is None else f"{NAME}@{self.instance}"
+        return APP if self.instance is None else f"{APP}@{self.instance}"
 
 
 def service_name(installation: Installation) -> str:
@@ -73,7 +70,7 @@ def notify_names(installation: Installation) -> dict[str, str]:
     a single dependency has started the unit.
     """
     return {
-        "failure": f"{NAME}-notify@{installation.stem}.service",
-        "success": f"{NAME}-notify-success@{installation.stem}.service",
-        "start": f"{NAME}-notify-start@{installation.stem}.service",
+        "failure": f"{APP}-notify@{installation.stem}.service",
+        "success": f"{APP}-notify-success@{installation.stem}.service",
+        "start": f"{APP}-notify-start@{installation.stem}.service",
     }

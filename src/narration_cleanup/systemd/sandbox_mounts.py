@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from narration_cleanup.systemd.installation import STATE_ROOT, Installation
+from narration_cleanup.settings.sources import STATE_ROOT
+from narration_cleanup.systemd.installation import Installation
 from narration_cleanup.systemd.quote import bound, word
 
 _TMPFS = (Path("/var"), Path("/tmp"), Path("/home"), Path("/root"), Path("/run/user"))

@@ -1,16 +1,53 @@
-"""What systemd itself says of the schedule: when it ran, how that ended, when it runs next."""
+"""What starts runs here, as systemd and cron report it, by their own commands."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from narration_cleanup.core.errors import CleanupError
-from narration_cleanup.systemd.installation import CONFIG_DIR, NAME
-from narration_cleanup.systemd.manager import is_running, systemctl
+from narration_cleanup.core.text import printable
+from narration_cleanup.settings.sources import APP, CONFIG_DIR
+
+SYSTEM_UNITS = Path("/etc/systemd/system")
+_RUNNING = Path("/run/systemd/system")  # what sd_booted(3) looks at
+
+
+def is_running() -> bool:
+    """Whether this machine was booted by systemd, and its command is here."""
+    return _RUNNING.is_dir() and shutil.which("systemctl") is not None
+
+
+def unit_folder(*, for_user: bool) -> Path:
+    """Where units are installed: /etc/systemd/system, or the user's own folder."""
+    if not for_user:
+        return SYSTEM_UNITS
+    given = os.environ.get("XDG_CONFIG_HOME", "")
+    base = Path(given) if os.path.isabs(given) else Path.home() / ".config"
+    return base / "systemd/user"
+
+
+def systemctl(*arguments: str, for_user: bool = False) -> str:
+    """Run `systemctl`; its output. Raises `CleanupError` with what it said when it fails."""
+    command = ["systemctl", *(["--user"] if for_user else []), *arguments]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+        )
+    except OSError as error:
+        raise CleanupError(f"cannot run systemctl: {error.strerror}") from error
+    if done.returncode != 0:
+        said = " ".join(done.stderr.split()) or f"exit {done.returncode}"
+        raise CleanupError(f"{' '.join(command[:3])}: {printable(said)}")
+    return done.stdout
+
 
 _PROPERTIES = (
     *("Id", "LoadState", "UnitFileState", "ActiveState", "Result", "ExecMainStatus"),
@@ -49,7 +86,7 @@ def read_schedule(instance: str | None = None, *, for_user: bool = False) -> Sch
     """The schedule, or None where there is no systemd, no answer, or no such timer."""
     if not is_running():
         return None
-    stem = NAME if instance is None else f"{NAME}@{instance}"
+    stem = APP if instance is None else f"{APP}@{instance}"
     timer, service = f"{stem}.timer", f"{stem}.service"
     try:
         shown = systemctl(
@@ -133,3 +170,23 @@ def _moment(text: str | None) -> datetime | None:
         return datetime.fromtimestamp(float(text[1:]), UTC)
     except (ValueError, OverflowError):
         return None
+
+
+CRON_PLACES = (Path("/etc/crontab"), Path("/etc/cron.d"), Path("/etc/cron.daily"))
+
+
+def cron_lines(places: Sequence[Path] = CRON_PLACES) -> list[str]:
+    """Lines of cron that name the program: of the system's tables, and of this user's own."""
+    texts = []
+    for place in places:
+        files = sorted(place.iterdir()) if place.is_dir() else [place]
+        for file in files:
+            with suppress(OSError):
+                texts.append(file.read_text(errors="replace"))
+    with suppress(OSError, subprocess.SubprocessError):
+        own = subprocess.run(
+            ["crontab", "-l"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=5
+        )
+        texts.append(own.stdout)
+    lines = (line.strip() for text in texts for line in text.splitlines())
+    return [line for line in lines if "narration-cleanup" in line and not line.startswith("#")]

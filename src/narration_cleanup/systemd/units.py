@@ -8,12 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from narration_cleanup.systemd.hardening import NOTIFY, RUN, RUN_NETWORK, USER_MANAGER
+from narration_cleanup.settings.sources import APP, CONFIG_DIR, FILE_VARIABLE, STATE_ROOT
 from narration_cleanup.systemd.installation import (
-    CONFIG_DIR,
-    CONFIG_VARIABLE,
-    NAME,
-    STATE_ROOT,
     Installation,
     notify_names,
     service_name,
@@ -54,7 +50,7 @@ def packaged() -> dict[str, str]:
     are in /var/lib/narration, or in /var/lib/narration/NAME for the instance NAME.
     """
     one = Installation(
-        program=("/usr/bin/env", NAME),
+        program=("/usr/bin/env", APP),
         user="narration",
         data=(STATE_ROOT / "narration",),
         config=CONFIG_DIR / "config.toml",
@@ -64,14 +60,14 @@ def packaged() -> dict[str, str]:
         instance="",
         data=(STATE_ROOT / "narration/%i",),
         config=CONFIG_DIR / "%i.toml",
-        state=f"{NAME}/%i",
+        state=f"{APP}/%i",
     )
     units = {
         name: text for installation in (one, each) for name, text in render(installation).items()
     }
     del units[notify_names(one)["failure"]], units[notify_names(each)["failure"]]
     # Which file an instance is configured by, the command itself knows from the unit's name.
-    return {**units, f"{NAME}-notify@.service": notify(replace(one, config=None))}
+    return {**units, f"{APP}-notify@.service": notify(replace(one, config=None))}
 
 
 def service(installation: Installation) -> str:
@@ -86,12 +82,12 @@ def service(installation: Installation) -> str:
     if installation.user is not None:
         unit += [
             "# What the sandbox may not do itself, since it has no network: tell somebody.",
-            f"OnFailure={NAME}-notify@%N.service",
+            f"OnFailure={APP}-notify@%N.service",
         ]
         if installation.tell_success:
-            unit.append(f"OnSuccess={NAME}-notify-success@%N.service")
+            unit.append(f"OnSuccess={APP}-notify-success@%N.service")
         if installation.tell_start:
-            unit.append(f"Wants={NAME}-notify-start@%N.service")
+            unit.append(f"Wants={APP}-notify-start@%N.service")
     run = [
         "Type=oneshot",
         f"ExecStart={_command(installation, 'run')}",
@@ -162,7 +158,7 @@ def _command(installation: Installation, *arguments: str) -> str:
 def _environment(installation: Installation) -> list[str]:
     lines = [f"Environment={assignment(name, value)}" for name, value in installation.environment]
     if installation.config is not None:
-        given = f"{CONFIG_VARIABLE}={installation.config}"
+        given = f"{FILE_VARIABLE}={installation.config}"
         lines.append(f"Environment={given if installation.is_template else word(given)}")
     return lines
 
@@ -227,3 +223,82 @@ def _file(installation: Installation, *sections: tuple[str, list[str]]) -> str:
     parts = [f"[{name}]\n" + "\n".join(lines).strip("\n") + "\n" for name, lines in sections]
     header = "".join(f"# {line}\n" for line in installation.header.splitlines())
     return f"{header}\n" * bool(header) + "\n".join(parts)
+
+
+_COMMON: tuple[str, ...] = (
+    "NoNewPrivileges=yes",
+    "CapabilityBoundingSet=",
+    "AmbientCapabilities=",
+    "PrivateTmp=yes",
+    "PrivateMounts=yes",
+    "PrivateDevices=yes",
+    "DevicePolicy=closed",
+    "PrivateUsers=yes",
+    "ProtectClock=yes",
+    "ProtectControlGroups=yes",
+    "ProtectHostname=yes",
+    "ProtectKernelLogs=yes",
+    "ProtectKernelModules=yes",
+    "ProtectKernelTunables=yes",
+    "ProtectProc=invisible",
+    "LockPersonality=yes",
+    "MemoryDenyWriteExecute=yes",
+    "RemoveIPC=yes",
+    "RestrictNamespaces=yes",
+    "RestrictRealtime=yes",
+    "RestrictSUIDSGID=yes",
+    "KeyringMode=private",
+    "NotifyAccess=none",
+)
+_READABLE = ("# The notify unit reads the history by the group.", "UMask=0027")
+_SYSCALLS: tuple[str, ...] = (
+    "SystemCallArchitectures=native",
+    "SystemCallFilter=@system-service",
+    "SystemCallFilter=~@privileged @resources @setuid @chown @keyring @memlock @mount @debug",
+    "# Refused calls are errors that can be handled and reported, not a sudden death.",
+    "SystemCallErrorNumber=EPERM",
+)
+RUN: tuple[str, ...] = (
+    *_COMMON,
+    *_READABLE,
+    "ProcSubset=pid",
+    "PrivateNetwork=yes",
+    "RestrictAddressFamilies=none",
+    "IPAddressDeny=any",
+    *_SYSCALLS,
+)
+"""The run unit: files in, files out."""
+
+RUN_NETWORK: tuple[str, ...] = (
+    *_COMMON,
+    *_READABLE,
+    "ProcSubset=pid",
+    "# The database or the cache is elsewhere.",
+    "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX",
+    *_SYSCALLS,
+)
+"""The run unit where a bucket or a database server has to be reached."""
+
+NOTIFY: tuple[str, ...] = (
+    "ProtectSystem=strict",
+    *_COMMON,
+    "UMask=0077",
+    "ProcSubset=pid",
+    "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX",
+    *_SYSCALLS,
+)
+"""The notify unit: the network, the journal, and nothing of the data."""
+
+USER_MANAGER: tuple[str, ...] = (
+    "NoNewPrivileges=yes",
+    "PrivateUsers=yes",
+    "PrivateTmp=yes",
+    "LockPersonality=yes",
+    "MemoryDenyWriteExecute=yes",
+    "RestrictNamespaces=yes",
+    "RestrictRealtime=yes",
+    "RestrictSUIDSGID=yes",
+    "UMask=0077",
+    *_SYSCALLS,
+)
+"""The run unit in a user's own manager, which can take away less."""

@@ -16,17 +16,16 @@ import pytest
 
 from narration_cleanup.apply.apply import apply_cache
 from narration_cleanup.apply.result import CacheResult
-from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.deadline import Stopwatch
-from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.model import NoProgress
+from narration_cleanup.core.signals import Stop
 from narration_cleanup.core.zones import IndexTimes
 from narration_cleanup.plan import CachePolicy, plan_cache
 from narration_cleanup.stores.cache import CacheStore
 from narration_cleanup.stores.cache.local import directory as directory_module
 from narration_cleanup.stores.cache.local import walk
-from narration_cleanup.stores.cache.local.directory import OWN_FOLDER, Directory
+from narration_cleanup.stores.cache.local.directory import OWN_FOLDER, Directory, Mounts
 from narration_cleanup.stores.cache.local.indexed import IndexedDirectory
-from narration_cleanup.stores.cache.local.mounts import Mounts
 from narration_cleanup.stores.cache.local.unindexed import AudioTree
 from tests.samples import SAMPLE_NOW, CacheSample, EntrySpec, make_cache, read_index
 

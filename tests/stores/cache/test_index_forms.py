@@ -13,10 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from narration_cleanup.apply.apply import apply_cache
-from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.errors import IndexChangedError, TargetError
-from narration_cleanup.core.model import Ref
-from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.model import NoProgress, Ref
+from narration_cleanup.core.signals import Stop
 from narration_cleanup.core.zones import IndexTimes
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
 from narration_cleanup.stores.cache import index

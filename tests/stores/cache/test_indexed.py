@@ -16,10 +16,9 @@ import pytest
 
 from narration_cleanup.apply.apply import apply_cache
 from narration_cleanup.apply.result import CacheResult
-from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.errors import ConfigError, IndexChangedError, TargetError
-from narration_cleanup.core.model import Severity
-from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.model import NoProgress, Severity
+from narration_cleanup.core.signals import Stop
 from narration_cleanup.core.zones import IndexTimes
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
 from narration_cleanup.plan.actions import (

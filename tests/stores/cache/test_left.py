@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from narration_cleanup.apply.apply import apply_cache
-from narration_cleanup.apply.signals import Stop
-from narration_cleanup.core.progress import NoProgress
-from narration_cleanup.core.units import DAY
+from narration_cleanup.core.model import DAY, NoProgress
+from narration_cleanup.core.signals import Stop
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_after, plan_cache
 from narration_cleanup.stores.cache import CacheStore
 from narration_cleanup.stores.cache.local import scan

@@ -14,18 +14,15 @@ import pytest
 
 from narration_cleanup.apply.apply import apply_cache
 from narration_cleanup.apply.result import CacheResult, Result, RunOutcome
-from narration_cleanup.apply.signals import Stop
-from narration_cleanup.core.model import Target
+from narration_cleanup.core.model import DAY, NoProgress, Target
 from narration_cleanup.core.problems import attempt
-from narration_cleanup.core.progress import NoProgress
-from narration_cleanup.core.units import DAY
+from narration_cleanup.core.signals import Stop
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
 from narration_cleanup.run import run as job
 from narration_cleanup.stores.cache.local import staging
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER, Directory
 from narration_cleanup.stores.cache.local.indexed import IndexedDirectory
-from narration_cleanup.stores.cache.local.staging_dir import SECOND, StagingDir
-from narration_cleanup.stores.cache.local.subfolders import Folders
+from narration_cleanup.stores.cache.local.staging_dir import SECOND, Folders, StagingDir
 from tests.opened import open_sample
 from tests.run.test_run import Silent
 from tests.samples import SAMPLE_NOW, CacheSample, EntrySpec, make_cache, read_index

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from narration_cleanup.stores.cache.local.mounts import Mounts, mounts_of, read_mounts
+from narration_cleanup.stores.cache.local.directory import Mounts, mounts_of, read_mounts
 
 TABLE = """\
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw

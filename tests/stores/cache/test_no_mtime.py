@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from narration_cleanup.core.units import DAY, HOUR
+from narration_cleanup.core.model import DAY, HOUR
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
 from narration_cleanup.stores.cache.local.unindexed import AudioTree
 from tests.opened import open_sample

@@ -15,9 +15,9 @@ import pytest
 
 from narration_cleanup.apply.apply import apply_cache
 from narration_cleanup.apply.result import CacheResult
-from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.errors import ConfigError
-from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.model import NoProgress
+from narration_cleanup.core.signals import Stop
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_after, plan_cache
 from narration_cleanup.plan.actions import (
     Kind,
@@ -26,8 +26,7 @@ from narration_cleanup.plan.actions import (
 )
 from narration_cleanup.stores.cache import FileTarget, Removal
 from narration_cleanup.stores.cache.local import unindexed as tree_module
-from narration_cleanup.stores.cache.local.directory import OWN_FOLDER
-from narration_cleanup.stores.cache.local.mounts import Mounts
+from narration_cleanup.stores.cache.local.directory import OWN_FOLDER, Mounts
 from narration_cleanup.stores.cache.local.staging_dir import StagingDir
 from narration_cleanup.stores.cache.local.unindexed import AudioTree
 from narration_cleanup.stores.cache.sidecars import SIDECAR_SUFFIXES

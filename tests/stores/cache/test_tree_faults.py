@@ -13,9 +13,9 @@ import pytest
 
 from narration_cleanup.apply.apply import apply_cache
 from narration_cleanup.apply.result import CacheResult
-from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.errors import ConfigError, TargetError
-from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.model import NoProgress
+from narration_cleanup.core.signals import Stop
 from narration_cleanup.plan import CachePolicy, plan_cache
 from narration_cleanup.plan.actions import Outcome
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER

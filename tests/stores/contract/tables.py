@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Protocol
 
 from narration_cleanup.core.model import Scalar
-from narration_cleanup.stores.requests import RequestStore, open_requests
+from narration_cleanup.stores.requests import open_requests
 from narration_cleanup.stores.requests.mapping import RequestMapping
+from narration_cleanup.stores.requests.store import RequestStore
 from tests.opened import closed_later
 
 SERVICE_TABLE = """\

@@ -18,17 +18,18 @@ import psycopg
 import pytest
 
 from narration_cleanup.apply.apply import apply_requests
-from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.errors import BusyError, CleanupError, ConfigError, TargetError
-from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.model import NoProgress
+from narration_cleanup.core.signals import Stop
 from narration_cleanup.plan import RequestPolicy, plan_requests
 from narration_cleanup.plan.actions import (
     Action,
     Kind,
     Outcome,
 )
-from narration_cleanup.stores.requests import RequestStore, open_requests
+from narration_cleanup.stores.requests import open_requests
 from narration_cleanup.stores.requests.mapping import Columns, RequestMapping, Statuses
+from narration_cleanup.stores.requests.store import RequestStore
 from tests.postgres_server import PASSWORD, Server
 from tests.proxy import Do, Proxy
 from tests.samples import make_cache, make_sample, read_index
@@ -300,6 +301,19 @@ def test_ages_are_those_of_the_servers_clock(table: PostgresTable, tmp_path: Pat
             f"INSERT INTO requests VALUES ('{name}', 'queued', "
             f"clock_timestamp() - interval '{age} min', NULL)"
         )
+    for name, decision in (("old", "cancel"), ("young", "keep")):
+        asked = ["-m", "tests.run_at", "2001-01-01T00:00:00+00:00", "explain", "--json", name]
+        done = subprocess.run(
+            [sys.executable, *asked],
+            env=environment(table.url, tmp_path),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        (item,) = json.loads(done.stdout)["items"]
+        assert item["decision"] == decision
+        assert item["detail"].startswith("queued for 1")
     done = subprocess.run(
         [sys.executable, "-m", "tests.run_at", "2001-01-01T00:00:00+00:00", "run", "--json"],
         env=environment(table.url, tmp_path),

@@ -24,9 +24,9 @@ from obstore.store import S3Store
 
 from narration_cleanup.apply.apply import apply_cache
 from narration_cleanup.apply.result import CacheResult
-from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.errors import ConfigError, TargetError
-from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.model import NoProgress
+from narration_cleanup.core.signals import Stop
 from narration_cleanup.core.zones import IndexTimes
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
 from narration_cleanup.plan.actions import (
@@ -229,6 +229,26 @@ def test_audio_written_within_five_minutes_is_left_to_the_next_run(
         assert len(plan.actions) == 3
         assert applied(store, plan).outcomes.count(Outcome.DONE) == 3
     store.close()
+
+
+def test_explain_reads_a_bucket_and_leaves_no_mark(s3: Server, tmp_path: Path) -> None:
+    bucket = Bucket(s3, expired=1, young=1)
+    before = bucket.objects()
+    settled = {"TESTS_S3_IN_FLIGHT": "-1e9"}
+    for name, decision in (("n00000", "remove"), (f"{bucket.url}/n00001.mp3", "keep")):
+        code, out, err = run(bucket.url, tmp_path, "explain", "--json", name, more=settled)
+        assert (code, err) == (0, "")
+        (item,) = json.loads(out)["items"]
+        assert (item["decision"], item["rule"]) == (decision, "cache.ttl_days")
+        times = {each["name"]: each["source"] for each in item["times"]}
+        assert times == {
+            "created_at": "index",
+            "last_accessed": "index",
+            "last_modified": "object",
+        }
+    assert bucket.objects() == before
+    code, out, err = run(bucket.url, tmp_path, "explain", "--json", "n7.mp3", more=settled)
+    assert (code, json.loads(out)["items"]) == (1, [])
 
 
 def test_leftovers_are_found_in_a_bucket_too(s3: Server) -> None:
@@ -708,13 +728,23 @@ def test_the_index_keeps_what_the_server_knows_of_it(s3: Server) -> None:
     assert {name: found.get(name) for name in kept} == kept
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe{}"])
-def test_a_damaged_index_removes_nothing(s3: Server, tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "index_unreadable"),
+        (b"{", "index_unreadable"),
+        (b"[]", "index_format"),
+        (b"\xff\xfe{}", "index_unreadable"),
+    ],
+)
+def test_a_damaged_index_removes_nothing(
+    s3: Server, tmp_path: Path, content: bytes, problem: str
+) -> None:
     bucket = Bucket(s3, expired=3, young=3)
     obstore.put(bucket.store, INDEX_NAME, content)
     code, out, _ = run(bucket.url, tmp_path, "run", "--json")
     assert code == 1
-    assert "index_unreadable" in {p["code"] for p in json.loads(out)["problems"]}
+    assert problem in {p["code"] for p in json.loads(out)["problems"]}
     assert len(bucket.audio()) == 6
 
 

@@ -13,9 +13,10 @@ from narration_cleanup.plan.actions import (
     Action,
     Kind,
 )
-from narration_cleanup.stores.requests import RequestStore, open_requests
+from narration_cleanup.stores.requests import open_requests
 from narration_cleanup.stores.requests.mapping import RequestMapping
 from narration_cleanup.stores.requests.sqlite.database import look
+from narration_cleanup.stores.requests.store import RequestStore
 from tests.opened import closed_later
 from tests.samples import SAMPLE_NOW
 

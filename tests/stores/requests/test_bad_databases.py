@@ -16,10 +16,9 @@ from types import SimpleNamespace
 import pytest
 
 from narration_cleanup.apply.result import Result
-from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.errors import TargetError
-from narration_cleanup.core.model import Target
-from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.model import NoProgress, Target
+from narration_cleanup.core.signals import Stop
 from narration_cleanup.plan import RequestPolicy, plan_requests
 from narration_cleanup.plan.actions import (
     Kind,

@@ -12,14 +12,16 @@ from pathlib import Path
 import pytest
 
 from narration_cleanup.core.errors import TargetError
+from narration_cleanup.core.query_limit import QueryLimit
 from narration_cleanup.plan import RequestPolicy, plan_requests
 from narration_cleanup.plan.actions import (
     Action,
     Kind,
     Outcome,
 )
+from narration_cleanup.run.access import missing_rights
+from narration_cleanup.settings import RequestSettings, Settings
 from narration_cleanup.stores.requests.sqlite import database, table
-from narration_cleanup.stores.requests.sqlite.limits import QueryLimit
 from narration_cleanup.stores.requests.sqlite.table import Writer
 from tests.samples import make_requests, read_requests
 from tests.stores.requests.service import INSERT, NOW, Service, cancels, names, service, store_of
@@ -82,6 +84,25 @@ def test_a_locked_database_is_waited_for_and_then_told(
         # What kept it locked has let go: the same store goes on.
         assert list(store.cancel(actions, NOW)) == [Outcome.DONE] * 7
     store.close()
+
+
+def test_a_locked_database_is_waited_for_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a run, which looks for what a killed one left and then at the rows, and by a dry run,
+    which asks what this user may do."""
+    slept: list[float] = []
+    monkeypatch.setattr(database, "WAITS", (0.25, 0.5))
+    monkeypatch.setattr(time, "sleep", slept.append)
+    settings = Settings(requests=RequestSettings(db=str(path)))
+    with service(path) as live:
+        live.execute("BEGIN EXCLUSIVE")
+        list(missing_rights(settings))
+        assert slept == []
+        if not os.path.exists(f"{path}-wal"):
+            with pytest.raises(TargetError, match="locked for 10 s") as fault:
+                store_of(path).recover()
+            assert fault.value.code == "database_locked"
+            assert slept == [0.25, 0.5]
+        live.execute("ROLLBACK")
 
 
 def test_a_busy_database_is_waited_for(path: Path) -> None:

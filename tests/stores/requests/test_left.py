@@ -12,10 +12,9 @@ import pytest
 
 from narration_cleanup.apply.apply import apply_requests
 from narration_cleanup.apply.result import RequestResult, Result, RunOutcome
-from narration_cleanup.apply.signals import Stop
 from narration_cleanup.core.errors import TargetError
-from narration_cleanup.core.model import RequestSurvey
-from narration_cleanup.core.progress import NoProgress
+from narration_cleanup.core.model import NoProgress, RequestSurvey
+from narration_cleanup.core.signals import Stop
 from narration_cleanup.plan import (
     RequestPlan,
     RequestPolicy,
@@ -27,9 +26,9 @@ from narration_cleanup.plan.actions import (
     Outcome,
 )
 from narration_cleanup.run import run as job
-from narration_cleanup.stores.requests import RequestStore
 from narration_cleanup.stores.requests.mapping import Columns, RequestMapping
 from narration_cleanup.stores.requests.sqlite.table import SqliteRequests
+from narration_cleanup.stores.requests.store import RequestStore
 from tests.opened import closed_later
 from tests.run.test_run import Silent
 from tests.samples import read_requests

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from narration_cleanup.apply.signals import stop_on_signals
-from narration_cleanup.core import shutdown
+from narration_cleanup.core import query_limit, signals
 from narration_cleanup.core.errors import TargetError
-from narration_cleanup.stores.requests.sqlite import limits
+from narration_cleanup.core.signals import stop_on_signals
 from tests.samples import make_requests, read_requests
 from tests.stores.requests.service import NOW, cancels, store_of
 
@@ -47,7 +46,7 @@ def endless(path: Path) -> None:
 
 
 def test_a_slow_query_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "SECONDS", 0.005)
+    monkeypatch.setattr(query_limit, "SECONDS", 0.005)
     path = tmp_path / "requests.db"
     generated(path, _SLOW, rows=10_000)
     with pytest.raises(TargetError, match="was ended") as fault:
@@ -63,7 +62,7 @@ def test_a_query_with_huge_values_is_ended(tmp_path: Path) -> None:
         cancels(store_of(path))
     assert fault.value.code == "query_too_costly"
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert grown * 1024 < 3 * limits.MEMORY
+    assert grown * 1024 < 3 * query_limit.MEMORY
 
 
 def test_a_value_that_is_too_long_to_be_any_time_is_refused(tmp_path: Path) -> None:
@@ -87,7 +86,7 @@ def test_long_values_in_other_columns_are_no_obstacle(path: Path) -> None:
 def test_an_endless_trigger_is_ended_and_nothing_is_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "SECONDS", 0.5)
+    monkeypatch.setattr(query_limit, "SECONDS", 0.5)
     path = tmp_path / "requests.db"
     endless(path)
     rows = read_requests(path)
@@ -101,7 +100,7 @@ def test_an_endless_trigger_is_ended_and_nothing_is_changed(
 def test_a_change_that_was_asked_to_stop_is_ended_and_rolled_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shutdown, "GRACE", 0.1)
+    monkeypatch.setattr(signals, "GRACE", 0.1)
     path = tmp_path / "requests.db"
     endless(path)
     rows = read_requests(path)
@@ -145,9 +144,9 @@ def _has_open(process: int, path: Path) -> bool:
 
 def test_a_schema_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[sqlite3.Connection] = []
-    guard = limits.QueryLimit.guard
+    guard = query_limit.QueryLimit.guard
 
-    def noting(limit: limits.QueryLimit, connection: sqlite3.Connection, longest: int) -> None:
+    def noting(limit: query_limit.QueryLimit, connection: sqlite3.Connection, longest: int) -> None:
         guard(limit, connection, longest)
         seen.append(connection)
         settings = ("trusted_schema", "cell_size_check", "writable_schema")
@@ -155,7 +154,7 @@ def test_a_schema_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert found == [0, 1, 0]
         assert connection.getlimit(sqlite3.SQLITE_LIMIT_ATTACHED) == 0
 
-    monkeypatch.setattr(limits.QueryLimit, "guard", noting)
+    monkeypatch.setattr(query_limit.QueryLimit, "guard", noting)
     path = tmp_path / "requests.db"
     make_requests(path)
     store = store_of(path)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from narration_cleanup.core.own_files import check_kind, check_own_file, make_own_folder
+from narration_cleanup.core.files import check_kind, check_own_file, make_own_folder
 from narration_cleanup.core.text import printable
 
 if TYPE_CHECKING:
     import sqlite3
 
-    from narration_cleanup.stores.requests.sqlite.limits import QueryLimit
+    from narration_cleanup.core.query_limit import QueryLimit
 
 FILE_NAME = "history.db"
 SCHEMA_VERSION = 3

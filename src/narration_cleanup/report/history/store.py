@@ -32,7 +32,7 @@ from narration_cleanup.report.record import (
 if TYPE_CHECKING:
     import sqlite3
 
-    from narration_cleanup.stores.requests.sqlite.limits import QueryLimit
+    from narration_cleanup.core.query_limit import QueryLimit
 
 T = TypeVar("T")
 Warn = Callable[[str], None]
@@ -255,7 +255,7 @@ def open_history(
     """
     import sqlite3
 
-    from narration_cleanup.stores.requests.sqlite.limits import QueryLimit
+    from narration_cleanup.core.query_limit import QueryLimit
 
     file, limit = state_dir / FILE_NAME, QueryLimit()
     try:
@@ -275,7 +275,7 @@ def read_history(state_dir: Path, *, warn: Warn, places: Places = _ANYWHERE) -> 
     """
     import sqlite3
 
-    from narration_cleanup.stores.requests.sqlite.limits import QueryLimit
+    from narration_cleanup.core.query_limit import QueryLimit
 
     file, limit = state_dir / FILE_NAME, QueryLimit()
     try:

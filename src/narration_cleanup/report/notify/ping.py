@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from narration_cleanup.apply.result import RunOutcome
-from narration_cleanup.report.notify.time_limit import within
+from narration_cleanup.report.notify.send import within
 from narration_cleanup.report.record import RunRecord
 
 START_SECONDS = 5.0

@@ -15,7 +15,6 @@ from narration_cleanup.core.model import (
 from narration_cleanup.core.zones import IndexTimes, known_by
 from narration_cleanup.stores.cache.index import Members
 from narration_cleanup.stores.cache.local.mismatches import ScannedNames
-from narration_cleanup.stores.cache.local.spellings import other_spellings
 from narration_cleanup.stores.cache.members import (
     TWICE,
     IndexMember,
@@ -26,7 +25,7 @@ from narration_cleanup.stores.cache.members import (
     unjudged,
     unreadable_time,
 )
-from narration_cleanup.stores.cache.paths import PathResolver, names_meant
+from narration_cleanup.stores.cache.paths import PathResolver, names_meant, other_spellings
 
 NO_RULE = "it is neither audio nor left of audio, by cache.audio_suffixes: no rule is about it"
 NOT_REGULAR = "it is not a regular file: no rule is about it"
@@ -45,12 +44,11 @@ class Files(Protocol):
     def free_bytes(self) -> int | None: ...
     def size_of(self, name: str) -> int: ...
     def is_linked(self, name: str) -> bool: ...
+    def times(self, file: StoredFile) -> tuple[ReadTime, ...]: ...
 
 
-def file_times(stored: StoredFile | None, *, atime: float | None = None) -> tuple[ReadTime, ...]:
+def file_times(stored: StoredFile, *, atime: float | None = None) -> tuple[ReadTime, ...]:
     """The times of a file; ``atime`` where ages are counted from it."""
-    if stored is None:
-        return ()
     mtime = None if stored.by_ctime else stored.modified_at
     times = (
         ReadTime("mtime", "file", instant=mtime),
@@ -132,11 +130,14 @@ class IndexLookup:
     def _stored(self, name: str | None) -> StoredFile | None:
         return next(iter(self._files.stored([name])), None) if name else None
 
+    def _times_of(self, stored: StoredFile | None) -> tuple[ReadTime, ...]:
+        return () if stored is None else self._files.times(stored)
+
     def _entry(self, key: str, found: IndexMember | MalformedEntry) -> Sighting:
         value = malformed(TWICE, found.file_path) if hash(key) in self._double else found
         name = self._name(value)
         stored = self._stored(name)
-        times = (*self._written(found), *file_times(stored))
+        times = (*self._written(found), *self._times_of(stored))
         if isinstance(value, MalformedEntry) or name is None:
             is_determined = bool([name] if name else names_meant(value.file_path, self._suffixes))
             why = unjudged(key, value, is_determined=is_determined).message
@@ -180,4 +181,6 @@ class IndexLookup:
             why = NOT_REGULAR
         elif role is FileRole.OTHER:
             why = NO_RULE
-        return Sighting(file=name, stored=stored, role=role, times=file_times(stored), unjudged=why)
+        return Sighting(
+            file=name, stored=stored, role=role, times=self._times_of(stored), unjudged=why
+        )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 MOST_ASKED = 8
@@ -139,3 +140,22 @@ def _plain(folder: str) -> str:
     """A folder's path without what means nothing; ``..`` is kept, since links decide what it is."""
     plain = "/".join(part for part in with_slashes(folder).split("/") if part not in ("", "."))
     return f"/{plain}" if folder.startswith(("/", "\\")) else plain
+
+
+def other_spellings(
+    names: set[str], listed: Callable[[Callable[[str], bool]], Iterator[str]]
+) -> dict[str, str]:
+    """How the directory lists the files of ``names``, which it finds though it does not list them.
+
+    By name. ``listed(wanted)`` lists the names that ``wanted`` picks. Inodes are not compared:
+    exFAT by FUSE gives each spelling another one.
+    """
+    folded = {_folded(name) for name in names}
+    found = list(listed(lambda name: _folded(name) in folded))
+    by_folded = {_folded(name): name for name in found}
+    others = names.difference(found)  # what is listed after all has come meanwhile
+    return {name: by_folded[_folded(name)] for name in others if _folded(name) in by_folded}
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFD", name).casefold()

@@ -29,7 +29,6 @@ from narration_cleanup.stores.cache.local.mismatches import (
     ScannedNames,
     rounds,
 )
-from narration_cleanup.stores.cache.local.spellings import other_spellings
 from narration_cleanup.stores.cache.lookup import Files, IndexLookup
 from narration_cleanup.stores.cache.members import (
     OWN_FORM,
@@ -45,7 +44,12 @@ from narration_cleanup.stores.cache.members import (
     unjudged,
     unreadable_time,
 )
-from narration_cleanup.stores.cache.paths import PathResolver, folder_of, names_meant
+from narration_cleanup.stores.cache.paths import (
+    PathResolver,
+    folder_of,
+    names_meant,
+    other_spellings,
+)
 
 NEARLY_ALL = 0.95
 """Of the newest entries."""
@@ -143,15 +147,12 @@ class IndexSurvey:
         return self._files.free_bytes()
 
     def stored_bytes(self) -> int:
-        """See ``CacheSurvey``."""
         return self.seen.size_bytes
 
     def size_of(self, file: str, stated: int) -> int:
-        """See ``CacheSurvey``."""
         return self._files.size_of(file)
 
     def is_linked(self, file: str) -> bool:
-        """See ``CacheSurvey``."""
         return self._files.is_linked(file)
 
     def find(self, spellings: Sequence[str]) -> Found:

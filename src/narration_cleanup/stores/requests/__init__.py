@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.zones import IndexTimes
-from narration_cleanup.stores.requests.mapping import RequestMapping
-from narration_cleanup.stores.requests.store import RequestStore
+
+if TYPE_CHECKING:
+    from narration_cleanup.stores.requests.mapping import RequestMapping
+    from narration_cleanup.stores.requests.store import RequestStore
 
 __all__ = ["RequestStore", "is_postgres", "open_requests"]
 

@@ -12,8 +12,7 @@ from narration_cleanup.core.locks import is_held, run_lock
 from narration_cleanup.core.model import Problem, Severity, Target
 from narration_cleanup.core.text import printable
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER, Directory
-from narration_cleanup.stores.cache.local.staging_dir import LOCK_NAME, StagingDir
-from narration_cleanup.stores.cache.local.subfolders import Folders
+from narration_cleanup.stores.cache.local.staging_dir import LOCK_NAME, Folders, StagingDir
 
 COARSEST_TIME = 2.0
 """Seconds by which the mtime of a new file may lie before the clock (FAT)."""
@@ -89,7 +88,6 @@ class LocalCache:
         return Problem(Target.CACHE, "set_aside", message, severity=Severity.WARNING)
 
     def count_older(self, files: Iterable[str], instant: float) -> int:
-        """See ``CacheStore``."""
         folders, older = Folders(self._directory), 0
         for name in files:
             with suppress(OSError):

@@ -1,30 +1,92 @@
-"""One cache directory, held open by descriptor for the whole command: names, never paths."""
+"""What the kernel says of the mounts at and below a directory (``proc(5)``, mountinfo)."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from sys import byteorder
 
 from narration_cleanup.core.errors import ConfigError, TargetError
-from narration_cleanup.core.files import not_found
-from narration_cleanup.core.own_files import way_to
+from narration_cleanup.core.files import not_found, way_to
 from narration_cleanup.core.text import printable
-from narration_cleanup.stores.cache.local.mounts import mount_id, mounts_of
+
+_ESCAPED = re.compile(r"\\([0-7]{3})")
+
+
+@dataclass(frozen=True, slots=True)
+class Mounts:
+    """``below``: mount points under the directory, relative; ``options`` and the type of its own
+    mount."""
+
+    below: frozenset[str] = frozenset()
+    options: frozenset[str] = frozenset()
+    file_system: str = ""
+
+
+def mount_id(fd: int) -> str | None:
+    """The number of the mount that an open file or folder lies on; ``None`` without /proc."""
+    try:
+        with open(f"/proc/self/fdinfo/{fd}", encoding="utf-8") as info:
+            return next(line.split()[1] for line in info if line.startswith("mnt_id:"))
+    except (OSError, StopIteration):
+        return None
+
+
+_GET_FLAGS = 0x8008_6601
+"""``FS_IOC_GETFLAGS``, see ``ioctl_iflags(2)``."""
+_FIXED = 0x10 | 0x20
+"""``FS_IMMUTABLE_FL``, ``FS_APPEND_FL``."""
+
+
+def is_immutable(fd: int) -> bool:
+    """Whether ``chattr`` has made an open file immutable or append-only: neither it nor its name
+    can be removed. Raises ``OSError`` where the file system has no such flags."""
+    flags = fcntl.ioctl(fd, _GET_FLAGS, bytes(8))
+    return bool(int.from_bytes(flags[:4], byteorder) & _FIXED)
+
+
+def mounts_of(directory_fd: int) -> Mounts:
+    """The mounts that concern an open directory; none are known where there is no /proc."""
+    try:
+        here = os.readlink(f"/proc/self/fd/{directory_fd}")
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+            return read_mounts(table.read(), here, mount_id(directory_fd))
+    except OSError:
+        return Mounts()
+
+
+def read_mounts(table: str, here: str, own_id: str | None) -> Mounts:
+    """The same from the text of mountinfo, the directory's path and its mount's id."""
+    below = set()
+    options, file_system = frozenset[str](), ""
+    for line in table.splitlines():
+        fields = line.split(" ")
+        point = _ESCAPED.sub(lambda found: chr(int(found.group(1), 8)), fields[4])
+        if fields[0] == own_id:
+            options = frozenset(fields[5].split(","))
+            file_system = fields[fields.index("-") + 1]
+        if point.startswith(f"{here}/"):
+            below.add(point[len(here) + 1 :])
+    return Mounts(frozenset(below), options, file_system)
+
 
 OWN_FOLDER = ".narration-cleanup"
 """The tool's own folder inside the cache directory; the service never looks at it."""
 NO_SUCH_FILE = frozenset({errno.ENOENT, errno.ENAMETOOLONG})
 """No file has a name that is too long for one: an entry may state it all the same."""
-_RENUMBERS = re.compile(r"fuse(blk|\..*)?|9p|cifs|smb3|vfat|msdos|exfat|vboxsf|virtiofs|vmhgfs.*")
-"""File systems on which a file may get another inode number by a rename, or between two looks."""
+RENUMBERS = re.compile(r"fuse(blk|\..*)?|9p|cifs|smb3|vfat|msdos|exfat|vboxsf|virtiofs|vmhgfs.*")
+"""File systems on which a file may get another inode number by a rename, or between two looks.
+Most of them show one mode for all files, whoever may write to them."""
 _LOSES_REPLACED = re.compile(r"fuse(\..*)?|9p|cifs|smb3|vboxsf|vmhgfs.*")
 """Those of them on which a file that is open may become the one that takes its name by a rename."""
-_OPENS_SLOWLY = re.compile(rf"btrfs|bcachefs|zfs|{_RENUMBERS.pattern}")
+_OPENS_SLOWLY = re.compile(rf"btrfs|bcachefs|zfs|{RENUMBERS.pattern}")
 """Those on which to open a file to write it anew may take long: what is cut off is not just freed,
 or there is another process or machine that does it."""
 _PLACES = {"/": "the root directory", "~": "your home directory"}
@@ -55,7 +117,7 @@ class Directory:
         status = os.fstat(self.fd)
         self.device, self.inode = status.st_dev, status.st_ino
         file_system = mounts_of(self.fd).file_system
-        self.keeps_inodes = not _RENUMBERS.fullmatch(file_system)
+        self.keeps_inodes = not RENUMBERS.fullmatch(file_system)
         self.opens_slowly = _OPENS_SLOWLY.fullmatch(file_system) is not None
         self.keeps_replaced = not _LOSES_REPLACED.fullmatch(file_system)
         self._refuse_wrong_place()

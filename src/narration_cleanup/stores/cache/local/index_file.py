@@ -16,8 +16,13 @@ from typing import NamedTuple
 from narration_cleanup.core.errors import IndexChangedError, TargetError
 from narration_cleanup.core.locks import wait_for_lock
 from narration_cleanup.core.text import printable
-from narration_cleanup.stores.cache.local.directory import Directory, open_to_read, what_it_is
-from narration_cleanup.stores.cache.local.mounts import is_immutable, mount_id
+from narration_cleanup.stores.cache.local.directory import (
+    Directory,
+    is_immutable,
+    mount_id,
+    open_to_read,
+    what_it_is,
+)
 from narration_cleanup.stores.cache.local.staging_dir import INDEX_FILE_NAME
 
 Status = tuple[int, int, int, int]

@@ -9,10 +9,11 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
-from narration_cleanup.core.model import Ref, StoredFile
+from narration_cleanup.core.model import ReadTime, Ref, StoredFile
 from narration_cleanup.core.timestamps import YEAR_2000
 from narration_cleanup.stores.cache.local.directory import Directory
 from narration_cleanup.stores.cache.local.mismatches import NameSums, ScannedNames
+from narration_cleanup.stores.cache.lookup import file_times
 from narration_cleanup.stores.cache.sidecars import PARTIAL_SUFFIXES
 
 _VISIBLE_TEMPORARY = re.compile(r"\.(new|temp|tmp[\w.-]*)")
@@ -131,6 +132,10 @@ class DirectoryScan:
         """Those of ``names`` that nothing has."""
         missing = {name for name in names if self._directory.status(name) is None}
         return missing.difference(self._set_aside)
+
+    def times(self, file: StoredFile) -> tuple[ReadTime, ...]:
+        """The times of a file."""
+        return file_times(file)
 
     def free_bytes(self) -> int:
         """Bytes free on the file system."""

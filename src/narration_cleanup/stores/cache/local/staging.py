@@ -25,13 +25,12 @@ from narration_cleanup.stores.cache.local.directory import (
     NO_SUCH_FILE,
     OWN_FOLDER,
     Directory,
+    is_immutable,
     open_to_read,
     what_it_is,
 )
-from narration_cleanup.stores.cache.local.mounts import is_immutable
 from narration_cleanup.stores.cache.local.scan import AHEAD_NS, group_ref, ref_of
-from narration_cleanup.stores.cache.local.staging_dir import StagingDir
-from narration_cleanup.stores.cache.local.subfolders import Folders
+from narration_cleanup.stores.cache.local.staging_dir import Folders, StagingDir
 from narration_cleanup.stores.cache.sidecars import Names, stem_of
 
 SETTLE = 0.005

@@ -25,11 +25,15 @@ from narration_cleanup.core.problems import Problems
 from narration_cleanup.plan.actions import Outcome
 from narration_cleanup.stores.cache import CommitReport, FileTarget, Removal
 from narration_cleanup.stores.cache.local.base import LocalCache
-from narration_cleanup.stores.cache.local.directory import Directory, open_to_read, what_it_is
-from narration_cleanup.stores.cache.local.mounts import mounts_of
+from narration_cleanup.stores.cache.local.directory import (
+    Directory,
+    mounts_of,
+    open_to_read,
+    what_it_is,
+)
 from narration_cleanup.stores.cache.local.scan import group_ref, stored_file
 from narration_cleanup.stores.cache.local.staging import Staging
-from narration_cleanup.stores.cache.local.subfolders import Folders
+from narration_cleanup.stores.cache.local.staging_dir import Folders
 from narration_cleanup.stores.cache.local.walk import FoundBatch, Leftovers, Walk
 from narration_cleanup.stores.cache.lookup import NO_RULE, NOT_REGULAR, file_times
 from narration_cleanup.stores.cache.sidecars import LARGEST_SIDECAR, Names
@@ -75,11 +79,9 @@ class TreeSurvey:
         """Nothing: the entries' sizes are those of their files."""
 
     def size_of(self, file: str, stated: int) -> int:
-        """See ``CacheSurvey``."""
         return stated
 
     def is_linked(self, file: str) -> bool:
-        """See ``CacheSurvey``."""
         return self._directory.is_linked(file)
 
     def batches(self, *, last_used: bool = False) -> Iterator[FoundBatch]:

@@ -10,14 +10,7 @@ from itertools import islice
 
 import msgspec
 
-from narration_cleanup.core.model import (
-    NO_MTIME,
-    CacheEntry,
-    Problem,
-    Ref,
-    Severity,
-    Target,
-)
+from narration_cleanup.core.model import NO_MTIME, CacheEntry, Problem, Ref, Severity, Target
 from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.timestamps import YEAR_2000
 from narration_cleanup.stores.cache.local.directory import (
@@ -28,7 +21,7 @@ from narration_cleanup.stores.cache.local.directory import (
     what_it_is,
 )
 from narration_cleanup.stores.cache.local.scan import group_ref, modified_at
-from narration_cleanup.stores.cache.local.subfolders import MOST_LEVELS, Folders
+from narration_cleanup.stores.cache.local.staging_dir import MOST_LEVELS, Folders
 from narration_cleanup.stores.cache.sidecars import NameForms, Names, stem_of
 
 _GROUP = 2048

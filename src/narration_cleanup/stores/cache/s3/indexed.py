@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 import obstore
@@ -35,7 +35,7 @@ from narration_cleanup.stores.cache.s3.location import S3Location, etag_of
 from narration_cleanup.stores.cache.s3.objects import (
     ABSENT,
     CHANGED,
-    Objects,
+    BucketCache,
     modified_at,
     ref_of,
     remove_objects,
@@ -106,11 +106,10 @@ _FRESH = Removal(
 )
 
 
-class IndexedBucket:
+class IndexedBucket(BucketCache):
     """A ``CacheStore``: one prefix in a bucket, one index."""
 
     has_index = True
-    has_lock = False
 
     def __init__(
         self,
@@ -123,28 +122,14 @@ class IndexedBucket:
         form: IndexForm = OWN_FORM,
     ) -> None:
         """Raises ``ConfigError`` where ``url`` is not ``s3://bucket/prefix``. Asks nothing yet."""
-        self._place = S3Location(url)
+        super().__init__(url, audio_suffixes, index_name)
         self._index_name = index_name
         self._form = form
         self._suffixes = audio_suffixes
         self._times = times
         self._places = PathResolver(self._place, audio_suffixes, dir_in_index)
-        self._objects = Objects(self._place, audio_suffixes, index_name)
         self._surveyed: IndexObject | None = None
         self._members_end = 0
-
-    @property
-    def location(self) -> str:
-        """``s3://bucket/prefix``."""
-        return self._place.location
-
-    def locked(self) -> AbstractContextManager[None]:
-        """Nothing: of two runs at once each removes and replaces only what it planned on."""
-        return nullcontext()
-
-    def in_progress(self) -> bool:
-        """Not known of a bucket."""
-        return False
 
     def recover(self) -> int:
         """Nothing is ever staged in a bucket; a run finds out here what the server can do.
@@ -209,14 +194,6 @@ class IndexedBucket:
             where = f"{self.location}/{printable(self._index_name)}"
             return CommitReport(frozenset(kept), f"{where} cannot be used any more: {error}")
         return CommitReport(frozenset(kept))
-
-    def unchanged_since(self, files: Iterable[str]) -> bool:
-        """Not to be told without another survey."""
-        return False
-
-    def count_older(self, files: Iterable[str], instant: float) -> int:
-        """See ``CacheStore``."""
-        return self._place.count_older(files, instant)
 
     def close(self) -> None:
         """Let go of what is held here."""

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import obstore
 
 from narration_cleanup.core.errors import TargetError
-from narration_cleanup.core.model import Ref, StoredFile
+from narration_cleanup.core.model import ReadTime, Ref, StoredFile
 from narration_cleanup.plan.actions import Outcome
 from narration_cleanup.stores.cache import Removal, StoppedError
 from narration_cleanup.stores.cache.local.mismatches import NameSums, ScannedNames
@@ -40,6 +41,11 @@ def ref_of(metas: Iterable[ObjectMeta]) -> Ref:
 def modified_at(meta: ObjectMeta) -> float:
     """When an object was written, by the server's clock: whole seconds with most servers."""
     return meta["last_modified"].timestamp()
+
+
+def object_times(instant: float | None) -> tuple[ReadTime, ...]:
+    """The one time that an object has, as one of an item that is asked about."""
+    return (ReadTime("last_modified", "object", instant=instant),)
 
 
 class Objects:
@@ -107,6 +113,10 @@ class Objects:
         """Those of ``names`` that are not there."""
         return names - self.find(list(names)).keys()
 
+    def times(self, file: StoredFile) -> tuple[ReadTime, ...]:
+        """The one time of an object."""
+        return object_times(file.modified_at)
+
     def free_bytes(self) -> int | None:
         """A bucket has no end that is known."""
         return None
@@ -142,6 +152,44 @@ class Objects:
         with self._place.told():
             await asyncio.gather(*map(ask, names))
         return found
+
+
+class BucketCache:
+    """One prefix in a bucket: a part of every ``CacheStore`` here."""
+
+    has_lock = False
+
+    def __init__(self, url: str, audio_suffixes: tuple[str, ...], index_name: str = "") -> None:
+        """Raises ``ConfigError`` where ``url`` is not ``s3://bucket/prefix``. Asks nothing yet."""
+        self._place = S3Location(url)
+        self._objects = Objects(self._place, audio_suffixes, index_name)
+
+    @property
+    def location(self) -> str:
+        """``s3://bucket/prefix``."""
+        return self._place.location
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Nothing: of two runs at once each removes and replaces only what it planned on."""
+        return nullcontext()
+
+    def in_progress(self) -> bool:
+        """Not known of a bucket."""
+        return False
+
+    def recover(self) -> int:
+        """Nothing is ever staged in a bucket."""
+        return 0
+
+    def unchanged_since(self, files: Iterable[str]) -> bool:
+        """Not known without another survey."""
+        return False
+
+    def count_older(self, files: Iterable[str], instant: float) -> int:
+        return self._place.count_older(files, instant)
+
+    def close(self) -> None:
+        """Let go of what is held here: nothing."""
 
 
 ABSENT = Removal(Outcome.DONE)

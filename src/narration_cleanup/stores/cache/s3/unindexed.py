@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,6 @@ from narration_cleanup.core.model import (
     CacheEntry,
     FileRole,
     Found,
-    ReadTime,
     Ref,
     Sighting,
     StoredFile,
@@ -26,8 +25,10 @@ from narration_cleanup.stores.cache.s3.location import S3Location
 from narration_cleanup.stores.cache.s3.objects import (
     ABSENT,
     CHANGED,
+    BucketCache,
     Objects,
     modified_at,
+    object_times,
     ref_of,
     remove_objects,
 )
@@ -82,7 +83,6 @@ class PlainSurvey:
         """Nothing: the entries' sizes are those of their files."""
 
     def size_of(self, file: str, stated: int) -> int:
-        """See ``CacheSurvey``."""
         return stated
 
     def is_linked(self, file: str) -> bool:
@@ -124,7 +124,7 @@ class PlainSurvey:
                         Sighting(file=name, role=FileRole.SIDECAR, goes_with=entry.file)
                     )
                 if entry.file in names or not names.isdisjoint(entry.sidecars):
-                    times = (ReadTime("last_modified", "object", instant=entry.created_at),)
+                    times = object_times(entry.created_at)
                     sightings.append(
                         Sighting(key=entry.key, file=entry.file, entry=entry, times=times)
                     )
@@ -135,7 +135,7 @@ class PlainSurvey:
             role = FileRole.PARTIAL if self._known.is_partial(name) else role
             stored = _stored(meta)
             why = NO_RULE if role is FileRole.OTHER else None
-            times = (ReadTime("last_modified", "object", instant=stored.modified_at),)
+            times = object_times(stored.modified_at)
             sightings.append(
                 Sighting(file=name, stored=stored, role=role, times=times, unjudged=why)
             )
@@ -177,36 +177,18 @@ class PlainSurvey:
         return not self._known.lists_audio(content, name)
 
 
-class PlainBucket:
+class PlainBucket(BucketCache):
     """A ``CacheStore``: one prefix in a bucket, and all below it."""
 
-    has_index = has_lock = False
+    has_index = False
 
     def __init__(
         self, url: str, *, audio_suffixes: tuple[str, ...], remove_sidecars: bool = False
     ) -> None:
         """Raises ``ConfigError`` where ``url`` is not ``s3://bucket/prefix``. Asks nothing yet."""
-        self._place = S3Location(url)
+        super().__init__(url, audio_suffixes)
         self._known = Names(audio_suffixes)
         self._remove_sidecars = remove_sidecars
-        self._objects = Objects(self._place, audio_suffixes)
-
-    @property
-    def location(self) -> str:
-        """``s3://bucket/prefix``."""
-        return self._place.location
-
-    def locked(self) -> AbstractContextManager[None]:
-        """Nothing: an object goes only while it is what was planned on, whoever else runs."""
-        return nullcontext()
-
-    def in_progress(self) -> bool:
-        """Not known of a bucket."""
-        return False
-
-    def recover(self) -> int:
-        """Nothing is ever staged in a bucket."""
-        return 0
 
     @contextmanager
     def survey(self) -> Iterator[PlainSurvey]:
@@ -240,17 +222,6 @@ class PlainBucket:
     def remove_entries(self, entries: Iterable[tuple[Ref, str]]) -> CommitReport:
         """Nothing to do: there is no index."""
         return CommitReport()
-
-    def unchanged_since(self, files: Iterable[str]) -> bool:
-        """Not to be told without another survey."""
-        return False
-
-    def count_older(self, files: Iterable[str], instant: float) -> int:
-        """See ``CacheStore``."""
-        return self._place.count_older(files, instant)
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 def _entry(metas: Sequence[ObjectMeta], *, last_used: bool) -> CacheEntry:

@@ -11,8 +11,10 @@ from types import MappingProxyType
 from psycopg import sql
 
 from narration_cleanup.core.text import printable
-from narration_cleanup.stores.requests.layout import (
+from narration_cleanup.stores.requests.mapping import (
     MOST_WORDS,
+    FilterValue,
+    RequestMapping,
     all_of_few,
     find_column,
     find_columns,
@@ -20,7 +22,6 @@ from narration_cleanup.stores.requests.layout import (
     no_such_table,
     not_a_table,
 )
-from narration_cleanup.stores.requests.mapping import FilterValue, RequestMapping
 from narration_cleanup.stores.requests.postgres.session import EQUAL, Connection
 
 _TABLES = """\

@@ -19,20 +19,19 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
 
 from narration_cleanup.core.errors import TargetError
-from narration_cleanup.core.files import not_found
-from narration_cleanup.core.own_files import trusted_users
-from narration_cleanup.core.rights import can_read
-from narration_cleanup.core.shutdown import end_if_asked, is_overdue
+from narration_cleanup.core.files import not_found, trusted_users
+from narration_cleanup.core.query_limit import LONGEST_READ, LONGEST_ROW, QueryLimit
+from narration_cleanup.core.signals import end_if_asked, is_overdue
 from narration_cleanup.core.text import printable
-from narration_cleanup.core.users import user_name
+from narration_cleanup.core.users import can_read, user_name
 from narration_cleanup.stores.requests.sqlite.errors import (
+    LOCKED,
     UNCLEAN,
     is_busy,
     is_costly,
     is_unclean,
     to_target_error,
 )
-from narration_cleanup.stores.requests.sqlite.limits import LONGEST_READ, LONGEST_ROW, QueryLimit
 
 T = TypeVar("T")
 
@@ -118,18 +117,29 @@ def journal_mode(path: Path) -> str:
     """How the database keeps its journal: ``wal``, ``delete``, …; raises ``TargetError``."""
     mode = look(path, lambda it: str(it.execute("PRAGMA journal_mode").fetchone()[0]))
     # Of an immutable database SQLite reports "delete", whatever its mode.
-    return "wal" if _is_wal(_checked(path), QueryLimit()) else mode
+    return "wal" if is_wal(path) else mode
+
+
+def is_wal(path: Path) -> bool:
+    """Whether the database is in WAL mode, without a lock; raises ``TargetError``."""
+    try:
+        return _is_wal(_checked(path), QueryLimit())
+    except sqlite3.Error as fault:
+        raise to_target_error(fault, path) from fault
 
 
 def recover(path: Path) -> bool:
     """Let SQLite roll back the change that a killed process left in a journal, if there is one.
 
     Whether there was one. What else is wrong with the database is for the survey to report; raises
-    ``TargetError`` where the change cannot be rolled back.
+    ``TargetError`` where the change cannot be rolled back, and where the database stays locked: the
+    survey would wait for it once more.
     """
     try:
         look(path, lambda _: None)
     except TargetError as fault:
+        if fault.code == LOCKED:
+            raise
         if fault.code != UNCLEAN:
             return False
     else:

@@ -7,23 +7,24 @@ import sqlite3
 from pathlib import Path
 
 from narration_cleanup.core.errors import TargetError
-from narration_cleanup.core.rights import can_read, can_write_in
-from narration_cleanup.core.shutdown import is_overdue
+from narration_cleanup.core.query_limit import MEMORY, SECONDS
+from narration_cleanup.core.signals import is_overdue
 from narration_cleanup.core.text import printable
-from narration_cleanup.stores.requests.sqlite.limits import MEMORY, SECONDS
+from narration_cleanup.core.users import can_read, can_write_in
 
 _PRIMARY = 0xFF
 """The part of a result code that is its kind; the rest is detail."""
 _ROOM = 1024 * 1024
 """Bytes free on a disk, below which a failed write is put down to that."""
 
+LOCKED, UNCLEAN = "database_locked", "database_unclean"
 _MEANINGS: dict[int, tuple[str, str]] = {
     sqlite3.SQLITE_BUSY: (
-        "database_locked",
+        LOCKED,
         "another process kept the database locked for 10 s; the next run tries again",
     ),
     sqlite3.SQLITE_LOCKED: (
-        "database_locked",
+        LOCKED,
         "the table stayed locked; the next run tries again",
     ),
     sqlite3.SQLITE_NOTADB: (
@@ -70,7 +71,6 @@ _STOPPED = (
     "database_unread",
     "the query was ended, since the command was asked to stop; run again",
 )
-UNCLEAN = "database_unclean"
 _UNFINISHED = (
     "a killed process left a change unfinished in the -journal file; run rolls it back, if its "
     "user may write to the database"

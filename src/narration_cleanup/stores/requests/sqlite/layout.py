@@ -12,17 +12,19 @@ from types import MappingProxyType
 
 from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.text import printable
-from narration_cleanup.stores.requests.layout import (
+from narration_cleanup.stores.requests.mapping import (
     MOST_WORDS,
+    FilterValue,
+    RequestMapping,
     all_of_few,
     find_column,
     find_columns,
+    forms_of,
     literals_in,
     matching,
     no_such_table,
     not_a_table,
 )
-from narration_cleanup.stores.requests.mapping import FilterValue, RequestMapping, forms_of
 
 _ROWID_NAMES = ("rowid", "_rowid_", "oid")
 

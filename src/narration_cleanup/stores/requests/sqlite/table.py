@@ -14,6 +14,7 @@ from typing import TypeVar
 from narration_cleanup.core.deadline import Deadline
 from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.model import RequestSurvey, Scalar
+from narration_cleanup.core.query_limit import QueryLimit
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.zones import IndexTimes
 from narration_cleanup.plan.actions import Action, Outcome
@@ -34,7 +35,6 @@ from narration_cleanup.stores.requests.sqlite.database import (
 )
 from narration_cleanup.stores.requests.sqlite.errors import is_busy, to_target_error
 from narration_cleanup.stores.requests.sqlite.layout import Layout, read_layout
-from narration_cleanup.stores.requests.sqlite.limits import QueryLimit
 from narration_cleanup.stores.requests.sqlite.survey import (
     PAGE,
     SqliteSurvey,

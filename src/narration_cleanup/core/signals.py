@@ -1,11 +1,18 @@
-"""Whether this process was asked to end, for code that a handler of signals cannot interrupt."""
+"""SIGTERM, SIGHUP and SIGINT ask a run to stop: it finishes the current item, and the index.
+
+``is_overdue`` and ``end_if_asked`` are for code that a handler of signals cannot interrupt.
+"""
 
 from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import NoReturn
+
+from narration_cleanup.core.errors import ExitCode
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE = 2.0
@@ -62,3 +69,40 @@ def end(number: int, _frame: FrameType | None) -> NoReturn:
     number = signal.SIGTERM if number == signal.SIGHUP else number
     hear(number)
     raise SystemExit(128 + number if _Heard.decided is None else _Heard.decided)
+
+
+_EXIT_CODES = {
+    signal.SIGINT: ExitCode.INTERRUPTED,
+    signal.SIGTERM: ExitCode.TERMINATED,
+    signal.SIGHUP: ExitCode.TERMINATED,
+}
+
+
+class Stop:
+    """Whether somebody asked the run to stop, looked at between items."""
+
+    def __init__(self) -> None:
+        self.exit_code: ExitCode | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether to stop at the next boundary."""
+        return self.exit_code is not None
+
+    def _take(self, number: int, _frame: FrameType | None) -> None:
+        hear(number)
+        self.exit_code = _EXIT_CODES[signal.Signals(number)]
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[tuple[Stop, ExitStack]]:
+    """Turn the signals that end a process into a request to stop, while in the block.
+
+    Once the stack is closed, signals do what they did before: there is nothing left to finish.
+    """
+    stop = Stop()
+    with ExitStack() as heard:
+        heard.callback(forget)
+        for number in signals_to_hear():
+            heard.callback(signal.signal, number, signal.signal(number, stop._take))
+        yield stop, heard

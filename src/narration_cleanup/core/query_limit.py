@@ -9,7 +9,7 @@ from __future__ import annotations
 import resource
 import sqlite3
 
-from narration_cleanup.core import shutdown
+from narration_cleanup.core import signals
 from narration_cleanup.core.deadline import Deadline
 
 SECONDS = 15.0
@@ -58,7 +58,7 @@ class QueryLimit:
         connection.execute(f"PRAGMA hard_heap_limit={4 * MEMORY}")
 
     def _must_end(self) -> bool:
-        return self._deadline.passed or _most_memory() > self._memory or shutdown.is_overdue()
+        return self._deadline.passed or _most_memory() > self._memory or signals.is_overdue()
 
 
 def _most_memory() -> int:

@@ -1,4 +1,4 @@
-"""What the history says to a command that only looks: the last runs, and when the next is due."""
+"""How things stand: what the plans found, and what the history says of the last runs."""
 
 from __future__ import annotations
 
@@ -7,18 +7,64 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from narration_cleanup.core.model import Problem, Severity, Target
+from narration_cleanup.core.model import Problem, Progress, Severity, Target
+from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.text import storable
-from narration_cleanup.plan import CachePlan
+from narration_cleanup.plan import CachePlan, RequestPlan
 from narration_cleanup.report.history import SCHEDULED_BY, Start, read_clocks, read_history
 from narration_cleanup.report.record import RUNNING, Counters, Places, RunRecord, Trigger
-from narration_cleanup.report.stats import Stats
+from narration_cleanup.report.stats import CacheStats, Stats
 from narration_cleanup.run.guards import absent, clock_jump, jumped, unproved_absence
+from narration_cleanup.run.stores import cache_policy, open_targets, request_policy
+from narration_cleanup.run.survey import Glass, Plans, survey_and_plan
 from narration_cleanup.settings import Settings
-from narration_cleanup.settings.mask import without_password
+from narration_cleanup.settings.show import without_password
 
 ALIVE_FOR = 1.5
 """Intervals after the start of a run for which the automatic clean-up counts as alive."""
+
+
+def collect_stats(
+    settings: Settings,
+    cache: CachePlan | None,
+    requests: RequestPlan | None,
+    problems: Problems,
+    now: float,
+    *,
+    in_progress: bool = False,
+) -> Stats:
+    """The health of both halves as their plans found them, the past left out."""
+    found = list(problems)
+    for plan in (cache, requests):
+        if plan is not None:
+            found.extend(plan.problems)
+    return Stats(
+        generated_at=now,
+        cleanup_interval_hours=settings.cleanup.interval_hours,
+        abandoned_timeout_hours=settings.requests.abandoned_timeout_hours,
+        cache=None
+        if cache is None
+        else CacheStats(cache.totals, settings.cache.ttl_days, settings.cache.max_size_mb),
+        requests=None if requests is None else requests.totals,
+        running=in_progress,
+        in_progress=in_progress,
+        problems=found,
+    )
+
+
+def stats_now(
+    settings: Settings, now: float, progress: Progress, through: Glass | None = None
+) -> tuple[Stats, Plans]:
+    """How things are, the past left out, and the plans that say so. Changes nothing.
+
+    ``through`` shows the planner another survey than the whole one. Raises ``ConfigError``.
+    """
+    policies = cache_policy(settings.cache), request_policy(settings.requests)
+    with open_targets(settings, now) as targets:
+        plans = survey_and_plan(targets, policies, now, progress, through=through)
+        working = targets.cache is not None and targets.cache.in_progress()
+    found = plans.cache, plans.requests, plans.problems
+    return collect_stats(settings, *found, now, in_progress=working), plans
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +187,7 @@ def _with_schedule(stats: Stats, config_file: Path | None) -> Stats:
 
     Of the last two it is not known whether they are at work: a run that is overdue says not.
     """
-    from narration_cleanup.systemd.cron import cron_lines
-    from narration_cleanup.systemd.status import find_schedule
+    from narration_cleanup.systemd.status import cron_lines, find_schedule
 
     schedule = find_schedule(config_file)
     if schedule is not None and schedule.active:
