@@ -128,6 +128,7 @@ def narration_cleanup(
 
 def main() -> None:
     """Run the command line with the process's own arguments; ends by raising SystemExit."""
+    signals.decide(None)
     stand_in_for_closed_streams()
     for number in signals.signals_to_hear():
         signal.signal(number, signals.end)  # a run has a handler of its own

@@ -45,9 +45,10 @@ def forget() -> None:
     _Heard.number = None
 
 
-def decide(exit_code: int) -> None:
+def decide(exit_code: int | None) -> None:
     """Note the exit code that this process ends with from now on, by a signal too: it is recorded,
-    and whoever asks the history and whoever asks the process have to be given the same answer."""
+    and whoever asks the history and whoever asks the process have to be given the same answer.
+    ``None``: a command begins, of which nothing is recorded."""
     _Heard.decided = exit_code
 
 

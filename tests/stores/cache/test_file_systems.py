@@ -167,11 +167,13 @@ def test_what_a_service_writes_into_the_replaced_index_is_brought_in(
     assert read_index(sample.index) == expected
 
 
-def test_it_is_looked_for_longer_where_the_replacement_took_long(
-    sample: CacheSample, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("name", "took"), [("ext4", 0.2), ("btrfs", 0.0), ("fuseblk", 0.0)])
+def test_it_is_looked_for_longer_where_opening_or_the_replacement_takes_long(
+    sample: CacheSample, name: str, took: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk or the processor is busy, for the service too."""
-    monkeypatch.setattr(Stopwatch, "seconds", 0.2)
+    on_file_system(name, monkeypatch)
+    monkeypatch.setattr(Stopwatch, "seconds", took)
     expected = save_into_the_replaced_index(sample, 4, monkeypatch)
     run(sample.directory)
     assert read_index(sample.index) == expected

@@ -86,6 +86,9 @@ RENUMBERS = re.compile(r"fuse(blk|\..*)?|9p|cifs|smb3|vfat|msdos|exfat|vboxsf|vi
 Most of them show one mode for all files, whoever may write to them."""
 _LOSES_REPLACED = re.compile(r"fuse(\..*)?|9p|cifs|smb3|vboxsf|vmhgfs.*")
 """Those of them on which a file that is open may become the one that takes its name by a rename."""
+_OPENS_SLOWLY = re.compile(rf"btrfs|bcachefs|zfs|{RENUMBERS.pattern}")
+"""Those on which to open a file to write it anew may take long: what is cut off is not just freed,
+or there is another process or machine that does it."""
 _PLACES = {"/": "the root directory", "~": "your home directory"}
 
 
@@ -115,6 +118,7 @@ class Directory:
         self.device, self.inode = status.st_dev, status.st_ino
         file_system = mounts_of(self.fd).file_system
         self.keeps_inodes = not RENUMBERS.fullmatch(file_system)
+        self.opens_slowly = _OPENS_SLOWLY.fullmatch(file_system) is not None
         self.keeps_replaced = not _LOSES_REPLACED.fullmatch(file_system)
         self._refuse_wrong_place()
 

@@ -39,8 +39,7 @@ TRY_FOR = 10.0
 """Seconds for which a replacement is tried again when the service was faster."""
 
 _SLOW_SETTLE = 0.1
-"""Seconds before the last look where a process answers for the file system (FUSE): to open a file
-there is a call of its own, behind others that wait."""
+"""Seconds before the last look where to open a file may take long: up to 37 ms on a busy btrfs."""
 _MOST_SETTLE = 0.5
 """The same where the replacement itself took long: a busy disk or processor, which a writer that is
 just opening the index has to wait for too. Elsewhere it is four times as long as that took."""
@@ -193,7 +192,7 @@ class IndexCommit:
                         return True
                     watch = Stopwatch()
                     self._put_in_place()
-                    least = SETTLE if self._directory.keeps_inodes else _SLOW_SETTLE
+                    least = _SLOW_SETTLE if self._directory.opens_slowly else SETTLE
                     settle = max(least, min(_MOST_SETTLE, 4 * watch.seconds))
                     ours.note_status()
                     replaced.append(named)
