@@ -53,6 +53,7 @@ def _command(document: dict[str, Any]) -> str:
         "config_file": "config",
         "runs": "history",
         "actions": "run",
+        "items": "explain",
         "generated_at": "stats",
         "installed": "systemd",
     }
