@@ -1,6 +1,7 @@
 """The documents show the program as it is: every command in them is run, every picture drawn."""
 
 import ast
+import json
 import re
 
 import pytest
@@ -33,6 +34,22 @@ def test_the_pictures_are_up_to_date() -> None:
     folder = ROOT / "docs" / "pictures"
     stale = [name for name, svg in pictures().items() if (folder / name).read_text("utf-8") != svg]
     assert stale == [], AGAIN
+
+
+def test_the_guarantees_have_the_published_figures() -> None:
+    figures = json.loads((ROOT / "tests/faults/published.json").read_text("utf-8"))["figures"]
+    starts = {
+        "generated entries, 0 followed": ("a generated entry",),
+        "runs next to a service": ("run beside the service", "the same on"),
+        "races with a worker, 0 lost": ("an abandoned request",),
+        "kills and": ("SIGKILL",),
+        "power cuts: 0 losses": ("power cut",),
+    }
+    guarantees = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    for words, start in starts.items():
+        found = [each for each in figures if each["fault"].startswith(start)]
+        assert f"{sum(each['tries'] for each in found):,} {words}" in guarantees
+        assert not any(each["losses"] or each.get("unfinished") for each in found)
 
 
 def test_output_that_is_not_the_real_one_is_noticed() -> None:
