@@ -42,7 +42,7 @@ TABLE: dict[str, tuple[str, str, dict[str, str]]] = {
             "": PROBLEM,
             "2026-13-01T00:00:00": PROBLEM,
             "2026-02-30T00:00:00": PROBLEM,
-            "1793188800": PROBLEM,
+            "1793188800": EXPIRED,
         },
     ),
     "the hour that is repeated in New York": (
