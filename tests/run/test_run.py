@@ -342,6 +342,45 @@ def test_what_no_run_can_remove_is_a_problem_once(tmp_path: Path) -> None:
     assert link.is_symlink()
 
 
+def test_files_of_which_none_can_be_removed_are_a_problem_each_time(tmp_path: Path) -> None:
+    """Then the folder is at fault: it is sticky, and all is another user's, for example."""
+    entries = [EntrySpec(age=timedelta(days=days)) for days in (9, 9, 9, 1, 1, 1, 1, 1, 1, 1)]
+    sample = make_cache(tmp_path / "cache", entries=entries)
+    for entry in sample.entries[:3]:
+        (sample.directory / entry.name).unlink()
+        (sample.directory / entry.name).symlink_to(sample.entries[3].name)
+    arguments = ["run", "--json", "--cache-dir", str(sample.directory)]
+    environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
+    with stopped_clock():
+        runs = [CliRunner().invoke(app, arguments, env=environment) for _ in range(3)]
+        (sample.directory / sample.entries[0].name).unlink()
+        (sample.directory / sample.entries[0].name).write_bytes(b"old")
+        os.utime(sample.directory / sample.entries[0].name, (0, 0))
+        runs += [CliRunner().invoke(app, arguments, env=environment) for _ in range(2)]
+    assert [run.exit_code for run in runs] == [3, 3, 3, 3, 0]
+    assert len(read_index(sample.index)) == 9
+
+
+def test_an_item_that_cannot_be_removed_for_another_reason_is_a_problem_again(
+    tmp_path: Path,
+) -> None:
+    entries = [EntrySpec(age=timedelta(days=days)) for days in (9, 8, 1)]
+    sample = make_cache(tmp_path / "cache", entries=entries)
+    audio = sample.directory / sample.entries[0].name
+    audio.unlink()
+    audio.symlink_to(sample.entries[2].name)
+    arguments = ["run", "--json", "--cache-dir", str(sample.directory)]
+    environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
+    with stopped_clock():
+        runs = [CliRunner().invoke(app, arguments, env=environment) for _ in range(2)]
+        audio.unlink()
+        audio.mkdir()
+        runs += [CliRunner().invoke(app, arguments, env=environment) for _ in range(2)]
+    assert [run.exit_code for run in runs] == [3, 0, 3, 0]
+    assert audio.is_dir()
+    assert (sample.directory / sample.entries[2].name).is_file()
+
+
 def test_an_entry_and_a_row_that_no_run_can_clean_are_problems_once(tmp_path: Path) -> None:
     """Each later run cleans what it can, and is a success; a new fault is a problem again."""
     sample = make_sample(tmp_path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -54,11 +55,11 @@ if TYPE_CHECKING:
 
 BUSY_FAILS_AT = 3
 """Runs in a row that find the lock held, of which the last fails."""
-_REFUSED = frozenset({ROW_REFUSED, NOT_CHANGED})
-"""Codes of rows that cannot be changed: of one, or of all where the table itself is in the way."""
-_OF_ONE_ITEM = _REFUSED | frozenset(
+_UNCHANGED = frozenset({ODD_FILE, ROW_REFUSED, NOT_CHANGED})
+"""Codes of files and rows that cannot be changed: of one, or of all where the folder or the table
+itself is in the way."""
+_OF_ONE_ITEM = _UNCHANGED | frozenset(
     {
-        ODD_FILE,
         "created_in_future",
         "malformed_entry",
         "outside_cache",
@@ -113,12 +114,12 @@ class RunRecorder:
         """Make the problem of one item that no run can clean a warning, where an earlier run
         reported it: it does not make every later run partial.
 
-        Not where most of the target is such items, nor of rows that cannot be changed where no
-        other row could be: then the target is at fault, and not the item.
+        Not where most of the target is such items, nor of files and rows that cannot be changed
+        where nothing else could be: then the target is at fault, and not the item.
         """
         total = target.plan.totals
         whole = total.entry_count if isinstance(total, CacheTotals) else total.total
-        works = len(target.plan.actions) == 1 or target.outcomes.count(Outcome.DONE) > 0
+        works = len(target.plan.actions) <= 1 or target.outcomes.count(Outcome.DONE) > 0
         for holder in (target, target.plan):
             problems = holder.problems
             if is_most(problems.count(_OF_ONE_ITEM), whole) or not problems.count(_OF_ONE_ITEM):
@@ -138,7 +139,7 @@ class RunRecorder:
         if item in (self.known or ()):
             self.items.add(item)
             return msgspec.structs.replace(problem, severity=Severity.WARNING, known=True)
-        if works or problem.code not in _REFUSED:
+        if works or problem.code not in _UNCHANGED:
             self.items.add(item)
         return problem
 
@@ -300,10 +301,11 @@ def notify_of(
 
 
 def item_name(problem: Problem, places: Places) -> str:
-    """A short name for what a problem is about, the same in each run: where it lies, its subject
-    and the code."""
+    """A short name for a problem of one item, the same in each run while its reason is the same:
+    where the item lies, its subject, the code and the message without its figures."""
     place = places.requests if problem.target is Target.REQUESTS else places.cache
-    whole = "\0".join((place or "", problem.code, problem.subject or ""))
+    reason = re.sub(r"\d+", "", problem.message)
+    whole = "\0".join((place or "", problem.code, problem.subject or "", reason))
     return hashlib.blake2b(whole.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 

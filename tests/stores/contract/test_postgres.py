@@ -658,6 +658,29 @@ def test_a_server_that_is_killed_in_the_middle(own_server: Server, tmp_path: Pat
     assert statuses(table) == {"cancelled": 250}
 
 
+def test_a_signal_ends_a_statement_that_the_server_is_at(
+    table: PostgresTable, tmp_path: Path
+) -> None:
+    """A trigger that sleeps would hold the run for two minutes, which is longer than a stop of
+    systemd's waits for it."""
+    service_table(table, 3)
+    table.execute(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN PERFORM pg_sleep(100); RETURN NEW; END'"
+    )
+    table.execute(
+        "CREATE TRIGGER slow BEFORE UPDATE ON requests FOR EACH ROW EXECUTE FUNCTION slow()"
+    )
+    process = start(table.url, tmp_path / "state", "run", "--json")
+    sleeping = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    wait_for(lambda: ask(table.url, sleeping) == [(1,)])
+    process.terminate()
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 143, err
+    assert {each["code"] for each in json.loads(out)["problems"]} == {"database_unread"}
+    assert statuses(table) == {"queued": 3}
+
+
 def test_a_server_that_is_not_there_stops_this_half_alone(tmp_path: Path) -> None:
     cache = make_cache(tmp_path / "cache" / "narration")
     code, out, err = run(

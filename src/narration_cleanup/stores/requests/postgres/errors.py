@@ -6,6 +6,7 @@ import psycopg
 from psycopg import errors
 
 from narration_cleanup.core.errors import TargetError
+from narration_cleanup.core.signals import is_overdue
 from narration_cleanup.core.text import printable
 
 _LONGEST = 200
@@ -63,6 +64,9 @@ def to_target_error(
     must not be shown, should the server repeat one.
     """
     text = _one_line(fault, secrets)
+    if isinstance(fault, errors.QueryCanceled) and is_overdue():
+        why = "the query was ended, since the command was asked to stop; run again"
+        return TargetError("database_unread", f"{where}: {why}")
     for kind, code, meaning in _MEANINGS:
         if isinstance(fault, kind):
             return TargetError(code, f"{where}: {meaning.format(error=text, limit=limit)}")

@@ -7,9 +7,11 @@ machine, lets go of it with its connection. Whoever connects anew takes it anew,
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event, Thread
 from typing import TypeVar
 from urllib.parse import unquote
 
@@ -19,6 +21,7 @@ from psycopg import conninfo, errors
 from narration_cleanup.core.deadline import Deadline
 from narration_cleanup.core.errors import BusyError, ConfigError, TargetError
 from narration_cleanup.core.locks import RUN_LOCK_WAIT
+from narration_cleanup.core.signals import is_overdue
 from narration_cleanup.core.text import printable
 from narration_cleanup.stores.requests.postgres.errors import may_pass, to_target_error
 
@@ -32,6 +35,10 @@ LOCK_SECONDS = 10.0
 STATEMENT_SECONDS = 120.0
 """The longest that a statement of a look may take: it counts the whole table."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+_WORK_SECONDS = 2 * STATEMENT_SECONDS
+"""After this time the server itself should have ended a statement: it does not answer."""
+_CANCEL_SECONDS = 2.0
+"""How long a server has to end a statement that it is asked to end."""
 LOCK_CLASS = 0x6E61_7272
 """The first half of the advisory lock's key ("narr"); the second is the table's oid."""
 
@@ -94,9 +101,11 @@ class Session:
         pause = _FIRST_PAUSE
         while True:
             try:
-                answer = work(self._connected())
+                connection = self._connected()
+                with _bounded(connection):
+                    answer = work(connection)
             except psycopg.Error as fault:
-                if deadline.passed or not self._worth_another_try(fault):
+                if deadline.passed or is_overdue() or not self._worth_another_try(fault):
                     self._given_up = self._connection is None
                     raise self.to_target_error(fault) from None
             else:
@@ -173,6 +182,35 @@ class Session:
                     "again (another run has it, or the server has not noticed yet): stopped",
                 )
         return self._connection
+
+
+@contextmanager
+def _bounded(connection: Connection) -> Iterator[None]:
+    """End what the server does in the block where this process was asked to end some time ago, or
+    where the server does not answer: it is asked to cancel the statement, then disconnected."""
+    done, deadline = Event(), Deadline(_WORK_SECONDS)
+
+    def watch() -> None:
+        while not done.wait(_FIRST_PAUSE):
+            if is_overdue() or deadline.passed:
+                with suppress(psycopg.Error):
+                    connection.cancel_safe(timeout=_CANCEL_SECONDS)
+                if not done.wait(_CANCEL_SECONDS):
+                    with suppress(psycopg.Error, OSError), _socket(connection) as to_server:
+                        to_server.shutdown(socket.SHUT_RDWR)
+                return
+
+    watcher = Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _socket(connection: Connection) -> socket.socket:
+    return socket.socket(fileno=os.dup(connection.fileno()))
 
 
 def _try_lock(connection: Connection, relation: int) -> bool:
