@@ -336,7 +336,7 @@ def torn(root: Path) -> None:
         (music, "looks like a collection"),
         (tagged, "has an album in its tags"),
         (nothing, "is no cache of audio: there is nothing in it"),
-        (configurations, "is no cache of audio: there is 20 files, none of them audio"),
+        (configurations, "is no cache of audio: it has 20 files, none of them audio"),
         (mixed, "200 of 221 files in it are something else"),
         (other_index, "in a form that cannot be cleaned (a JSON list)"),
         (other_lines, "in a form that cannot be cleaned (JSON Lines)"),

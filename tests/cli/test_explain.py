@@ -141,6 +141,22 @@ def test_in_which_zone_a_time_was_read_and_how_that_is_known(
     assert how["read_at"] in (created, "2026-11-20T17:00:00+00:00")
 
 
+def test_an_open_time_is_due_when_a_run_removes_it(service: Service) -> None:
+    service.environ["TZ"] = "Asia/Tokyo"
+    for number, entry in enumerate(service.entries):  # a copy, whose mtimes prove no zone
+        service.change_index(number, created_at="2026-11-23T19:00:00")
+        if (path := service.cache / entry.name).exists():
+            os.utime(path, (0, 0))
+    key = service.entries[4].key
+    one = item(service, key)
+    assert one["times"][0]["read_at"] == "2026-11-23T10:00:00+00:00"
+    assert one["due_at"] == "2026-11-30T19:00:00+00:00"
+    for after, decision in ((0, "keep"), (1, "remove")):
+        at = timedelta(days=7, hours=7, seconds=after)
+        (then,) = asked(service, key, after=at)["items"]
+        assert then["decision"] == decision
+
+
 def test_a_time_with_its_own_offset(service: Service) -> None:
     service.change_index(4, created_at="2026-11-20T14:00:00+02:00")
     times = item(service, service.entries[4].key)["times"]
@@ -237,6 +253,12 @@ def test_a_cache_without_an_index(service: Service, monkeypatch: pytest.MonkeyPa
     sidecar, audio = asked(service, "b/0123456789ab.json")["items"]
     assert sidecar["detail"] == "a sidecar: it is removed with its audio, b/0123456789ab.mp3"
     assert audio["id"] == "b/0123456789ab.mp3"
+    service.audio("b/0123456789ab.ogg", 100, 4 * DAY)
+    sidecar, *audio = asked(service, "b/0123456789ab.json")["items"]
+    assert sidecar["detail"] == (
+        "a sidecar: it is removed with its audio, b/0123456789ab.mp3 and b/0123456789ab.ogg"
+    )
+    assert [each["id"] for each in audio] == ["b/0123456789ab.mp3", "b/0123456789ab.ogg"]
     lone = item(service, "b/fedcba987654.json")
     assert (lone["decision"], lone["rule"]) == ("remove", "cache.remove_sidecars")
     assert item(service, "b/x.mp3.tmp")["reason"] == "partial"

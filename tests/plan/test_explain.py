@@ -107,6 +107,7 @@ def test_empty_audio_is_due_after_an_hour() -> None:
         *(Reason.EMPTY, NOW + HOUR / 2),
         "cache.remove_empty_audio",
     )
+    assert one.detail == "no audio in it for 0.5 h, limit 1 h"
     (kept,) = of_entries(survey, remove_empty=False).values()
     assert (kept.reason, kept.due_at) == (Reason.EXPIRED, NOW + 6 * DAY)
 
@@ -134,6 +135,10 @@ def test_an_entry_without_a_file_says_so() -> None:
     assert (one.kind, one.due_at) == (None, NOW + 6 * DAY)
     assert one.notes == ("its file is missing: the entry is kept until it expires",)
     (dropped,) = of_entries(survey, remove_dangling=True).values()
+    expired = [entry("a", age=8 * DAY)]
+    survey = Survey(expired, found=Unmatched(dangling=[(expired[0], (0, 0, 0))]))
+    (gone,) = of_entries(survey).values()
+    assert (gone.kind, gone.notes) == (Kind.REMOVE_ENTRY, ())
     assert (dropped.kind, dropped.rule) == (Kind.DROP_ENTRY, "cache.remove_dangling")
 
 
@@ -144,6 +149,41 @@ def test_what_is_evicted_is_told_from_what_may_be() -> None:
     assert (found["a"].rule, found["a"].due_at) == ("cache.max_size_mb", None)
     assert found["b"].kind is None
     assert found["b"].notes == ("it may be evicted earlier, for cache.max_size_mb",)
+
+
+@pytest.mark.parametrize(
+    ("role", "keep", "notes"),
+    [
+        (FileRole.AUDIO, (), ("it may be evicted earlier, for cache.min_free_mb",)),
+        (FileRole.PARTIAL, (), ("it may be evicted earlier, for cache.min_free_mb",)),
+        (FileRole.AUDIO, ("x*",), ()),
+        (FileRole.OTHER, (), ()),
+    ],
+)
+def test_a_file_without_an_entry_may_be_evicted_earlier(
+    role: FileRole, keep: tuple[str, ...], notes: tuple[str, ...]
+) -> None:
+    file = stored("x.mp3", age=2 * HOUR)
+    policy = {"orphan_ttl": WEEK, "partial_ttl": DAY, "keep": keep, "min_free": MB}
+    assert of_file(file, role, Unmatched(), **policy).notes == notes
+
+
+def test_shared_sidecars_are_removed_with_the_last_audio() -> None:
+    entries = [entry("a", sidecars=("a.pho",), shares_sidecars=True)]
+    (one,) = of_entries(Survey(entries)).values()
+    assert one.notes == ("its sidecars are removed with the last audio of that name: a.pho",)
+
+
+@pytest.mark.parametrize(("later", "due"), [(None, 6 * DAY), (9 * HOUR, 7 * DAY + 9 * HOUR)])
+def test_an_open_time_is_due_by_the_reading_that_counts_by_then(
+    later: float | None, due: float
+) -> None:
+    one = entry("a", age=DAY)
+    survey = Survey([one])
+    at = None if later is None else NOW + later
+    sighting = Sighting(key="a", file=one.file, entry=one, later=at)
+    (explained,) = _explained(survey, [sighting], {})
+    assert explained.due_at == NOW + due
 
 
 def test_a_member_that_is_not_judged_is_kept_for_that_reason() -> None:
@@ -195,6 +235,7 @@ def test_sidecars_whose_audio_is_gone(age: float, kind: Kind | None) -> None:
     other = of_file(file, FileRole.SIDECAR, Unmatched(), sidecar_ttl=WEEK)
     assert (other.kind, other.due_at) == (None, None)
     assert "not made up by a program" in other.detail
+    assert "or it holds more than the text of one audio file" in other.detail
     off = of_file(file, FileRole.SIDECAR, Unmatched())
     assert off.detail == (
         "a sidecar, and its audio is gone, and cache.remove_sidecars is off: it is kept"
@@ -246,6 +287,27 @@ def test_a_request_is_due_the_moment_its_timeout_is_over(
     rules = RequestPolicy(**policy)  # type: ignore[arg-type]
     for after, count in ((-0.01, 0), (0.01, 1)):
         assert len(plan_requests(Table(request_), rules, one.due_at + after).actions) == count
+
+
+@pytest.mark.parametrize(
+    ("ahead", "words"),
+    [
+        ({"created_at": NOW + HOUR}, "was created in the future"),
+        ({"scheduled_at": NOW + HOUR}, "is scheduled for later"),
+        ({"heartbeat_at": NOW + HOUR}, "its heartbeat or start lies in the future"),
+    ],
+)
+def test_which_time_lies_ahead(ahead: dict[str, float], words: str) -> None:
+    request = msgspec.structs.replace(generating(HOUR, None, None), **ahead)
+    assert of_request(request, heartbeat_timeout=HOUR).detail == f"generating, and {words}"
+
+
+def test_the_limit_of_a_heartbeat_is_its_own_after_a_scheduled_time_too() -> None:
+    request = generating(5 * HOUR, None, HOUR / 2)
+    request = msgspec.structs.replace(request, scheduled_at=NOW - HOUR / 10)
+    one = of_request(request, heartbeat_timeout=HOUR / 2)
+    assert one.detail == "generating for 6.0 min after its scheduled time, limit 30 min"
+    assert one.rule == "requests.heartbeat_timeout_minutes"
 
 
 def test_an_abandoned_request_is_said_as_planned() -> None:

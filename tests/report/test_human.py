@@ -16,8 +16,9 @@ from rich.cells import cell_len
 from narration_cleanup.apply.result import Result
 from narration_cleanup.core.errors import ExitCode
 from narration_cleanup.core.model import Problem, Target
+from narration_cleanup.plan import RequestPlan
 from narration_cleanup.plan.actions import Outcome, Reason
-from narration_cleanup.plan.totals import VoiceTotals
+from narration_cleanup.plan.totals import RequestTotals, VoiceTotals
 from narration_cleanup.report.run_text import show_run
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.report.stats_text import show_stats
@@ -120,6 +121,11 @@ def test_a_dry_run_shows_what_would_go_why_and_what_stays() -> None:
     ):
         assert part in text
     assert "problem" not in text
+
+
+def test_one_request_that_stays_is_one() -> None:
+    plan = RequestPlan(RequestTotals(by_status={"queued": 1}))
+    assert "Kept 1 request as it is " in in_one_line(run_shown(result_of(None, plan)))
 
 
 def test_no_two_blank_lines_follow_each_other() -> None:

@@ -54,6 +54,26 @@ def validate(name: str, found: object) -> None:
     jsonschema.validate(found, json.loads(schema_text(name)))
 
 
+def test_a_place_may_be_a_path(settings: dict[str, dict[str, object]], sample: Sample) -> None:
+    as_text = narration_cleanup.plan(settings)
+    settings["cache"]["dir"] = sample.cache.directory
+    settings["requests"]["db"] = sample.database
+    settings["cleanup"]["state_dir"] = Path(str(settings["cleanup"]["state_dir"]))
+    assert narration_cleanup.plan(settings)["actions"] == as_text["actions"] != []
+
+
+def test_a_wrong_value_is_reported_with_its_setting(
+    settings: dict[str, dict[str, object]],
+) -> None:
+    settings["cache"]["ttl_days"] = "soon"
+    settings["requests"]["table"] = 5
+    with pytest.raises(narration_cleanup.ConfigError) as raised:
+        narration_cleanup.run(settings)
+    first, second = str(raised.value).splitlines()
+    assert first.startswith('argument: cache.ttl_days is "soon", expected a number of days')
+    assert second.startswith("argument: requests.table is 5, expected")
+
+
 def test_importing_the_package_imports_nothing_of_it() -> None:
     program = "import sys, narration_cleanup; print(*(m for m in sys.modules if 'narration' in m))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

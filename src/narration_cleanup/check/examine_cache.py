@@ -74,8 +74,8 @@ def examine_cache(directory: str) -> Examined:
             return settings, sure, unsure
     if not found.audio:
         total = count(len(found.others), "file", "files")
-        what = f"{total}, none of them audio" if found.others else "nothing in it"
-        raise ConfigError(f"{where} is no cache of audio: there is {what}")
+        what = f"it has {total}, none of them audio" if found.others else "there is nothing in it"
+        raise ConfigError(f"{where} is no cache of audio: {what}")
     _refuse_other_index(folder, found)
     _refuse_no_cache(folder, found)
     settings["cache.index"] = "none"

@@ -174,6 +174,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
 
     ``stored`` is the file as it is now, ``None`` where there is no regular one. ``unjudged`` says
     why no rule judges it. ``goes_with`` is the audio of a sidecar.
+    ``later`` is another reading of an entry's ``created_at``, which counts once it is past.
     """
 
     key: str | None = None
@@ -184,6 +185,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     times: tuple[ReadTime, ...] = ()
     unjudged: str | None = None
     goes_with: str | None = None
+    later: float | None = None
 
 
 class Found(msgspec.Struct, frozen=True):

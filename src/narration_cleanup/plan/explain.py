@@ -32,7 +32,10 @@ from narration_cleanup.plan.rules import Rules
 from narration_cleanup.plan.types import CachePlan, RequestPlan
 
 _FUTURE = "its time lies in the future, so it does not expire: is the clock or the zone wrong?"
-_NOT_OF_AUDIO = "its name is not made up by a program as those of the audio here are: it is kept"
+_NOT_OF_AUDIO = (
+    "its name is not made up by a program as those of the audio here are, or it holds more than "
+    "the text of one audio file: it is kept"
+)
 _RULES = {
     Reason.EMPTY: "cache.remove_empty_audio",
     Reason.PARTIAL: "cache.partial_hours",
@@ -149,7 +152,7 @@ class _Judge:
         elif sighting.unjudged is not None:
             why = _Why(sighting.unjudged)
         elif entry is not None:
-            why = self._entry(entry)
+            why = self._entry(entry, sighting.later)
         elif sighting.goes_with is not None:
             why = _Why(f"a sidecar: it is removed with its audio, {sighting.goes_with}")
         elif sighting.stored is not None:
@@ -177,7 +180,8 @@ class _Judge:
             why = self._file(sighting.stored, sighting.role)
         return why._replace(detail=action.detail, reason=action.reason)
 
-    def _entry(self, entry: CacheEntry) -> _Why:
+    def _entry(self, entry: CacheEntry, later: float | None) -> _Why:
+        """``later``: the reading of an open time that counts once it is not in the future."""
         rules, held = self._rules, self._held.get(entry.key)
         verdict, due = rules.verdict(entry), rules.due(entry)
         kept = rules.kept(entry.key, entry.variant_id, entry.voice_style)
@@ -191,8 +195,14 @@ class _Judge:
         if due is None:
             return _Why("its time cannot be read, so it does not expire")
         created_at = entry.created_at or 0.0
+        if later is not None and due[1] is Reason.EXPIRED and due[0] >= later:
+            due = later + rules.ttl_of(entry), Reason.EXPIRED
         if created_at > rules.latest:
             return _Why(_FUTURE, due[1], due[0], self._rule_of(due[1], entry.voice_style))
+        if due[1] is Reason.EMPTY:
+            empty = _aged(self._now - rules.empty_files[entry.file], HOURS)
+            limit = f"limit {EMPTY_AUDIO_AGE / HOUR:g} h"
+            return _Why(f"no audio in it for {empty}, {limit}", *due[::-1], _RULES[due[1]])
         ttl = rules.ttl_of(entry)
         detail = f"{_aged(self._now - created_at, DAYS)} old, limit {ttl / DAY:g}"
         if longer := rules.longer_life(entry):
@@ -240,15 +250,14 @@ class _Judge:
 
     def _notes(self, sighting: Sighting) -> Iterator[str]:
         entry, stored, policy = sighting.entry, sighting.stored, self._policy
-        if sighting.key in self._dangling and not policy.remove_dangling:
+        going = (True, sighting.key) in self._actions
+        if sighting.key in self._dangling and not (policy.remove_dangling or going):
             yield "its file is missing: the entry is kept until it expires"
         if stored is not None and stored.by_ctime:
             yield NO_MTIME
-        if entry is None:
-            return
-        if entry.sidecars:
-            yield f"its sidecars are removed with it: {', '.join(entry.sidecars)}"
-        held = self._held.get(entry.key)
+        if entry is not None and entry.sidecars:
+            when = "with the last audio of that name" if entry.shares_sidecars else "with it"
+            yield f"its sidecars are removed {when}: {', '.join(entry.sidecars)}"
         limits = [
             setting
             for setting, limit in (
@@ -257,8 +266,19 @@ class _Judge:
             )
             if limit is not None
         ]
-        if limits and held is None and sighting.unjudged is None:
+        if limits and sighting.unjudged is None and self._may_be_evicted(sighting):
             yield f"it may be evicted earlier, for {' or '.join(limits)}"
+
+    def _may_be_evicted(self, sighting: Sighting) -> bool:
+        if sighting.entry is not None:
+            return sighting.entry.key not in self._held
+        name = sighting.file or ""
+        ttls = {
+            FileRole.AUDIO: self._policy.orphan_ttl,
+            FileRole.PARTIAL: self._policy.partial_ttl,
+        }
+        of_role = None if sighting.role is None else ttls.get(sighting.role)
+        return of_role is not None and not self._rules.kept(name, name.rpartition(".")[0])
 
 
 _WHAT = {
@@ -329,19 +349,26 @@ def _active(request: GenerationRequest, policy: RequestPolicy, now: float) -> _W
     due = now - age + limit
     rule = "requests.queued_timeout_hours"
     if request.status is RequestStatus.GENERATING:
-        silent = words.startswith("without a heartbeat")
+        silent = request.heartbeat_at is not None and limit == policy.heartbeat_timeout
         part = "heartbeat_timeout_minutes" if silent else "generating_timeout_hours"
         rule = f"requests.{part}"
         if policy.from_start:
             since = max(request.created_at, request.scheduled_at or 0.0)
             due = min(due, since + policy.queued_timeout + policy.generating_timeout)
     if age < 0:
-        when = "is scheduled for later" if request.scheduled_at else "was created in the future"
-        return _Why(f"{request.status}, and {when}", Reason.ABANDONED, due, rule)
+        return _Why(f"{request.status}, and {_ahead(request, now)}", Reason.ABANDONED, due, rule)
     unit = HOURS if limit >= HOUR else MINUTES
     lasted = words.format(_aged(age, unit))
     detail = f"{request.status} {lasted}, limit {limit / unit.seconds:g} {unit.plural}"
     return _Why(detail, Reason.ABANDONED, due, rule)
+
+
+def _ahead(request: GenerationRequest, now: float) -> str:
+    if request.created_at > now:
+        return "was created in the future"
+    if request.scheduled_at is not None and request.scheduled_at > now:
+        return "is scheduled for later"
+    return "its heartbeat or start lies in the future"
 
 
 def _aged(seconds: float, unit: Unit) -> str:

@@ -210,7 +210,7 @@ def kept_texts(result: Result, stats: Stats | None, sizes: Sizes) -> list[str]:
         if result.dry_run:
             changed = len(result.requests.plan.actions)
         untouched = result.requests.plan.totals.total - changed
-        texts.append(f"{count(untouched, 'request')} as they are")
+        texts.append(count(untouched, "request as it is", "requests as they are"))
     return texts
 
 

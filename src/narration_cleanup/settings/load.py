@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.text import printable
@@ -59,7 +59,8 @@ class _Reading:
         try:
             value = self._parse(setting, raw, origin, as_text)
         except (ValueError, TypeError, OverflowError, OSError) as error:
-            where = f"{origin}: {setting.name}" if origin.source == "file" else str(origin)
+            is_named = origin.source in ("flag", "variable", "credential")
+            where = str(origin) if is_named else f"{origin}: {setting.name}"
             expected = setting.kind.expected + (', or "none"' if setting.optional else "")
             if isinstance(error, InvalidValueError) and str(error) not in expected:
                 expected += f": {printable(str(error))}"
@@ -80,6 +81,8 @@ class _Reading:
             return None
         if raw == AUTO and setting.compute is not None:
             return setting.compute(self.environ)[0]
+        if isinstance(raw, PurePath):  # of a program
+            raw = str(raw)
         if isinstance(raw, str):
             if setting.kind.is_path:
                 # A variable is read as the service reads it, which knows no "~".

@@ -12,6 +12,7 @@ from narration_cleanup.core.model import (
     Sighting,
     StoredFile,
 )
+from narration_cleanup.core.timestamps import AUTO, reader
 from narration_cleanup.core.zones import IndexTimes, known_by
 from narration_cleanup.stores.cache.index import Members
 from narration_cleanup.stores.cache.local.mismatches import ScannedNames
@@ -155,7 +156,15 @@ class IndexLookup:
             stored=stored,
             times=times,
             unjudged=why if entry.created_at is None else None,
+            later=self._later(value.created_at),
         )
+
+    def _later(self, text: str) -> float | None:
+        """The reading of a time in an open zone that is in the future still."""
+        if self._times.zone != AUTO:
+            return None
+        latest = reader(AUTO)(time_text(text))
+        return latest if latest is not None and latest > self._times.latest else None
 
     def _read(self, text: str) -> float | None:
         return self._times.read(time_text(text))

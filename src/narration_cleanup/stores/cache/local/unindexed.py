@@ -141,14 +141,14 @@ class TreeSurvey:
             yield Sighting(key=name, file=name, entry=entry, stored=stored, times=times)
             return
         role = FileRole.OTHER
-        goes_with: str | None = None
+        audio: list[str] = []
         if known.is_partial(base):
             role = FileRole.PARTIAL
         elif known.is_sidecar(base):
             prefix = name[: len(name) - len(base)]
             role = FileRole.SIDECAR
-            audio = [prefix + each for each in known.audio_of(base)]
-            goes_with = next((each for each in audio if self.folders.holds(each)), None)
+            names = dict.fromkeys(prefix + each for each in known.audio_of(base))
+            audio = [each for each in names if self.folders.holds(each)]
         unjudged = NO_RULE if role is FileRole.OTHER else None
         yield Sighting(
             file=name,
@@ -156,10 +156,10 @@ class TreeSurvey:
             role=role,
             times=times,
             unjudged=unjudged,
-            goes_with=goes_with,
+            goes_with=" and ".join(audio) or None,
         )
-        if goes_with is not None:
-            yield from self._sightings(goes_with)
+        for each in audio:
+            yield from self._sightings(each)
 
     def unmatched(self) -> Unmatched:
         """Half-written files, and sidecars whose audio is gone; the audio files are the entries."""
