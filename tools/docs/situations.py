@@ -223,6 +223,23 @@ def _lock_database(place: _Place) -> Iterator[None]:
         yield
 
 
+def _is_begun(history: Path, runs: int) -> bool:
+    """Whether the history has so many runs, and is not in use at this moment."""
+    with closing(sqlite3.connect(history, timeout=0, isolation_level=None)) as database:
+        try:
+            database.execute("BEGIN IMMEDIATE")
+            (found,) = database.execute("SELECT count(*) FROM runs").fetchone()
+            database.execute("ROLLBACK")
+        except sqlite3.OperationalError:
+            return False
+    return bool(found == runs)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGSTOP)
+    os.waitpid(process.pid, os.WUNTRACED)
+
+
 def _hang(place: _Place) -> Iterator[None]:
     """A run that is stopped while it holds the lock: it waits for the service's own lock."""
     held = (place.cache / "cache_index.json.lock").open("w")
@@ -234,7 +251,11 @@ def _hang(place: _Place) -> Iterator[None]:
         lock = place.cache / ".narration-cleanup" / "run.lock"
         while not (lock.exists() and lock.read_text()):
             os.sched_yield()
-        hanging.send_signal(signal.SIGSTOP)
+        _stop(hanging)
+        while not _is_begun(place.state / "history.db", runs=2):  # it has the history just then
+            hanging.send_signal(signal.SIGCONT)
+            os.sched_yield()
+            _stop(hanging)
         try:
             yield
         finally:

@@ -102,7 +102,8 @@ PROGRAMS: Mapping[str, Program] = {
     "xtts-api-server": Program(
         "xtts-api-server",
         "its cache.json is an index by the time of generation, begun anew at each start: audio "
-        "from before has no entry, and goes at the same age. Pin files of your own with cache.keep",
+        "from before has no entry, and is removed at the same age. Pin files of your own with "
+        "cache.keep",
         {
             "cache.dir": "/path/to/xtts-api-server/output",
             "cache.index": "cache.json",
