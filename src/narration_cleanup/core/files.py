@@ -121,7 +121,9 @@ def check_own_folder(folder: Path) -> None:
     if status.st_mode & stat.S_IWOTH or (
         status.st_mode & stat.S_IWGRP and not is_own_group(status.st_gid)
     ):
-        _refuse(folder, "others can write to it: chmod go-w it, or name another folder")
+        is_common = status.st_mode & stat.S_ISVTX  # /tmp, say: its mode is as it has to be
+        remedy = "name another folder" if is_common else "chmod go-w it, or name another folder"
+        _refuse(folder, f"others can write to it: {remedy}")
 
 
 def make_own_folder(folder: Path) -> None:
