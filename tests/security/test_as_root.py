@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -166,7 +167,7 @@ def test_a_database_in_a_folder_of_others_is_refused(open_path: Path, mode: int)
     before = tree_digest(open_path)
     done = call("run", "--requests-db", database, state=open_path / "state")
     assert done.returncode == 78, done.stdout + done.stderr
-    assert "chmod" in done.stderr
+    assert ("chmod" in done.stderr) is not bool(mode & stat.S_ISVTX), "never advised for /tmp"
     assert tree_digest(open_path) == before
 
 
