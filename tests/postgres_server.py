@@ -13,11 +13,12 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
+import pytest
 
 PASSWORD = "pass/word@canary"
 """The superuser's; it must not appear anywhere."""
@@ -161,3 +162,16 @@ def _until(condition: Callable[[], bool]) -> None:
             return
         time.sleep(0.05)
     raise AssertionError("waited a minute in vain")
+
+
+@contextmanager
+def running() -> Iterator[Server]:
+    """A server for a fixture; its tests are skipped where PostgreSQL is not installed."""
+    if programs() is None:
+        pytest.skip("PostgreSQL's initdb is not here (Debian: postgresql)")
+    server = Server()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()

@@ -18,21 +18,15 @@ import pytest
 
 import narration_cleanup
 from narration_cleanup.cli.known_layouts import for_program
-from tests.postgres_server import Server, programs
+from tests.postgres_server import Server, running
 
 HOURS_AGO = "now() - interval '3 hours'"
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    if programs() is None:
-        pytest.skip("PostgreSQL is not installed")
-    made = Server()
-    try:
-        made.start()
-        yield made
-    finally:
-        made.remove()
+    with running() as started:
+        yield started
 
 
 @pytest.fixture

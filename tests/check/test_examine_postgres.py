@@ -14,7 +14,7 @@ import narration_cleanup
 from narration_cleanup.check.proposal import propose
 from narration_cleanup.cli.known_layouts import for_places, for_program
 from narration_cleanup.core.errors import ConfigError
-from tests.postgres_server import PASSWORD, Server, programs
+from tests.postgres_server import PASSWORD, Server, running
 from tests.queues import SHARED
 
 pytestmark = pytest.mark.postgres
@@ -24,14 +24,8 @@ NOW = datetime.now(UTC)
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    if programs() is None:
-        pytest.skip("PostgreSQL is not installed")
-    made = Server()
-    try:
-        made.start()
-        yield made
-    finally:
-        made.remove()
+    with running() as started:
+        yield started
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ The proofs must find what it loses where times are coarse, and to two saves in a
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -16,6 +15,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.faults.naive import understood
 from tests.samples import INDEX_NAME, TTL, service_time
 
 _NEW = "index.new"
@@ -25,13 +25,8 @@ Span = tuple[int, int]
 
 
 def main() -> None:
-    """Understand just enough of the tool's command line."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("command")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--cache-dir", type=Path)
-    parser.add_argument("--requests-db")
-    clean(parser.parse_args().cache_dir)
+    """Clean the cache that is named."""
+    clean(understood().cache_dir)
     print(json.dumps({"cache": {"removed_count": 0}, "actions": [], "problems": []}))
     sys.exit(0)
 

@@ -15,14 +15,19 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 
-def main() -> None:
-    """Understand just enough of the tool's command line."""
+def understood() -> argparse.Namespace:
+    """Just enough of the tool's command line, for clean-ups that stand in for it."""
     parser = argparse.ArgumentParser()
     parser.add_argument("command")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--cache-dir", type=Path)
     parser.add_argument("--requests-db", type=Path)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Clean what is named, and say so in the tool's form."""
+    options = understood()
     removed = _clean_cache(options.cache_dir) if options.cache_dir else 0
     cancelled = _cancel(options.requests_db) if options.requests_db else 0
     actions = [{"outcome": "done"}] * (removed + cancelled)

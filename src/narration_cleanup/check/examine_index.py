@@ -49,9 +49,9 @@ def read_index(file: Path, audio: Sequence[PurePath]) -> OtherIndex | None:
     Empty or torn, it may be being written: it is read again for two seconds. Raises
     ``ConfigError`` where it stays so.
     """
-    document = _document(file)
-    for member, entries in _places(document):
-        if found := _form(entries, {path.name for path in audio}, member):
+    names = {path.name for path in audio}
+    for member, entries in _places(_document(file)):
+        if found := _form(entries, names, member):
             return found
     return None
 

@@ -113,7 +113,7 @@ def _item_lines(item: Explanation, explained: Explained) -> Iterator[tuple[str, 
 
 def _due(item: Explanation, explained: Explained) -> str:
     due = item.due_at or 0.0
-    verb = "cancels" if item.reason == "abandoned" else "removes"
+    verb = "removes" if item.reason is None else f"{item.reason.kind.value.verb}s"
     if due <= explained.generated_at:
         due, begun = explained.generated_at, f"since {clock(due)}"
     else:
@@ -127,13 +127,13 @@ def _due(item: Explanation, explained: Explained) -> str:
 
 
 def _read(time: ReadTime, now: float) -> str:
-    read = "cannot be read as a time" if time.instant is None else clock(time.instant)
+    if time.instant is None and time.written is None:
+        return "not set"
+    read = "cannot be read as a time"
     if time.instant is not None:
         read = f"{moment(time.instant):%Y-%m-%d %H:%M:%S} UTC"
     if time.written is None:
         where = "the object's" if time.source == "object" else f"the file's {time.name}"
-        if time.instant is None:
-            return "not set"
         return read if time.source == "file" else f"{read}, {where} own"
     how = ""
     if time.zone is not None and time.known_by is not None:

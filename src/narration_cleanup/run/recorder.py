@@ -187,7 +187,7 @@ def start_with_partial_settings(
     *,
     writes: bool,
 ) -> RunRecorder:
-    """As ``begin``, for a run whose settings are wrong: with those that are right.
+    """As ``start``, for a run whose settings are wrong: with those that are right.
 
     Without ``writes`` neither history nor metrics are written: this may be the wrong user for it.
     """

@@ -16,14 +16,8 @@ from tests.stores.contract.tables import PostgresTable, SqliteTable, Table
 @pytest.fixture(scope="session")
 def server() -> Iterator[postgres_server.Server]:
     """A PostgreSQL server for all tests that only use it."""
-    if postgres_server.programs() is None:
-        pytest.skip("PostgreSQL's initdb is not here (Debian: postgresql)")
-    started = postgres_server.Server()
-    try:
-        started.start()
+    with postgres_server.running() as started:
         yield started
-    finally:
-        started.remove()
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ from narration_cleanup.plan.actions import (
 from narration_cleanup.stores.requests import open_requests
 from narration_cleanup.stores.requests.mapping import Columns, RequestMapping, Statuses
 from narration_cleanup.stores.requests.store import RequestStore
-from tests.postgres_server import PASSWORD, Server
+from tests.postgres_server import PASSWORD, Server, running
 from tests.proxy import Do, Proxy
 from tests.samples import make_cache, make_sample, read_index
 from tests.stores.contract.tables import SERVICE_TABLE, PostgresTable, insert
@@ -53,12 +53,8 @@ def table(server: Server) -> Iterator[PostgresTable]:
 @pytest.fixture
 def own_server() -> Iterator[Server]:
     """A server that a test may kill."""
-    made = Server()
-    try:
-        made.start()
-        yield made
-    finally:
-        made.remove()
+    with running() as started:
+        yield started
 
 
 def service_table(table: PostgresTable, count: int) -> None:
