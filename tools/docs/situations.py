@@ -227,7 +227,7 @@ def _is_begun(history: Path, runs: int) -> bool:
     """Whether the history has so many runs, and is not in use at this moment."""
     with closing(sqlite3.connect(history, timeout=0, isolation_level=None)) as database:
         try:
-            database.execute("BEGIN IMMEDIATE")
+            database.execute("BEGIN EXCLUSIVE")  # also where it is being read
             (found,) = database.execute("SELECT count(*) FROM runs").fetchone()
             database.execute("ROLLBACK")
         except sqlite3.OperationalError:
