@@ -31,6 +31,7 @@ CHECKS = (
     ("ruff", "check", "."),
     ("mypy", "--strict"),
 )
+TASKS = "demo test check fix docs deb lock bench faults run".split()
 FIXES = (("ruff", "check", "--fix", "."), ("ruff", "format", "."))
 
 
@@ -98,18 +99,7 @@ def each(commands: tuple[tuple[str, ...], ...]) -> int:
 def main(arguments: list[str]) -> int:
     """Do what the first argument names; the exit code."""
     task, *rest = arguments or ["help"]
-    if task not in (
-        "demo",
-        "test",
-        "check",
-        "fix",
-        "docs",
-        "deb",
-        "lock",
-        "bench",
-        "faults",
-        "run",
-    ):
+    if task not in TASKS:
         if task in ("help", "-h", "--help"):
             print(__doc__)
             return 0
