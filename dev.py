@@ -31,7 +31,7 @@ CHECKS = (
     ("ruff", "check", "."),
     ("mypy", "--strict"),
 )
-TASKS = "demo test check fix docs deb lock bench faults run".split()
+TASKS = ("demo", "test", "check", "fix", "docs", "deb", "lock", "bench", "faults", "run")
 FIXES = (("ruff", "check", "--fix", "."), ("ruff", "format", "."))
 
 
