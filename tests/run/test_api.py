@@ -62,6 +62,18 @@ def test_a_place_may_be_a_path(settings: dict[str, dict[str, object]], sample: S
     assert narration_cleanup.plan(settings)["actions"] == as_text["actions"] != []
 
 
+def test_a_database_of_another_user_is_allowed_by_a_setting(
+    settings: dict[str, dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 48_611)
+    del settings["cache"]
+    with pytest.raises(narration_cleanup.ConfigError, match="belongs to"):
+        narration_cleanup.plan(settings)
+    settings["requests"]["allow_other_user"] = True
+    assert narration_cleanup.plan(settings)["actions"] != []
+
+
 def test_a_wrong_value_is_reported_with_its_setting(
     settings: dict[str, dict[str, object]],
 ) -> None:

@@ -113,7 +113,7 @@ def stats(settings: Given = None) -> Document:
     """How cache and queue are (`stats --json`). Changes nothing; raises ``ConfigError``."""
     now = time.time()
     found = _loaded(settings)
-    refuse_other_users(found, allow_other_user=False, writes=False)
+    refuse_other_users(found, writes=False)
     collected, _ = stats_now(found, now, NoProgress())
     seen = stats_document(with_recent_runs(collected, found)[0])
     document: Document = json.loads(encode(seen))
@@ -147,7 +147,7 @@ def _loaded(settings: Given) -> Settings:
 def _checked(settings: Given, result: Result) -> Settings:
     """The settings, fit for a run of this process's own user."""
     found = _loaded(settings)
-    refuse_other_users(found, allow_other_user=False, writes=not result.dry_run)
+    refuse_other_users(found, writes=not result.dry_run)
     result.cache_configured = found.cache.dir is not None
     result.requests_configured = found.requests.db is not None
     return found

@@ -109,7 +109,7 @@ def run(
     failures = Problems()
     cache, requests = None, None
     with ExitStack() as stack:
-        targets = stack.enter_context(open_targets(settings, now, failures))
+        targets = stack.enter_context(open_targets(settings, now, failures, writes=True))
         targets = stack.enter_context(targets.locked(settings.cleanup.state_dir, failures))
         if recorder is not None:
             recorder.clock_trusted = ignore_clock
