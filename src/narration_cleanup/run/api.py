@@ -123,6 +123,8 @@ def stats(settings: Given = None) -> Document:
 class _StopOnEvent(Stop):
     """Asked by the host's event instead of by a signal."""
 
+    said = "Stopped"
+
     def __init__(self, event: Event | None) -> None:
         super().__init__()
         self._event = event
@@ -139,6 +141,9 @@ def _loaded(settings: Given) -> Settings:
     if settings is None:
         settings = load_settings()
     elif not isinstance(settings, Settings):
+        if not isinstance(settings, Mapping):
+            kind = type(settings).__name__
+            raise ConfigError(f"settings: expected a mapping of tables or Settings, not {kind}")
         settings = load_from_tables(settings, os.environ)
     require_target(settings)
     return settings

@@ -127,9 +127,7 @@ def run(
                 failures,
             )
     if stop.exit_code is not None:
-        result.stop(
-            stop.exit_code, "Stopped by a signal: what was begun is finished, the rest waits"
-        )
+        result.stop(stop.exit_code, f"{stop.said}: what was begun is finished, the rest waits")
     result.problems.extend(failures)
     return collect_stats(settings, cache, requests, failures, now)
 
