@@ -58,8 +58,9 @@ def test_what_is_no_file_in_the_cache_is_neither_followed_nor_waited_for(
 ) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
-    (outside / "precious").write_text("precious")
     sample = make_cache(tmp_path / "cache", entries=[OLD, YOUNG])
+    precious = sample.index.read_text()  # as an index that was followed to could be used
+    (outside / "precious").write_text(precious)
     name = {
         "audio": sample.entries[0].name,
         "index": sample.index.name,
@@ -78,13 +79,18 @@ def test_what_is_no_file_in_the_cache_is_neither_followed_nor_waited_for(
         monkeypatch.chdir(target.parent)
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(name)
+    os.utime(target, (1e9, 1e9), follow_symlinks=False)
     before = target.lstat()
     monkeypatch.setenv("NARRATION_CLEANUP_STATE_DIR", str(tmp_path / "state"))
     done = CliRunner().invoke(app, ["run", "--cache-dir", str(sample.directory)])
     assert isinstance(done.exception, SystemExit | None), done.exception
     assert [path.name for path in outside.iterdir()] == ["precious"]
-    assert (outside / "precious").read_text() == "precious"
+    assert (outside / "precious").read_text() == precious
     assert (sample.directory / sample.entries[1].name).is_file()
+    usable = kind == "directory" and place in ("index.lock", "own folder")
+    usable = usable or (place, kind) == ("index.lock", "pipe")  # it can be locked, and is not read
+    assert (done.exit_code == 0) is usable
+    assert os.path.lexists(sample.directory / sample.entries[0].name) is not usable
     if not (place == "own folder" and kind == "directory"):
         assert target.lstat().st_ino == before.st_ino
 
