@@ -31,7 +31,7 @@ def _cancelling_by_id(database: Path) -> None:
 @pytest.mark.faults
 @pytest.mark.parametrize("wal", [False, True])
 def test_all_interleavings(fast_path: Path, wal: bool, figures: Figures) -> None:
-    """In full also before the statements that are left out elsewhere, as the same as a later one."""
+    """In full also before the statements that are left out, as the same as a later one."""
     rows = Rows(fast_path, wal=wal)
     tally = single(rows, range(len(rows.statements) + 1) if figures.full else ())
     tally.add(cut(rows, 60 if figures.full else 4))
