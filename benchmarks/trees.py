@@ -117,9 +117,9 @@ def make_tree(root: Path, files: int, now: float, forms: Mapping[str, Path] | No
 
 def members(files: int, now: float) -> Iterator[tuple[str, float, bool, str]]:
     """Of each file: its key, when it was made, whether it is expired, and its member of the index;
-    the last is never expired."""
+    the first and the last are never expired."""
     chance = random.Random(files)
-    expired = set(chance.sample(range(files - 1), files // EXPIRED_SHARE))
+    expired = set(chance.sample(range(1, files - 1), files // EXPIRED_SHARE))
     for number in range(files):
         age = chance.uniform(9, 30) if number in expired else chance.uniform(0, 5)
         created = now - age * DAY
