@@ -33,7 +33,7 @@ from narration_cleanup.stores.cache.members import (
 )
 
 CHUNK = 1 << 18
-"""Bytes read at a time: what becomes of more does not fit a processor's cache, and takes longer."""
+"""Bytes read at a time: the values of more do not fit a processor's cache, and take longer."""
 LONGEST_CHUNK = 1 << 24
 """An index in which no member ends within this many bytes is refused."""
 SHORTER = "it became shorter while it was read"
@@ -50,7 +50,7 @@ _match_name = re.compile(rb'[ \t\n\r]*"[^"\\]*(?:\\.[^"\\]*)*"[ \t\n\r]*:[ \t\n\
 
 
 class UnreadableIndexError(ValueError):
-    """The bytes are not an index: empty, torn, or not understood. ``str()`` says which."""
+    """The bytes are not an index: empty, torn, or not understood. ``str()`` is which."""
 
 
 class OtherFormError(UnreadableIndexError):
@@ -226,7 +226,7 @@ def _decoded(text: bytes, at: int, reader: MemberReader, end: int | None = None)
     try:
         decoded = _decode_chunk(whole) if reader.is_own else {}
         # Each member has one closing brace, and more only in its texts: with no more braces than
-        # ends, each is an end; with no fewer keys, none stands twice.
+        # ends, each is an end; with no fewer keys, none is there twice.
         ends = [at + found.end() for found in _find_ends(text)]
         is_plain = len(decoded) == len(ends) + 1 == text.count(b"}")
         starts = [at, *ends, at + end] if is_plain else None
@@ -253,7 +253,7 @@ def _decoded_each(
         value = bytes(raw)
         name = _match_name(text, position)
         if name is None or text[name.end() : name.end() + len(value)] != value:
-            return {}, None  # a key stands twice
+            return {}, None  # a key is there twice
         position = name.end() + len(value)
         decoded[key] = reader.decoded(key, value)
         comma = _match_comma(text, position)
