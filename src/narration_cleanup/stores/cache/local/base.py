@@ -67,8 +67,8 @@ class LocalCache:
         return self._own.recover()
 
     def _set_aside(self) -> tuple[list[str], list[Problem]]:
-        """The files that a killed run left set aside and nothing replaces, and what to tell of
-        them: nothing where a run is at work, whose they are."""
+        """The files that a killed run left set aside and nothing replaces, and what to report
+        of them: nothing while another run is at work, whose they are."""
         names = self._own.waiting()
         another_works = bool(names) and not self._directory.is_locked and self.in_progress()
         if names and not self._directory.is_locked and not another_works:
