@@ -83,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def measured(asked: argparse.Namespace, work: Path) -> tuple[Report, bool]:
-    """Run the benchmarks asked for; one that fails is told of, and does not stop the others."""
+    """Run the benchmarks asked for; one that fails is reported, and does not stop the others."""
     found = find_programs(work, ahead=asked.ahead)
     ground = plain(work, "as asked") if asked.no_mount else find_ground(work)
     bench = Bench(found, ground, asked.size, asked.runs, time.time(), say)

@@ -73,11 +73,11 @@ def beside_writer(
     def run_one(one: Contender) -> Sample:
         with fresh(source) as root:
             tables.warm(root)
-            with writing(root, bench.programs.ahead) as told:
+            with writing(root, bench.programs.ahead) as measured:
                 sample = timed(bench.programs.launcher, one.command(root))
             one.check(root)
-        waits[one.name] = max(waits.get(one.name, 0.0), told["worst"])
-        bench.say(f"  {one.name}: {sample.seconds:.3f} s, wait {told['worst'] * 1000:.0f} ms")
+        waits[one.name] = max(waits.get(one.name, 0.0), measured["worst"])
+        bench.say(f"  {one.name}: {sample.seconds:.3f} s, wait {measured['worst'] * 1000:.0f} ms")
         return sample
 
     return run_one
@@ -85,8 +85,8 @@ def beside_writer(
 
 @contextmanager
 def writing(root: Path, ahead: Sequence[str]) -> Iterator[dict[str, float]]:
-    """The service's writer at work meanwhile; what it tells of its waits is there afterwards."""
-    told: dict[str, float] = {}
+    """The service's writer at work meanwhile; it reports its waits at the end."""
+    measured: dict[str, float] = {}
     argv = (*ahead, sys.executable, "-m", "benchmarks.writer", str(root / tables.DATABASE))
     folder = Path(__file__).parent.parent
     with subprocess.Popen(
@@ -95,7 +95,7 @@ def writing(root: Path, ahead: Sequence[str]) -> Iterator[dict[str, float]]:
         if writer.stdout is None or writer.stdout.readline() != "ready\n":
             raise BenchmarkError("the writer beside the clean-up did not start")
         try:
-            yield told
+            yield measured
         finally:
             output, _ = writer.communicate()
-        told.update(json.loads(output))
+        measured.update(json.loads(output))

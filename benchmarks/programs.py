@@ -85,7 +85,7 @@ def fd_remove(root: Path) -> Command:
 
 
 def pip_cache_info(_: Path) -> Command:
-    """`pip cache info`: another Python tool that tells how a cache stands.
+    """`pip cache info`: another Python tool that reports the state of a cache.
 
     An environment may be without a pip: then it is that of the Python which the environment is of.
     """

@@ -45,7 +45,7 @@ def progress_share(command: Command) -> float:
 
 
 def read_to_the_end(terminal: int) -> None:
-    """Take what a terminal is told, until nobody has it open any more."""
+    """Read a terminal's output until no process has it open any more."""
     try:
         while os.read(terminal, 65536):
             pass

@@ -28,10 +28,10 @@ def import_seconds(command: Command) -> dict[str, float]:
     }
 
 
-def by_package(told: str) -> dict[str, float]:
+def by_package(output: str) -> dict[str, float]:
     """Each top-level package's own import time in seconds, from what `-X importtime` wrote."""
     packages: dict[str, float] = {}
-    for microseconds, module in LINE.findall(told):
+    for microseconds, module in LINE.findall(output):
         name = module.partition(".")[0]
         packages[name] = packages.get(name, 0.0) + int(microseconds) / 1e6
     return packages
