@@ -35,7 +35,7 @@ def started(root: Path, arguments: tuple[str, ...], settings: Mapping[str, str])
 
 
 def begin_history(root: Path, now: float) -> None:
-    """Let there be an earlier run in the state beside the tree: in use, only one run is the first."""
+    """Let there be an earlier run beside the tree: in use, only one run is the first."""
     earlier = root / "earlier"
     trees.make_tree(earlier, 10, now, index=True)
     command = on_cache(root, "run", dir=str(earlier / CACHE))
