@@ -317,7 +317,7 @@ DAY = 24 * HOUR
 class Progress(Protocol):
     """Told of each phase: ``start``, then ``advance`` as often as suits, then ``done``.
 
-    Call ``advance`` once for a batch, not for an item: telling must cost nothing. ``total`` is
+    Call ``advance`` once for a batch, not for an item: reporting must cost nothing. ``total`` is
     the number of items where it is known. A phase that fails may go without its ``done``.
     """
 

@@ -111,7 +111,7 @@ def shared_folder(database: Path) -> tuple[Path, str] | None:
         if status.st_mode & stat.S_IWGRP and not is_own_group(status.st_gid):
             return folder, f"group {status.st_gid}"
     except OSError:
-        pass  # the survey says what is wrong with it
+        pass  # the survey reports what is wrong with it
     return None
 
 
@@ -137,7 +137,7 @@ def _refuse_open_folders(database: Path | None, cache: Path | None) -> None:
     except PermissionError as error:
         raise OtherUserError(f"{error.strerror}; root does not work there") from None
     except OSError:
-        return  # the survey says what is wrong with it
+        return  # the survey reports what is wrong with it
 
 
 def refuse_two_owners(settings: Settings) -> None:
@@ -150,7 +150,7 @@ def refuse_two_owners(settings: Settings) -> None:
         try:
             if place is not None:
                 owners[os.stat(place).st_uid] = place
-        except OSError:  # the survey says what is wrong with it
+        except OSError:  # the survey reports what is wrong with it
             continue
     if len(owners) > 1:
         whose = " and ".join(
@@ -175,7 +175,7 @@ def _other_owner(path: Path) -> int | None:
             if matters and owner not in trusted:
                 return owner
     except OSError:
-        return None  # the survey says what is wrong with it
+        return None  # the survey reports what is wrong with it
     return None if owner == os.geteuid() else owner
 
 
@@ -184,10 +184,10 @@ def _named(uid: int) -> str:
 
 
 def missing_rights(settings: Settings) -> Iterator[Problem]:
-    """A warning for each half that a run as this user could not change.
+    """A warning for each target that a run as this user could not change.
 
-    Local places alone: a server or a bucket tells its rights when it is asked, and not before.
-    What is not there is told by the survey.
+    Local places alone: a server or a bucket shows its rights only when it is used.
+    The survey reports what is not there.
     """
     folder, database = settings.cache.path, settings.requests.path
     if folder is not None:
@@ -209,7 +209,7 @@ def missing_rights(settings: Settings) -> Iterator[Problem]:
                     yield Problem(Target.CACHE, "not_writable", message, severity=Severity.WARNING)
     if database is not None:
         try:
-            # SQLite writes its journal beside the file itself, not beside a link to it.
+            # SQLite writes its journal in the folder of the file itself, not of a link to it.
             file = Path(os.path.realpath(database))
         except OSError:  # a link that is being swapped
             return
@@ -225,12 +225,12 @@ def missing_rights(settings: Settings) -> Iterator[Problem]:
 
 
 def _endings_beside(database: Path) -> tuple[str, ...]:
-    """Of the files that SQLite keeps beside it, which a process of another user may have left."""
+    """Of the files that SQLite keeps next to it, which a process of another user may have left."""
     from narration_cleanup.stores.requests.sqlite.database import is_wal
 
     try:
         return ("-wal", "-shm") if is_wal(database) else ("-journal",)
-    except TargetError:  # the survey says what is wrong with it
+    except TargetError:  # the survey reports what is wrong with it
         return ()
 
 
@@ -262,7 +262,7 @@ def fixed(index: Path) -> str | None:
     """Why no new index can take the place of this one (see ``fixed_index``)."""
     try:
         fd = os.open(index.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:  # the survey says what is wrong with it
+    except OSError:  # the survey reports what is wrong with it
         return None
     try:
         return fixed_index(index.parent, index.name, fd)

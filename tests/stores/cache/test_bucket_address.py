@@ -72,5 +72,5 @@ def test_a_panic_of_the_library_is_a_fault_of_this_target() -> None:
 
 
 def test_the_end_of_the_process_is_none() -> None:
-    with pytest.raises(KeyboardInterrupt), S3Location("s3://bucket/prefix").told():
+    with pytest.raises(KeyboardInterrupt), S3Location("s3://bucket/prefix").translated_errors():
         raise KeyboardInterrupt

@@ -76,9 +76,9 @@ class LocalCache:
         folders = Folders(self._directory)
         missing = [name for name in names if not _holds(folders, name)]
         folders.forget()
-        return missing, [self._told_of(len(names))] if names and not another_works else []
+        return missing, [self._set_aside_problem(len(names))] if names and not another_works else []
 
-    def _told_of(self, count: int) -> Problem:
+    def _set_aside_problem(self, count: int) -> Problem:
         what = "a file" if count == 1 else f"{count} files"
         where = printable(self._directory.path / OWN_FOLDER)
         if self._directory.is_locked:  # this run has put back what it can
