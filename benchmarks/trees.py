@@ -63,6 +63,8 @@ FORMS = {
     ),
 }
 """The forms of an index. A text in one has neither a line break nor two spaces."""
+MILLION_FORMS = (PLAIN, "in one line", "1 % with NaN")
+"""Those that are measured at a million too: the commonest, and the dearest."""
 
 
 @dataclass(frozen=True)

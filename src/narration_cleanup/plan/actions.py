@@ -128,7 +128,8 @@ class Actions:
 
     def __init__(self) -> None:
         self._packed: list[bytes | Action] = []
-        self._pack = msgspec.msgpack.Encoder().encode
+        self._pack_into = msgspec.msgpack.Encoder().encode_into
+        self._buffer = bytearray()
         self._unpack = msgspec.msgpack.Decoder(Action).decode
 
     def append(self, action: Action) -> None:
@@ -142,7 +143,8 @@ class Actions:
     def packed(self, action: Action) -> bytes | Action:
         """The small form of one."""
         try:
-            return self._pack(action)
+            self._pack_into(action, self._buffer)
+            return bytes(self._buffer)  # no larger than needed, as what `encode` returns is
         except (UnicodeEncodeError, OverflowError):
             return action
 

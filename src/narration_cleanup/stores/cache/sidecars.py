@@ -21,11 +21,15 @@ _ID = re.compile(
 
 
 class Names:
-    """Which names are audio or sidecars, in any case, and how their suffixes are spelled here."""
+    """Which names are audio or sidecars, in any case, and how their suffixes are spelled here.
+
+    ``sidecars`` are the suffixes that were met: of others no sidecar is looked for.
+    """
 
     def __init__(self, audio_suffixes: Iterable[str]) -> None:
         self._audio = tuple(suffix.lower() for suffix in audio_suffixes)
-        self.audio, self.sidecars = list(self._audio), list(SIDECAR_SUFFIXES)
+        self.audio = list(self._audio)
+        self.sidecars: list[str] = []
         names = "|".join(re.escape(suffix) for suffix in self._audio)
         self._named = re.compile(rf'([^"/\\\s]+)(?:{names})\b', re.IGNORECASE).findall
 
