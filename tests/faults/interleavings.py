@@ -36,16 +36,16 @@ Program = Callable[[Path], None]
 Thing = Callable[[Stepwise], Steps]
 REPLACED = "rename index.new"
 RESTART = "start again, get live"
+MADE_ANEW = "get and put expired"
 _VOICE = "ghostly_whisper"
 _DAY = timedelta(days=1)
 _AT_THE_END = 1 << 30
 """A number that no call has: behind the last one."""
 _ODD = timedelta(microseconds=123_456)
 """So that every time has a fraction, and the same length."""
-_SEES = re.compile(
-    r"(fstat|getdents|listdir|pread|read|sleep) |.*cache_index\.json( |$)", re.DOTALL
-)
-"""Calls that may see or change what the service does to the index, or wait."""
+_SEES = re.compile(r"getdents |sleep |.* of \S*/narration$|.*cache_index\.json( |$)", re.DOTALL)
+"""Calls that may see or change what the service does to the index or the folder, or wait. The other
+descriptors are those of the tool's own files."""
 
 
 @cache
@@ -214,7 +214,7 @@ THINGS: dict[str, tuple[Thing, tuple[int, ...]]] = {
     "put last expired": (_put(7), (7,)),
     "put live": (_put(4), (4,)),
     "put new": (lambda service: service.put_steps("v-8"), ()),
-    "get and put expired": (_regenerate(1), (1,)),
+    MADE_ANEW: (_regenerate(1), (1,)),
     "get and put last expired": (_regenerate(7), (7,)),
     "clean up": (Stepwise.clean_steps, (1, 3, 5, 7)),
     "evict": (Stepwise.evict_steps, (0, 2, 4, 6)),
@@ -247,12 +247,13 @@ def pairs(
     near: str = "",
     within: int = 0,
     *,
-    brought_in: bool = False,
+    between: bool = False,
 ) -> Tally:
     """The first thing before each call, and the second there or later; or no more than `within`
     calls away from the call that begins with `near`.
 
-    A restart comes while the first thing's save is brought in, which it may lose: only or never.
+    Where a restart or a use is known to miss for a moment what the first thing wrote: only or never
+    then, as `between` says.
     """
     tally = Tally()
     for first, second in things:
@@ -260,18 +261,27 @@ def pairs(
             one = Move(first, at)
             calls = arena.run([one])[1]
             start, end = _around(calls, near, within)
-            then = arena.points(second, calls, max(at, start), end)
-            if second == RESTART:
-                then = [later for later in then if _is_brought_in(calls, at, later) is brought_in]
-            tally.add(tried(arena.run, ((one, Move(second, later)) for later in then)))
+            then = [
+                (one, Move(second, later))
+                for later in arena.points(second, calls, max(at, start), end)
+                if _is_between(calls, at, second, later) is between
+            ]
+            tally.add(tried(arena.run, then))
     return tally
 
 
-def _is_brought_in(calls: Sequence[str], at: int, later: int) -> bool:
-    """Whether a save before call `at` was missed by the last comparison, so that the index is
-    replaced twice, and call `later` comes between the two."""
-    replaced = [number for number, call in enumerate(calls) if call.startswith(REPLACED)]
-    return bool(replaced) and at <= replaced[0] < later <= replaced[-1]
+def _is_between(calls: Sequence[str], at: int, second: str, later: int) -> bool:
+    """Whether call `later` comes while what was written before call `at` is on its way back.
+
+    A save that the last comparison missed is in the replaced index, where a restart does not look,
+    until the index is replaced again. Audio made anew between the look at it and its staging is
+    staged, where its next use does not look, until it was verified and linked.
+    """
+    if second == MADE_ANEW:
+        found = [number for number, call in enumerate(calls) if call.startswith("link ")]
+        return calls[at].startswith("rename ") and bool(found) and at < later <= found[0]
+    found = [number for number, call in enumerate(calls) if call.startswith(REPLACED)]
+    return second == RESTART and bool(found) and at <= found[0] < later <= found[-1]
 
 
 def _around(calls: Sequence[str], near: str, within: int) -> tuple[int, int]:

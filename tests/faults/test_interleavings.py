@@ -13,6 +13,7 @@ from tests.faults import hasty, naive
 from tests.faults.figures import Figures
 from tests.faults.interleavings import (
     GRAINS,
+    MADE_ANEW,
     REPLACED,
     RESTART,
     THINGS,
@@ -66,16 +67,22 @@ def test_two_saves_around_the_replacement(fast_path: Path, grain: str) -> None:
     assert not tally.found, tally.first()
 
 
-def test_a_restart_while_a_save_is_brought_in_is_all_that_loses_it(fast_path: Path) -> None:
-    """A save between the last comparison and the rename is in the replaced file for milliseconds,
-    where a service that starts anew does not look."""
-    arena, things = Arena(fast_path, 1), [("get live", RESTART)]
-    lost = pairs(arena, things, REPLACED, 2, brought_in=True)
-    assert {faults[0].partition(" of ")[0] for _, faults in lost.found} == {
-        "started without the update"
-    }
-    assert len(lost.found) == lost.tries > 1
-    others = pairs(arena, things, REPLACED, 2)
+@pytest.mark.parametrize(
+    ("first", "second", "near", "lost"),
+    [
+        ("get live", RESTART, REPLACED, "started without the"),
+        (MADE_ANEW, MADE_ANEW, "sleep", "get found no"),
+    ],
+)
+def test_what_is_missed_for_a_moment(
+    fast_path: Path, first: str, second: str, near: str, lost: str
+) -> None:
+    """A save before the replacement by a restart, audio before its staging by a use; else not."""
+    arena = Arena(fast_path, 1)
+    missed = pairs(arena, [(first, second)], near, 6, between=True)
+    assert set(missed.kinds) == {lost}
+    assert len(missed.found) == missed.tries > 1
+    others = pairs(arena, [(first, second)], near, 6)
     assert others.tries > 10
     assert not others.found, others.first()
 

@@ -73,7 +73,8 @@ THINGS: dict[str, tuple[int, Sequence[str]]] = {
     "insert": (
         len(ROWS),
         [
-            "INSERT INTO requests (request_id, variant_id, voice_style, status, created_at)"
+            "INSERT OR IGNORE INTO requests"
+            " (request_id, variant_id, voice_style, status, created_at)"
             f" VALUES (:id, 'v', 'w', 'queued', '{_NOW}')"
         ],
     ),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
@@ -38,6 +40,8 @@ from narration_cleanup.stores.cache.local.index_file import (
 )
 
 EVERYBODY = "every user"
+_MOUNT_IT = "mount its file system with umask=022 (cifs: dir_mode=0755,file_mode=0644)"
+"""Instead of chmod, which changes nothing where all modes are those of the mount."""
 LOCK_SECONDS = 3.0
 """How long a look waits for the lock of a service that is writing its index."""
 
@@ -135,7 +139,10 @@ def _refuse_open_folders(database: Path | None, cache: Path | None) -> None:
                 if place is database:
                     check_own_folder(real.parent)
     except PermissionError as error:
-        raise OtherUserError(f"{error.strerror}; root does not work there") from None
+        why = error.strerror or ""
+        if error.errno == errno.EPERM and _has_one_mode(Path(error.filename)):
+            why = re.sub(r"chmod \S+ it", _MOUNT_IT, why)
+        raise OtherUserError(f"{why}; root does not work there") from None
     except OSError:
         return  # the survey reports what is wrong with it
 
