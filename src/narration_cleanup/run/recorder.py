@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -127,14 +128,16 @@ class RunRecorder:
             if self.known is None:
                 self.known = self._earlier_items()
             holder.problems = Problems()
-            for each in problems:
-                if each.code in _OF_ONE_ITEM and each.subject is not None and not each.known:
-                    each = self._judged(each, works=works)
-                    if each.known and each.code == ROW_REFUSED:
-                        target.known_failures.add(str(each.subject))
-                holder.problems.add(each)
+            holder.problems.extend(problems, partial(self._judged, works=works))
+            target.known_failures.update(
+                str(each.subject)
+                for each in holder.problems
+                if each.known and each.code == ROW_REFUSED
+            )
 
     def _judged(self, problem: Problem, *, works: bool) -> Problem:
+        if problem.code not in _OF_ONE_ITEM or problem.subject is None or problem.known:
+            return problem
         item = item_name(problem, places_of(self.settings))
         if item in (self.known or ()):
             self.items.add(item)
