@@ -21,7 +21,7 @@ class Words(NamedTuple):
 
 
 class Kind(Enum):
-    """What an action does. An entry that is dropped has no file; the others are as they say."""
+    """What an action does. An entry that is dropped has no file; the others are as named."""
 
     REMOVE_ENTRY = Words("remove", "Removed", "entry", "entries")
     REMOVE_FILE = Words("remove", "Removed", "file", "files")
@@ -92,7 +92,7 @@ class Action(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ``created_at`` (an instant) is what the planner read; of a file, the time its age is from.
 
     Of the cache alone: ``size_bytes`` is what the removal can free, as the survey stated it, and 0
-    where the file is gone already or goes with another entry; ``ref`` is the store's handle. Of a
+    where the file is gone or is removed with another entry; ``ref`` is the store's handle. Of a
     request alone: it is changed while it is still what ``guard`` says (see the model), and
     ``age_seconds`` is the age that its limit is for.
     """

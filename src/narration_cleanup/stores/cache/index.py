@@ -221,7 +221,7 @@ def _decoded(text: bytes, at: int, reader: MemberReader, end: int | None = None)
     except _NOT_DECODED:
         return None
     # Each member has one closing brace, and more only in its texts: with no more braces than ends,
-    # each is an end; with no fewer keys, none stands twice.
+    # each is an end; with no fewer keys, none is there twice.
     ends = [at + found.end() for found in _find_ends(text)]
     is_plain = len(decoded) == len(ends) + 1 == text.count(b"}")
     if not is_plain or max(map(len, decoded)) > LONGEST_KEY:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 SIDECAR_SUFFIXES = (".json", ".vtt", ".srt", ".txt", ".pho")
-"""What goes with audio of the same name or stem: its subtitles, its text, its phonemes."""
+"""What belongs to audio of the same name or stem: its subtitles, its text, its phonemes."""
 PARTIAL_SUFFIXES = (".part", ".tmp")
 LARGEST_SIDECAR = 1 << 20
 """Bytes; a file of more is not the text of one narration."""
@@ -42,7 +42,7 @@ class Names:
         return name.lower().endswith(SIDECAR_SUFFIXES)
 
     def is_partial(self, name: str) -> bool:
-        """Whether ``name`` is that of half-written audio: ``x.mp3.part``."""
+        """Whether ``name`` is that of audio not yet complete: ``x.mp3.part``."""
         base, _, suffix = name.rpartition(".")
         return f".{suffix}".lower() in PARTIAL_SUFFIXES and self.is_audio(base)
 

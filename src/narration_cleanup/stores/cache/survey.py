@@ -127,7 +127,7 @@ class IndexSurvey:
         self._example = ""
         self._passes = 0
         self._double: frozenset[int] = frozenset()
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._seen: ScannedNames | None = None
 
     @property
@@ -315,9 +315,9 @@ class IndexSurvey:
                 self._outside.add(problem)
                 return claims
         if isinstance(value, MalformedEntry) and value.why == TWICE:
-            if key not in self._told:
+            if key not in self._reported:
                 self.problems.add(problem)
-            self._told.add(key)
+            self._reported.add(key)
         else:
             problems.add(problem)
         if first_pass:

@@ -1,8 +1,8 @@
 """Takes entries out of an index that its service rewrites in place: compare, then rename.
 
-Measured beside a service that saves 47 times a second: read-modify-write lost 754 of 785 of the
+Measured with a service that saves 47 times a second: read-modify-write lost 754 of 785 of the
 service's updates, compare-then-rename none, with two late writes into the replaced file, both
-found by the last look at it.
+found by the last check of it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TRY_FOR = 10.0
 """Seconds for which a replacement is tried again when the service was faster."""
 
 _SLOW_SETTLE = 0.1
-"""Seconds before the last look where to open a file may take long: up to 37 ms on a busy btrfs."""
+"""Seconds before the last check where to open a file may take long: up to 37 ms on a busy btrfs."""
 _MOST_SETTLE = 0.5
 """The same where the replacement itself took long: a busy disk or processor, which a writer that is
 just opening the index has to wait for too. Elsewhere it is four times as long as that took."""

@@ -64,7 +64,7 @@ class DoubleKeys:
 
 
 class ScannedNames(NamedTuple):
-    """What lies beside an index: audio by cells, partials, zero-byte audio with its mtime.
+    """The files of a cache with an index: audio by cells, partials, zero-byte audio with its mtime.
 
     ``fresh`` is audio that was written so shortly before that its entry may be yet to come;
     ``size_bytes`` the size of all audio.
@@ -94,7 +94,7 @@ def rounds(entries: NameSums, files: NameSums) -> Iterator[Callable[[str], bool]
 
 
 class Mismatches:
-    """What one round of the second look found: exact, by name."""
+    """What one round of the second scan found: exact, by name."""
 
     def __init__(self, entry_names: Iterable[str], file_names: Iterable[str]) -> None:
         named = Counter(entry_names)

@@ -85,7 +85,7 @@ class TreeSurvey:
         return self._directory.is_linked(file)
 
     def batches(self, *, last_used: bool = False) -> Iterator[FoundBatch]:
-        """Every audio file below the directory; what is in the way is told in the first pass."""
+        """Every audio file below the directory; the first pass reports what is in the way."""
         problems = Problems() if self._passes else self.problems
         leftovers = None if self._passes else self._leftovers
         self._passes += 1
@@ -125,7 +125,7 @@ class TreeSurvey:
         return "" if name.startswith(("/", "..")) or name == "." else name
 
     def _sightings(self, name: str) -> Iterator[Sighting]:
-        """What the file of a name is, and the audio that goes with it."""
+        """What the file of a name is, and the audio that it belongs to."""
         known = self._known
         folder, base = self.folders.locate(name)
         status = os.stat(base, dir_fd=folder, follow_symlinks=False)

@@ -215,7 +215,7 @@ class Walk:
             self._leftovers.note_audio(prefix, names, statuses)
 
     def _take_others(self, block: list[os.DirEntry[str]], fd: int, prefix: str) -> None:
-        """Count the bytes of what goes with audio that is there, and note what was left."""
+        """Count the bytes of what belongs to audio that is there, and note what was left."""
         known, leftovers = self._known, self._leftovers
         sidecars = [item.name for item in block if known.is_sidecar(item.name)]
         for name in sidecars:
