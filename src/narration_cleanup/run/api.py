@@ -158,7 +158,7 @@ class _StopOnEvent(Stop):
         return super().asked
 
 
-def _loaded(settings: Given) -> Settings:
+def _loaded(settings: object) -> Settings:
     if settings is None:
         settings = load_settings()
     elif not isinstance(settings, Settings):
