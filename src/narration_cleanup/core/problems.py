@@ -80,7 +80,7 @@ def number_of(problems: Sequence[Problem]) -> int:
 
 
 def attempt(work: Callable[[], T], target: Target, problems: Problems) -> T | None:
-    """What ``work`` returns; ``None`` where it fails, and a problem says why.
+    """What ``work`` returns; ``None`` where it fails, and a problem reports why.
 
     Any failure of one target, foreseen or not, leaves the other to be worked on; a panic of a
     library in another language too, which is no ``Exception``. What stops both is raised.

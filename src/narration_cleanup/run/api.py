@@ -95,15 +95,15 @@ def run(settings: Given = None, *, stop: Event | None = None) -> Document:
     """Remove expired audio and cancel abandoned requests; what was done (`run --json`).
 
     Recorded, measured and reported as any run. A run that is done in part, or whose ``stop`` was
-    set meanwhile, says so in its document (``success``, ``exit_code``). Raises ``ConfigError``,
+    set meanwhile, reports it in its document (``success``, ``exit_code``). Raises ``ConfigError``,
     ``RefusedError`` (it would not be safe) or ``BusyError`` (another run is at work): nothing was
     touched then.
     """
     result, watch, log = Result(time.time(), dry_run=False), Stopwatch(), Log(muted=True)
     found = _checked(settings, result)
-    told = recorder.start(found, result, os.environ)
+    recording = recorder.start(found, result, os.environ)
     try:
-        left = pipeline.run(found, result, _StopOnEvent(stop), NoProgress(), log, told)
+        left = pipeline.run(found, result, _StopOnEvent(stop), NoProgress(), log, recording)
     except CleanupError as error:
         result.stop(error.exit_code, str(error))
         raise
@@ -112,9 +112,9 @@ def run(settings: Given = None, *, stop: Event | None = None) -> Document:
         raise
     finally:
         result.finished_at = result.started_at + watch.seconds
-        record = recorder.finish(told, result)
-        recorder.notify(told, record, list(log.last), log.warning)
-    return _document(result, with_last_run(left, record, told.starts), told.trigger)
+        record = recorder.finish(recording, result)
+        recorder.notify(recording, record, list(log.last), log.warning)
+    return _document(result, with_last_run(left, record, recording.starts), recording.trigger)
 
 
 def stats(settings: Given = None) -> Document:
