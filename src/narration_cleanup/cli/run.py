@@ -152,9 +152,7 @@ def _carry_out(
     try:
         settings = load_settings(flags=call.flags, config_file=call.config_file, environ=os.environ)
         settings = act_as(settings)
-        refuse_other_users(
-            settings, allow_other_user=call.allow_other_user, writes=not result.dry_run
-        )
+        refuse_other_users(settings, writes=not result.dry_run)
         if not result.dry_run:
             recording = recorder.start(settings, result, os.environ)
         require_target(settings, by_flag=True)

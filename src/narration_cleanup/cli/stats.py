@@ -66,7 +66,7 @@ def _show(call: Invocation, now: float, *, prometheus: bool, voice_style: str | 
     settings = load_settings(flags=call.flags, config_file=call.config_file, environ=os.environ)
     settings = act_as(settings)
     require_target(settings, by_flag=True)
-    refuse_other_users(settings, allow_other_user=call.allow_other_user, writes=False)
+    refuse_other_users(settings, writes=False)
     others: set[str] = set()
     through = None
     if voice_style is not None:

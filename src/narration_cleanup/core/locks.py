@@ -90,11 +90,19 @@ def _busy(fd: int, location: str) -> BusyError:
         pid = int(words[0]) if len(words) == 2 else _holder(os.fstat(fd).st_ino)
         holder = f"pid {pid}"
         with suppress(OSError):
-            holder += f", {printable(Path(f'/proc/{pid}/comm').read_text().strip())}"
+            holder += f", {printable(_program(Path(f'/proc/{pid}')))}"
         since = int(words[1]) if len(words) == 2 else os.fstat(fd).st_mtime
         holder += f", since {datetime.fromtimestamp(since):%Y-%m-%d %H:%M:%S}"
     holder = holder and f" ({holder})"
     return BusyError(f"another run{holder} is at work on {printable(location)}: nothing was done")
+
+
+def _program(process: Path) -> str:
+    """Its name, of which the kernel keeps 15 bytes: whole where its command line has it."""
+    name = process.joinpath("comm").read_text(errors="replace").strip()
+    words = process.joinpath("cmdline").read_text(errors="replace").split("\0")
+    names = (word.rpartition("/")[2] for word in words)
+    return next((whole for whole in names if name and whole.startswith(name)), name)
 
 
 def _holder(inode: int) -> int:

@@ -79,7 +79,9 @@ _EXIT_CODES = {
 
 
 class Stop:
-    """Whether somebody asked the run to stop, looked at between items."""
+    """Whether somebody asked the run to stop, looked at between items; ``said``: by whom."""
+
+    said = "Stopped by a signal"
 
     def __init__(self) -> None:
         self.exit_code: ExitCode | None = None

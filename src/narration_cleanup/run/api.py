@@ -121,7 +121,7 @@ def stats(settings: Given = None) -> Document:
     """How cache and queue are (`stats --json`). Changes nothing; raises ``ConfigError``."""
     now = time.time()
     found = _loaded(settings)
-    refuse_other_users(found, allow_other_user=False, writes=False)
+    refuse_other_users(found, writes=False)
     collected, _ = stats_now(found, now, NoProgress())
     seen = stats_document(with_recent_runs(collected, found)[0])
     document: Document = json.loads(encode(seen))
@@ -144,6 +144,8 @@ def explain(settings: Given, name: str) -> Document:
 class _StopOnEvent(Stop):
     """Asked by the host's event instead of by a signal."""
 
+    said = "Stopped"
+
     def __init__(self, event: Event | None) -> None:
         super().__init__()
         self._event = event
@@ -156,10 +158,13 @@ class _StopOnEvent(Stop):
         return super().asked
 
 
-def _loaded(settings: Given) -> Settings:
+def _loaded(settings: object) -> Settings:
     if settings is None:
         settings = load_settings()
     elif not isinstance(settings, Settings):
+        if not isinstance(settings, Mapping):
+            kind = type(settings).__name__
+            raise ConfigError(f"settings: expected a mapping of tables or Settings, not {kind}")
         settings = load_from_tables(settings, os.environ)
     require_target(settings)
     return settings
@@ -168,7 +173,7 @@ def _loaded(settings: Given) -> Settings:
 def _checked(settings: Given, result: Result) -> Settings:
     """The settings, fit for a run of this process's own user."""
     found = _loaded(settings)
-    refuse_other_users(found, allow_other_user=False, writes=not result.dry_run)
+    refuse_other_users(found, writes=not result.dry_run)
     result.cache_configured = found.cache.dir is not None
     result.requests_configured = found.requests.db is not None
     return found

@@ -109,7 +109,7 @@ def run(
     failures = Problems()
     cache, requests = None, None
     with ExitStack() as stack:
-        targets = stack.enter_context(open_targets(settings, now, failures))
+        targets = stack.enter_context(open_targets(settings, now, failures, writes=True))
         targets = stack.enter_context(targets.locked(settings.cleanup.state_dir, failures))
         if recorder is not None:
             recorder.clock_trusted = ignore_clock
@@ -127,9 +127,7 @@ def run(
                 failures,
             )
     if stop.exit_code is not None:
-        result.stop(
-            stop.exit_code, "Stopped by a signal: what was begun is finished, the rest waits"
-        )
+        result.stop(stop.exit_code, f"{stop.said}: what was begun is finished, the rest waits")
     result.problems.extend(failures)
     return collect_stats(settings, cache, requests, failures, now)
 

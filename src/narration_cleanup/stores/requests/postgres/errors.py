@@ -40,7 +40,8 @@ _MEANINGS: tuple[tuple[type[psycopg.Error], str, str], ...] = (
     (
         errors.ReadOnlySqlTransaction,
         "database_read_only",
-        "this server only reads (a standby?); give the primary's address",
+        "this session may only read: the server is a standby, or default_transaction_read_only is "
+        "on; give the primary's address, or set that to off for the role",
     ),
     (
         errors.DiskFull,
