@@ -15,7 +15,7 @@ from tools.docs.console import ROOT
 
 PYTHONS = ("3.11", "3.12", "3.13")
 EXTRAS = ("alerts", "postgres", "s3")
-"""All that a user could want: nobody can add to this package with pip."""
+"""All extras: pip cannot add to this package."""
 
 _LEFT_OUT = ("bin", "share")
 _KEPT_OF_DIST_INFO = ("METADATA", "licenses", "LICENSE", "LICENCE", "COPYING", "NOTICE", "AUTHORS")

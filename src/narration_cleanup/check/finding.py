@@ -10,7 +10,7 @@ from narration_cleanup.core.model import Problem, Severity
 
 
 class Status(StrEnum):
-    """``warning`` may be meant so; ``failed`` keeps runs from doing their work, or from telling."""
+    """``warning`` may be meant so; ``failed`` keeps runs from working, or from reporting it."""
 
     PASSED = "passed"
     WARNING = "warning"

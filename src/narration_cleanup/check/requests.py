@@ -31,7 +31,7 @@ ROWS_SHOWN = 3
 
 
 def check_requests(settings: Settings, now: float, index: IndexTimes) -> Iterator[Finding]:
-    """Everything about the request half; stops early where there is nothing to look at."""
+    """Everything about the requests; stops early where there is nothing to check."""
     if settings.requests.db is None:
         yield passed("requests.database", "no database is configured: that half is left out")
         return
@@ -49,7 +49,7 @@ def check_requests(settings: Settings, now: float, index: IndexTimes) -> Iterato
     assert store is not None
     for problem in missing_rights(settings):
         if problem.target is Target.REQUESTS:
-            remedy = "run as its owner (systemd install does so by itself), or mend the rights"
+            remedy = "run as its owner (systemd install does so by itself), or correct the rights"
             if is_read_only(Path(settings.requests.db)):
                 remedy = "mount it writable"
             yield failed("requests.permissions", problem.message, remedy)

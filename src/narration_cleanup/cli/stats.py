@@ -91,7 +91,7 @@ def _show(call: Invocation, now: float, *, prometheus: bool, voice_style: str | 
 
 
 def _nothing_seen(error: ConfigError, now: float) -> Stats:
-    """What a program is told where the configuration is wrong."""
+    """The document for a program where the configuration is wrong."""
     interval, timeout = (
         BY_NAME[name].default
         for name in ("cleanup.interval_hours", "requests.abandoned_timeout_hours")

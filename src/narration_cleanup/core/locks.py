@@ -1,4 +1,4 @@
-"""Advisory locks (flock), waited for no longer than is said."""
+"""Advisory locks (flock), waited for up to a time limit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def try_lock(fd: int, *, shared: bool = False) -> bool:
-    """Take the lock of an open file or directory if nobody has it. Raises ``OSError`` where the
+    """Take the lock of an open file or directory if it is free. Raises ``OSError`` where the
     file system has no locks."""
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
@@ -51,7 +51,7 @@ def run_lock(name: str, folder: int, location: str) -> Iterator[None]:
     """Hold the lock of one run on ``location``: the file ``name`` in the open ``folder``, which
     says who holds it, and is there only meanwhile.
 
-    Only this user can take it where nobody else can enter or write to the folder. Raises
+    Only this user can take it where no other user can enter or write to the folder. Raises
     ``BusyError`` where another run has it, ``OSError`` where no file can be made or locked.
     """
     fd = _taken(name, folder, location)
@@ -112,7 +112,7 @@ def _holder(inode: int) -> int:
 
 
 def is_held(name: str, folder: int) -> bool:
-    """Whether a run holds the lock; not where this user may not look at it."""
+    """Whether a run holds the lock; false where this user may not read it."""
     try:
         _refuse_held(name, folder, "")
     except BusyError:

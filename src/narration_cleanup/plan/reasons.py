@@ -8,7 +8,7 @@ from narration_cleanup.core.model import DAY, HOUR, MINUTE
 
 
 class Unit(NamedTuple):
-    """A unit of time: its length in seconds, and its name beside a one and beside more."""
+    """A unit of time: its length in seconds, and its name, singular and plural."""
 
     seconds: float
     name: str

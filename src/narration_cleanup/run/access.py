@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
@@ -38,6 +40,8 @@ from narration_cleanup.stores.cache.local.index_file import (
 )
 
 EVERYBODY = "every user"
+_MOUNT_IT = "mount its file system with umask=022 (cifs: dir_mode=0755,file_mode=0644)"
+"""Instead of chmod, which changes nothing where all modes are those of the mount."""
 LOCK_SECONDS = 3.0
 """How long a look waits for the lock of a service that is writing its index."""
 
@@ -134,7 +138,7 @@ def shared_folder(database: Path) -> tuple[Path, str] | None:
         if status.st_mode & stat.S_IWGRP and not is_own_group(status.st_gid):
             return folder, f"group {status.st_gid}"
     except OSError:
-        pass  # the survey says what is wrong with it
+        pass  # the survey reports what is wrong with it
     return None
 
 
@@ -164,9 +168,11 @@ def _refuse_open_folders(place: Path, *, holds_journals: bool = False) -> None:
             check_own_folder(real.parent)
     except PermissionError as error:
         what, _, remedy = (error.strerror or "").rpartition(": ")
+        if error.errno == errno.EPERM and _has_one_mode(Path(error.filename)):
+            remedy = re.sub(r"chmod \S+ it", _MOUNT_IT, remedy)
         raise OtherUserError(f"{what}; root does not work there", remedy) from None
     except OSError:
-        return  # the survey says what is wrong with it
+        return  # the survey reports what is wrong with it
 
 
 def refuse_two_owners(settings: Settings) -> None:
@@ -179,7 +185,7 @@ def refuse_two_owners(settings: Settings) -> None:
         try:
             if place is not None:
                 owners[os.stat(place).st_uid] = place
-        except OSError:  # the survey says what is wrong with it
+        except OSError:  # the survey reports what is wrong with it
             continue
     if len(owners) > 1:
         whose = " and ".join(
@@ -204,7 +210,7 @@ def _other_owner(path: Path) -> int | None:
             if matters and owner not in trusted:
                 return owner
     except OSError:
-        return None  # the survey says what is wrong with it
+        return None  # the survey reports what is wrong with it
     return None if owner == os.geteuid() else owner
 
 
@@ -213,10 +219,10 @@ def _named(uid: int) -> str:
 
 
 def missing_rights(settings: Settings) -> Iterator[Problem]:
-    """A warning for each half that a run as this user could not change.
+    """A warning for each target that a run as this user could not change.
 
-    Local places alone: a server or a bucket tells its rights when it is asked, and not before.
-    What is not there is told by the survey.
+    Local places alone: a server or a bucket shows its rights only when it is used.
+    The survey reports what is not there.
     """
     folder, database = settings.cache.path, settings.requests.path
     if folder is not None:
@@ -238,7 +244,7 @@ def missing_rights(settings: Settings) -> Iterator[Problem]:
                     yield Problem(Target.CACHE, "not_writable", message, severity=Severity.WARNING)
     if database is not None:
         try:
-            # SQLite writes its journal beside the file itself, not beside a link to it.
+            # SQLite writes its journal in the folder of the file itself, not of a link to it.
             file = Path(os.path.realpath(database))
         except OSError:  # a link that is being swapped
             return
@@ -254,12 +260,12 @@ def missing_rights(settings: Settings) -> Iterator[Problem]:
 
 
 def _endings_beside(database: Path) -> tuple[str, ...]:
-    """Of the files that SQLite keeps beside it, which a process of another user may have left."""
+    """Of the files that SQLite keeps next to it, which a process of another user may have left."""
     from narration_cleanup.stores.requests.sqlite.database import is_wal
 
     try:
         return ("-wal", "-shm") if is_wal(database) else ("-journal",)
-    except TargetError:  # the survey says what is wrong with it
+    except TargetError:  # the survey reports what is wrong with it
         return ()
 
 
@@ -291,7 +297,7 @@ def fixed(index: Path) -> str | None:
     """Why no new index can take the place of this one (see ``fixed_index``)."""
     try:
         fd = os.open(index.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:  # the survey says what is wrong with it
+    except OSError:  # the survey reports what is wrong with it
         return None
     try:
         return fixed_index(index.parent, index.name, fd)

@@ -61,7 +61,7 @@ _NOT_CHANGED = (
     "security of the database does not let it change"
 )
 LOOKED_AT_IN = 5.0
-"""Seconds for which a run that was asked to stop looks at the cache again, to say how it is."""
+"""Seconds for which a run that was asked to stop surveys the cache again, to report its state."""
 
 
 class RunLog(Protocol):
@@ -282,7 +282,7 @@ def left_in_cache(store: CacheStore, cache: CacheResult) -> CachePlan | None:
     )
     try:
         return left if left is not None and store.unchanged_since(removed) else None
-    except (TargetError, OSError):  # the second survey says what is wrong
+    except (TargetError, OSError):  # the second survey reports what is wrong
         return None
 
 
@@ -296,7 +296,7 @@ def left_in_requests(store: RequestStore, requests: RequestResult) -> RequestPla
     left = requests_after(requests.plan, requests.cancelled_by_status, requests.deleted_by_status)
     try:
         return left if left is not None and store.unchanged_since(requests.plan.actions) else None
-    except TargetError:  # the second survey says what is wrong
+    except TargetError:  # the second survey reports what is wrong
         return None
 
 
