@@ -49,8 +49,7 @@ def test_the_configuration_file_behind_the_command_is_told_where_to_stand(tmp_pa
     done = tool("run", "-c", "c.toml", home=tmp_path)
     assert done.returncode == 2
     assert done.stderr == (
-        "ERROR - No such option: -c; it stands before the command: narration-cleanup -c ..."
-        " [usage]\n"
+        "ERROR - No such option: -c; put it before the command: narration-cleanup -c ... [usage]\n"
     )
 
 
@@ -64,7 +63,9 @@ def test_what_to_set_is_told_by_names_that_the_command_has(
 ) -> None:
     done = tool(*command, home=tmp_path, COLUMNS="300")
     assert done.returncode in (1, 78)
-    (line,) = (each for each in (done.stderr + done.stdout).splitlines() if "nothing to" in each)
+    (line,) = (
+        each for each in (done.stderr + done.stdout).splitlines() if "Nothing configured" in each
+    )
     flags = set(re.findall(r"--[a-z-]+", line))
     options = set(re.findall(r"--[a-z-]+", tool(*command, "--help", home=tmp_path).stdout))
     assert flags <= options

@@ -62,6 +62,18 @@ def test_a_place_may_be_a_path(settings: dict[str, dict[str, object]], sample: S
     assert narration_cleanup.plan(settings)["actions"] == as_text["actions"] != []
 
 
+def test_a_database_of_another_user_is_allowed_by_a_setting(
+    settings: dict[str, dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 48_611)
+    del settings["cache"]
+    with pytest.raises(narration_cleanup.ConfigError, match="belongs to"):
+        narration_cleanup.plan(settings)
+    settings["requests"]["allow_other_user"] = True
+    assert narration_cleanup.plan(settings)["actions"] != []
+
+
 def test_a_wrong_value_is_reported_with_its_setting(
     settings: dict[str, dict[str, object]],
 ) -> None:
@@ -84,7 +96,10 @@ def test_the_documents_are_those_of_the_commands(
     sample: Sample, settings: dict[str, dict[str, object]]
 ) -> None:
     places = ["--cache-dir", sample.cache.directory, "--requests-db", sample.database]
-    state = {"NARRATION_CLEANUP_STATE_DIR": str(settings["cleanup"]["state_dir"])}
+    state = {
+        "NARRATION_CLEANUP_STATE_DIR": str(settings["cleanup"]["state_dir"]),
+        "NARRATION_CLEANUP_TIMEZONE": "UTC",
+    }
     before = tree_digest(sample.root)
 
     planned = narration_cleanup.plan(settings)
@@ -94,6 +109,12 @@ def test_the_documents_are_those_of_the_commands(
             made.pop(name)
     assert planned == shown
     assert narration_cleanup.stats(settings) == document("stats", *places, **state)
+    assert tree_digest(sample.root) == before
+
+    name = str(planned["actions"][-1]["id"])  # type: ignore[index, call-overload]
+    assert narration_cleanup.explain(settings, name) == document("explain", *places, name, **state)
+    nothing = narration_cleanup.explain(settings, "nothing")
+    assert (nothing["items"], nothing["history"]) == ([], [])
     assert tree_digest(sample.root) == before
 
     done = narration_cleanup.run(settings)
@@ -131,6 +152,7 @@ def test_nothing_is_printed(
 ) -> None:
     narration_cleanup.run(settings)
     narration_cleanup.stats(settings)
+    narration_cleanup.explain(settings, "nothing")
     assert capfd.readouterr() == ("", "")
 
 
@@ -162,12 +184,20 @@ def test_variables_count_only_where_they_are_asked_for(
     assert narration_cleanup.load_settings(file).cache.ttl_days == 1000
 
 
+@pytest.mark.parametrize("wrong", ["/srv/cache", ["cache"], 5])
+def test_settings_that_are_no_mapping_are_wrong_settings(wrong: Any) -> None:
+    for function in (narration_cleanup.plan, narration_cleanup.run, narration_cleanup.stats):
+        with pytest.raises(narration_cleanup.ConfigError, match="expected a mapping of tables"):
+            function(wrong)
+
+
 def test_an_event_stops_a_run(sample: Sample, settings: dict[str, dict[str, object]]) -> None:
     stop = threading.Event()
     stop.set()
     before = tree_digest(sample.cache.directory)
     done = narration_cleanup.run(settings, stop=stop)
     assert done["exit_code"] == 143
+    assert str(done["message"]).startswith("Stopped: what was begun")
     after = tree_digest(sample.cache.directory)
     assert all(after[name] == before[name] for name in before.keys() - {"."})
     assert narration_cleanup.run(settings)["exit_code"] == 0

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -292,12 +293,17 @@ _SITUATIONS = {
 
 
 def situations_page() -> str:
-    """The page, with each situation made anew in a temporary folder; those that need root keep
-    their row where this is another user."""
+    """The page, with each situation made anew in a temporary folder, all at once since most wait;
+    those that need root keep their row where this is another user."""
     rows = dict(re.findall(r"^\| (.+?) \| (.*) \|$", _KNOWN.read_text("utf-8"), re.MULTILINE))
-    for name, situation in _SITUATIONS.items():
-        if os.geteuid() == 0 or not situation.needs_root:
-            rows[name] = " | ".join(_reported(situation))
+    made = {
+        name: situation
+        for name, situation in _SITUATIONS.items()
+        if os.geteuid() == 0 or not situation.needs_root
+    }
+    with ThreadPoolExecutor(len(made)) as pool:
+        for name, cells in zip(made, pool.map(_reported, made.values()), strict=True):
+            rows[name] = " | ".join(cells)
     lines = (f"| {name} | {rows[name]} |" for name in _SITUATIONS)
     return _PAGE.format(rows="\n".join(lines))
 

@@ -9,7 +9,7 @@ from narration_cleanup.core.text import printable
 
 
 class ExitCode(IntEnum):
-    """What the process tells its caller; also listed in ``--help`` and the README."""
+    """The exit code of the process; also listed in ``--help`` and the README."""
 
     DONE = 0
     FAILED = 1
@@ -61,7 +61,7 @@ class BusyError(CleanupError):
 
 
 class TargetError(CleanupError):
-    """One half (cache or requests) cannot be worked on; the other half goes on.
+    """One target (cache or requests) cannot be worked on; the other continues.
 
     ``code`` is the machine-readable name that the report's problem gets.
     """
@@ -84,7 +84,7 @@ class IndexChangedError(CleanupError):
 
 
 def to_target_error(error: BaseException, code: str) -> TargetError:
-    """What stops a half: ``error`` itself, a fault of the disk with what and where (``code``), or
+    """What stops a target: ``error`` itself, a fault of the disk with what and where (``code``), or
     one that was not foreseen (``internal_error``). An error that stops both is raised again."""
     if isinstance(error, TargetError):
         return error

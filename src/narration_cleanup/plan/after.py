@@ -1,4 +1,4 @@
-"""What is left once a plan is done, where that can be told without looking at everything again."""
+"""What is left once a plan is done, where that follows without a second survey."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _UNKNOWN_AFTER = {Reason.EVICTED, Reason.DANGLING}
 def plan_after(plan: CachePlan) -> CachePlan | None:
     """What a second survey would lead to, if ``plan`` was done and nothing else has changed.
 
-    ``None`` where only the survey can tell: after evictions, after dangling entries were dropped,
+    ``None`` where only the survey can show: after evictions, after dangling entries were dropped,
     or where sidecars were shared.
     """
     if plan.staying is None or plan.shares_sidecars or plan.by_reason.keys() & _UNKNOWN_AFTER:

@@ -8,7 +8,7 @@ from narration_cleanup.core.model import DAY, HOUR, MINUTE
 
 
 class Unit(NamedTuple):
-    """A unit of time: its length in seconds, and its name beside a one and beside more."""
+    """A unit of time: its length in seconds, and its name, singular and plural."""
 
     seconds: float
     name: str
@@ -34,4 +34,5 @@ def age_past(age: float, limit: float, unit: Unit) -> str:
         return f"{tenths} {unit.plural}"
     past = age - limit
     more = f"{past // MINUTE:.0f} min" if past >= MINUTE else f"{max(past, 1):.0f} s"
+    more = f"{past // HOUR:.0f} h" if past >= HOUR else more
     return f"{allowed:g} {unit.name if allowed == 1 else unit.plural} and {more}"

@@ -23,7 +23,7 @@ class Rules:
     """What is known only after a first pass over all entries is empty until then.
 
     ``empty_files`` are zero-byte audio files and their mtime, ``needed`` the shared files that an
-    entry which stays still has, ``fresh`` the files that may belong to an entry yet to come.
+    entry which is kept still has, ``fresh`` the files that may belong to an entry yet to come.
     """
 
     def __init__(self, policy: CachePolicy, now: float) -> None:

@@ -1,4 +1,4 @@
-"""How things stand: the figures that planning gathers on its way, which ``stats`` shows."""
+"""The state of the data: the figures that planning gathers, which ``stats`` shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of the planned actions a dry run shows: the plan itself stays whole."""
+"""Which of the planned actions a dry run shows: the plan itself remains whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The functions for programs: ``narration_cleanup.plan``, ``run``, ``stats`` and ``load_settings``.
+"""The functions for programs: ``narration_cleanup.plan``, ``run``, ``stats``, ``explain`` and
+``load_settings``.
 
 They do in the caller's process what the commands do in one of their own: no signal handler is
 set, no process is forked, no user is changed, nothing is printed.
@@ -26,12 +27,18 @@ from narration_cleanup.core.errors import (
 )
 from narration_cleanup.core.model import NoProgress
 from narration_cleanup.core.signals import Stop
-from narration_cleanup.report.documents import encode, stats_document, write_run
+from narration_cleanup.report.documents import (
+    encode,
+    explained_document,
+    stats_document,
+    write_run,
+)
 from narration_cleanup.report.log import Log
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.run import recorder
 from narration_cleanup.run import run as pipeline
 from narration_cleanup.run.access import refuse_other_users
+from narration_cleanup.run.explain import explain as explanation
 from narration_cleanup.run.stats import stats_now, with_last_run, with_recent_runs
 from narration_cleanup.settings import Settings, load_from_tables, require_target
 from narration_cleanup.settings import load_settings as load
@@ -42,6 +49,7 @@ __all__ = [
     "ConfigError",
     "RefusedError",
     "Settings",
+    "explain",
     "load_settings",
     "plan",
     "run",
@@ -87,15 +95,15 @@ def run(settings: Given = None, *, stop: Event | None = None) -> Document:
     """Remove expired audio and cancel abandoned requests; what was done (`run --json`).
 
     Recorded, measured and reported as any run. A run that is done in part, or whose ``stop`` was
-    set meanwhile, says so in its document (``success``, ``exit_code``). Raises ``ConfigError``,
+    set meanwhile, reports it in its document (``success``, ``exit_code``). Raises ``ConfigError``,
     ``RefusedError`` (it would not be safe) or ``BusyError`` (another run is at work): nothing was
     touched then.
     """
     result, watch, log = Result(time.time(), dry_run=False), Stopwatch(), Log(muted=True)
     found = _checked(settings, result)
-    told = recorder.start(found, result, os.environ)
+    recording = recorder.start(found, result, os.environ)
     try:
-        left = pipeline.run(found, result, _StopOnEvent(stop), NoProgress(), log, told)
+        left = pipeline.run(found, result, _StopOnEvent(stop), NoProgress(), log, recording)
     except CleanupError as error:
         result.stop(error.exit_code, str(error))
         raise
@@ -104,24 +112,39 @@ def run(settings: Given = None, *, stop: Event | None = None) -> Document:
         raise
     finally:
         result.finished_at = result.started_at + watch.seconds
-        record = recorder.finish(told, result)
-        recorder.notify(told, record, list(log.last), log.warning)
-    return _document(result, with_last_run(left, record, told.starts), told.trigger)
+        record = recorder.finish(recording, result)
+        recorder.notify(recording, record, list(log.last), log.warning)
+    return _document(result, with_last_run(left, record, recording.starts), recording.trigger)
 
 
 def stats(settings: Given = None) -> Document:
     """How cache and queue are (`stats --json`). Changes nothing; raises ``ConfigError``."""
     now = time.time()
     found = _loaded(settings)
-    refuse_other_users(found, allow_other_user=False, writes=False)
+    refuse_other_users(found, writes=False)
     collected, _ = stats_now(found, now, NoProgress())
     seen = stats_document(with_recent_runs(collected, found)[0])
     document: Document = json.loads(encode(seen))
     return document
 
 
+def explain(settings: Given, name: str) -> Document:
+    """Why the entry, file or request of that name is kept or removed, when, and what runs did with
+    it (`explain --json`). Changes nothing; raises ``ConfigError``.
+
+    Nothing has the name, and nothing had it, where ``items`` and ``history`` are empty.
+    """
+    now = time.time()
+    found = _checked(settings, Result(now, dry_run=True))
+    explained = explanation(found, name, now, NoProgress())
+    document: Document = json.loads(encode(explained_document(explained)))
+    return document
+
+
 class _StopOnEvent(Stop):
     """Asked by the host's event instead of by a signal."""
+
+    said = "Stopped"
 
     def __init__(self, event: Event | None) -> None:
         super().__init__()
@@ -135,10 +158,13 @@ class _StopOnEvent(Stop):
         return super().asked
 
 
-def _loaded(settings: Given) -> Settings:
+def _loaded(settings: object) -> Settings:
     if settings is None:
         settings = load_settings()
     elif not isinstance(settings, Settings):
+        if not isinstance(settings, Mapping):
+            kind = type(settings).__name__
+            raise ConfigError(f"settings: expected a mapping of tables or Settings, not {kind}")
         settings = load_from_tables(settings, os.environ)
     require_target(settings)
     return settings
@@ -147,7 +173,7 @@ def _loaded(settings: Given) -> Settings:
 def _checked(settings: Given, result: Result) -> Settings:
     """The settings, fit for a run of this process's own user."""
     found = _loaded(settings)
-    refuse_other_users(found, allow_other_user=False, writes=not result.dry_run)
+    refuse_other_users(found, writes=not result.dry_run)
     result.cache_configured = found.cache.dir is not None
     result.requests_configured = found.requests.db is not None
     return found

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,21 +70,20 @@ _OF_ONE_ITEM = _UNCHANGED | frozenset(
     }
 )
 """Codes of problems of one entry, file or row, which only the operator or the service can end."""
-_KNOWN_FROM = 100
-"""Runs whose reports are read for what is known; some may be of another cache."""
+_WHOLE = (RunOutcome.SUCCESS, RunOutcome.PARTIAL, RunOutcome.REFUSED)
+"""Outcomes of runs that ended by themselves."""
 
 Warn = Callable[[str], None]
 
 
 @dataclass(slots=True)
 class RunRecorder:
-    """A run that is to be told of. ``history`` is ``None`` where none can be kept.
+    """A run that is recorded and reported. ``history`` is ``None`` where none can be kept.
 
-    ``clocks`` is what both clocks said when it began; ``clock_refused``, whether the run refused
+    ``clocks`` is what both clocks showed when it began; ``clock_refused``, whether the run refused
     since they disagreed, which the next one must know. ``None``: it ended before it compared them,
-    and so leaves no mark of them. ``clock_trusted``: the operator says that the clock is right.
-    ``known``: the items that earlier runs reported and could not clean, once they are read;
-    ``items``: those of this run.
+    and so leaves no mark of them. ``clock_trusted``: the operator confirms that the clock is right.
+    ``items``: those that this run, or an earlier one, reported and could not clean.
     """
 
     settings: Settings
@@ -97,7 +97,6 @@ class RunRecorder:
     attention: Attention | None = None
     starts: Sequence[Start] = ()
     writes: bool = True
-    known: Collection[str] | None = None
     items: set[str] = field(default_factory=set)
 
     @property
@@ -124,29 +123,37 @@ class RunRecorder:
             problems = holder.problems
             if is_most(problems.count(_OF_ONE_ITEM), whole) or not problems.count(_OF_ONE_ITEM):
                 continue
-            if self.known is None:
-                self.known = self._earlier_items()
+            known = self._earlier_items(target)
             holder.problems = Problems()
-            for each in problems:
-                if each.code in _OF_ONE_ITEM and each.subject is not None and not each.known:
-                    each = self._judged(each, works=works)
-                    if each.known and each.code == ROW_REFUSED:
-                        target.known_failures.add(str(each.subject))
-                holder.problems.add(each)
+            holder.problems.extend(problems, partial(self._judged, known=known, works=works))
+            target.known_failures.update(
+                str(each.subject)
+                for each in holder.problems
+                if each.known and each.code == ROW_REFUSED
+            )
 
-    def _judged(self, problem: Problem, *, works: bool) -> Problem:
+    def _judged(self, problem: Problem, *, known: Collection[str], works: bool) -> Problem:
+        if problem.code not in _OF_ONE_ITEM or problem.subject is None or problem.known:
+            return problem
         item = item_name(problem, places_of(self.settings))
-        if item in (self.known or ()):
+        if item in known:
             self.items.add(item)
             return msgspec.structs.replace(problem, severity=Severity.WARNING, known=True)
         if works or problem.code not in _UNCHANGED:
             self.items.add(item)
         return problem
 
-    def _earlier_items(self) -> Collection[str]:
-        if self.history is None:
-            return ()
-        return {item for run in self.history.runs(limit=_KNOWN_FROM) for item in run.known}
+    def _earlier_items(self, target: CacheResult | RequestResult) -> Collection[str]:
+        """Those of the last run that looked at this target: what was gone then is news again."""
+        for run in () if self.history is None else self.history.before(self.run_id):
+            seen = (
+                run.cache_state
+                if isinstance(target.plan.totals, CacheTotals)
+                else run.requests_by_status
+            )
+            if run.outcome in _WHOLE and seen is not None:
+                return run.known
+        return ()
 
     def refuse_unproved_absence(self, cache: CachePlan | None) -> None:
         """Raise ``RefusedError`` where most of the cache would expire by a clock far ahead."""
@@ -161,22 +168,22 @@ class RunRecorder:
 
 def start(settings: Settings, result: Result, environ: Mapping[str, str]) -> RunRecorder:
     """Record that a run begins, and ping the start. What cannot be done is a warning."""
-    telling = RunRecorder(settings, environ, trigger_of(environ).value)
-    telling.clocks = read_clocks(result.started_at, environ)
+    recording = RunRecorder(settings, environ, trigger_of(environ).value)
+    recording.clocks = read_clocks(result.started_at, environ)
     warn = _warning(result, "history_unusable")
-    telling.history = open_history(
+    recording.history = open_history(
         settings.cleanup.state_dir, warn=warn, at=result.started_at, places=places_of(settings)
     )
-    if telling.history is not None:
-        telling.run_id = telling.history.begin(
-            result.started_at, trigger=telling.trigger, version=__version__
+    if recording.history is not None:
+        recording.run_id = recording.history.begin(
+            result.started_at, trigger=recording.trigger, version=__version__
         )
-    if telling.sends and settings.alerts.ping_url is not None:
+    if recording.sends and settings.alerts.ping_url is not None:
         from narration_cleanup.report.notify import ping_start
 
         wrong = ping_start(settings.alerts.ping_url, settings.alerts.ping_style)
         _warn_all(_warning(result, "alert_not_sent"), [wrong])
-    return telling
+    return recording
 
 
 def start_with_partial_settings(
@@ -198,11 +205,11 @@ def start_with_partial_settings(
 
 
 def note_cancelled(
-    telling: RunRecorder, store: RequestStore, result: RequestResult, at: float, *, count: bool
+    recording: RunRecorder, store: RequestStore, result: RequestResult, at: float, *, count: bool
 ) -> None:
     """Count the requests that an earlier run cancelled and the service completed all the same
     (``count``), and remember those that this run cancelled. Each is counted once."""
-    history, place = telling.history, store.location
+    history, place = recording.history, store.location
     if history is None:
         return
     earlier = history.recently_cancelled(place) if count else []
@@ -219,34 +226,34 @@ def note_cancelled(
         history.remember_cancelled(place, done, at)
 
 
-def finish(telling: RunRecorder, result: Result) -> RunRecord:
+def finish(recording: RunRecorder, result: Result) -> RunRecord:
     """Write history and metrics; the record of the run, as kept."""
-    settings, history = telling.settings, telling.history
-    earlier = [] if history is None else history.before(telling.run_id)
+    settings, history = recording.settings, recording.history
+    earlier = [] if history is None else history.before(recording.run_id)
     busy_count = _fail_where_held(result, earlier)
     record = record_of(result, limit_bytes=_limit_bytes(settings))
-    known = sorted(telling.items)
+    known = sorted(recording.items)
     record = msgspec.structs.replace(record, busy_count=busy_count, known=known)
     if history is not None:
         items = items_of(result, settings.history.keep_items)
-        record = history.finish(telling.run_id, record, items)
+        record = history.finish(recording.run_id, record, items)
     from narration_cleanup.report.attention import attention
 
-    telling.attention = attention([*reversed(earlier), record])
+    recording.attention = attention([*reversed(earlier), record])
     if history is not None:
-        telling.starts = history.starts()
-        refused = telling.clock_refused
-        if telling.clocks is not None and refused is not None:
-            history.mark_clock(msgspec.structs.replace(telling.clocks, refused=refused))
+        recording.starts = history.starts()
+        refused = recording.clock_refused
+        if recording.clocks is not None and refused is not None:
+            history.mark_clock(msgspec.structs.replace(recording.clocks, refused=refused))
         # By a clock that may be wrong nothing is too old.
-        trusted = refused is False or telling.clocks is None
+        trusted = refused is False or recording.clocks is None
         history.prune(
             keep_days=settings.history.keep_days if trusted else math.inf,
             keep_runs=settings.history.keep_runs,
             keep_items=settings.history.keep_items,
             now=result.started_at,
         )
-    _write_metrics(telling, record, _warning(result, "metrics_not_written"))
+    _write_metrics(recording, record, _warning(result, "metrics_not_written"))
     if history is not None:
         history.close()
     return record
@@ -267,11 +274,11 @@ def _fail_where_held(result: Result, earlier: Sequence[RunRecord]) -> int:
     return count
 
 
-def notify(telling: RunRecorder, record: RunRecord, lines: Sequence[str], warn: Warn) -> None:
+def notify(recording: RunRecorder, record: RunRecord, lines: Sequence[str], warn: Warn) -> None:
     """Ping the end and send the message that is asked for; ``lines`` are the last of the log."""
-    if telling.sends:
-        found = telling.attention
-        notify_of(record, telling.settings.alerts, warn, lines=lines, found=found)
+    if recording.sends:
+        found = recording.attention
+        notify_of(record, recording.settings.alerts, warn, lines=lines, found=found)
 
 
 def notify_of(
@@ -310,16 +317,16 @@ def item_name(problem: Problem, places: Places) -> str:
 
 
 def host_name() -> str:
-    """This machine's name, for whoever hears from several."""
+    """This machine's name, for whoever gets messages from several."""
     import socket
 
     return socket.gethostname()
 
 
-def _write_metrics(telling: RunRecorder, record: RunRecord, warn: Warn) -> None:
-    file = telling.settings.metrics.textfile
-    if file is None or not telling.writes or record.outcome == RunOutcome.BUSY:
-        return  # of a run that found the lock held, the one that holds it tells
+def _write_metrics(recording: RunRecorder, record: RunRecord, warn: Warn) -> None:
+    file = recording.settings.metrics.textfile
+    if file is None or not recording.writes or record.outcome == RunOutcome.BUSY:
+        return  # for a run that found the lock held, the one that holds it reports
     from narration_cleanup.report.metrics import (
         metric_values,
         metrics_text,
@@ -329,9 +336,9 @@ def _write_metrics(telling: RunRecorder, record: RunRecord, warn: Warn) -> None:
 
     values = metric_values(
         record,
-        None if telling.history is None else telling.history.counters(),
-        interval_seconds=telling.settings.cleanup.interval_hours * 3_600,
-        limit_bytes=_limit_bytes(telling.settings),
+        None if recording.history is None else recording.history.counters(),
+        interval_seconds=recording.settings.cleanup.interval_hours * 3_600,
+        limit_bytes=_limit_bytes(recording.settings),
         name=name_of(file),
     )
     try:
@@ -345,7 +352,7 @@ def _limit_bytes(settings: Settings) -> int:
 
 
 def _warning(result: Result, code: str) -> Warn:
-    """What could not be told stands among the run's own warnings."""
+    """What could not be reported becomes one of the run's own warnings."""
 
     def warn(text: str) -> None:
         result.problems.add(Problem(Target.PROGRAM, code, text, severity=Severity.WARNING))
@@ -360,7 +367,7 @@ def _warn_all(warn: Warn, found: Sequence[str | None]) -> None:
 
 
 def _without(line: str, secrets: Sequence[str]) -> str:
-    """A log line without any address, should something have said one after all."""
+    """A log line without any address, should one have got into it after all."""
     for secret in secrets:
         line = line.replace(secret, "***")
     return line

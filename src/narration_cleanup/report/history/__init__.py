@@ -1,6 +1,6 @@
 """The run history: what every run did, kept in SQLite in the state directory.
 
-Nothing here may stop a clean-up: what goes wrong is a warning, and the run goes on without.
+Nothing here may stop a clean-up: a fault is a warning, and the run continues without history.
 """
 
 from narration_cleanup.report.history.process import (

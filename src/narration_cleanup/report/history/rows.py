@@ -151,7 +151,7 @@ def select_run(connection: sqlite3.Connection, run_id: int) -> RunRecord | None:
 def select_last(
     connection: sqlite3.Connection, places: Places, *, finished: bool
 ) -> RunRecord | None:
-    """The newest run that has ended, one way or another; if ``finished``, that said how."""
+    """The newest run that has ended, one way or another; if ``finished``, that recorded how."""
     here, of = _here(places)
     found = connection.execute(
         f"SELECT {_RUN} FROM runs WHERE outcome IS NOT ? AND (finished_at IS NOT NULL OR NOT ?)"
@@ -256,6 +256,14 @@ def select_items_named(
         f"(name IN ({marks}) OR file IN ({marks})) AND {here} ORDER BY items.id DESC LIMIT ?"
     )
     return _items(connection, condition, (*names, *names, *of, most))
+
+
+def count_items(connection: sqlite3.Connection, places: Places) -> int:
+    """How many items are kept of runs on ``places``."""
+    here, of = _here(places)
+    joined = "SELECT count(*) FROM items JOIN runs ON runs.id = run"
+    (found,) = connection.execute(f"{joined} WHERE {here}", of).fetchone()
+    return int(found)
 
 
 def _items(

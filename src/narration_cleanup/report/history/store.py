@@ -1,4 +1,4 @@
-"""Write and read the history. A write that fails is a warning; the clean-up goes on without it."""
+"""Write and read the history. A write that fails is a warning; the clean-up continues."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ MOST_CLOCK_MARKS = 200
 MOST_NAMED = 20
 MOST_BEFORE = 10_000
 _ODD_VALUES = (msgspec.MsgspecError, TypeError, ValueError, OverflowError)
-"""What a value raises that nobody here wrote: a bit may flip in a file that can be read."""
+"""What a value raises that was not written here: a bit may flip in a readable file."""
 
 
 _ANYWHERE = Places()
@@ -58,7 +58,7 @@ class History:
     """The history of one state directory, open; asked for the runs on ``places``, or for all.
 
     No method raises for a broken file or a full disk: what it would have returned is then empty,
-    and ``warn`` is told once. A damaged file is moved aside, and a new one takes its place.
+    and ``warn`` is called once. A damaged file is moved aside, and a new one takes its place.
     """
 
     _begin = "BEGIN IMMEDIATE"  # a read that later writes could find another writer in its way
@@ -130,7 +130,7 @@ class History:
         return self._try(lambda c: rows.select_last(c, self._places, finished=False), None)
 
     def last_finished(self) -> RunRecord | None:
-        """As ``last_run``, but of those that said how they ended: one that was killed did not."""
+        """As ``last_run``, but of those that recorded how they ended: a killed one did not."""
         return self._try(lambda c: rows.select_last(c, self._places, finished=True), None)
 
     def running(self) -> RunRecord | None:
@@ -177,6 +177,10 @@ class History:
         kept = [storable_name(name) for name in names]
         return self._try(lambda c: rows.select_items_named(c, self._places, kept, MOST_NAMED), [])
 
+    def count_items(self) -> int:
+        """How many items are kept of runs on these places."""
+        return self._try(lambda connection: rows.count_items(connection, self._places), 0)
+
     def remember_cancelled(self, place: str, ids: Sequence[str | int], at: float) -> None:
         """Remember requests that were cancelled at ``at`` in the database called ``place``."""
         packed, place = _packed(ids)[-MOST_CANCELLED:], storable(place)
@@ -200,7 +204,7 @@ class History:
         self._try(lambda connection: rows.delete_cancelled(connection, place, packed), None)
 
     def mark_clock(self, mark: ClockMark) -> None:
-        """Record what both clocks said at the start or end of a run."""
+        """Record what both clocks showed at the start or end of a run."""
         self._try(lambda connection: rows.insert_clock(connection, mark, MOST_CLOCK_MARKS), None)
 
     def clock_marks(self) -> list[ClockMark]:
@@ -251,7 +255,7 @@ def open_history(
 ) -> History | None:
     """Open the history of ``state_dir`` for a run that began at ``at``, making it if needed.
 
-    ``None`` where it cannot be had; then ``warn`` was told why, in one line.
+    ``None`` where it cannot be had; then ``warn`` was called with the reason, in one line.
     """
     import sqlite3
 
@@ -269,9 +273,9 @@ def open_history(
 
 
 def read_history(state_dir: Path, *, warn: Warn, places: Places = _ANYWHERE) -> History | None:
-    """Open the history of ``state_dir`` to look at; nothing is written, made or moved.
+    """Open the history of ``state_dir`` to read; nothing is written, made or moved.
 
-    ``None`` where there is none yet (nothing is said then) or where it cannot be read.
+    ``None`` where there is none yet (then without a warning) or where it cannot be read.
     """
     import sqlite3
 
@@ -289,7 +293,7 @@ def read_history(state_dir: Path, *, warn: Warn, places: Places = _ANYWHERE) -> 
 
 
 class ReadOnlyHistory(History):
-    """A history that is only looked at: what is damaged is said, and left where it is."""
+    """A history that is only read: what is damaged is reported, and left where it is."""
 
     _begin = "BEGIN"
 

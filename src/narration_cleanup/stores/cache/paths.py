@@ -56,7 +56,7 @@ class PathResolver:
     """Knows the ways in which an index may name the cache directory.
 
     The service writes paths that are absolute, or relative to its own working directory, which
-    nobody else knows: a relative folder is accepted when the directory's own path ends with it.
+    is not recorded: a relative folder is accepted when the directory's own path ends with it.
     On Windows it separates folders by backslashes, which here may also be part of a file's name.
     """
 
@@ -85,6 +85,13 @@ class PathResolver:
     def file_of(self, path: str) -> str | None:
         """The same for a file of any suffix."""
         return self._in_any_spelling(path, ("",))
+
+    def below(self, path: str) -> str | None:
+        """The name of a file below the directory; ``None`` where it can be none."""
+        plain = _plain(path)
+        for folder in self._known_names:
+            plain = plain.removeprefix(f"{folder}/")
+        return None if plain.startswith("/") or ".." in plain.split("/") else plain
 
     def _in_any_spelling(self, file_path: str, suffixes: tuple[str, ...]) -> str | None:
         if "\\" in file_path:

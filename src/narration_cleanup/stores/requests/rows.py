@@ -1,10 +1,11 @@
-"""A row of the request table, read into what a policy can judge; what cannot be read is told."""
+"""A row of the request table, read into what a policy can judge; faults are reported."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeGuard
 
@@ -41,6 +42,8 @@ DELETE_GUARD = ("status", "created_at", "started_at", "completed_at")
 """The columns that a guard's values are of. A finished row has no heartbeat to watch, but it may
 have been run again: then its ``completed_at`` is another."""
 Guard = tuple[Scalar, ...]
+NULL = "NULL"
+"""What an id or a status that is missing is called."""
 
 
 class RowReader:
@@ -101,7 +104,7 @@ class RowReader:
         )
 
     def finished_row(self, row: Sequence[object], problems: Problems) -> GenerationRequest | None:
-        """An ended request; ``None`` where it does not say when it ended."""
+        """An ended request; ``None`` where the time of its end is missing."""
         raw = dict(zip(SELECTED, row, strict=False))
         if raw["completed_at"] is None:
             return None
@@ -123,7 +126,7 @@ class RowReader:
     def _known(
         self, raw: Mapping[str, object], guard: Sequence[str], problems: Problems
     ) -> tuple[str | int, RequestStatus, Guard] | None:
-        """Which row it is, its status, and what it was; ``None`` where a statement cannot tell."""
+        """Which row it is, its status, and its guard; ``None`` where no statement can match it."""
         identity, status = shown_id(raw["id"]), self._status(raw["status"])
         if status is None or not _is_usable(identity, problems):
             return None
@@ -148,9 +151,8 @@ class RowReader:
             why = "no setting names its status, or requests.statuses.ignored does: left alone"
         self._unset = unset
         why = next((problem.message for problem in problems), why)
-        identity = shown_id(raw["id"])
         return FoundRequest(
-            id=identity if isinstance(identity, (str, int)) else printable(identity),
+            id=named_id(raw["id"]),
             status=_unknown_status(raw["status"]) if status is None else status.value,
             request=request,
             times=tuple(self._read_times(raw)),
@@ -185,7 +187,7 @@ class RowReader:
 def status_totals(
     counts: Mapping[object, int], statuses: Statuses, problems: Problems
 ) -> dict[str, int]:
-    """Rows by raw status -> rows by the service's words; unknown ones as they stand, and told.
+    """Rows by raw status -> rows by the service's words; unknown ones unchanged, and reported.
 
     Of unknown ones the 20 with most rows have their own number: a service may write free text.
     """
@@ -230,7 +232,7 @@ def are_cancelled(raws: Iterable[object], statuses: Statuses) -> bool:
 
 
 def no_time_of_ending() -> Problem:
-    """Finished rows are to be deleted, and nothing says when they ended."""
+    """Finished rows are to be deleted, and no column has the time of their end."""
     return Problem(
         Target.REQUESTS,
         "no_such_column",
@@ -242,24 +244,45 @@ def no_time_of_ending() -> Problem:
 def _unknown_status(raw: object) -> str:
     """The name that an unmapped status is counted under; never one of the service's words."""
     if raw is None:
-        return "NULL"
+        return NULL
     return printable(raw if isinstance(raw, str) and raw not in _WORDS else repr(raw))
 
 
 MOST_UNKNOWN = 20
-_BLOB = re.compile("X'[0-9a-f]{32}'")
+_BLOB = re.compile("X'((?:[0-9a-f]{2})*)'")
+_UUID = re.compile("([0-9a-f]{32})")
 _WORDS = frozenset(status.value for status in RequestStatus)
 
 
 def shown_id(raw: object) -> object:
-    """An id as it is reported: a UUID of 16 bytes as SQL has it, ``X'…'``."""
-    return f"X'{raw.hex()}'" if isinstance(raw, bytes) and len(raw) == 16 else raw
+    """An id that a statement can name as it is reported: a UUID of 16 bytes is ``X'…'``."""
+    return named_id(raw) if isinstance(raw, bytes) and len(raw) == 16 else raw
+
+
+def named_id(raw: object) -> str | int:
+    """Any id as it is reported, also one that no statement can name: in SQL's words."""
+    if isinstance(raw, bytes):
+        return f"X'{raw.hex()}'"
+    if raw is None:
+        return NULL
+    return raw if isinstance(raw, (str, int)) else repr(raw)
+
+
+def ids_named(name: str) -> list[object]:
+    """The ids, but NULL, that are reported as ``name``, or that people write so."""
+    found: list[object] = [*forms_of(name)]
+    with suppress(ValueError):
+        if repr(float(name)) == name:
+            found.append(float(name))
+    uuid = name.replace("-", "").lower()
+    blob = _BLOB.fullmatch(name) or _UUID.fullmatch(uuid)
+    return [*found, bytes.fromhex(blob[1])] if blob else found
 
 
 def stored_id(identity: str | int) -> str | int | bytes:
     """The reverse: an id as the table has it."""
-    if isinstance(identity, str) and _BLOB.fullmatch(identity):
-        return bytes.fromhex(identity[2:-1])
+    if isinstance(identity, str) and (blob := _BLOB.fullmatch(identity)) and len(blob[1]) == 32:
+        return bytes.fromhex(blob[1])
     return identity
 
 
@@ -272,7 +295,7 @@ def _is_usable(identity: object, problems: Problems) -> TypeGuard[str | int]:
             Target.REQUESTS,
             "unreadable_id",
             f"an id that is neither text nor a whole number ({_kind(identity)}): left alone",
-            printable(identity),
+            printable(named_id(identity)),
         )
     )
     return False

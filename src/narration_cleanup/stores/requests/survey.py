@@ -1,4 +1,4 @@
-"""One look at a request table: counted by status, and streamed as values that can be judged."""
+"""A survey of a request table: counted by status, and streamed as values that can be judged."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import chain
+
+import msgspec
 
 from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.model import FoundRequest, GenerationRequest, Problem, RequestStatus
@@ -20,7 +23,7 @@ Row = tuple[object, ...]
 Pages = Generator[Sequence[Row], None, None]
 MOST_NAMED = 20
 _CHUNK = 2_000
-"""Rows handed on at a time, so that a page full of active rows stays small in memory."""
+"""Rows handed on at a time, so that a page full of active rows needs little memory."""
 
 
 class TableSurvey(ABC):
@@ -42,7 +45,8 @@ class TableSurvey(ABC):
         self._mapping = mapping
         self._where = where
         self._times = times
-        self._rows = RowReader(names, mapping, where, times, typed)
+        self._reader = partial(RowReader, names, mapping, where, typed=typed)
+        self._rows = self._reader(times)
         self._found: dict[str, Problems] = {}
 
     @property
@@ -51,7 +55,7 @@ class TableSurvey(ABC):
         return chain(self._times.problems, self._rows.unset_times(), *self._found.values())
 
     def by_status(self) -> dict[str, int]:
-        """Every row counted, by the service's words; unknown ones as they stand."""
+        """Every row counted, by the service's words; unknown ones unchanged."""
         counts, statuses = self._counts(), self._mapping.statuses
         check_cancelled_word(counts, self._allowed, statuses, self._where)
         problems = self._found["status"] = Problems()
@@ -76,8 +80,12 @@ class TableSurvey(ABC):
 
     def find(self, identity: str) -> Sequence[FoundRequest]:
         """See ``RequestSurvey``."""
-        rows = self._named(identity)
-        return [self._rows.found_row(row, is_ours=bool(is_ours)) for is_ours, *row in rows]
+        late = self._reader(self._times.at_the_latest())
+        found = []
+        for ours, *row in self._named(identity):
+            one, later = (it.found_row(row, is_ours=bool(ours)) for it in (self._rows, late))
+            found.append(msgspec.structs.replace(one, later=later.request))
+        return found
 
     @abstractmethod
     def _named(self, identity: str) -> Sequence[Row]:
@@ -121,7 +129,7 @@ def check_cancelled_word(
     """Raise ``TargetError`` where the word that a run writes is none of the table's own.
 
     ``found``: the raw statuses of its rows; ``allowed``: those that an enum or a CHECK allows,
-    none where there is neither. A table without a cancelled row says nothing about its spelling,
+    none where there is neither. A table without a cancelled row does not show its spelling,
     except by the case that all its words are in, and by numbers in place of words.
     """
     word = str(statuses.cancelled[0])

@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.model import Ref
 from narration_cleanup.core.text import printable
-from narration_cleanup.core.users import user_name
+from narration_cleanup.core.users import is_read_only, user_name
 from narration_cleanup.plan.actions import Outcome
 from narration_cleanup.stores.cache import FileTarget, Removal
 from narration_cleanup.stores.cache.local.directory import (
@@ -61,7 +62,7 @@ class _Some(NamedTuple):
 class Staging:
     """Removal through the tool's own folder.
 
-    ``known`` are the names of a cache where audio has sidecars, which stay as long as any
+    ``known`` are the names of a cache where audio has sidecars, which are kept as long as any
     audio of theirs does; ``by_atime``: identities change with every use (see ``group_ref``).
     """
 
@@ -85,7 +86,12 @@ class Staging:
 
         The file of an entry whose mtime (ns) is not before ``settled_before`` is left, with
         a note, unless its identity is known. While some files settle, the next are staged.
+        Raises ``TargetError`` where nothing can be removed at all.
         """
+        if is_read_only(self._directory.path):
+            where = printable(self._directory.path)
+            why = "is on a file system that is read-only: nothing was removed; mount it writable"
+            raise TargetError("not_writable", f"{where} {why}")
         removals: list[Removal] = []
         waiting = _Some([], 0.0)
         for first in range(0, len(targets), AT_A_TIME):
@@ -251,7 +257,7 @@ class Staging:
 
 
 def _fixed(files: Sequence[tuple[str, os.stat_result]], folders: Folders) -> str | None:
-    """Why one of ``files`` can be removed by nobody, or by its owner alone, whatever the rights to
+    """Why one of ``files`` can be removed by no user, or by its owner alone, whatever the rights to
     the folder; ``None`` where nothing of the file itself explains it."""
     with suppress(OSError):
         for name, status in files:

@@ -122,6 +122,8 @@ class Walk:
         self._names: list[str] = []
         self._audio: list[os.stat_result] = []
         self._sidecar_bytes = 0
+        self.missed_some = False
+        """Whether a suffix was met first when names in the same folder had been looked for."""
 
     def batches(self) -> Iterator[FoundBatch]:
         """All audio, some at a time, in the order of the directories, each scanned once."""
@@ -175,9 +177,12 @@ class Walk:
     def _folder(self, fd: int, prefix: str, level: int) -> Iterator[FoundBatch]:
         is_audio = self._known.is_audio
         with os.scandir(fd) as items:
+            known = -1
             while block := list(islice(items, _GROUP)):
                 audio = [item for item in block if is_audio(item.name)]
-                self._known.note(item.name for item in audio)
+                self._known.note(item.name for item in block)
+                self.missed_some |= known not in (-1, self._known.spellings)
+                known = self._known.spellings
                 self._take(audio, prefix)
                 folders = [item for item in block if item.is_dir(follow_symlinks=False)]
                 if len(audio) < len(block):
@@ -210,10 +215,9 @@ class Walk:
             self._leftovers.note_audio(prefix, names, statuses)
 
     def _take_others(self, block: list[os.DirEntry[str]], fd: int, prefix: str) -> None:
-        """Count the bytes of what goes with audio that is there, and note what was left."""
+        """Count the bytes of what belongs to audio that is there, and note what was left."""
         known, leftovers = self._known, self._leftovers
         sidecars = [item.name for item in block if known.is_sidecar(item.name)]
-        known.note(sidecars)
         for name in sidecars:
             status = self._plain(name, fd, prefix)
             if status is None:
