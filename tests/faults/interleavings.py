@@ -103,7 +103,7 @@ class Arena:
         self._ages = {
             entry.name: (now - entry.created_at).total_seconds() for entry in sample.entries
         }
-        self._names = [entry.name for entry in sample.entries]
+        self.names = [entry.name for entry in sample.entries]
         self._contents = {path.name: path.read_bytes() for path in self.directory.iterdir()}
         # As few as are needed here: to go through thousands takes longer than all the rest.
         mismatches.CELLS, mismatches._MASK = 64, 63
@@ -152,7 +152,7 @@ class Arena:
         end of the run is one of them.
         """
         calls = self.calls if calls is None else calls
-        names = tuple(self._names[number] for number in THINGS[thing][1])
+        names = tuple(self.names[number] for number in THINGS[thing][1])
         return [
             at
             for at, call in enumerate((*calls, "sleep until the next run"))
@@ -279,7 +279,8 @@ def _is_between(calls: Sequence[str], at: int, second: str, later: int) -> bool:
     """
     if second == MADE_ANEW:
         found = [number for number, call in enumerate(calls) if call.startswith("link ")]
-        return calls[at].startswith("rename ") and bool(found) and at < later <= found[0]
+        is_staging = any(call.startswith("rename ") for call in calls[at : at + 1])
+        return is_staging and bool(found) and at < later <= found[0]
     found = [number for number, call in enumerate(calls) if call.startswith(REPLACED)]
     return second == RESTART and bool(found) and at <= found[0] < later <= found[-1]
 

@@ -193,17 +193,22 @@ def test_malformed_and_outside_entries_keep_their_files(
     assert json.loads(sample.index.read_text())[malformed.key] == entries[malformed.key]
 
 
-def _rename_folder(sample: CacheSample, folder: str, count: int) -> None:
+def _rename_folder(sample: CacheSample, folder: str, count: int, separator: str = "/") -> None:
     entries = read_index(sample.index)
     for entry in sample.entries[-count:]:
-        entries[entry.key]["file_path"] = f"{folder}/{entry.name}"
+        entries[entry.key]["file_path"] = f"{folder}{separator}{entry.name}"
     write_index(sample.index, entries)
 
 
+@pytest.mark.parametrize(
+    ("written", "separator"),
+    [("/app/audio", "/"), (r"\app\audio", "\\")],
+    ids=["slash", "backslash"],
+)
 def test_a_folder_by_another_name_is_one_problem_with_what_to_set(
-    sample: CacheSample, store: IndexedDirectory
+    sample: CacheSample, store: IndexedDirectory, written: str, separator: str
 ) -> None:
-    _rename_folder(sample, "/app/audio", 5)
+    _rename_folder(sample, written, 5, separator)
     (sample.directory / sample.entries[4].name).unlink()
     planned = plan(store, orphan_ttl=-1e10)
     assert list(planned.actions) == []

@@ -35,17 +35,19 @@ def folder_of(path: str) -> str:
 
 
 def names_meant(file_path: str | None, suffixes: tuple[str, ...]) -> list[str]:
-    """Names in the cache that a path that is not in it may mean; none where that is not known.
+    """Names in the cache that a path that is not in it may mean, the likeliest first; none where
+    that is not known.
 
     A relative path that names no audio means the file of that name; one without a suffix may
     leave that out.
     """
     if file_path is None or "\0" in file_path:
         return []
-    names = {path.rpartition("/")[2] for path in (file_path, with_slashes(file_path))}
+    paths = (with_slashes(file_path), file_path)
+    names = dict.fromkeys(path.rpartition("/")[2] for path in paths)
     audio = [name for name in names if name.endswith(suffixes)]
     is_plain = not file_path.startswith(("/", "\\")) and "://" not in file_path
-    if audio or not is_plain or names & {"", ".", ".."}:
+    if audio or not is_plain or names.keys() & {"", ".", ".."}:
         return audio
     return [*names, *(name + suffix for name in names if "." not in name for suffix in suffixes)]
 
