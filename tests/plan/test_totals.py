@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from narration_cleanup.plan import CachePlan, CachePolicy, RequestPlan, RequestPolicy
@@ -129,3 +132,24 @@ def test_an_action_is_what_it_was_once_it_is_kept(
     actions[0] = request
     assert (actions[0], actions[1]) == (request, request)
     assert (request.size_bytes, request.age_seconds, request.ref) == (0, 0.0, (0, 0, 0))
+
+
+def test_planned_removals_take_little_memory() -> None:
+    """Measured in a process of its own, as its resident set."""
+    program = """if True:
+        from narration_cleanup.plan.actions import Action, Actions, Reason
+
+        def resident():
+            with open("/proc/self/statm") as file:
+                return int(file.read().split()[1]) * 4096
+
+        actions, before = Actions(), resident()
+        for number in range(50_000):
+            key = f"{number:064x}"
+            ref = number * 450, number * 450 + 449, number.to_bytes(32, "big")
+            what = key, "12.3 days old, limit 7", f"{key}.mp3", 2000, ref, ()
+            actions.append(Action(Reason.EXPIRED, *what, "eerie_narrator", "variant-000001", 1.7e9))
+        print((resident() - before) // len(actions))
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert int(done.stdout) < 380

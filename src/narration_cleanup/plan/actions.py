@@ -119,7 +119,7 @@ class Action(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Actions:
-    """Actions in the order they are to be done, held small: about 250 bytes for each.
+    """Actions in the order they are to be done, held small: about 300 bytes for each.
 
     Each is kept as its MessagePack bytes and made anew when iterated, so that planning to remove
     a hundred thousand entries does not cost a hundred megabytes. One with a file name that is
