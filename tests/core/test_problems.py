@@ -1,7 +1,7 @@
 """Problems by the thousand are counted whole, however often they are handed on."""
 
+from narration_cleanup.core.errors import MOST_OF_A_KIND, Problems
 from narration_cleanup.core.model import Problem, Severity, Target
-from narration_cleanup.core.problems import MOST_OF_A_KIND, Problems
 
 
 def odd(number: int) -> Problem:

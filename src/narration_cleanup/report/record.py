@@ -56,6 +56,9 @@ class Places(msgspec.Struct, frozen=True):
         return tuple(each for each in (self.cache, self.requests) if each) or ("",)
 
 
+ANYWHERE = Places()
+
+
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One run. Instants in Unix seconds, sizes in bytes; counts are of what was really done.
 

@@ -28,19 +28,16 @@ from narration_cleanup.apply.result import (
     Result,
     RunOutcome,
 )
-from narration_cleanup.core.errors import CleanupError, ExitCode
+from narration_cleanup.core.errors import CleanupError, ExitCode, Problems
 from narration_cleanup.core.files import NOTIFIED_BY
 from narration_cleanup.core.model import Problem, Severity, Target, is_most
-from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.text import printable
 from narration_cleanup.plan import CachePlan
 from narration_cleanup.plan.actions import Kind, Outcome
-from narration_cleanup.plan.totals import CacheTotals
+from narration_cleanup.plan.types import CacheTotals
 from narration_cleanup.report.history import (
     ClockMark,
-    History,
     Start,
-    open_history,
     read_clocks,
     trigger_of,
 )
@@ -51,6 +48,7 @@ from narration_cleanup.settings import AlertsSettings, Settings, load_partial
 
 if TYPE_CHECKING:
     from narration_cleanup.report.attention import Attention
+    from narration_cleanup.report.history.store import History
     from narration_cleanup.stores.requests import RequestStore
 
 BUSY_FAILS_AT = 3
@@ -161,22 +159,24 @@ class RunRecorder:
 
 def start(settings: Settings, result: Result, environ: Mapping[str, str]) -> RunRecorder:
     """Record that a run begins, and ping the start. What cannot be done is a warning."""
-    telling = RunRecorder(settings, environ, trigger_of(environ).value)
-    telling.clocks = read_clocks(result.started_at, environ)
+    from narration_cleanup.report.history.store import open_history
+
+    recorder = RunRecorder(settings, environ, trigger_of(environ).value)
+    recorder.clocks = read_clocks(result.started_at, environ)
     warn = _warning(result, "history_unusable")
-    telling.history = open_history(
+    recorder.history = open_history(
         settings.cleanup.state_dir, warn=warn, at=result.started_at, places=places_of(settings)
     )
-    if telling.history is not None:
-        telling.run_id = telling.history.begin(
-            result.started_at, trigger=telling.trigger, version=__version__
+    if recorder.history is not None:
+        recorder.run_id = recorder.history.begin(
+            result.started_at, trigger=recorder.trigger, version=__version__
         )
-    if telling.sends and settings.alerts.ping_url is not None:
+    if recorder.sends and settings.alerts.ping_url is not None:
         from narration_cleanup.report.notify import ping_start
 
         wrong = ping_start(settings.alerts.ping_url, settings.alerts.ping_style)
         _warn_all(_warning(result, "alert_not_sent"), [wrong])
-    return telling
+    return recorder
 
 
 def start_with_partial_settings(
@@ -198,11 +198,11 @@ def start_with_partial_settings(
 
 
 def note_cancelled(
-    telling: RunRecorder, store: RequestStore, result: RequestResult, at: float, *, count: bool
+    recorder: RunRecorder, store: RequestStore, result: RequestResult, at: float, *, count: bool
 ) -> None:
     """Count the requests that an earlier run cancelled and the service completed all the same
     (``count``), and remember those that this run cancelled. Each is counted once."""
-    history, place = telling.history, store.location
+    history, place = recorder.history, store.location
     if history is None:
         return
     earlier = history.recently_cancelled(place) if count else []
@@ -219,34 +219,34 @@ def note_cancelled(
         history.remember_cancelled(place, done, at)
 
 
-def finish(telling: RunRecorder, result: Result) -> RunRecord:
+def finish(recorder: RunRecorder, result: Result) -> RunRecord:
     """Write history and metrics; the record of the run, as kept."""
-    settings, history = telling.settings, telling.history
-    earlier = [] if history is None else history.before(telling.run_id)
+    settings, history = recorder.settings, recorder.history
+    earlier = [] if history is None else history.before(recorder.run_id)
     busy_count = _fail_where_held(result, earlier)
     record = record_of(result, limit_bytes=_limit_bytes(settings))
-    known = sorted(telling.items)
+    known = sorted(recorder.items)
     record = msgspec.structs.replace(record, busy_count=busy_count, known=known)
     if history is not None:
         items = items_of(result, settings.history.keep_items)
-        record = history.finish(telling.run_id, record, items)
+        record = history.finish(recorder.run_id, record, items)
     from narration_cleanup.report.attention import attention
 
-    telling.attention = attention([*reversed(earlier), record])
+    recorder.attention = attention([*reversed(earlier), record])
     if history is not None:
-        telling.starts = history.starts()
-        refused = telling.clock_refused
-        if telling.clocks is not None and refused is not None:
-            history.mark_clock(msgspec.structs.replace(telling.clocks, refused=refused))
+        recorder.starts = history.starts()
+        refused = recorder.clock_refused
+        if recorder.clocks is not None and refused is not None:
+            history.mark_clock(msgspec.structs.replace(recorder.clocks, refused=refused))
         # By a clock that may be wrong nothing is too old.
-        trusted = refused is False or telling.clocks is None
+        trusted = refused is False or recorder.clocks is None
         history.prune(
             keep_days=settings.history.keep_days if trusted else math.inf,
             keep_runs=settings.history.keep_runs,
             keep_items=settings.history.keep_items,
             now=result.started_at,
         )
-    _write_metrics(telling, record, _warning(result, "metrics_not_written"))
+    _write_metrics(recorder, record, _warning(result, "metrics_not_written"))
     if history is not None:
         history.close()
     return record
@@ -267,11 +267,11 @@ def _fail_where_held(result: Result, earlier: Sequence[RunRecord]) -> int:
     return count
 
 
-def notify(telling: RunRecorder, record: RunRecord, lines: Sequence[str], warn: Warn) -> None:
+def notify(recorder: RunRecorder, record: RunRecord, lines: Sequence[str], warn: Warn) -> None:
     """Ping the end and send the message that is asked for; ``lines`` are the last of the log."""
-    if telling.sends:
-        found = telling.attention
-        notify_of(record, telling.settings.alerts, warn, lines=lines, found=found)
+    if recorder.sends:
+        found = recorder.attention
+        notify_of(record, recorder.settings.alerts, warn, lines=lines, found=found)
 
 
 def notify_of(
@@ -316,9 +316,9 @@ def host_name() -> str:
     return socket.gethostname()
 
 
-def _write_metrics(telling: RunRecorder, record: RunRecord, warn: Warn) -> None:
-    file = telling.settings.metrics.textfile
-    if file is None or not telling.writes or record.outcome == RunOutcome.BUSY:
+def _write_metrics(recorder: RunRecorder, record: RunRecord, warn: Warn) -> None:
+    file = recorder.settings.metrics.textfile
+    if file is None or not recorder.writes or record.outcome == RunOutcome.BUSY:
         return  # of a run that found the lock held, the one that holds it tells
     from narration_cleanup.report.metrics import (
         metric_values,
@@ -329,9 +329,9 @@ def _write_metrics(telling: RunRecorder, record: RunRecord, warn: Warn) -> None:
 
     values = metric_values(
         record,
-        None if telling.history is None else telling.history.counters(),
-        interval_seconds=telling.settings.cleanup.interval_hours * 3_600,
-        limit_bytes=_limit_bytes(telling.settings),
+        None if recorder.history is None else recorder.history.counters(),
+        interval_seconds=recorder.settings.cleanup.interval_hours * 3_600,
+        limit_bytes=_limit_bytes(recorder.settings),
         name=name_of(file),
     )
     try:

@@ -1,4 +1,4 @@
-"""Which process a run is: enough to tell later whether it is still alive, and who started it."""
+"""Which process a run is: enough to know later whether it is still alive, and who started it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from pathlib import Path
 import msgspec
 
 from narration_cleanup.report.record import Trigger
+
+FILE_NAME = "history.db"
+Start = tuple[float, str]
+"""When a run began, in Unix seconds, and what started it (``Trigger``)."""
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 BOOT_ID_VARIABLE = "NARRATION_BOOT_ID"
