@@ -6,6 +6,7 @@ python3 dev.py check          formatting, lint and types
 python3 dev.py fix            put formatting and simple lint right
 python3 dev.py docs [--check] write again what the documents show of the program
 python3 dev.py deb [DIR]      build the Debian package (into dist/)
+python3 dev.py lock [ARGS]    write requirements/ anew (ARGS go to uv, which this needs)
 python3 dev.py bench [ARGS]   measure, side by side with other tools
 python3 dev.py faults [--full]  do harm to runs, and show what was tried and what was lost
 python3 dev.py run ARGS       run narration-cleanup itself with ARGS
@@ -30,18 +31,19 @@ CHECKS = (
     ("ruff", "check", "."),
     ("mypy", "--strict"),
 )
+TASKS = ("demo", "test", "check", "fix", "docs", "deb", "lock", "bench", "faults", "run")
 FIXES = (("ruff", "check", "--fix", "."), ("ruff", "format", "."))
 
 
 def set_up(extra: str) -> None:
     """Make the environment hold this checkout with `extra` ("" or "[test]"), unless it does.
 
-    The stamp in it says what it was made from: the two files that list the dependencies, this
-    Python, and the extra. The larger extra serves for the smaller one too.
+    The stamp in it says what it was made from: the files that list the dependencies, this Python,
+    and the extra. The larger extra serves for the smaller one too.
     """
     made_from = hashlib.sha256(f"{HERE} {sys.version_info[:2]}".encode())
-    for name in ("pyproject.toml", "constraints.txt"):
-        made_from.update((HERE / name).read_bytes())
+    for file in (HERE / "pyproject.toml", *sorted((HERE / "requirements").iterdir())):
+        made_from.update(file.read_bytes())
     stamp = VENV / "made-from"
     found = stamp.read_text().split() if stamp.exists() else []
     current = found[:1] == [made_from.hexdigest()]
@@ -67,16 +69,17 @@ def set_up(extra: str) -> None:
         if not current:
             run(sys.executable, "-m", "venv", "--without-pip", str(VENV))
         install = [sys.executable, "-m", "pip", "--python", str(PYTHON), "install", "-qq"]
-    # The build backend, which pip and uv install elsewhere, is held to the same versions.
-    variables = ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT", "UV_BUILD_CONSTRAINT")
-    held = dict.fromkeys(variables, "constraints.txt")  # a path with a space in it would be two
-    run(*install, "-c", "constraints.txt", "-e", f"{HERE}{extra}", **held)
+    # Everything from the registry by its hash, the build backend too; then this checkout, for
+    # which nothing more is fetched.
+    names = ("test",) if extra else ("run", "build")
+    run(*install, "--require-hashes", *(f"--requirement=requirements/{name}.txt" for name in names))
+    run(*install, "--no-index", "--no-build-isolation", "--editable", f"{HERE}{extra}")
     stamp.write_text(f"{made_from.hexdigest()}\n{extra}\n")
 
 
-def run(*command: str, **variables: str) -> None:
+def run(*command: str) -> None:
     """Run a step of the set-up in this folder; end with its exit code when it fails."""
-    code = subprocess.call(command, cwd=HERE, env={**os.environ, **variables})
+    code = subprocess.call(command, cwd=HERE)
     if code:
         sys.exit(f"dev.py: exit {code} from: {' '.join(command)}")
 
@@ -96,7 +99,7 @@ def each(commands: tuple[tuple[str, ...], ...]) -> int:
 def main(arguments: list[str]) -> int:
     """Do what the first argument names; the exit code."""
     task, *rest = arguments or ["help"]
-    if task not in ("demo", "test", "check", "fix", "docs", "deb", "bench", "faults", "run"):
+    if task not in TASKS:
         if task in ("help", "-h", "--help"):
             print(__doc__)
             return 0
@@ -112,6 +115,8 @@ def main(arguments: list[str]) -> int:
         return inside("python", "-m", "tools.docs", *rest)
     if task == "deb":
         return inside("python", "-m", "tools.deb", *rest)
+    if task == "lock":
+        return inside("python", "-m", "tools.lock", *rest)
     if task == "bench":
         return inside("python", "-m", "benchmarks", *rest)
     if task == "faults":

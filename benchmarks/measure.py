@@ -3,10 +3,15 @@
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
+
+LAUNCHER = (sys.executable, "-S", "-E", str(Path(__file__).with_name("timed.py")))
+Trial = TypeVar("Trial", bound=Hashable)
 
 
 class BenchmarkError(Exception):
@@ -15,99 +20,100 @@ class BenchmarkError(Exception):
 
 @dataclass(frozen=True)
 class Sample:
-    """One run: wall-clock seconds, and the largest resident set in bytes."""
+    """What one run cost: see timed.py. ``wait``: the worst wait of a writer beside it (s)."""
 
     seconds: float
+    cpu: float
+    written: int
     peak: int
+    wait: float | None = None
 
 
 @dataclass(frozen=True)
 class Command:
-    """What to start; `environment` is added to this process's own.
-
-    `accepted` holds the exit codes that mean that the work was done.
-    """
+    """What to start; ``environment`` is added to this process's own."""
 
     argv: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
-    folder: Path | None = None
-    accepted: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True)
-class Contender:
-    """One of those compared: what to start on a fresh copy, and how to see that it did the work."""
-
-    name: str
-    command: Callable[[Path], Command]
-    check: Callable[[Path], None]
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What one contender's runs cost: median and spread in seconds, the worst peak in bytes."""
+class Spread:
+    """The median of some runs, and their lowest and highest."""
 
     median: float
     lowest: float
     highest: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What some runs cost: time, processor seconds and waits in seconds, the median of the bytes
+    written, the largest peak."""
+
+    seconds: Spread
+    cpu: Spread
+    wait: Spread | None
+    written: float
     peak: int
     runs: int
 
 
 def summarise(samples: Sequence[Sample]) -> Summary:
-    """The median time of some runs, and their largest peak."""
-    times = [sample.seconds for sample in samples]
+    """What some runs of the same command cost."""
+    waits = [sample.wait for sample in samples if sample.wait is not None]
     return Summary(
-        statistics.median(times),
-        min(times),
-        max(times),
+        spread([sample.seconds for sample in samples]),
+        spread([sample.cpu for sample in samples]),
+        spread(waits) if waits else None,
+        statistics.median(sample.written for sample in samples),
         max(sample.peak for sample in samples),
-        len(times),
+        len(samples),
     )
 
 
-Results = dict[str, Summary]
+def spread(values: Sequence[float]) -> Spread:
+    """The median, the lowest and the highest."""
+    return Spread(statistics.median(values), min(values), max(values))
 
 
 def alternate(
-    contenders: Sequence[Contender], run_one: Callable[[Contender], Sample], runs: int
-) -> Results:
-    """Run each contender `runs` times, in turn: A B C, B C A, …
+    trials: Mapping[Trial, tuple[int, Callable[[], Sample]]],
+) -> dict[Trial, Summary]:
+    """Run each trial as often as it says, in turn: A B C, B C A, …
 
-    What slows the machine for a while slows all of them, so that the ratios hold.
+    What slows the machine for a while slows all of them, so that the ratios hold. One with fewer
+    runs than others takes part in some of the turns, spread evenly.
     """
-    samples: dict[str, list[Sample]] = {one.name: [] for one in contenders}
-    for turn in range(runs):
-        start = turn % len(contenders)
-        for one in (*contenders[start:], *contenders[:start]):
-            samples[one.name].append(run_one(one))
+    turns = max(runs for runs, _ in trials.values())
+    samples: dict[Trial, list[Sample]] = {name: [] for name in trials}
+    order = list(trials)
+    for turn in range(turns):
+        for name in order:
+            runs, run_one = trials[name]
+            if turn * runs // turns != (turn + 1) * runs // turns:
+                samples[name].append(run_one())
+        order = [*order[1:], order[0]]
     return {name: summarise(found) for name, found in samples.items()}
 
 
-def timed(launcher: Sequence[str], command: Command) -> Sample:
-    """Run `command` through the small `launcher` (see timed.c), and read what it reports."""
-    environment = {**os.environ, **command.environment}
+def timed(command: Command, accepted: tuple[int, ...] = (0,)) -> Sample:
+    """Run ``command`` through timed.py; raises ``BenchmarkError`` where it does not end well."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report")
         done = subprocess.run(
-            [*launcher, str(report), *command.argv],
-            env=environment,
-            cwd=command.folder,
+            [*LAUNCHER, str(report), *command.argv],
+            env={**os.environ, **command.environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             check=False,
         )
         text = report.read_text() if report.exists() else ""
+    last = (done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
     if not text:
-        raise BenchmarkError(f"cannot time {command.argv[0]}: {last_line(done.stderr)}")
-    seconds, kilobytes, status = text.split()
-    if int(status) not in command.accepted:
-        raise BenchmarkError(f"{command.argv[0]} ended with {status}: {last_line(done.stderr)}")
-    return Sample(float(seconds), int(kilobytes) * 1024)
-
-
-def last_line(output: bytes) -> str:
-    """The last line of what a command wrote to stderr, to name in an error."""
-    lines = output.decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+        raise BenchmarkError(f"cannot time {command.argv[0]}: {last}")
+    seconds, cpu, written, peak, status = text.split()
+    if int(status) not in accepted:
+        raise BenchmarkError(f"{' '.join(command.argv)} ended with {status}: {last}")
+    return Sample(float(seconds), float(cpu), int(written), int(peak))

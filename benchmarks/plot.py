@@ -1,14 +1,15 @@
-"""Draws time and memory against size: as text for a terminal, and as an SVG file."""
+"""Draws what was measured against size, as an SVG file."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 
-Series = Mapping[str, Sequence[tuple[float, float]]]
+Series = dict[str, list[tuple[float, float]]]
 """For each name, its points (size, value), all above zero."""
+Panel = tuple[str, str, Series]
+"""A title, a unit and the series."""
 
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf")
-MARKS = "ox+*#@"
 WIDTH, HEIGHT, LEFT, TOP = 420, 300, 70, 40
 
 
@@ -18,32 +19,8 @@ def decades(values: Sequence[float]) -> tuple[int, int]:
     return low, max(low + 1, math.ceil(math.log10(max(values))))
 
 
-def text_plot(title: str, unit: str, series: Series, *, width: int = 60, height: int = 16) -> str:
-    """A plot with both axes logarithmic, in characters."""
-    points = [point for line in series.values() for point in line]
-    left, right = decades([size for size, _ in points])
-    low, high = decades([value for _, value in points])
-    cells = [[" "] * (width + 1) for _ in range(height + 1)]
-    for mark, line in zip(MARKS, series.values(), strict=False):
-        for size, value in line:
-            across = round((math.log10(size) - left) / (right - left) * width)
-            up = round((math.log10(value) - low) / (high - low) * height)
-            row = cells[height - up]
-            row[across] = mark if row[across] == " " else "&"
-    lines = [f"{title} ({unit})"]
-    for number, row in enumerate(cells):
-        power = high - number * (high - low) / height
-        label = f"{10 ** round(power):g}" if abs(power - round(power)) < 0.5 / height else ""
-        lines.append(f"{label:>8} |{''.join(row).rstrip()}")
-    lines.append(" " * 9 + "+" + "-" * width)
-    lines.append(f"{'':10}{10**left:<{width // 2}g}{10**right:>{width // 2}g}")
-    legend = ", ".join(f"{mark} {name}" for mark, name in zip(MARKS, series, strict=False))
-    lines.append(f"{'':10}{legend}, & more than one")
-    return "\n".join(lines)
-
-
-def svg(panels: Sequence[tuple[str, str, Series]]) -> str:
-    """One drawing with a panel for each (title, unit, series), side by side; axes as above."""
+def svg(panels: Sequence[Panel]) -> str:
+    """One drawing with the panels side by side; both axes are logarithmic."""
     whole = len(panels) * (WIDTH + LEFT + 30)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{whole}" height="{HEIGHT + 130}"'

@@ -1,113 +1,315 @@
-"""The benchmarks themselves: which contenders run on what, and what each section says."""
+"""The benchmarks themselves: which contenders run on what, at which sizes."""
 
-from dataclasses import replace
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
+from pathlib import Path
 
-from benchmarks import product, programs, startup, trees
-from benchmarks.arena import Bench, Commands, contenders, on_tree, tree_template
-from benchmarks.filesystem import fresh
-from benchmarks.measure import Contender, Sample, alternate, summarise, timed
-from benchmarks.product import TOOL
-from benchmarks.progress import progress_share
-from benchmarks.report import Section
+from benchmarks import programs, tables, trees
+from benchmarks.filesystem import Ground, Template, discard, flush, fresh, template
+from benchmarks.measure import BenchmarkError, Command, Sample, alternate, timed
+from benchmarks.programs import Start, Tool
+from benchmarks.report import FIND, FLOOR, NOTHING, ONE_UPDATE, PIP, REWRITING, Section
+from benchmarks.tables import JournalMode
+from benchmarks.trees import FORMS, MILLION_FORMS, PLAIN, Tree
 
+SIZES = (60, 1_000, 10_000, 20_000, 100_000, 1_000_000)
 REWRITE_SIZE = 5_000
-SMALL_CACHE = 60
-MOST_GROWTH_RUNS = 3
-LEAST_STARTUP_RUNS = 11
-RUN = f"{TOOL} run"
-FLOOR = "C floor"
-PROGRESS = "share of a run that goes into its progress on a terminal"
-REWRITING = "index rewritten for each removal"
+PEERS_AT = 100_000
+"""Where `systemd-tmpfiles` is measured too, and every form of index; a million takes its time."""
+HOUR = 3_600.0
+DONE = (0, 3)
+"""Exit codes of a run that did its work; 3 where it reports entries that it does not understand."""
+Check = Callable[[Path], None]
+Contenders = dict[str, tuple[Start, Check]]
+"""For each name what to start on a fresh copy, and how to see that it did the work."""
 
 
-def index_section(bench: Bench) -> Section:
-    """A cache with an index, everything on and with orphans off, against the floor."""
-    commands: Commands = {
-        RUN: product.run_with_everything,
-        f"{RUN}, orphans off": product.run_without_orphans,
-    }
-    if bench.programs.floor is not None:
-        commands = {**commands, FLOOR: partial(programs.floor, bench.programs.floor)}
-    with tree_template(bench, bench.size, index=True) as (source, tree):
-        those = contenders(commands, partial(trees.check_cleaned, tree=tree))
-        results = alternate(those, on_tree(bench, source), bench.runs)
-    return Section("index", "Cache with an index, 10 % expired", bench.size, results, FLOOR)
+@dataclass(frozen=True)
+class Bench:
+    """What one call measures with; ``now`` is when the trees are made (Unix seconds)."""
+
+    tools: Sequence[Tool]
+    floor: Path | None
+    ground: Ground
+    size: int
+    runs: int
+    now: float
+    say: Callable[[str], None]
+
+    def section(self, name: str, title: str, size: int, against: str | None) -> Section:
+        """A section without results."""
+        return Section(name, title, size, {}, against, sorted(os.sched_getaffinity(0)))
+
+    def runs_at(self, size: int) -> int:
+        """How often each contender runs: a million takes its time."""
+        return min(self.runs, 3 if size > 100_000 else 5 if size > 20_000 else self.runs)
+
+    def sizes(self) -> list[int]:
+        """The sizes up to the one that is asked for."""
+        return [*(size for size in SIZES if size < self.size), self.size]
 
 
-def rewrite_section(bench: Bench) -> Section:
-    """A smaller cache, against the way of the live service's own clean-up."""
+def on_index(bench: Bench) -> list[Section]:
+    """Caches with an index, everything on, against the floor; and commands that only look."""
+    return on_trees(bench, "index", "Cache with an index, 10 % expired", FLOOR)
+
+
+def on_folder(bench: Bench) -> list[Section]:
+    """Directories without an index, against `find`; and commands that only look."""
+    return on_trees(bench, "directory", "Directory without an index, 10 % expired", FIND)
+
+
+def on_trees(bench: Bench, kind: str, title: str, against: str) -> list[Section]:
+    """Clean-ups of all sizes in one alternation, and looks at the largest tree."""
+    trials = {}
+    with ExitStack() as stack:
+        for size in bench.sizes():
+            source, tree = stack.enter_context(tree_template(bench, size, index=kind == "index"))
+            for name, (command, check) in cleaners(bench, kind, tree).items():
+                run = partial(on_fresh, bench, source, name, command, check)
+                trials[size, name] = bench.runs_at(size), run
+        results = alternate(trials)
+        root = stack.enter_context(fresh(source))
+        trees.warm(root)
+        looks = {
+            name: (bench.runs_at(size), partial(said, bench, name, partial(timed, command)))
+            for name, command in lookers(bench, kind, root).items()
+        }
+        looking = bench.section(f"{kind}-looking", f"{title}: commands that only look", size, None)
+        looking.results.update(alternate(looks))
+    sections = [bench.section(kind, title, size, against) for size in bench.sizes()]
+    for (size, name), summary in results.items():
+        next(one for one in sections if one.size == size).results[name] = summary
+    return [*sections, looking]
+
+
+def cleaners(bench: Bench, kind: str, tree: Tree) -> Contenders:
+    """What cleans a tree."""
+    form = PLAIN if kind == "index" else None
+    check = partial(trees.check_cleaned, tree=tree, form=form)
+    found: Contenders = {}
+    for tool in bench.tools:
+        start = tool.on_index if kind == "index" else tool.on_folder
+        found[tool.name] = start("run"), check
+    if kind == "directory":
+        found[FIND] = partial(programs.find, action=("-delete",)), check
+        if shutil.which("systemd-tmpfiles") and tree.files == PEERS_AT:
+            found["systemd-tmpfiles"] = programs.systemd_tmpfiles, check
+    elif bench.floor is not None:
+        found[FLOOR] = partial(programs.floor, bench.floor), check
+    return found
+
+
+def lookers(bench: Bench, kind: str, root: Path) -> dict[str, Command]:
+    """What only looks at a tree."""
+    found = {}
+    for tool in bench.tools:
+        start = tool.on_index if kind == "index" else tool.on_folder
+        for words in ("dry-run", "stats"):
+            found[tool.name.replace("run", words, 1)] = start(words, "--json")(root)
+    if kind == "directory":
+        found["find -mtime +7"] = programs.find(root)
+    return found
+
+
+def in_forms(bench: Bench) -> list[Section]:
+    """The forms of an index at the two largest sizes, against the indented one."""
+    title = "Forms of an index, 10 % expired"
+    sections = [bench.section("forms", title, size, PLAIN) for size in bench.sizes()[-2:]]
+    trials = {}
+    with ExitStack() as stack:
+        for section in sections:
+            names = FORMS if section.size <= PEERS_AT else MILLION_FORMS
+            forms = {name: bench.ground.folder / f"{section.size} {name}" for name in names}
+            source, tree = stack.enter_context(
+                tree_template(bench, section.size, index=True, forms=forms)
+            )
+            for name, path in forms.items():
+                stack.callback(path.unlink)
+                run = partial(
+                    on_fresh,
+                    bench,
+                    source,
+                    name,
+                    bench.tools[0].on_index("run"),
+                    partial(trees.check_cleaned, tree=tree, form=name),
+                    index=path,
+                )
+                trials[section.size, name] = min(bench.runs, 3), run
+        results = alternate(trials)
+    for (size, name), summary in results.items():
+        next(one for one in sections if one.size == size).results[name] = summary
+    return sections
+
+
+def against_rewriting(bench: Bench) -> list[Section]:
+    """A small cache, against the way of the live service's own clean-up."""
     size = min(bench.size, REWRITE_SIZE)
-    commands: Commands = {RUN: product.run_with_everything, REWRITING: programs.rewriting}
+    section = bench.section("rewrite", "Against the service's own way", size, REWRITING)
     with tree_template(bench, size, index=True) as (source, tree):
-        those = contenders(commands, partial(trees.check_cleaned, tree=tree))
-        results = alternate(those, on_tree(bench, source), bench.runs)
-    return Section("rewrite", "Against the service's own way", size, results, RUN)
+        check = partial(trees.check_cleaned, tree=tree, form=PLAIN)
+        found: Contenders = {REWRITING: (programs.rewriting, check)}
+        for tool in bench.tools:
+            found[tool.name] = tool.on_index("run"), check
+        trials = {
+            name: (min(bench.runs, 3), partial(on_fresh, bench, source, name, command, check))
+            for name, (command, check) in found.items()
+        }
+        section.results.update(alternate(trials))
+    return [section]
 
 
-def directory_section(bench: Bench) -> Section:
-    """A directory without an index, against the tools that everybody has."""
-    commands: Commands = {
-        RUN: product.run_without_index,
-        "find": programs.find_delete,
-        "systemd-tmpfiles": programs.systemd_tmpfiles,
-        "tmpreaper": programs.tmpreaper,
-        programs.fd_name(): programs.fd_remove,
-    }
-    present = {n: start for n, start in commands.items() if n not in bench.programs.absent}
-    with tree_template(bench, bench.size, index=False) as (source, tree):
-        those = contenders(present, partial(trees.check_files, tree=tree))
-        results = alternate(those, on_tree(bench, source), bench.runs)
-    return Section("directory", "Directory without an index", bench.size, results, "find")
-
-
-def looking_section(bench: Bench) -> Section:
-    """The commands that only look, on a cache with an index: their peak memory matters most."""
-    commands: Commands = {
-        f"{TOOL} dry-run --json": product.dry_run,
-        f"{TOOL} stats --json": product.stats,
-    }
+def starting(bench: Bench) -> list[Section]:
+    """Commands on a small cache, as people type them, against a command of the same kind."""
+    section = bench.section("startup", "Start-up", SIZES[0], PIP)
     with (
-        tree_template(bench, bench.size, index=True) as (source, _),
+        tree_template(bench, SIZES[0], index=True) as (source, _),
         fresh(source) as root,
     ):
-        trees.warm(root)
-        results = {
-            name: summarise([timed(bench.programs.launcher, command(root))])
+        commands = {
+            PIP: programs.pip_cache_info(),
+            "python -c pass": Command((sys.executable, "-c", "pass")),
+        }
+        for tool in bench.tools:
+            for words in (("stats", "--json"), ("dry-run", "--json")):
+                name = " ".join(words) + tool.name.removeprefix("run")
+                commands[name] = tool.on_index(*words)(root)
+            commands["--help" + tool.name.removeprefix("run")] = tool.start("--help")(root)
+        trials = {
+            name: (max(2 * bench.runs, 3), partial(timed, command))
             for name, command in commands.items()
         }
-        figures = {PROGRESS: progress_share(product.run_with_everything(root))}
-    return Section("looking", "Commands that only look", bench.size, results, figures=figures)
+        section.results.update(alternate(trials))
+    return [section]
 
 
-def startup_section(bench: Bench) -> Section:
-    """`stats --json` on a small cache, against a command of the same kind; and what is imported."""
-    commands: Commands = {
-        f"{TOOL} stats --json": product.stats,
-        "pip cache info": programs.pip_cache_info,
-        "python -c pass": programs.bare_python,
+def beside_writer(bench: Bench) -> list[Section]:
+    """Request tables in both journal modes beside a process that writes all the while."""
+    return [
+        requests(bench, "wal", "Requests beside a writer, 1 % abandoned, WAL"),
+        requests(bench, "delete", "Requests beside a writer, 1 % abandoned, rollback journal"),
+    ]
+
+
+def requests(bench: Bench, mode: JournalMode, title: str) -> Section:
+    """This tool, one statement and nothing at all, beside a writer."""
+    bench.say(f"making a table of {bench.size:,} requests ({mode})")
+    cutoff = datetime.fromtimestamp(bench.now - HOUR).isoformat()
+    ended = datetime.fromtimestamp(bench.now).isoformat()
+    room = bench.size * tables.ROW_BYTES * 2
+    section = bench.section(f"requests-{mode}", title, bench.size, ONE_UPDATE)
+    with template(bench.ground, f"requests-{mode}", size=room, files=50) as (source, root):
+        table = tables.make_table(root, bench.size, bench.now, mode)
+        programs.begin_history(root, bench.now, bench.tools)
+    check = partial(tables.check_cancelled, table=table)
+    found: Contenders = {
+        NOTHING: (programs.nothing, lambda _: None),
+        ONE_UPDATE: (partial(programs.one_update, cutoff=cutoff, ended=ended), check),
     }
-    with (
-        tree_template(bench, SMALL_CACHE, index=True) as (source, _),
-        fresh(source) as root,
-    ):
+    for tool in bench.tools:
+        found[tool.name] = tool.on_requests("run"), check
 
-        def run_one(one: Contender) -> Sample:
-            return timed(bench.programs.launcher, one.command(root))
+    def run_one(name: str, command: Start, check: Check) -> Sample:
+        with fresh(source) as root:
+            tables.warm(root)
+            with writing(root) as writer:
+                sample = timed(command(root))
+            check(root)
+        return Sample(sample.seconds, sample.cpu, sample.written, sample.peak, writer["worst"])
 
-        results = alternate(contenders(commands), run_one, max(bench.runs, LEAST_STARTUP_RUNS))
-        figures = startup.import_seconds(product.stats(root))
-    return Section("startup", "Start-up", SMALL_CACHE, results, "pip cache info", figures)
+    try:
+        trials = {
+            name: (
+                min(bench.runs, 7),
+                partial(said, bench, name, partial(run_one, name, *one)),
+            )
+            for name, one in found.items()
+        }
+        section.results.update(alternate(trials))
+    finally:
+        discard(source)
+    return section
 
 
-def growth_sections(bench: Bench) -> list[Section]:
-    """The same clean-ups at every power of ten below the size asked for."""
-    found = []
-    for size in (10**power for power in range(3, 10)):
-        if size < bench.size:
-            smaller = replace(bench, size=size, runs=min(bench.runs, MOST_GROWTH_RUNS))
-            found += [
-                replace(index_section(smaller), name=f"growth-index-{size}"),
-                replace(directory_section(smaller), name=f"growth-directory-{size}"),
-            ]
-    return found
+@contextmanager
+def writing(root: Path) -> Iterator[dict[str, float]]:
+    """The service's writer at work meanwhile; what it reports of its waits is there afterwards."""
+    report: dict[str, float] = {}
+    argv = (sys.executable, "-m", "benchmarks.writer", str(root / tables.DATABASE))
+    with subprocess.Popen(
+        argv,
+        cwd=Path(__file__).parent.parent,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as writer:
+        if writer.stdout is None or writer.stdout.readline() != "ready\n":
+            raise BenchmarkError("the writer did not start")
+        try:
+            yield report
+        finally:
+            output, _ = writer.communicate()
+        report.update(json.loads(output))
+
+
+@contextmanager
+def tree_template(
+    bench: Bench, files: int, *, index: bool, forms: Mapping[str, Path] | None = None
+) -> Iterator[tuple[Template, Tree]]:
+    """A tree of ``files`` files to make fresh copies of; gone afterwards."""
+    bench.say(f"making a tree of {files:,} files {'with an' if index else 'without an'} index")
+    room = files * (2 * trees.ENTRY_BYTES + 20)
+    name = f"tree-{files}"
+    with template(bench.ground, name, size=room, files=files + 100) as (source, root):
+        tree = trees.make_tree(root, files, bench.now, forms if index else {})
+        programs.begin_history(root, bench.now, bench.tools)
+    try:
+        yield source, tree
+    finally:
+        discard(source)
+
+
+def on_fresh(
+    bench: Bench,
+    source: Template,
+    name: str,
+    command: Start,
+    check: Check,
+    index: Path | None = None,
+) -> Sample:
+    """Run one contender on a fresh, warm copy of a tree, with ``index`` as its index."""
+    with fresh(source) as root:
+        if index is not None:
+            shutil.copyfile(index, root / trees.INDEX)
+            flush(root / trees.INDEX)
+        trees.warm(root)
+        sample = said(bench, name, partial(timed, command(root), DONE))
+        check(root)
+    return sample
+
+
+def said(bench: Bench, name: str, run_one: Callable[[], Sample]) -> Sample:
+    """Run, and say what it cost."""
+    one = run_one()
+    wait = "" if one.wait is None else f", wait {one.wait * 1000:.0f} ms"
+    peak = one.peak / 1e6
+    bench.say(f"  {name}: {one.seconds:.3f} s, processor {one.cpu:.3f} s, {peak:.0f} MB{wait}")
+    return one
+
+
+SUITES: dict[str, Callable[[Bench], list[Section]]] = {
+    "startup": starting,
+    "rewrite": against_rewriting,
+    "index": on_index,
+    "directory": on_folder,
+    "forms": in_forms,
+    "requests": beside_writer,
+}

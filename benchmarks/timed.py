@@ -1,6 +1,9 @@
-"""Does what timed.c does, where there is no C compiler; peaks are then at least its own.
+"""Runs one command and reports what it cost: ``python -S -E timed.py REPORT COMMAND [ARGUMENT …]``.
 
-``python timed.py REPORT COMMAND [ARGUMENT …]``. Imports little, to stay small.
+Writes to REPORT: seconds, processor seconds (user and system, of the command and the children that
+it waited for), bytes written, peak memory in bytes (the largest resident set of any of them), exit
+status. A process inherits the peak of what started it, so this one imports little: its own 9 MB are
+the least that is ever reported.
 """
 
 import os
@@ -9,14 +12,14 @@ import time
 
 
 def main(report: str, *argv: str) -> int:
-    """Run the command, and write seconds, peak in kilobytes and exit status to `report`."""
+    """Run the command, and write what it cost to ``report``."""
     start = time.monotonic()
     child = os.posix_spawnp(argv[0], argv, os.environ)
     _, status, usage = os.wait4(child, 0)
     seconds = time.monotonic() - start
-    code = os.waitstatus_to_exitcode(status)
+    cost = usage.ru_utime + usage.ru_stime, usage.ru_oublock * 512, usage.ru_maxrss * 1024
     with open(report, "w") as file:
-        file.write(f"{seconds:.6f} {usage.ru_maxrss} {code}\n")
+        print(seconds, *cost, os.waitstatus_to_exitcode(status), file=file)
     return 0
 
 

@@ -4,6 +4,8 @@ import hashlib
 import os
 import random
 import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,10 +15,13 @@ from benchmarks.measure import BenchmarkError
 CACHE = Path("service", "cache", "narration")
 INDEX = CACHE / "cache_index.json"
 DROPS = Path("drops.txt")
+TTL_DAYS = 7
 AUDIO_BYTES = 2000
-ENTRY_BYTES = 480
+ENTRY_BYTES = 560
+"""The most that an entry takes, in any form."""
 DAY = 86_400.0
 EXPIRED_SHARE = 10
+ODD_SHARE = 100
 VOICES = (
     "ghostly_whisper",
     "demonic_growl",
@@ -27,58 +32,103 @@ VOICES = (
 
 
 @dataclass(frozen=True)
+class Form:
+    """How an index is written: what begins it, parts its members, and ends it; and a member as it
+    is there, made of the service's own form and whether it is one of those that are odd."""
+
+    begin: str
+    comma: str
+    end: str
+    member: Callable[[str, bool], str]
+
+
+def in_one_line(text: str, odd: bool) -> str:
+    """As `json.dump` writes a member by default."""
+    return text.strip().replace("{\n    ", "{").replace(",\n    ", ", ").replace("\n  }", "}")
+
+
+PLAIN = "indented"
+FORMS = {
+    PLAIN: Form("{\n", ",\n", "\n}", lambda text, odd: text),
+    "in one line": Form("{", ", ", "}", in_one_line),
+    "indent of 4": Form("{\n", ",\n", "\n}", lambda text, odd: text.replace("  ", "    ")),
+    "CRLF": Form("{\r\n", ",\r\n", "\r\n}", lambda text, odd: text.replace("\n", "\r\n")),
+    "1 % with a new field": Form(
+        *("{\n", ",\n", "\n}"),
+        lambda text, odd: text.replace("\n  }", ',\n    "mood": "calm"\n  }') if odd else text,
+    ),
+    "1 % with NaN": Form(
+        *("{\n", ",\n", "\n}"),
+        lambda text, odd: text.replace(f": {AUDIO_BYTES}", ": NaN") if odd else text,
+    ),
+}
+"""The forms of an index. A text in one has neither a line break nor two spaces."""
+MILLION_FORMS = (PLAIN, "in one line", "1 % with NaN")
+"""Those that are measured at a million too: the commonest, and the dearest."""
+
+
+@dataclass(frozen=True)
 class Tree:
-    """What was made: how many files, how many of them expired, and the index that should stay."""
+    """What was made: how many files, how many of them expired, and the index that should stay, by
+    the form that it was written in (SHA-256)."""
 
     files: int
     expired: int
-    kept_digest: str | None
+    kept: Mapping[str, str]
 
 
-def room_for(files: int) -> int:
-    """Bytes that a tree needs beside its audio: the index twice, and the list for the floor."""
-    return files * (2 * ENTRY_BYTES + 20)
-
-
-def make_tree(root: Path, files: int, now: float, *, index: bool) -> Tree:
-    """Make a cache of `files` small files under `root`, a tenth of them expired at `now`.
+def make_tree(root: Path, files: int, now: float, forms: Mapping[str, Path] | None = None) -> Tree:
+    """Make a cache of ``files`` small files under ``root``, a tenth of them expired at ``now``.
 
     Expired is 9 to 30 days old and kept is at most 5, so that every peer's reading of "7 days"
-    agrees. Beside the cache lies the list of ranges and names that the floor works from.
+    agrees. The index goes to the path of each of ``forms``, or to its place in the service's own
+    form. Beside the cache lies the list of ranges and names that the floor works from.
     """
     folder = root / CACHE
     folder.mkdir(parents=True)
-    chance = random.Random(files)
-    expired = set(chance.sample(range(files - 1), files // EXPIRED_SHARE))
-    kept = hashlib.sha256()
-    offset = 0
-    directory = os.open(folder, os.O_RDONLY)
-    with (
-        open(root / INDEX if index else os.devnull, "wb") as whole,
-        open(root / DROPS, "w") as drops,
-    ):
-        for number in range(files):
-            old = number in expired
-            age = chance.uniform(9, 30) if old else chance.uniform(0, 5)
-            created = now - age * DAY
-            variant, voice = f"variant-{number // 5:06d}", VOICES[number % 5]
-            key = hashlib.sha256(f"{variant}:{voice}".encode()).hexdigest()
+    forms = {PLAIN: root / INDEX} if forms is None else forms
+    kept = {name: hashlib.sha256() for name in forms}
+    offset = 2
+    with ExitStack() as opened:
+        directory = os.open(folder, os.O_RDONLY)
+        opened.callback(os.close, directory)
+        written = {
+            name: opened.enter_context(path.open("wb", 1 << 20)) for name, path in forms.items()
+        }
+        drops = opened.enter_context(open(root / DROPS, "w"))
+        for number, (key, created, is_old, text) in enumerate(members(files, now)):
             make_audio(directory, f"{key}.mp3", created)
-            text = member(key, created, min(now, created + chance.random() * DAY), variant, voice)
-            last = number == files - 1
-            piece = (text + ("\n}" if last else ",\n")).encode()
-            if number == 0:
-                whole.write(b"{\n")
-                kept.update(b"{\n")
-                offset = 2
-            if old:
-                drops.write(f"{offset} {len(piece)} {key}.mp3\n")
-            else:
-                kept.update(piece)
-            whole.write(piece)
-            offset += len(piece)
-    os.close(directory)
-    return Tree(files, len(expired), kept.hexdigest() if index else None)
+            for name, file in written.items():
+                form = FORMS[name]
+                odd = not is_old and number % ODD_SHARE == 0
+                after = form.end if number == files - 1 else form.comma
+                piece = (form.member(text, odd) + after).encode()
+                if number == 0:
+                    file.write(form.begin.encode())
+                    kept[name].update(form.begin.encode())
+                file.write(piece)
+                if not is_old:
+                    kept[name].update(piece)
+                elif name == PLAIN:
+                    drops.write(f"{offset} {len(piece)} {key}.mp3\n")
+                if name == PLAIN:
+                    offset += len(piece)
+    digests = {name: digest.hexdigest() for name, digest in kept.items()}
+    return Tree(files, files // EXPIRED_SHARE, digests)
+
+
+def members(files: int, now: float) -> Iterator[tuple[str, float, bool, str]]:
+    """Of each file: its key, when it was made, whether it is expired, and its member of the index;
+    the first and the last are never expired."""
+    chance = random.Random(files)
+    expired = set(chance.sample(range(1, files - 1), files // EXPIRED_SHARE))
+    for number in range(files):
+        age = chance.uniform(9, 30) if number in expired else chance.uniform(0, 5)
+        created = now - age * DAY
+        variant, voice = f"variant-{number // 5:06d}", VOICES[number % 5]
+        key = hashlib.sha256(f"{variant}:{voice}".encode()).hexdigest()
+        used = min(now, created + chance.random() * DAY)
+        yield key, created, number in expired, member(key, created, used, variant, voice)
 
 
 def make_audio(directory: int, name: str, modified: float) -> None:
@@ -108,19 +158,15 @@ def member(key: str, created: float, accessed: float, variant: str, voice: str) 
     )
 
 
-def check_cleaned(root: Path, tree: Tree) -> None:
-    """Fail unless exactly the expired files are gone, and the index is the one that should stay."""
+def check_cleaned(root: Path, tree: Tree, form: str | None = None) -> None:
+    """Fail unless exactly the expired files are gone, and, of an index in a form, the index is the
+    one that should stay."""
     with os.scandir(root / CACHE) as found:
         left = sum(entry.name.endswith(".mp3") for entry in found)
     if left != tree.files - tree.expired:
         raise BenchmarkError(f"{left} files are left of {tree.files}, {tree.expired} expired")
-    if tree.kept_digest is not None and digest_of(root / INDEX) != tree.kept_digest:
+    if form is not None and digest_of(root / INDEX) != tree.kept[form]:
         raise BenchmarkError("the index is not the one that should be left")
-
-
-def check_files(root: Path, tree: Tree) -> None:
-    """The same for a peer that knows of no index."""
-    check_cleaned(root, Tree(tree.files, tree.expired, None))
 
 
 def digest_of(path: Path) -> str:

@@ -1,6 +1,6 @@
 """The service at work: one short write after another, each one's wait kept.
 
-``python -m benchmarks.writer DATABASE`` writes "ready" once the first writes are through, goes on
+``python -m benchmarks.writer DATABASE`` writes "ready" once the first writes are through, writes
 until its stdin closes, and then prints one JSON object: `writes`, `median`, `worst` (seconds).
 A wait is the whole of one transaction: begin, one insert, one update, commit.
 """

@@ -22,7 +22,7 @@ Entry = dict[str, str | int]
 def index_lock(cache_dir: Path) -> Iterator[None]:
     """Hold the lock that narration-cleanup takes as well, once the file is there.
 
-    Never remove the file: a lock on a file that is gone is nobody's.
+    Never remove the file: a lock on a removed file excludes no one.
     """
     with open(cache_dir / "cache_index.json.lock", "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

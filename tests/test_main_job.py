@@ -232,7 +232,7 @@ def test_what_to_do_is_told_however_long_the_path_is(tmp_path: Path, command: st
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        ([], "nothing to look after"),
+        ([], "Nothing configured"),
         (["--cache-dir", "/nonexistent"], "cache.dir /nonexistent does not exist"),
         (["--cache-dir", "/nonexistent", "--ttl-days", "soon"], 'flag --ttl-days is "soon"'),
     ],

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tools.lock import INCLUDED
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "narration_cleanup"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -209,11 +211,9 @@ def test_no_file_holds(what: str) -> None:
     assert not found
 
 
-def test_constraints_pin_each_dependency_and_name_no_place() -> None:
-    lines = [
-        line
-        for line in (ROOT / "constraints.txt").read_text().splitlines()
-        if line and not line.startswith("#")
-    ]
-    assert lines
-    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
+@pytest.mark.parametrize("name", INCLUDED)
+def test_requirements_have_one_version_and_its_hashes_and_name_no_place(name: str) -> None:
+    text = (ROOT / f"requirements/{name}.txt").read_text()
+    pinned = r"[\w.-]+==[\w.]+( ; [\w<>!=.' ]+)?( \\\n    --hash=sha256:[0-9a-f]{64})+\n"
+    rest = re.sub(pinned, "", text)
+    assert rest == "".join(f"-r {other}.txt\n" for other in INCLUDED[name]) != text

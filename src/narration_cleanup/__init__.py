@@ -1,7 +1,7 @@
 """Keep a narration system healthy: remove expired audio, cancel abandoned requests, report.
 
-A run looks at what is there (survey), decides what should go and why without touching anything
-(plan), does it while checking each item once more (apply), and tells everyone the same story
+A run reads what is there (survey), decides what to remove and why without touching anything
+(plan), does it while checking each item once more (apply), and reports one result everywhere
 (report).
 
 From Python, ``narration_cleanup.plan(settings)``, ``run(settings)`` and ``stats(settings)`` return

@@ -430,7 +430,7 @@ def test_wrong_settings_and_the_rest_is_looked_at_all_the_same(place: Place) -> 
 
 def test_nothing_to_look_after(place: Place) -> None:
     place.environ |= {"NARRATION_CACHE_DIR": "", "NARRATION_REQUESTS_DB": ""}
-    is_failed(place.findings()[0], "nothing to look after", "cache.dir")
+    is_failed(place.findings()[0], "Nothing configured", "cache.dir")
 
 
 @pytest.fixture
@@ -457,7 +457,7 @@ def test_a_database_that_may_not_be_written(place: Place, as_nobody: Callable[[]
     os.chown(place.sample.database.parent, NOBODY, -1)
     as_nobody()
     finding = place.one("requests.permissions")
-    is_failed(finding, f"may not write to {place.sample.database}", "mend the rights")
+    is_failed(finding, f"may not write to {place.sample.database}", "correct the rights")
 
 
 def test_a_cache_that_may_not_be_written(place: Place, as_nobody: Callable[[], None]) -> None:

@@ -49,8 +49,7 @@ def test_the_configuration_file_behind_the_command_is_told_where_to_stand(tmp_pa
     done = tool("run", "-c", "c.toml", home=tmp_path)
     assert done.returncode == 2
     assert done.stderr == (
-        "ERROR - No such option: -c; it stands before the command: narration-cleanup -c ..."
-        " [usage]\n"
+        "ERROR - No such option: -c; put it before the command: narration-cleanup -c ... [usage]\n"
     )
 
 

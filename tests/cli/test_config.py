@@ -98,7 +98,7 @@ def test_validate_fails_with_one_line_a_fault(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_validate_fails_when_neither_half_is_configured() -> None:
-    with pytest.raises(ConfigError, match="nothing to look after"):
+    with pytest.raises(ConfigError, match="Nothing configured"):
         run("config", "validate")
 
 

@@ -74,14 +74,14 @@ def _tmpfs(stack: ExitStack, folder: Path, fill: Fill) -> Path:
     return place
 
 
-def _exfat(stack: ExitStack, folder: Path, fill: Fill) -> Path:
+def exfat(stack: ExitStack, folder: Path, fill: Fill, options: str = "umask=022") -> Path:
+    """Without options everybody may write there, and root works in no such folder."""
     image = make_image(folder / "exfat.image", 64, "mkfs.exfat")
     place = folder / "exfat"
     place.mkdir()
     device = command("losetup", "--find", "--show", image)
     stack.callback(command, "losetup", "--detach", device)
-    # Else everybody may write there, and root works in no such folder.
-    command("mount.exfat-fuse", "-o", "umask=022", device, place)
+    command("mount.exfat-fuse", "-o", options, device, place)
     stack.callback(command, "umount", place)
     fill(place)
     return place
@@ -111,7 +111,7 @@ FILE_SYSTEMS: dict[str, Callable[[ExitStack, Path, Fill], Path]] = {
     "XFS": partial(_of_kind, "xfs", 320, ("mkfs.xfs", "-q")),
     "btrfs": partial(_of_kind, "btrfs", 256, ("mkfs.btrfs", "-q")),
     "tmpfs": _tmpfs,
-    "exFAT by FUSE": _exfat,  # times of two seconds, no hard links, no owners
+    "exFAT by FUSE": exfat,  # times of two seconds, no hard links, no owners
     "an overlay on one file system": partial(_overlay, 1),
     "an overlay on two file systems": partial(_overlay, 2),
 }

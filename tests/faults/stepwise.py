@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -191,7 +190,7 @@ class Stepwise(Service):
 
 
 def _fields(entry: Entry) -> Fields:
-    return asdict(entry)
+    return dict(vars(entry))
 
 
 def _moment(fields: Fields) -> datetime:

@@ -11,13 +11,23 @@ import pytest
 
 from tests.faults import hasty, naive
 from tests.faults.figures import Figures
-from tests.faults.interleavings import GRAINS, THINGS, Arena, cut, pairs, single, the_tool
+from tests.faults.interleavings import (
+    GRAINS,
+    MADE_ANEW,
+    REPLACED,
+    RESTART,
+    THINGS,
+    Arena,
+    cut,
+    pairs,
+    single,
+    the_tool,
+)
 from tests.faults.tally import Tally
 from tests.faults.woven import Weave
 from tests.samples import SAMPLE_NOW
 
 _SAVES = [("get live", "get last live"), ("get and put expired", "get live")]
-_REPLACED = "rename index.new"
 _AUDITED = {
     "open": "open",
     "os.link": "link",
@@ -31,12 +41,11 @@ _AUDITED = {
 }
 _SERVICE = [
     *("get expired", "get and put expired", "put new", "get live"),
-    *("clean up", "start again, get live"),
+    *("clean up", RESTART),
 ]
 """Each thing that the service does: it drops, makes anew, adds, saves, cleans, restarts."""
-_TWICE = ["get live", "get and put expired", "clean up", "put new"]
-"""What is placed twice: to get an expired entry is a part of making it anew. A restart takes longer
-than the milliseconds in which a save that came just before the rename is brought in."""
+_TWICE = ["get live", "get and put expired", "clean up", "put new", RESTART]
+"""What is placed twice: to get an expired entry is a part of making it anew."""
 _OFTEN = ["get live", "get and put expired", "put last expired", "clean up", "put new"]
 """What is cut in two: a save alone, audio made anew before or behind its removal, and the rest of
 what changes the number of entries."""
@@ -53,16 +62,36 @@ def test_each_thing_between_each_two_calls(fast_path: Path, grain: str) -> None:
 
 @pytest.mark.parametrize("grain", ["1 ns", "2 s"])
 def test_two_saves_around_the_replacement(fast_path: Path, grain: str) -> None:
-    tally = pairs(Arena(fast_path, GRAINS[grain]), _SAVES[:1], _REPLACED, 10)
+    tally = pairs(Arena(fast_path, GRAINS[grain]), _SAVES[:1], REPLACED, 10)
     assert tally.tries > 20
     assert not tally.found, tally.first()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "near", "lost"),
+    [
+        ("get live", RESTART, REPLACED, "started without the"),
+        (MADE_ANEW, MADE_ANEW, "sleep", "get found no"),
+    ],
+)
+def test_what_is_missed_for_a_moment(
+    fast_path: Path, first: str, second: str, near: str, lost: str
+) -> None:
+    """A save before the replacement by a restart, audio before its staging by a use; else not."""
+    arena = Arena(fast_path, 1)
+    missed = pairs(arena, [(first, second)], near, 6, between=True)
+    assert set(missed.kinds) == {lost}
+    assert len(missed.found) == missed.tries > 1
+    others = pairs(arena, [(first, second)], near, 6)
+    assert others.tries > 10
+    assert not others.found, others.first()
 
 
 def test_a_run_is_the_same_each_time(fast_path: Path) -> None:
     """Or a number would not name the same call in the next one."""
     arena = Arena(fast_path, 1)
     assert [arena.run()[1] for _ in range(3)] == [arena.calls] * 3
-    assert any(call.startswith(_REPLACED) for call in arena.calls)
+    assert any(call.startswith(REPLACED) for call in arena.calls)
 
 
 def test_no_call_escapes(fast_path: Path) -> None:
@@ -133,7 +162,7 @@ def test_all_interleavings(fast_path: Path, grain: str, figures: Figures) -> Non
     for uneven in (False, True):
         arena = Arena(fast_path / str(uneven), GRAINS[grain], uneven=uneven)
         tally.add(single(arena))
-        tally.add(pairs(arena, _SAVES, _REPLACED, 12))
+        tally.add(pairs(arena, _SAVES, REPLACED, 12))
         tally.add(cut(arena, _OFTEN if figures.full else _OFTEN[:1], 6))
     if figures.full:
         arena = Arena(fast_path / "pairs", GRAINS[grain])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import pwd
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER
+from tests.faults.file_systems import CannotMountError, exfat
 from tests.faults.server import ToolServer
 from tests.faults.trial import arguments_for, environment_for
 from tests.faults.truth import Truth, make_truth
@@ -43,6 +45,23 @@ def test_root_is_refused_and_told_whom_to_be(server: ToolServer, tmp_path: Path)
     assert run.code == 78, run.said
     assert "nobody" in run.said
     assert tree_digest(truth.root) == before
+
+
+def test_root_is_told_how_to_mount_what_everybody_may_write_to(
+    server: ToolServer, tmp_path: Path
+) -> None:
+    """On a file system whose modes are those of the mount, chmod would change nothing."""
+    with ExitStack() as stack:
+        try:
+            place = exfat(stack, tmp_path, lambda root: None, "umask=0")
+        except CannotMountError as error:
+            pytest.skip(str(error))
+        truth = make_truth(place / "sample", wal=True)
+        environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
+        run = server.run(arguments_for(truth), tmp_path, environment)
+    assert run.code == 78, run.said
+    assert "mount its file system with umask=022" in run.said
+    assert "chmod" not in run.said
 
 
 def test_another_user_is_refused_on_roots_database(server: ToolServer, tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ _BY_NAME = ["link", "mkdir", "remove", "rename", "replace", "rmdir", "symlink", 
 _OF_TWO = ("link", "rename", "replace")
 _STATUS = ("fstat", "lstat", "stat")
 _MORE_OF_A_STATUS = ("st_atime", "st_atime_ns", "st_blksize", "st_blocks", "st_rdev")
+_OF_A_DESCRIPTOR = ("fstat", "listdir", "pread", "preadv", "read")
 _NO_WAIT = ("fdatasync", "fsync")
 
 _real_open = open
@@ -124,14 +125,15 @@ class Weave:
         self._point("sleep", (seconds,))
         self.now_ns += int(seconds * 1e9)
 
-    def _point(self, name: str, arguments: tuple[object, ...]) -> None:
+    def _point(self, name: str, arguments: tuple[object, ...], of: object = None) -> None:
         self.now_ns += _CALL_NS
         if self._inside:
             return
         told = (
             f"{len(it)} bytes" if isinstance(it, bytes | memoryview) else it for it in arguments
         )
-        self.calls.append(f"{name} {' '.join(map(str, told))}")
+        file = "" if of is None else f" of {_real['readlink'](f'/proc/self/fd/{of}')}"
+        self.calls.append(f"{name} {' '.join(map(str, told))}{file}")
         self._inside = True
         try:
             self.before(len(self.calls) - 1)
@@ -139,7 +141,7 @@ class Weave:
             self._inside = False
 
     def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
-        self._point(name, arguments)
+        self._point(name, arguments, of=arguments[0] if name in _OF_A_DESCRIPTOR else None)
         if name in _STATUS:
             return self._shown(_real[name](*arguments, **options))
         if name == "scandir":

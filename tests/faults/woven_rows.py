@@ -31,9 +31,13 @@ Program = Callable[[Path], None]
 _HOUR = timedelta(hours=1)
 _NOW = service_time(SAMPLE_NOW)
 _AT_THE_END = 1 << 30
-_SAME_BEHIND = re.compile("SELECT 1 |PRAGMA (foreign_keys|cache_size|synchronous)|close")
-"""Statements that only begin or end to look: to change a row before one of them is to change it
-behind it, or, where there is a lock, to wait until then."""
+_ENDS = ("COMMIT", "ROLLBACK", "close")
+_SAME_BEHIND = re.compile(
+    "SELECT 1 |close|PRAGMA (cache_size|cell_size_check|foreign_keys|hard_heap_limit|journal_mode"
+    "|schema_version|synchronous|trusted_schema|wal_autocheckpoint)"
+)
+"""Statements that look at no row and hold no lock: to change a row before one of them is to change
+it behind it."""
 
 QUEUED, GENERATING, FINISHED = 0, 1, 4
 """The rows that a worker works on: two that are abandoned, and one that finished long ago."""
@@ -69,7 +73,8 @@ THINGS: dict[str, tuple[int, Sequence[str]]] = {
     "insert": (
         len(ROWS),
         [
-            "INSERT INTO requests (request_id, variant_id, voice_style, status, created_at)"
+            "INSERT OR IGNORE INTO requests"
+            " (request_id, variant_id, voice_style, status, created_at)"
             f" VALUES (:id, 'v', 'w', 'queued', '{_NOW}')"
         ],
     ),
@@ -255,14 +260,22 @@ def _woven(point: Callable[[str], None]) -> ExitStack:
 
 
 def points(statements: Sequence[str], first: int = 0) -> list[int]:
-    """The statements from `first` on that are worth doing something before; the end is one."""
-    found = [at for at, statement in enumerate(statements) if not _SAME_BEHIND.match(statement)]
+    """The statements from `first` on that are worth doing something before; the end is one.
+
+    A transaction sees the table as it was at its first look, or keeps writers out: what is done
+    within it is the same as behind it.
+    """
+    found, inside = [], False
+    for at, statement in enumerate(statements):
+        if not inside and not _SAME_BEHIND.match(statement):
+            found.append(at)
+        inside = statement.startswith("BEGIN") or (inside and statement not in _ENDS)
     return [at for at in (*found, len(statements)) if at >= first]
 
 
-def single(rows: Rows) -> Tally:
-    """Each thing before each statement."""
-    ats = points(rows.statements)
+def single(rows: Rows, ats: Iterable[int] = ()) -> Tally:
+    """Each thing before each statement that is worth it, or before those at `ats`."""
+    ats = list(ats) or points(rows.statements)
     return tried(rows.run, ((Move(thing, at),) for thing in THINGS for at in ats))
 
 

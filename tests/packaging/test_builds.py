@@ -60,7 +60,12 @@ def test_wheel_and_sdist_hold_manual_pages_and_completions(checkout: Path, tmp_p
     with tarfile.open(sdist) as archive:
         members = archive.getmembers()
     names = {member.name.partition("/")[2] for member in members}
-    assert {"dev.py", "constraints.txt", "man/narration-cleanup.1", "tests/conftest.py"} <= names
+    assert {
+        "dev.py",
+        "requirements/run.txt",
+        "man/narration-cleanup.1",
+        "tests/conftest.py",
+    } <= names
     assert {member.mtime for member in members} == {int(EPOCH)}
 
 

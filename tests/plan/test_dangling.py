@@ -102,7 +102,7 @@ def test_a_file_that_is_gone_is_not_counted_as_shared() -> None:
     assert [action.detail.rpartition(", ")[2] for action in plan.actions] == [
         *["its file is gone"] * 3,
         "limit 7",
-        *["its file goes with another entry"] * 2,
+        *["its file is removed with another entry"] * 2,
         "limit 7",
     ]
     assert plan.planned_bytes == 8

@@ -22,6 +22,7 @@ IN_SECONDS = {"s": 1, "min": 60, "h": HOUR, "day": DAY, "days": DAY}
         (7 * DAY + 59.9 * 60, 7 * DAY, DAYS, "7 days and 59 min"),
         (7 * DAY + 72 * 60 + 1, 7 * DAY, DAYS, "7.1 days"),
         (DAY + 12 * 60, DAY, DAYS, "1 day and 12 min"),
+        (DAY + 60 * 60, DAY, DAYS, "1 day and 1 h"),
         (2.6 * HOUR, HOUR, HOURS, "2.6 h"),
         (HOUR + 2 * 60, HOUR, HOURS, "1 h and 2 min"),
         (HOUR + 30, HOUR, HOURS, "1 h and 30 s"),

@@ -264,4 +264,4 @@ def test_what_was_skipped_is_told_with_its_own_reason() -> None:
     result.cache.outcomes.set(3, Outcome.SKIPPED, "it changed after the cache was surveyed")
     lines = told(result)
     assert stopped not in lines
-    assert "INFO - Skipped 3 entries: -v tells why, of each" in lines
+    assert "INFO - Skipped 3 entries: -v shows each reason" in lines

@@ -62,6 +62,18 @@ def test_a_place_may_be_a_path(settings: dict[str, dict[str, object]], sample: S
     assert narration_cleanup.plan(settings)["actions"] == as_text["actions"] != []
 
 
+def test_a_database_of_another_user_is_allowed_by_a_setting(
+    settings: dict[str, dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 48_611)
+    del settings["cache"]
+    with pytest.raises(narration_cleanup.ConfigError, match="belongs to"):
+        narration_cleanup.plan(settings)
+    settings["requests"]["allow_other_user"] = True
+    assert narration_cleanup.plan(settings)["actions"] != []
+
+
 def test_a_wrong_value_is_reported_with_its_setting(
     settings: dict[str, dict[str, object]],
 ) -> None:
@@ -162,12 +174,20 @@ def test_variables_count_only_where_they_are_asked_for(
     assert narration_cleanup.load_settings(file).cache.ttl_days == 1000
 
 
+@pytest.mark.parametrize("wrong", ["/srv/cache", ["cache"], 5])
+def test_settings_that_are_no_mapping_are_wrong_settings(wrong: Any) -> None:
+    for function in (narration_cleanup.plan, narration_cleanup.run, narration_cleanup.stats):
+        with pytest.raises(narration_cleanup.ConfigError, match="expected a mapping of tables"):
+            function(wrong)
+
+
 def test_an_event_stops_a_run(sample: Sample, settings: dict[str, dict[str, object]]) -> None:
     stop = threading.Event()
     stop.set()
     before = tree_digest(sample.cache.directory)
     done = narration_cleanup.run(settings, stop=stop)
     assert done["exit_code"] == 143
+    assert str(done["message"]).startswith("Stopped: what was begun")
     after = tree_digest(sample.cache.directory)
     assert all(after[name] == before[name] for name in before.keys() - {"."})
     assert narration_cleanup.run(settings)["exit_code"] == 0

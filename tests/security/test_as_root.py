@@ -221,13 +221,46 @@ def test_a_database_that_every_user_can_exchange_is_not_changed(
         assert done.returncode == 0, done.stdout + done.stderr
         return
     assert done.returncode == 78, done.stdout + done.stderr
-    assert "chmod o-w" in done.stderr
+    advice = "move the database" if mode & stat.S_ISVTX else f"chmod o-w {folder}"
+    assert advice in done.stderr
     assert tree_digest(open_path) == before
     places = ("--requests-db", database)
     found = call("check", *places, user=SERVICE, state=open_path / "state").stdout
     assert "failed   requests.folder: every user can write to" in found
+    assert f"-> {advice}" in found
     done = call("run", *places, "--allow-other-user", user=SERVICE, state=open_path / "state")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_requests_that_are_refused_leave_the_cache_to_be_cleaned(open_path: Path) -> None:
+    """A database that everybody can exchange, and one of another user; and what helps."""
+    database, state = open_path / "data" / "requests.db", open_path / "state"
+    make_requests(database)
+    state.mkdir()
+    cache = _cache(open_path / "cache", SERVICE)
+    give(SERVICE, database.parent, state)
+    places = ("--cache-dir", cache, "--requests-db", database)
+    for owner, mode, remedy in (
+        (SERVICE, 0o777, f"chmod o-w {database.parent}"),
+        (OTHER, 0o755, f"run as {OTHER} ("),
+        (0, 0o755, f"chown --reference={database.parent} {database}"),
+    ):
+        make_cache(cache, entries=[OLD])
+        give(SERVICE, cache)
+        os.chown(database, owner, owner)
+        database.parent.chmod(mode)
+        before = tree_digest(database.parent)
+        done = call("run", *places, user=SERVICE, state=state)
+        assert done.returncode == 3, done.stdout + done.stderr
+        assert remedy in done.stdout + done.stderr
+        assert "[other_user]" in done.stdout + done.stderr
+        assert list(cache.glob("*.mp3")) == []
+        assert tree_digest(database.parent) == before
+        found = call("check", *places, user=SERVICE, state=state).stdout
+        assert remedy in found
+        assert "--run-as" not in found
+        done = call("run", *places, "--allow-other-user", user=SERVICE, state=state)
+        assert "other_user" not in done.stdout + done.stderr
 
 
 def test_a_database_in_the_folder_of_a_group_is_cleaned_and_check_warns(open_path: Path) -> None:

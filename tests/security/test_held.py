@@ -90,21 +90,22 @@ def test_what_is_no_file_in_the_cache_is_neither_followed_nor_waited_for(
 
 
 @pytest.mark.parametrize(
-    "path", ["../outside/precious", "/OUT/precious", "a/../../outside/precious"]
+    "path", ["../outside/precious.mp3", "/OUT/precious.mp3", "a/../../outside/precious.mp3"]
 )
 def test_an_index_that_names_what_is_not_its_own_removes_nothing_of_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
-    (outside / "precious").write_text("precious")
+    (outside / "precious.mp3").write_text("precious")
     sample = make_cache(tmp_path / "cache", entries=[OLD])
     index = json.loads(sample.index.read_text())
     (fields,) = index.values()
     write_index(sample.index, {"k": {**fields, "file_path": path.replace("/OUT", str(outside))}})
     monkeypatch.setenv("NARRATION_CLEANUP_STATE_DIR", str(tmp_path / "state"))
-    CliRunner().invoke(app, ["run", "--cache-dir", str(sample.directory)])
-    assert (outside / "precious").read_text() == "precious"
+    done = CliRunner().invoke(app, ["run", "--cache-dir", str(sample.directory)])
+    assert "[outside_cache]" in done.output
+    assert (outside / "precious.mp3").read_text() == "precious"
 
 
 ESCAPES = "\x1b]0;title\x07\x1b[31m\u202e\n"

@@ -558,7 +558,7 @@ def test_columns_of_one_meaning_may_be_one(tmp_path: Path) -> None:
 
 
 def test_one_half_must_be_configured() -> None:
-    with pytest.raises(ConfigError, match=r"^nothing to look after: set cache\.dir"):
+    with pytest.raises(ConfigError, match=r"^Nothing configured: set cache\.dir"):
         require_target(load())
     require_target(load(flags={"cache.dir": "/c"}))
     require_target(load(flags={"requests.db": "/r"}))

@@ -63,15 +63,14 @@ def _wheels(folder: Path) -> Path:
     """The wheel of this checkout, and all it needs, for the container's Python 3.11."""
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     subprocess.run(build, cwd=ROOT, check=True)
-    (wheel,) = folder.glob("*.whl")
     machine = platform.machine()
     subprocess.run(
         [
-            *(*pip_command(), "download", "-qq", "--dest", str(folder)),
-            *("--constraint", str(ROOT / "constraints.txt"), "--only-binary=:all:"),
+            *(*pip_command(), "download", "-qq", "--dest", str(folder), "--only-binary=:all:"),
+            *(f"--requirement={ROOT}/requirements/{extra}.txt" for extra in ("alerts", "postgres")),
             *("--python-version=3.11", "--implementation=cp", "--abi=cp311", "--abi=abi3"),
             *(f"--platform=manylinux_2_28_{machine}", f"--platform=manylinux2014_{machine}"),
-            *(f"--cache-dir={cache_dir() / 'pip'}", f"{wheel}[alerts,postgres]"),
+            *("--require-hashes", f"--cache-dir={cache_dir() / 'pip'}"),
         ],
         check=True,
     )

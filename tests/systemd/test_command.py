@@ -122,7 +122,7 @@ def test_what_makes_no_sense_is_a_usage_error(arguments: list[str], message: str
 
 def test_nothing_to_look_after_is_said(place: Path) -> None:
     (place / "config.toml").write_text("")
-    with pytest.raises(ConfigError, match="nothing to look after"):
+    with pytest.raises(ConfigError, match="Nothing configured"):
         run("install", "--print")
 
 
@@ -137,7 +137,7 @@ def test_a_path_that_no_unit_can_hold_is_said(place: Path, monkeypatch: pytest.M
 def test_a_unit_that_is_no_longer_wanted_goes_when_installing_again(place: Path) -> None:
     folder = place / "units"
     installation = Installation(program=("x",), user=ME, header=facts_room.HEADER)
-    waited_for = replace(installation, tell_start=True, tell_success=True)
+    waited_for = replace(installation, notify_start=True, notify_success=True)
     write_units(waited_for, render(waited_for), folder)
     other = folder / "narration-cleanup-notify-start@other.service"
     other.write_text("somebody else's")

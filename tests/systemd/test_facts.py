@@ -59,7 +59,7 @@ def test_a_plain_installation(find: Find, place: Path) -> None:
     assert installation.environment == ()
     assert installation.interval_hours == 6
     assert not installation.network
-    assert not installation.tell_success
+    assert not installation.notify_success
 
 
 def test_what_came_from_variables_and_flags_goes_into_the_unit(
@@ -138,7 +138,7 @@ def test_a_secret_from_a_credential_goes_to_the_unit_that_needs_it(
     assert installation.credentials == (("requests.db", folder / "NARRATION_REQUESTS_DB"),)
     assert installation.notify_credentials == (("alerts.ping_url", folder / "alerts.ping_url"),)
     assert installation.network
-    assert installation.tell_success
+    assert installation.notify_success
     assert installation.data == (place / "cache",)
 
 

@@ -76,7 +76,11 @@ def test_systemd_has_nothing_to_say_of_the_shipped_units() -> None:
     [
         replace(HERE, program=("/usr/bin/env",)),
         replace(
-            HERE, program=("/usr/bin/env",), instance="voices", tell_success=True, tell_start=True
+            HERE,
+            program=("/usr/bin/env",),
+            instance="voices",
+            notify_success=True,
+            notify_start=True,
         ),
         replace(HERE, program=("/usr/bin/env",), network=True, interval_hours=7),
         replace(HERE, program=("/usr/bin/env", "a b%$\"'\\;#"), data=(Path("/srv/a b:c%d\\e"),)),
@@ -164,7 +168,7 @@ def test_a_folder_that_holds_the_program_too_cannot_be_hidden_from_it() -> None:
 
 def test_success_is_told_only_where_somebody_waits_for_it() -> None:
     assert lines(render(HERE)["narration-cleanup.service"], "OnSuccess") == []
-    units = render(replace(HERE, tell_success=True))
+    units = render(replace(HERE, notify_success=True))
     told = units["narration-cleanup.service"]
     assert lines(told, "OnFailure") == ["narration-cleanup-notify@%N.service"]
     # Not the same unit: systemd would not tell it how the run has ended.
@@ -177,7 +181,7 @@ def test_success_is_told_only_where_somebody_waits_for_it() -> None:
 
 def test_the_start_is_told_only_to_a_dead_mans_switch() -> None:
     assert lines(render(HERE)["narration-cleanup.service"], "Wants") == []
-    units = render(replace(HERE, tell_start=True))
+    units = render(replace(HERE, notify_start=True))
     (wanted,) = lines(units["narration-cleanup.service"], "Wants")
     assert wanted.replace("%N", "narration-cleanup") in units
     text = units["narration-cleanup-notify-start@narration-cleanup.service"]

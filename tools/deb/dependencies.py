@@ -15,7 +15,7 @@ from tools.docs.console import ROOT
 
 PYTHONS = ("3.11", "3.12", "3.13")
 EXTRAS = ("alerts", "postgres", "s3")
-"""All that a user could want: nobody can add to this package with pip."""
+"""All extras: pip cannot add to this package."""
 
 _LEFT_OUT = ("bin", "share")
 _KEPT_OF_DIST_INFO = ("METADATA", "licenses", "LICENSE", "LICENCE", "COPYING", "NOTICE", "AUTHORS")
@@ -54,17 +54,15 @@ def _licence(about: Message) -> str:
 def _install(wheel: Path, folder: Path, version: str) -> None:
     machine = platform.machine()
     abi = f"cp{version.replace('.', '')}"
-    subprocess.run(
-        [
-            *(*_pip(), "install", "-qq", "--no-compile", f"--target={folder}"),
-            *("--constraint", str(ROOT / "constraints.txt"), "--only-binary=:all:"),
-            *(f"--python-version={version}", "--implementation=cp"),
-            *(f"--abi={abi}", "--abi=abi3", "--abi=none"),
-            *(f"--platform=manylinux_2_28_{machine}", f"--platform=manylinux2014_{machine}"),
-            f"{wheel}[{','.join(EXTRAS)}]",
-        ],
-        check=True,
-    )
+    install = [
+        *(*_pip(), "install", "-qq", "--no-compile", f"--target={folder}", "--only-binary=:all:"),
+        *(f"--python-version={version}", "--implementation=cp"),
+        *(f"--abi={abi}", "--abi=abi3", "--abi=none"),
+        *(f"--platform=manylinux_2_28_{machine}", f"--platform=manylinux2014_{machine}"),
+    ]
+    files = (f"--requirement={ROOT}/requirements/{extra}.txt" for extra in EXTRAS)
+    subprocess.run([*install, "--require-hashes", *files], check=True)
+    subprocess.run([*install, "--no-deps", str(wheel)], check=True)
 
 
 def _pip() -> tuple[str, ...]:

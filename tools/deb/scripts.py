@@ -1,4 +1,4 @@
-"""What Debian runs when the package comes and goes, and the launcher in /usr/bin."""
+"""What Debian runs when the package is installed and removed, and the launcher in /usr/bin."""
 
 LAUNCHER = """\
 #!/usr/bin/python3 -I
@@ -16,7 +16,7 @@ POSTINST = """\
 #!/bin/sh
 set -e
 if [ "$1" = configure ]; then
-    # Now, by root: nobody else could write it there, and each start would pay for it.
+    # Now, by root: no other user can write it there, and each start would pay for it.
     python3 -I -m compileall -q /usr/lib/narration-cleanup >/dev/null 2>&1 || true
     [ ! -d /run/systemd/system ] || systemctl daemon-reload || true
 fi

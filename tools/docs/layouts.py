@@ -43,7 +43,7 @@ def _caches() -> Iterator[str]:
     )
     for name, lay_out in CACHES.items():
         with tempfile.TemporaryDirectory() as folder:
-            goes, remains = lay_out(Path(folder))
+            removed, remains = lay_out(Path(folder))
             kept = [
                 each
                 for each in remains
@@ -51,7 +51,7 @@ def _caches() -> Iterator[str]:
             ]
         program = PROGRAMS[name]
         days = program.settings.get("cache.ttl_days", BY_NAME["cache.ttl_days"].default)
-        what = f"{_patterns(goes)} older than {days:g} days"
+        what = f"{_patterns(removed)} older than {days:g} days"
         what = what.replace("older than 1 days", "older than a day")
         mine = "".join(f", {each}" for each in [_patterns(kept)] if kept)
         yield f"| `{name}` | {program.title} | {what} | what is younger{mine} | {program.why} |"

@@ -81,7 +81,7 @@ def apply_requests(
         result.problems.add(Problem(Target.REQUESTS, trouble.code, str(trouble)))
     result.problems.extend(store.problems)
     if result.deleted_count:
-        with suppress(TargetError):  # a figure beside the work, which is done
+        with suppress(TargetError):  # a figure only: the work is done
             result.freed_pages = store.free_pages() or 0
     return result
 
@@ -107,7 +107,7 @@ def _in_batches(
     """Do ``work`` for all actions, ``size()`` at a time, until it fails or a stop is asked for.
 
     What is left then gets its outcome all the same. Returns what was in the way. An entry that is
-    only to be dropped stays planned: the commit tells what becomes of it.
+    only to be dropped stays planned: the commit sets its outcome.
     """
     trouble: TargetError | None = None
     waiting = enumerate(outcomes.actions)
@@ -120,7 +120,7 @@ def _in_batches(
             if trouble is not None:
                 raise trouble
             work(batch)
-        except Exception as error:  # one that was not foreseen, too, must not stop the other half
+        except Exception as error:  # an unforeseen one, too, must not stop the other target
             trouble = to_target_error(error, "not_removed")
             for position, action in batch:
                 untouched = outcomes.get(position) is Outcome.PLANNED
@@ -142,7 +142,7 @@ def _remove(batch: Sequence[tuple[int, Action]], store: CacheStore, result: Cach
         stopped, removals = error, error.removals
     for (position, action), removal in zip(removing, removals, strict=True):
         if stopped is not None and removal.outcome is Outcome.FAILED:
-            continue  # told once for all of them
+            continue  # reported once for all of them
         result.outcomes.set(position, removal.outcome, removal.note)
         _note_removal(action, removal, result)
     if stopped is not None:
@@ -163,7 +163,7 @@ def _note_removal(action: Action, removal: Removal, result: CacheResult) -> None
         code, remedy = "not_removed", "the next run tries again; check looks at the rights"
         if removal.unexpected:
             code, remedy = ODD_FILE, "take it away by hand"
-        # The subject says which file it is: the same reason is the same message for all.
+        # The subject is the file: the same reason is the same message for all.
         why = (removal.note or "").removeprefix(f"{printable(action.file)}: ")
         message = f"not removed: {why}; {remedy}"
         result.problems.add(Problem(Target.CACHE, code, message, str(action.id)))
@@ -189,7 +189,7 @@ class _Dropping:
 
 
 def _commit(store: CacheStore, result: CacheResult) -> None:
-    """Let the index follow, and say of each entry whether it is out of it."""
+    """Update the index, and set the outcome of each entry that is out of it."""
     dropping = _Dropping(result)
     try:
         report = store.remove_entries(dropping)

@@ -1,4 +1,4 @@
-"""What happened: an outcome for every planned action, and the story told from it everywhere."""
+"""What happened: an outcome for every planned action, from which all reports are made."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class TargetResult(Generic[TotalsT]):
     def nothing_done(self) -> bool:
         """There was work, and all of it failed. (Of an entry that is still in the index, the file
         may be gone: that is something. That the database refuses one row, and no other was to be
-        changed, says nothing of the table.)"""
+        changed, shows nothing of the table.)"""
         count = len(self.outcomes.actions)
         is_one_row = count == 1 == self.problems.count({ROW_REFUSED})
         all_failed = 0 < count - len(self.known_failures) == self.new_failures
@@ -137,10 +137,10 @@ RequestResult = TargetResult[RequestTotals]
 
 @dataclass(slots=True)
 class Result:
-    """One run or dry run, from which terminal, log, JSON, metrics, history and alerts are told.
+    """One run or dry run, from which terminal, log, JSON, metrics, history and alerts are made.
 
-    A half that is not configured is ``None``, and so is one that could not be surveyed: then a
-    problem says why. Instants in Unix seconds.
+    A target that is not configured is ``None``, and so is one that could not be surveyed: then
+    a problem reports why. Instants in Unix seconds.
     """
 
     started_at: float
@@ -192,7 +192,7 @@ class Result:
 
     @property
     def exit_code(self) -> ExitCode:
-        """What the process tells its caller."""
+        """The exit code of the process."""
         return self.stopped if self.stopped is not None else _EXIT_CODES[self.outcome]
 
     @property

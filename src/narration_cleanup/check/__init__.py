@@ -13,9 +13,7 @@ from narration_cleanup.settings import Settings
 __all__ = ["Finding", "Status", "run_checks", "worst"]
 
 
-def run_checks(
-    settings: Settings, faults: Sequence[str], now: float, *, allow_other_user: bool = False
-) -> Iterator[Finding]:
+def run_checks(settings: Settings, faults: Sequence[str], now: float) -> Iterator[Finding]:
     """All findings, in the order in which they are best put right.
 
     ``faults`` are those of the settings, which are then those without what is wrong.
@@ -36,7 +34,7 @@ def run_checks(
         yield failed("settings", fault, "correct it, then: narration-cleanup config validate")
     yield from check_settings(settings, valid=not faults)
     yield from check_cache(settings, now, times)
-    yield from check_requests(settings, now, times, allow_other_user=allow_other_user)
+    yield from check_requests(settings, now, times)
     yield from check_state(settings)
     yield from check_metrics(settings)
     yield from check_alerts(settings)

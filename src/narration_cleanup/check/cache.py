@@ -1,4 +1,4 @@
-"""The cache: the right folder, in reach, its index sound, and the files as the index says."""
+"""The cache: the right folder, in reach, its index sound, and the files as the index states."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _WHICH = "set cache.dir (--cache-dir, NARRATION_CACHE_DIR) to the folder the ser
 
 
 def check_cache(settings: Settings, now: float, times: IndexTimes) -> Iterator[Finding]:
-    """Everything about the cache half; stops early where there is nothing to look at.
+    """Everything about the cache; stops early where there is nothing to check.
 
     ``times`` has found out the zone of the index afterwards.
     """
@@ -73,7 +73,7 @@ def check_cache(settings: Settings, now: float, times: IndexTimes) -> Iterator[F
 
 
 def _check_folder(folder: Path) -> Iterator[Finding]:
-    """Owner, permissions, writable; what is not there is told by the store's own refusal."""
+    """Owner, permissions, writable; the store's own refusal reports what is not there."""
     try:
         status = folder.stat()
     except OSError:
@@ -125,7 +125,7 @@ def little_space(place: Path) -> tuple[str, str] | None:
 
 
 def _as_owner(status: os.stat_result) -> str:
-    """The first half of what to do, unless this is the owner already."""
+    """The first part of what to do, unless this is the owner already."""
     is_other = status.st_uid not in (0, os.geteuid())
     return f"run as {user_name(status.st_uid)}, or " if is_other else ""
 
@@ -274,7 +274,7 @@ def _agreement(plan: CachePlan, store: CacheStore, local: Path | None) -> Iterat
         files = count(len(differing), "file has", "files have")
         message = f"{files} another size than the entry says"
         remedy = (
-            "harmless to a run, which counts what it frees; if it goes on, the service stops "
+            "harmless to a run, which counts what it frees; if it continues, the service stops "
             "while it writes audio, or two services share the folder"
         )
         yield warning("cache.sizes", message, remedy, differing[:SHOWN])
@@ -283,7 +283,7 @@ def _agreement(plan: CachePlan, store: CacheStore, local: Path | None) -> Iterat
 
 
 def _sizes(store: CacheStore, local: Path | None) -> tuple[list[str], list[str]]:
-    """Empty audio files, and files whose size is not what their entry says."""
+    """Empty audio files, and files whose size is not that in their entry."""
     empty, differing = list[str](), list[str]()
     if local is None:
         return empty, differing

@@ -1,4 +1,4 @@
-"""What a run needs beside cache and requests: settings, state folder, metrics file, alerts."""
+"""What a run needs besides cache and requests: settings, state folder, metrics file, alerts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def check_settings(settings: Settings, *, valid: bool) -> Iterator[Finding]:
     if settings.cache.dir is None and settings.requests.db is None:
         yield failed(
             "settings",
-            "nothing to look after: neither cache.dir nor requests.db is set",
+            "Nothing configured: neither cache.dir nor requests.db is set",
             "set cache.dir (NARRATION_CACHE_DIR) or requests.db (NARRATION_REQUESTS_DB), or both",
         )
     elif valid:

@@ -47,7 +47,7 @@ def read_index(file: Path, audio: Sequence[PurePath]) -> OtherIndex | None:
     """How the entries of an index are read; ``None`` for any other file. ``audio``: what it lists.
 
     Empty or torn, it may be being written: it is read again for two seconds. Raises
-    ``ConfigError`` where it stays so.
+    ``ConfigError`` where it remains so.
     """
     names = {path.name for path in audio}
     for member, entries in _places(_document(file)):

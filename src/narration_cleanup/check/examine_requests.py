@@ -122,7 +122,7 @@ def _read_sqlite(connection: sqlite3.Connection) -> list[_Table]:
 
 def _read_postgres(url: str) -> list[_Table]:
     """The tables that this role may read, in every schema but PostgreSQL's own."""
-    open_requests(url, RequestMapping()).close()  # tells where the library is not installed
+    open_requests(url, RequestMapping()).close()  # reports a library that is not installed
     from narration_cleanup.stores.requests.postgres.examine import read_tables
 
     return [_table(*each) for each in read_tables(url, _MOST_WORDS)]

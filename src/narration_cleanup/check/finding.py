@@ -10,7 +10,7 @@ from narration_cleanup.core.model import Problem, Severity
 
 
 class Status(StrEnum):
-    """``warning`` may be meant so; ``failed`` keeps runs from doing their work, or from telling."""
+    """``warning`` may be meant so; ``failed`` keeps runs from working, or from reporting it."""
 
     PASSED = "passed"
     WARNING = "warning"
@@ -80,7 +80,8 @@ _REMEDIES = {
     "not_a_database": "set requests.db to the database of the service",
     "irregular_file": "remove what lies there while the service is stopped; SQLite makes its own",
     "database_locked": "find the process that holds the lock (fuser, lsof), and end it if it hangs",
-    "database_read_only": "give this user the right to write to the database and its folder",
+    "database_read_only": "let this user write to the database (SQLite: to its folder too; "
+    "PostgreSQL: on the primary, with default_transaction_read_only off)",
     "database_unreadable": "give this user the right to read the database",
     "database_io_error": "look at the disk (dmesg), then check the database (PRAGMA quick_check)",
     "database_unreachable": "see that the server is up, the address is right and the network "

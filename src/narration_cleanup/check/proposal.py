@@ -42,7 +42,7 @@ class Proposal:
 def propose(directory: str | None, database: str | None, now: float) -> Proposal:
     """Examine a folder and a request database, and try what that gives without changing anything.
 
-    Raises ``ConfigError`` that says why where a place is no cache or no request table, or where
+    Raises ``ConfigError`` with the reason where a place is no cache or no request table, or where
     what was found cannot be worked on.
     """
     proposal = Proposal()

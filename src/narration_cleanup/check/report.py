@@ -17,7 +17,7 @@ _COLOURS = {Status.PASSED: "32", Status.WARNING: "33", Status.FAILED: "31"}
 _MARGIN = 9
 _ARROW = "-> "
 _HANG = 2
-"""How far the rest of a wrapped line stands in, beyond where its text began."""
+"""How far the rest of a wrapped line is indented beyond the start of its text."""
 
 
 def check_document(findings: Sequence[Finding], now: float, outcome: Status) -> Check:

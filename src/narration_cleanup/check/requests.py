@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 
 from narration_cleanup.check.finding import Finding, failed, findings_of, passed, warning
-from narration_cleanup.core.errors import CleanupError, TargetError
+from narration_cleanup.core.errors import CleanupError, ConfigError, TargetError
 from narration_cleanup.core.model import GenerationRequest, NoProgress, Target
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.users import described, is_read_only
@@ -16,41 +15,41 @@ from narration_cleanup.core.zones import IndexTimes, form_of, zone_text
 from narration_cleanup.report.format import age, count, iso
 from narration_cleanup.run.access import (
     EVERYBODY,
+    OtherUserError,
+    how_to_close,
     missing_rights,
+    refuse_database,
     refuse_other_users,
     shared_folder,
 )
 from narration_cleanup.run.stores import Targets, cache_policy, open_requests, request_policy
 from narration_cleanup.run.survey import survey_and_plan
 from narration_cleanup.settings import Settings
-from narration_cleanup.stores.cache.local.index_file import left_by_root
 from narration_cleanup.stores.requests.store import RequestStore
 
 ROWS_SHOWN = 3
 
 
-def check_requests(
-    settings: Settings, now: float, index: IndexTimes, *, allow_other_user: bool
-) -> Iterator[Finding]:
-    """Everything about the request half; stops early where there is nothing to look at."""
+def check_requests(settings: Settings, now: float, index: IndexTimes) -> Iterator[Finding]:
+    """Everything about the requests; stops early where there is nothing to check."""
     if settings.requests.db is None:
         yield passed("requests.database", "no database is configured: that half is left out")
         return
     try:
-        refuse_other_users(settings, allow_other_user=allow_other_user, writes=False)
+        refuse_other_users(settings, writes=False)
+        refuse_database(settings, writes=False)
         store = open_requests(settings, now, index)
-    except CleanupError as error:
-        remedy = "run as that user: --run-as (systemd install does so by itself)"
-        database = Path(settings.requests.db)
-        with suppress(OSError):
-            if left_by_root(database, database.stat()):
-                remedy = f"chown --reference={database.parent} {database}"
-        yield failed("requests.owner", str(error), remedy)
+    except OtherUserError as error:
+        yield failed("requests.owner", error.what, error.remedy)
+        return
+    except ConfigError as error:
+        remedy = "correct requests.db, or install the library that is named"
+        yield failed("requests.database", str(error), remedy)
         return
     assert store is not None
     for problem in missing_rights(settings):
         if problem.target is Target.REQUESTS:
-            remedy = "run as its owner (systemd install does so by itself), or mend the rights"
+            remedy = "run as its owner (systemd install does so by itself), or correct the rights"
             if is_read_only(Path(settings.requests.db)):
                 remedy = "mount it writable"
             yield failed("requests.permissions", problem.message, remedy)
@@ -60,9 +59,9 @@ def check_requests(
             f"{who} can write to {printable(folder)}, and so put another database there, or a "
             "journal that names any file for SQLite to delete"
         )
-        judge = failed if who == EVERYBODY and not allow_other_user else warning
-        remedy = f"chmod {'o-w' if who == EVERYBODY else 'g-w'} {folder}, if only the service needs"
-        yield judge("requests.folder", message, f"{remedy} to write there")
+        refused = who == EVERYBODY and not settings.requests.allow_other_user
+        remedy = f"{how_to_close(folder, who)}, if only the service needs to write there"
+        yield (failed if refused else warning)("requests.folder", message, remedy)
     try:
         yield from _check_store(store, settings, now)
     finally:

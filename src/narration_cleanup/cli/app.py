@@ -105,7 +105,7 @@ def narration_cleanup(
             "-c",
             "--config",
             metavar="FILE",
-            readable=False,  # what cannot be read is a wrong configuration, and told as that
+            readable=False,  # what cannot be read is reported as a wrong configuration
             help="The configuration file (NARRATION_CLEANUP_CONFIG; default: the user's, then "
             "/etc/narration-cleanup/config.toml).",
             show_default=False,
@@ -122,7 +122,7 @@ def narration_cleanup(
         ),
     ] = False,
 ) -> None:
-    """Keep a narration service healthy: expired audio goes, abandoned requests are cancelled."""
+    """Keep a narration service healthy: remove expired audio, cancel abandoned requests."""
     context.obj = config
 
 
@@ -167,7 +167,7 @@ def _report_usage(error: typer.TyperException) -> None:
     hint = f"{command} --help shows what there is"
     option = getattr(error, "option_name", None)
     if option in _BEFORE_THE_COMMAND and context is not None and context.parent is not None:
-        hint = f"it stands before the command: narration-cleanup {option} ..."
+        hint = f"put it before the command: narration-cleanup {option} ..."
     _print_error(f"{message.rstrip('.')}; {hint}", ExitCode.USAGE)
 
 

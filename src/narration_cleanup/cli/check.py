@@ -34,7 +34,7 @@ def check_command(
     now = time.time()
     settings, faults = _settings(call)
     settings = act_as(settings)
-    findings = list(run_checks(settings, faults, now, allow_other_user=call.allow_other_user))
+    findings = list(run_checks(settings, faults, now))
     outcome = worst(findings)
     if call.as_json:
         write(check_document(findings, now, outcome), sys.stdout)

@@ -1,6 +1,6 @@
 """What completion offers for values: runs by number, schemas, instances, voice styles.
 
-Called while somebody types: quick, silent, and nothing at all where anything goes wrong.
+Called while somebody types: quick, silent, and nothing at all after any error.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Offers = list[tuple[str, str]]
 """Words to choose from, each with what it is."""
 
 MOST_RUNS = 50
-"""Runs offered, the newest: more than anybody looks through."""
+"""Runs offered, the newest: more than anybody reads through."""
 
 MOST_ENTRIES = 20_000
 """Entries looked through for voice styles: a tenth of a second, and all there are by then."""
@@ -65,7 +65,7 @@ def _offers(find: Callable[[], Iterator[tuple[str, str]]], incomplete: str) -> O
             for word, what in find()
             if word.startswith(incomplete) and _PLAIN.fullmatch(word)
         ]
-    except Exception:  # there is nobody to tell, and the line being typed must stay as it is
+    except Exception:  # an error message would spoil the line being typed
         return []
 
 

@@ -166,10 +166,10 @@ def _warn(settings: Settings) -> None:
 
 
 def _write(path: Path, text: str, *, overwrite: bool) -> None:
-    """Write a whole file or none; what is there stays, mode included, unless `overwrite`."""
+    """Write a whole file or none; what is there is kept, mode included, unless `overwrite`."""
     if os.geteuid() == 0 or path.is_symlink():
         check_way(path if overwrite and path.exists() else nearest_folder(path.parent))
-    target = path.resolve() if overwrite else path  # through a link, which stays one
+    target = path.resolve() if overwrite else path  # through a link, which is kept
     make_folder(target.parent)
     if not overwrite or not target.exists():
         with open(target, "x", encoding="utf-8", opener=_private) as file:

@@ -112,7 +112,7 @@ def _exit_code(work: Callable[[typer.Context], None], context: typer.Context) ->
 def _forget_foreign_settings() -> list[str]:
     """Take the caller's own settings out of the environment, which would win over the sandbox's.
 
-    Without this, a demo started beside a configured service would clean up the service's cache.
+    Without this, a demo started on a configured machine would clean up the service's cache.
     """
     found = [name for name in os.environ if name.startswith(_FOREIGN)]
     for name in found:

@@ -41,7 +41,7 @@ def explain_command(call: Invocation, name: Name) -> None:
         settings = load_settings(flags=call.flags, config_file=call.config_file, environ=os.environ)
         settings = act_as(settings)
         require_target(settings, by_flag=True)
-        refuse_other_users(settings, allow_other_user=call.allow_other_user, writes=False)
+        refuse_other_users(settings, writes=False)
         with showing_progress(sys.stderr, quiet=call.quiet or call.as_json) as progress:
             explained = explain(settings, name, now, progress)
     except ConfigError as error:

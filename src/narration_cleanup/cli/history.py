@@ -88,7 +88,7 @@ def history_command(
             f"{printable(outcome)} is no outcome; there are {', '.join(_OUTCOMES)}",
             param_hint="--outcome",
         )
-    with _told(as_json):
+    with _errors_shown(as_json):
         found = _read(context, lambda history: history.runs(number or None, oldest, outcome))
     if as_json:
         write_history(found or [], sys.stdout)
@@ -117,7 +117,7 @@ def show_command(
         raise typer.BadParameter(
             f"{printable(run)} is neither a run's number nor {LAST}", param_hint="ID"
         )
-    with _told(as_json):
+    with _errors_shown(as_json):
         record, items = _read(context, lambda history: _run(history, run)) or (None, [])
     if record is None:
         why = f"there is no run {run}: narration-cleanup history lists them"
@@ -156,8 +156,8 @@ def parse_since(text: str, now: float) -> float:
 
 
 @contextmanager
-def _told(as_json: bool) -> Iterator[None]:
-    """Where the runs cannot be looked up, a program that reads the document finds out why."""
+def _errors_shown(as_json: bool) -> Iterator[None]:
+    """Where the runs cannot be read, the JSON document has the reason too."""
     try:
         yield
     except ConfigError as error:

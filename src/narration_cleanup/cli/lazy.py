@@ -1,4 +1,4 @@
-"""Commands whose options cost nothing where nobody gives them, and whose help cuts nothing."""
+"""Commands whose options cost nothing unless they are given, and whose help cuts nothing."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def notify_command(
     if test == (unit is not None):
         raise typer.BadParameter("give either --unit NAME or --test")
     if test and start:
-        raise typer.BadParameter("--start goes with --unit NAME: a trial sends no ping")
+        raise typer.BadParameter("--start requires --unit NAME: a trial sends no ping")
     said = _trial(context) if test else _notify_of_unit(context, unit or "", start=start)
     for line in said:
         print(f"ERROR - {printable_line(line)} [alert_not_sent]", file=sys.stderr)
@@ -63,8 +63,8 @@ def config_of(unit: str, named: Path | None, *, folder: Path = CONFIG_DIR) -> Pa
 
 
 def _notify_of_unit(context: typer.Context, unit: str, *, start: bool) -> list[str]:
-    """Tell; what could not be sent. A run that failed for its settings is told of too, so these
-    are read as far as they are right."""
+    """Notify; return what could not be sent. A run that failed for its settings is reported too,
+    so these are read as far as they are right."""
     file = config_of(unit, context.obj)
     # A user that systemd made up has no home, which is no fault of the settings.
     environ = {"STATE_DIRECTORY": str(SYSTEM_STATE), **os.environ}

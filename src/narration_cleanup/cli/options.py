@@ -39,6 +39,9 @@ def _setting(name: str, declared: str, panel: str, metavar: str) -> object:
 _OPTIONS: dict[str, object] = {
     "cache.dir": _setting("cache.dir", "--cache-dir", _WHERE, "DIR"),
     "requests.db": _setting("requests.db", "--requests-db", _WHERE, "DB"),
+    "requests.allow_other_user": _setting(
+        "requests.allow_other_user", "--allow-other-user", _WHERE, ""
+    ),
     "cleanup.user": _setting("cleanup.user", "--run-as", _WHERE, "USER"),
     "cache.ttl_days": _setting("cache.ttl_days", "--ttl-days", _RULES, "N"),
     "requests.abandoned_timeout_hours": _setting(
@@ -48,9 +51,6 @@ _OPTIONS: dict[str, object] = {
     "cache.min_free_mb": _setting("cache.min_free_mb", "--min-free-mb", _RULES, "MB"),
     "cleanup.max_delete": _setting("cleanup.max_delete", "--max-delete", _RULES, "N|N%"),
     "cleanup.max_cancel": _setting("cleanup.max_cancel", "--max-cancel", _RULES, "N|N%"),
-    "allow_other_user": flag(
-        "--allow-other-user", "Work on a request database that belongs to another user.", _WHERE
-    ),
     "ignore_clock": flag(
         "--ignore-clock", "Go ahead although the clock jumped since the last run.", _RULES
     ),
@@ -68,7 +68,7 @@ _OPTIONS: dict[str, object] = {
     ],
 }
 """By a setting's name, or by that of a member of ``Invocation``."""
-PLACES = ("cache.dir", "requests.db", "cleanup.user", "allow_other_user")
+PLACES = ("cache.dir", "requests.db", "cleanup.user", "requests.allow_other_user")
 LIMITS = ("cache.ttl_days", "requests.abandoned_timeout_hours")
 REMOVALS = (
     *("cache.enforce_max_size", "cache.min_free_mb"),
@@ -103,7 +103,6 @@ class Invocation:
     as_json: bool = False
     quiet: bool = False
     verbose: bool = False
-    allow_other_user: bool = False
     ignore_clock: bool = False
     log_format: LogFormat = LogFormat.TEXT
 
@@ -146,7 +145,7 @@ def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 def showing_progress(stream: TextIO, *, quiet: bool = False) -> Iterator[Progress]:
     """Progress on ``stream`` (stderr) where that is a terminal, and none where it is not.
 
-    What was shown is wiped away at the end, so that the report stands alone.
+    The bar is erased at the end, so that only the report is left.
     """
     if quiet or not stream.isatty():
         yield NoProgress()

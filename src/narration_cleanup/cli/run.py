@@ -91,11 +91,13 @@ def run_command(call: Invocation) -> None:
     with stop_on_signals() as (stop, signals):
 
         def work(
-            settings: Settings, log: Log, progress: Progress, told: RunRecorder | None
+            settings: Settings, log: Log, progress: Progress, recording: RunRecorder | None
         ) -> Stats:
             log.started(settings.cleanup.interval_hours, settings.requests.abandoned_timeout_hours)
             log.tasks_started()
-            return run(settings, result, stop, progress, log, told, ignore_clock=call.ignore_clock)
+            return run(
+                settings, result, stop, progress, log, recording, ignore_clock=call.ignore_clock
+            )
 
         def done() -> None:
             decide(result.exit_code)
@@ -139,53 +141,51 @@ def _carry_out(
     done: Callable[[], None] = lambda: None,
     selection: Selection = EVERYTHING,
 ) -> ExitCode:
-    """Do the work, tell of it, and answer with the exit code; a refusal is a result too.
+    """Do the work, report it, and return the exit code; a refusal is a result too.
 
     ``done`` is called once all is done and recorded: showing it may wait for a reader for ever.
     """
     log = _log(call, result)
-    stats, told, watch, refused = None, None, Stopwatch(), False
+    stats, recording, watch, refused = None, None, Stopwatch(), False
     crash: BaseException | None = None
     try:
         settings = load_settings(flags=call.flags, config_file=call.config_file, environ=os.environ)
         settings = act_as(settings)
-        refuse_other_users(
-            settings, allow_other_user=call.allow_other_user, writes=not result.dry_run
-        )
+        refuse_other_users(settings, writes=not result.dry_run)
         if not result.dry_run:
-            told = recorder.start(settings, result, os.environ)
+            recording = recorder.start(settings, result, os.environ)
         require_target(settings, by_flag=True)
         for warning in settings.warnings:
             log.warning(warning)
         result.cache_configured = settings.cache.dir is not None
         result.requests_configured = settings.requests.db is not None
         with showing_progress(sys.stderr, quiet=call.quiet) as progress:
-            stats = work(settings, log, progress, told)
+            stats = work(settings, log, progress, recording)
     except CleanupError as error:
         result.stop(error.exit_code, str(error))
         refused = isinstance(error, OtherUserError)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # a panic of a library is no Exception
-        if isinstance(error, OSError):  # the output, where nobody could see more of it
+        if isinstance(error, OSError):  # of the output, which is not readable any more
             result.stop(ExitCode.FAILED, internal_error(error))
-            _remember_and_tell(told, result, log, watch, done)
+            _record_and_notify(recording, result, log, watch, done)
             raise
         crash = error
         result.stop(ExitCode.FAILED, internal_error(error))
-    if told is None and crash is None and not result.dry_run:
-        told = recorder.start_with_partial_settings(
+    if recording is None and crash is None and not result.dry_run:
+        recording = recorder.start_with_partial_settings(
             call.flags, call.config_file, result, os.environ, writes=not refused
         )
-    show = partial(_show, call, result, stats, log, told, selection)
-    _remember_and_tell(told, result, log, watch, done, show)
+    show = partial(_show, call, result, stats, log, recording, selection)
+    _record_and_notify(recording, result, log, watch, done, show)
     if crash is not None and call.verbose:
         raise crash
     return result.exit_code
 
 
 def _log(call: Invocation, result: Result) -> Log:
-    """Muted where a terminal is told in another way, unless JSON lines are asked for."""
+    """Muted where a terminal shows the run in another way, unless JSON lines are asked for."""
     on_terminal = sys.stdout.isatty() and not call.as_json
     return Log(
         form=call.log_format,
@@ -195,8 +195,8 @@ def _log(call: Invocation, result: Result) -> Log:
     )
 
 
-def _remember_and_tell(
-    told: RunRecorder | None,
+def _record_and_notify(
+    recording: RunRecorder | None,
     result: Result,
     log: Log,
     watch: Stopwatch,
@@ -205,16 +205,16 @@ def _remember_and_tell(
 ) -> None:
     """History and metrics first, so that what they lack is shown; the network last.
 
-    Those who listen elsewhere hear of the run also where it cannot be shown here.
+    Notifications are sent also where the run cannot be shown here.
     """
     result.finished_at = result.started_at + watch.seconds
-    record = None if told is None else recorder.finish(told, result)
+    record = None if recording is None else recorder.finish(recording, result)
     done()
     try:
         show(record)
     finally:
-        if told is not None and record is not None:
-            recorder.notify(told, record, list(log.last), log.warning)
+        if recording is not None and record is not None:
+            recorder.notify(recording, record, list(log.last), log.warning)
 
 
 def _show(
@@ -222,16 +222,16 @@ def _show(
     result: Result,
     stats: Stats | None,
     log: Log,
-    told: RunRecorder | None,
+    recording: RunRecorder | None,
     selection: Selection,
     record: RunRecord | None,
 ) -> None:
     if stats is not None and record is not None:
-        stats = with_last_run(stats, record, told.starts if told is not None else ())
+        stats = with_last_run(stats, record, recording.starts if recording is not None else ())
     if not result.dry_run or result.stopped is not None:
         log.finished(result)
     if call.as_json:
-        trigger = None if told is None else told.trigger
+        trigger = None if recording is None else recording.trigger
         documents.write_run(result, stats, sys.stdout, trigger=trigger, selection=selection)
     elif result.dry_run or is_terminal(sys.stdout):  # a run in a pipe shows nothing
         from narration_cleanup.report.run_text import show_run

@@ -65,7 +65,7 @@ def _show(call: Invocation, now: float, *, prometheus: bool, voice_style: str | 
     settings = load_settings(flags=call.flags, config_file=call.config_file, environ=os.environ)
     settings = act_as(settings)
     require_target(settings, by_flag=True)
-    refuse_other_users(settings, allow_other_user=call.allow_other_user, writes=False)
+    refuse_other_users(settings, writes=False)
     others: set[str] = set()
     through = None
     if voice_style is not None:
@@ -90,7 +90,7 @@ def _show(call: Invocation, now: float, *, prometheus: bool, voice_style: str | 
 
 
 def _nothing_seen(error: ConfigError, now: float) -> Stats:
-    """What a program is told where the configuration is wrong."""
+    """The document for a program where the configuration is wrong."""
     interval, timeout = (
         BY_NAME[name].default
         for name in ("cleanup.interval_hours", "requests.abandoned_timeout_hours")

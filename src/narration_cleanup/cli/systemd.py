@@ -107,7 +107,7 @@ def install_command(
     installation = find_facts(
         settings,
         os.environ,
-        # A crontab line needs no user in it: it stands in that user's crontab.
+        # A crontab line needs no user in it: it is in that user's crontab.
         for_user=user or form is Form.cron,
         instance=instance,
         run_as=run_as,

@@ -1,4 +1,4 @@
-"""Bounded waiting, by a clock that nobody can set."""
+"""Bounded waiting, by a clock that cannot be set."""
 
 from __future__ import annotations
 

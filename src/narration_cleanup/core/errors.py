@@ -13,7 +13,7 @@ from narration_cleanup.core.text import printable
 
 
 class ExitCode(IntEnum):
-    """What the process tells its caller; also listed in ``--help`` and the README."""
+    """The exit code of the process; also listed in ``--help`` and the README."""
 
     DONE = 0
     FAILED = 1
@@ -65,7 +65,7 @@ class BusyError(CleanupError):
 
 
 class TargetError(CleanupError):
-    """One half (cache or requests) cannot be worked on; the other half goes on.
+    """One target (cache or requests) cannot be worked on; the other continues.
 
     ``code`` is the machine-readable name that the report's problem gets.
     """
@@ -88,7 +88,7 @@ class IndexChangedError(CleanupError):
 
 
 def to_target_error(error: BaseException, code: str) -> TargetError:
-    """What stops a half: ``error`` itself, a fault of the disk with what and where (``code``), or
+    """What stops a target: ``error`` itself, a fault of the disk with what and where (``code``), or
     one that was not foreseen (``internal_error``). An error that stops both is raised again."""
     if isinstance(error, TargetError):
         return error
@@ -173,7 +173,7 @@ def _kind(problem: Problem) -> _Kind:
 
 
 def attempt(work: Callable[[], T], target: Target, problems: Problems) -> T | None:
-    """What ``work`` returns; ``None`` where it fails, and a problem says why.
+    """What ``work`` returns; ``None`` where it fails, and a problem reports why.
 
     Any failure of one target, foreseen or not, leaves the other to be worked on; a panic of a
     library in another language too, which is no ``Exception``. What stops both is raised.

@@ -1,8 +1,8 @@
 """Small regular files, replaced whole or not at all; and the tool's own files (history, lock,
 metrics page), which are checked before one of them is opened.
 
-An own file is a regular file with one name that belongs to this user, in a folder that nobody else
-can write to. All is asked with ``lstat``: opening and closing a database by hand would drop the
+An own file is a regular file with one name that belongs to this user, in a folder that no other
+user can write to. Only ``lstat`` is used: opening and closing a database by hand would drop the
 locks that SQLite holds on it, and opening a pipe would wait for its other end.
 """
 
@@ -37,9 +37,9 @@ def not_found(path: Path) -> str:
 def replace_file(file: Path, text: str, mode: int) -> None:
     """Put ``file`` with ``text`` and ``mode`` in place once it is on the disk. Raises ``OSError``.
 
-    Whoever reads it sees the old one or the new one. What is no regular file (``/dev/null``, say)
-    is never replaced. The mode is what it is whatever the umask says. The folder is not made. On
-    the way there is a file beside it whose name begins with a dot and ends in ``.tmp``: neither a
+    Whoever reads it sees the old one or the new one. What is no regular file (as ``/dev/null``)
+    is never replaced. The umask does not change the mode. The folder is not made. The
+    temporary file in it has a name that begins with a dot and ends in ``.tmp``: neither a
     collector of metrics (``.prom``) nor systemd (``.service``) reads that.
     """
     with suppress(FileNotFoundError):
@@ -97,7 +97,7 @@ def check_own_file(file: Path, *endings: str) -> None:
 
 
 def check_kind(file: Path, *endings: str) -> None:
-    """Check, as far as a look needs it, that ``file`` and those beside it are regular files."""
+    """Check, as far as reading needs it, that ``file`` and its companions are regular files."""
     for _ in _existing(file, endings):
         pass
 
@@ -112,7 +112,7 @@ def _existing(file: Path, endings: Sequence[str]) -> Iterator[tuple[Path, os.sta
 
 
 def check_own_folder(folder: Path) -> None:
-    """Check that nobody else can write to ``folder``, nor put another folder in its place.
+    """Check that no other user can write to ``folder``, nor put another in its place.
 
     Raises as ``check_own_file`` does.
     """
@@ -121,7 +121,7 @@ def check_own_folder(folder: Path) -> None:
     if status.st_mode & stat.S_IWOTH or (
         status.st_mode & stat.S_IWGRP and not is_own_group(status.st_gid)
     ):
-        is_common = status.st_mode & stat.S_ISVTX  # /tmp, say: its mode is as it has to be
+        is_common = status.st_mode & stat.S_ISVTX  # as /tmp: its mode is as it has to be
         remedy = "name another folder" if is_common else "chmod go-w it, or name another folder"
         _refuse(folder, f"others can write to it: {remedy}")
 
@@ -207,7 +207,7 @@ def trusted_users() -> frozenset[int]:
     """The users whose files may lead to a file of this user's: this one and root.
 
     In a user namespace without root, as systemd makes one for a user's own units, root's files
-    belong to the user that stands for all who are not known there.
+    belong to the user that represents all who are not known there.
     """
     users = {os.geteuid(), 0}
     with suppress(OSError, ValueError, IndexError):
@@ -227,7 +227,7 @@ def check_way(place: Path, *others: int) -> None:
     for part, status in way_to(place):
         if status.st_uid not in trusted:
             _refuse(part, f"it belongs to uid {status.st_uid}: name a place of this user's own")
-        # In a folder with the sticky bit (/tmp) nobody replaces what is another's.
+        # In a folder with the sticky bit (/tmp) no user can replace another's file.
         if stat.S_IMODE(status.st_mode) & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH and (
             stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode)
         ):

@@ -1,4 +1,4 @@
-"""Advisory locks (flock), waited for no longer than is said."""
+"""Advisory locks (flock), waited for up to a time limit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def try_lock(fd: int, *, shared: bool = False) -> bool:
-    """Take the lock of an open file or directory if nobody has it. Raises ``OSError`` where the
+    """Take the lock of an open file or directory if it is free. Raises ``OSError`` where the
     file system has no locks."""
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
@@ -51,7 +51,7 @@ def run_lock(name: str, folder: int, location: str) -> Iterator[None]:
     """Hold the lock of one run on ``location``: the file ``name`` in the open ``folder``, which
     says who holds it, and is there only meanwhile.
 
-    Only this user can take it where nobody else can enter or write to the folder. Raises
+    Only this user can take it where no other user can enter or write to the folder. Raises
     ``BusyError`` where another run has it, ``OSError`` where no file can be made or locked.
     """
     fd = _taken(name, folder, location)
@@ -90,11 +90,19 @@ def _busy(fd: int, location: str) -> BusyError:
         pid = int(words[0]) if len(words) == 2 else _holder(os.fstat(fd).st_ino)
         holder = f"pid {pid}"
         with suppress(OSError):
-            holder += f", {printable(Path(f'/proc/{pid}/comm').read_text().strip())}"
+            holder += f", {printable(_program(Path(f'/proc/{pid}')))}"
         since = int(words[1]) if len(words) == 2 else os.fstat(fd).st_mtime
         holder += f", since {datetime.fromtimestamp(since):%Y-%m-%d %H:%M:%S}"
     holder = holder and f" ({holder})"
     return BusyError(f"another run{holder} is at work on {printable(location)}: nothing was done")
+
+
+def _program(process: Path) -> str:
+    """Its name, of which the kernel keeps 15 bytes: whole where its command line has it."""
+    name = process.joinpath("comm").read_text(errors="replace").strip()
+    words = process.joinpath("cmdline").read_text(errors="replace").split("\0")
+    names = (word.rpartition("/")[2] for word in words)
+    return next((whole for whole in names if name and whole.startswith(name)), name)
 
 
 def _holder(inode: int) -> int:
@@ -104,7 +112,7 @@ def _holder(inode: int) -> int:
 
 
 def is_held(name: str, folder: int) -> bool:
-    """Whether a run holds the lock; not where this user may not look at it."""
+    """Whether a run holds the lock; false where this user may not read it."""
     try:
         _refuse_held(name, folder, "")
     except BusyError:

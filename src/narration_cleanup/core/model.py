@@ -14,9 +14,9 @@ from typing import Protocol
 import msgspec
 
 Mark = int | bytes
-"""What tells one version of a thing from another: its mtime in ns, or a digest of its bytes."""
+"""Identifies one version of a thing: its mtime in ns, or a digest of its bytes."""
 Ref = tuple[int, int, Mark]
-"""A store's own handle on what it surveyed, so that it can tell later whether it is still that.
+"""A store's own handle on what it surveyed, to check later whether it has changed.
 
 In an index: (start, end, digest) of the member, offsets in bytes. Of a file: (inode, size,
 mtime in ns). Valid within one process, and meaningful to the store that gave it alone.
@@ -29,14 +29,14 @@ def is_most(part: int, whole: int) -> bool:
 
 
 class Severity(StrEnum):
-    """``problem`` makes a run partly done; ``warning`` is only told."""
+    """``problem`` makes a run partly done; ``warning`` is only reported."""
 
     PROBLEM = "problem"
     WARNING = "warning"
 
 
 class Target(StrEnum):
-    """The two halves of the work, and what belongs to neither."""
+    """The two targets of a run, and what belongs to neither."""
 
     CACHE = "cache"
     REQUESTS = "requests"
@@ -44,9 +44,9 @@ class Target(StrEnum):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """Something that needs the operator: which half, a stable code, the subject, and one line.
+    """Something that needs the operator: which target, a stable code, the subject, and one line.
 
-    ``repeats``: this one stands for so many that have the code and message of those before it.
+    ``repeats``: how many this one represents, with the code and message of those before it.
     ``known``: of one item that an earlier run reported, and that no run can clean.
     """
 
@@ -126,7 +126,7 @@ class Unmatched(msgspec.Struct, frozen=True):
     ``files`` are audio without an entry; ``dangling`` are entries, each with its ref, that have
     no file; ``shared`` are the files that more than one entry names; ``partials`` are files that
     were being written, audio or index;
-    ``needed`` are those of ``shared`` that an entry names which cannot be judged, and so stays;
+    ``needed`` are those of ``shared`` named by an entry that cannot be judged, and so is kept;
     ``fresh`` is audio written so shortly before the survey that its entry may be yet to come;
     ``sidecars`` are the text of audio that is gone (caches without an index);
     ``unjudged_bytes`` is the size of audio that a member which cannot be judged may name.
@@ -196,7 +196,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class CacheSurvey(Protocol):
-    """One look at a cache. Passes may be repeated and give the same answer.
+    """A survey of a cache. Passes may be repeated and give the same answer.
 
     ``problems`` grows while ``batches`` is first consumed. ``unmatched`` and
     ``empty_files`` (the names of zero-byte audio and their mtime) need one whole pass before them.
@@ -286,9 +286,9 @@ class FoundRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RequestSurvey(Protocol):
-    """One look at the request table.
+    """A survey of the request table.
 
-    ``by_status`` counts every row by the service's words (unknown ones as they stand);
+    ``by_status`` counts every row by the service's words (unknown ones unchanged);
     ``active`` and ``finished`` stream the rows that a policy may act on, in pages.
     """
 
@@ -317,7 +317,7 @@ DAY = 24 * HOUR
 class Progress(Protocol):
     """Told of each phase: ``start``, then ``advance`` as often as suits, then ``done``.
 
-    Call ``advance`` once for a batch, not for an item: telling must cost nothing. ``total`` is
+    Call ``advance`` once for a batch, not for an item: reporting must cost nothing. ``total`` is
     the number of items where it is known. A phase that fails may go without its ``done``.
     """
 

@@ -29,7 +29,7 @@ class _Heard:
 
 
 def signals_to_hear() -> list[signal.Signals]:
-    """Those of ``SIGNALS`` to handle: a SIGHUP that is ignored, as under nohup, stays so."""
+    """Those of ``SIGNALS`` to handle: a SIGHUP that is ignored, as under nohup, remains so."""
     ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return [each for each in SIGNALS if each is not signal.SIGHUP or not ignored]
 
@@ -64,7 +64,7 @@ def end_if_asked() -> None:
 
 
 def end(number: int, _frame: FrameType | None) -> NoReturn:
-    """What a signal does to commands that only look, and to a run that is recorded: they end at
+    """What a signal does to commands that only read, and to a run that is recorded: they end at
     once, by SIGHUP as by SIGTERM."""
     number = signal.SIGTERM if number == signal.SIGHUP else number
     hear(number)
@@ -79,7 +79,9 @@ _EXIT_CODES = {
 
 
 class Stop:
-    """Whether somebody asked the run to stop, looked at between items."""
+    """Whether somebody asked the run to stop, looked at between items; ``said``: by whom."""
+
+    said = "Stopped by a signal"
 
     def __init__(self) -> None:
         self.exit_code: ExitCode | None = None

@@ -77,7 +77,7 @@ def can_write(file: Path) -> bool:
 
 
 def is_read_only(place: Path) -> bool:
-    """Whether ``place`` is there, on a file system that nobody may write to."""
+    """Whether ``place`` is there, on a read-only file system."""
     try:
         return bool(os.statvfs(place).f_flag & os.ST_RDONLY)
     except OSError:
@@ -109,7 +109,7 @@ def _may(path: Path, mode: int) -> bool:
 
 def may_be_replaced(index: os.stat_result, folder: os.stat_result) -> bool:
     """Whether a new index made by this user could have the owner and group of the one in
-    ``folder``, as far as can be told by looking: a run tries it before it removes anything."""
+    ``folder``, as far as its status shows: a run tries it before it removes anything."""
     inherited = bool(folder.st_mode & stat.S_ISGID) and folder.st_gid == index.st_gid
     in_group = index.st_gid in (os.getegid(), *os.getgroups())
     is_owner = os.geteuid() == index.st_uid

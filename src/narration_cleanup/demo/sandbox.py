@@ -169,8 +169,8 @@ def _make_cache(cache: Path, working_directory: Path, now: float) -> None:
     index[lost.stem] = _placed(fields, lost, working_directory, 30_000)
     forgotten, fields = _narration(cache, len(index), now)
     _write(forgotten, speak(str(fields["voice_style"]), _LINES[0]), now - 12 * DAY)
-    half = speak("ancient_entity", _LINES[1])[:9_000]
-    _write(cache / "3f1d.wav.part", half, now - 2 * DAY)
+    cut = speak("ancient_entity", _LINES[1])[:9_000]
+    _write(cache / "3f1d.wav.part", cut, now - 2 * DAY)
     with (cache / "cache_index.json").open("w", encoding="utf-8") as file:
         json.dump(index, file, indent=2)
 

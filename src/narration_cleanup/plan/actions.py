@@ -21,7 +21,7 @@ class Words(NamedTuple):
 
 
 class Kind(Enum):
-    """What an action does. An entry that is dropped has no file; the others are as they say."""
+    """What an action does. An entry that is dropped has no file; the others are as named."""
 
     REMOVE_ENTRY = Words("remove", "Removed", "entry", "entries")
     REMOVE_FILE = Words("remove", "Removed", "file", "files")
@@ -92,7 +92,7 @@ class Action(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ``created_at`` (an instant) is what the planner read; of a file, the time its age is from.
 
     Of the cache alone: ``size_bytes`` is what the removal can free, as the survey stated it, and 0
-    where the file is gone already or goes with another entry; ``ref`` is the store's handle. Of a
+    where the file is gone or is removed with another entry; ``ref`` is the store's handle. Of a
     request alone: it is changed while it is still what ``guard`` says (see the model), and
     ``age_seconds`` is the age that its limit is for.
     """
@@ -128,7 +128,8 @@ class Actions:
 
     def __init__(self) -> None:
         self._packed: list[bytes | Action] = []
-        self._pack = msgspec.msgpack.Encoder().encode
+        self._pack_into = msgspec.msgpack.Encoder().encode_into
+        self._buffer = bytearray()
         self._unpack = msgspec.msgpack.Decoder(Action).decode
 
     def append(self, action: Action) -> None:
@@ -142,7 +143,8 @@ class Actions:
     def packed(self, action: Action) -> bytes | Action:
         """The small form of one."""
         try:
-            return self._pack(action)
+            self._pack_into(action, self._buffer)
+            return bytes(self._buffer)  # no larger than needed, as what `encode` returns is
         except (UnicodeEncodeError, OverflowError):
             return action
 

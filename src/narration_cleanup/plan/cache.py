@@ -1,4 +1,4 @@
-"""What goes from the cache: expired and empty entries, dangling ones, files without an entry."""
+"""What to remove from a cache: expired, empty and dangling entries, and files without an entry."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _UNKNOWN_AFTER = {Reason.EVICTED, Reason.DANGLING}
 def plan_cache(
     survey: CacheSurvey, policy: CachePolicy, now: float, *, explain: bool = False
 ) -> CachePlan:
-    """Decide what goes from the cache as of ``now``.
+    """Decide what to remove from the cache as of ``now``.
 
-    Expired is ``now - created_at > ttl``, strictly: an entry of exactly its TTL stays, as the
+    Expired is ``now - created_at > ttl``, strictly: an entry of exactly its TTL is kept, as the
     service itself has it. ``explain`` collects what a rule held (for ``dry-run -v``).
     """
     rules = Rules(policy, now)
@@ -141,7 +141,7 @@ def _plan_dangling(
     """The keys of entries without a file, and the missing files of those that go as expired.
 
     A missing file does not condemn its entry: a restore may be under way, and the service drops
-    such an entry itself when it is asked for it. So it is counted, and goes when it expires.
+    such an entry itself when it is asked for it. So it is counted, and removed when it expires.
     Expired ones are no sign of a restore: a service writes removed entries back from its memory.
     """
     dangling = list(unmatched.dangling)
@@ -172,7 +172,7 @@ def _plan_dangling(
 
 
 def _count_each_file_once(plan: CachePlan, missing: set[str], shared: frozenset[str]) -> None:
-    """A removal frees nothing whose file is gone already, or goes with another entry's."""
+    """A removal frees nothing whose file is gone already, or removed with another entry's."""
     counted: set[str] = set()
     for position, action in enumerate(plan.actions):
         if action.kind is not Kind.REMOVE_ENTRY:
@@ -180,7 +180,7 @@ def _count_each_file_once(plan: CachePlan, missing: set[str], shared: frozenset[
         if action.file in missing:
             plan.frees_nothing(position, action, "its file is gone")
         elif action.file in counted:
-            plan.frees_nothing(position, action, "its file goes with another entry")
+            plan.frees_nothing(position, action, "its file is removed with another entry")
         elif action.file in shared:
             counted.add(action.file)
 
@@ -196,7 +196,7 @@ def _stored_bytes(plan: CachePlan, survey: CacheSurvey, unmatched: Unmatched, ru
             stored -= file.size_bytes
     if (ttl := policy.partial_ttl) is not None:
         for file in unmatched.partials:
-            # An old one goes, whenever it arrived.
+            # An old one is removed, whenever it arrived.
             if not rules.in_flight(file) or rules.now - file.modified_at > ttl:
                 stored += file.size_bytes
     return stored - unmatched.unjudged_bytes
@@ -332,7 +332,7 @@ def _future(subject: str, what: str) -> Problem:
 def plan_after(plan: CachePlan) -> CachePlan | None:
     """What a second survey would lead to, if ``plan`` was done and nothing else has changed.
 
-    ``None`` where only the survey can tell: after evictions, after dangling entries were dropped,
+    ``None`` where only the survey can show: after evictions, after dangling entries were dropped,
     or where sidecars were shared.
     """
     if plan.staying is None or plan.shares_sidecars or plan.by_reason.keys() & _UNKNOWN_AFTER:

@@ -1,4 +1,4 @@
-"""What goes for size: the least recently used entries, until a limit is met."""
+"""What is evicted for size: the least recently used entries, until a limit is met."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def plan_evictions(
     dangling: frozenset[str],
     useless: Sequence[Action],
 ) -> None:
-    """Plan what goes until the free space and the size are as wanted.
+    """Plan what to evict until the free space and the size are as wanted.
 
     First ``useless``, files that no entry will name any more, in that order; then the least
     recently used entries. Sizes are those of the files, whatever the index states. ``dangling`` are
     the keys of entries that have no file to free. A file that two entries share is not evicted: one
-    of them stays, so both are held. One with other hard links, such as a backup makes, is no way to
-    free space, though a part of the cache's size.
+    of them is kept, so both are held. One with other hard links, such as a backup makes, frees no
+    space, though it is a part of the cache's size.
     """
     space, size = _space_goal(plan, survey, rules.policy), _size_goal(plan, survey, rules.policy)
     first, left = len(plan.actions), list(useless)
@@ -85,10 +85,10 @@ def _keys_from(plan: CachePlan, first: int) -> set[str | int]:
 def _plan_least_used(
     plan: CachePlan, survey: CacheSurvey, rules: Rules, apart: frozenset[str | int], goal: _Goal
 ) -> int:
-    """Plan evictions until the goal is reached, or say that it cannot be; the bytes that go.
+    """Plan evictions until the goal is reached, or report that it cannot be; the bytes evicted.
 
     Space on the disk is shared with others: where evictions would close less than half of the gap,
-    they would cost the cache and help nobody.
+    they would cost the cache and not help.
     """
     excess = goal.excess
     # (use, latest first; order; size; action): held small, there may be a hundred thousand.

@@ -59,7 +59,7 @@ class Rules:
     """What is known only after a first pass over all entries is empty until then.
 
     ``empty_files`` are zero-byte audio files and their mtime, ``needed`` the shared files that an
-    entry which stays still has, ``fresh`` the files that may belong to an entry yet to come.
+    entry which is kept still has, ``fresh`` the files that may belong to an entry yet to come.
     """
 
     def __init__(self, policy: CachePolicy, now: float) -> None:
@@ -166,7 +166,7 @@ class Rules:
 
 
 class Unit(NamedTuple):
-    """A unit of time: its length in seconds, and its name beside a one and beside more."""
+    """A unit of time: its length in seconds, and its name, singular and plural."""
 
     seconds: float
     name: str
@@ -192,4 +192,5 @@ def age_past(age: float, limit: float, unit: Unit) -> str:
         return f"{tenths} {unit.plural}"
     past = age - limit
     more = f"{past // MINUTE:.0f} min" if past >= MINUTE else f"{max(past, 1):.0f} s"
+    more = f"{past // HOUR:.0f} h" if past >= HOUR else more
     return f"{allowed:g} {unit.name if allowed == 1 else unit.plural} and {more}"

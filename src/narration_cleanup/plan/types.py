@@ -1,5 +1,4 @@
-"""A plan: what would be done, the figures that planning gathers on its way, and what was in the
-way."""
+"""A plan: what would be done, the state of the data, and what was in the way."""
 
 from __future__ import annotations
 
@@ -128,7 +127,7 @@ class RequestTotals:
 
 TotalsT = TypeVar("TotalsT", bound=CacheTotals | RequestTotals)
 Verdict = tuple[Reason, str]
-"""Why something goes: the reason, and the figures behind it for a reader."""
+"""Why something is removed: the reason, and the figures behind it for a reader."""
 
 
 @dataclass(slots=True)
@@ -138,10 +137,10 @@ class Plan(Generic[TotalsT]):
     ``by_reason`` counts the actions. The rest is of the cache alone: ``planned_bytes`` is what is
     expected to be freed; ``missing_file`` counts removals whose file is missing already.
     ``stored_bytes`` is the size of what the cache's limit is about: the files of entries, and
-    files that no entry will name any more. ``held`` says which rule kept something that would have
-    gone (key, rule), where ``explain`` asks for it. ``staying`` are the totals of the entries that
-    neither their age nor their emptiness removes. ``shares_sidecars``: something goes whose
-    sidecars, and their sizes, may stay with other audio.
+    files that no entry will name any more. ``held``: which rule kept something that would have been
+    removed (key, rule), where ``explain`` asks for it. ``staying`` are the totals of the entries
+    that neither their age nor their emptiness removes. ``shares_sidecars``: something is removed
+    whose sidecars, and their sizes, may remain with other audio.
     """
 
     totals: TotalsT

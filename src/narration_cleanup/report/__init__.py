@@ -1,1 +1,1 @@
-"""What the operator and other programs get to see, all told from one result."""
+"""What the operator and other programs get to see, all made from one result."""

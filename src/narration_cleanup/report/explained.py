@@ -29,7 +29,7 @@ _KNOWN_BY = {
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """What is said of ``asked``, as of ``generated_at`` (an instant).
+    """The explanation of ``asked``, as of ``generated_at`` (an instant).
 
     ``history`` is what runs did with it, the newest first; ``unsurveyed`` the targets that are
     configured and could not be looked at.

@@ -110,7 +110,7 @@ def columns(stream: TextIO) -> int | None:
 def wrapped(text: str, width: int | None, *, hang: int) -> str:
     """``text`` in lines of at most ``width`` columns, all but the first ``hang`` columns in.
 
-    It stays one line where ``width`` is ``None``. Words stay whole, a long path too: what is
+    It is one line where ``width`` is ``None``. Words are kept whole, a long path too: what is
     copied from a terminal must be what was printed.
     """
     if width is None or len(text) <= width:

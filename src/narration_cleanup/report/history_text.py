@@ -37,7 +37,7 @@ _STYLES = {
     KILLED: ERROR,
 }
 _LEFT_OUT_FIRST = ("took", "by", "cancelled", "problems", "removed")
-"""Columns that a narrow terminal goes without."""
+"""Columns that a narrow terminal omits."""
 
 
 def show_history(
@@ -221,7 +221,7 @@ def _time_axis(ended: Sequence[RunRecord], console: Console) -> Text:
 
 
 def _cells(record: RunRecord, sizes: Sizes) -> tuple[str, ...]:
-    """One run's cells, in the order of ``_COLUMNS``; a run that never said how it ended has no
+    """One run's cells, in the order of ``_COLUMNS``; a run that never recorded how it ended has no
     figures."""
     ended = record.finished_at is not None
     return (

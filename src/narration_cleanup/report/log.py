@@ -1,4 +1,4 @@
-"""Log lines on stderr: what an unattended run says, one line a thing, for people or collectors.
+"""Log lines on stderr: what an unattended run reports, one line an event, for people or collectors.
 
 A line that cannot be written (a closed pipe, a full disk) never stops the work.
 """
@@ -60,10 +60,10 @@ class Log:
 
     ``quiet`` leaves only what is wrong: problems, actions that failed, and an end that is not a
     success. ``verbose`` adds a line for every action. ``clock`` gives the time that JSON lines
-    carry (text lines carry none: the journal, cron and syslog add their own). ``muted`` says
-    only warnings, for when a terminal is told all the rest in another way.
+    carry (text lines carry none: the journal, cron and syslog add their own). ``muted`` writes
+    only warnings, for when a terminal shows all the rest in another way.
 
-    ``last`` holds the last lines, said or not, for whoever hears of the run elsewhere.
+    ``last`` holds the last lines, written or not, for the run's notifications.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Log:
                 text = f"{printable(action.file)}: {text}"
                 self._action(action, outcome, note, text, file=action.file)
         elif failed := cache.outcomes.count(Outcome.FAILED):
-            # A problem says of each why, and of very many how many more.
+            # The problems have each reason, and of very many how many more.
             message = f"{count(failed, 'removal')} failed: the problems say why"
             self._say("failed", message, Level.ERROR, count=failed)
         for reason in CACHE_REASONS:
@@ -196,7 +196,7 @@ class Log:
             )
 
     def problem(self, problem: Problem, more: int = 0) -> None:
-        """Something that needs the operator; told by ``finished`` for all of a result.
+        """Something that needs the operator; ``finished`` logs all of a result.
 
         ``more``: how many others there are with the same reason.
         """
@@ -214,7 +214,7 @@ class Log:
     def finished(self, result: Result) -> None:
         """Every problem, then the last line; the same words as the message of the report.
 
-        Of many with the same reason one is told with their number, unless ``verbose``.
+        Of many with the same reason one is logged with their number, unless ``verbose``.
         """
         problems = result.all_problems()
         for problem, more in (
@@ -228,7 +228,7 @@ class Log:
             say("finished", text, level, outcome=result.outcome.value)
 
     def warning(self, message: str) -> None:
-        """Something odd that stops nothing; said even where quiet or muted: no report has it."""
+        """Something unusual that stops nothing; logged even if quiet or muted: no report has it."""
         self._write("warning", printable_line(message), Level.WARNING, {})
 
     def _action(
@@ -247,13 +247,13 @@ class Log:
         skipped, notes = outcomes.count(Outcome.SKIPPED), outcomes.notes(Outcome.SKIPPED)
         if skipped:
             what = entries(skipped) if target == "cache" else count(skipped, "request")
-            why = printable_line(*notes) if len(notes) == 1 else "-v tells why, of each"
+            why = printable_line(*notes) if len(notes) == 1 else "-v shows each reason"
             self._routine("skipped", f"Skipped {what}: {why}", half=target, count=skipped)
 
     def _routine(
         self, event: str, message: str, level: Level = Level.INFO, /, **fields: Field
     ) -> None:
-        """What goes as it should, or is the day's work: nothing for a quiet log."""
+        """Success and routine work: nothing for a quiet log."""
         self._write(event, message, level, fields, hidden=self._quiet or self._muted)
 
     def _say(self, event: str, message: str, level: Level, /, **fields: Field) -> None:

@@ -1,7 +1,7 @@
 """Metrics in the Prometheus text format, version 0.0.4: a page for node_exporter's textfile.
 
 Written out here, since a client library's start-up would be paid at every run, and its registry
-is made for processes that stay. Every series exists from the first page on, so that a rule never
+is made for long-running processes. Every series exists from the first page on, so that a rule never
 has to ask whether one is missing because nothing happened. What could not be looked at is NaN;
 the counters alone are left out where the history cannot be used.
 """
@@ -39,12 +39,12 @@ Samples = Value | tuple[str, Mapping[str, Value]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricValues:
-    """What the page is told from. Bytes and seconds; ``None`` where it is not known.
+    """The values of the page. Bytes and seconds; ``None`` where it is not known.
 
-    ``last`` is the last run that looked at anything, so never one that found the lock held.
+    ``last`` is the last run that did a survey, so never one that found the lock held.
     ``counters`` is ``None`` where the history cannot be used, and then ``last`` is one at most that
     has just ended.
-    ``name`` tells the pages of several caches on one machine apart (see ``name_of``).
+    ``name`` distinguishes the pages of several caches on one machine (see ``name_of``).
     """
 
     last: RunRecord | None
@@ -83,7 +83,7 @@ def metric_values(
     limit_bytes: int | None,
     name: str | None = None,
 ) -> MetricValues:
-    """The facts right after a run: how things stand is what the run saw at its end."""
+    """The facts right after a run: the state is what the run found at its end."""
     return MetricValues(
         last=record,
         counters=counters,
@@ -122,7 +122,7 @@ def is_page(file: Path) -> bool:
 
 
 _Metric = tuple[str, str, Samples]
-"""Name, what it is, and how it stands. A counter's name ends in ``_total``."""
+"""Name, description, and samples. A counter's name ends in ``_total``."""
 
 
 def _metrics(values: MetricValues) -> list[_Metric]:

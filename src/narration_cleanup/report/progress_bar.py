@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 DELAY = 1.0
 """Work that is done within this many seconds shows nothing."""
 PAUSE = 0.25
-"""Between two looks at the screen, in seconds: what comes in between is only counted."""
+"""Between two updates of the screen, in seconds: what comes in between is only counted."""
 
 
 class TerminalProgress:
     """A bar for the phase at work, from the second second on. ``clock`` counts seconds.
 
     There is no thread behind it: the screen is looked at while the work advances, at most four
-    times a second: about half a percent of a long run.
+    times a second: about 0.5 % of a long run.
     """
 
     def __init__(self, stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -> None:

@@ -1,6 +1,6 @@
-"""What is remembered of a run: one small value, told from its result, that outlives the process.
+"""The record of a run: one small value, made from its result, that outlives the process.
 
-History, metrics and alerts are all told from it, so that they cannot tell different stories.
+History, metrics and alerts are all made from it, so that they cannot differ.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Trigger(StrEnum):
 KILLED = "killed"
 RUNNING = "running"
 ENDINGS = (*(outcome.value for outcome in RunOutcome), KILLED)
-"""Every way in which a run can have ended; one that is killed cannot say so itself."""
+"""Every way in which a run can have ended; one that is killed cannot record it itself."""
 
 
 class CacheState(msgspec.Struct, frozen=True):
-    """How the cache stood when the run ended. Bytes; ``limit_bytes`` is ``cache.max_size_mb``."""
+    """The cache at the end of the run. Bytes; ``limit_bytes`` is ``cache.max_size_mb``."""
 
     entry_count: int
     size_bytes: int
@@ -63,7 +63,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One run. Instants in Unix seconds, sizes in bytes; counts are of what was really done.
 
     ``outcome`` is one of ``ENDINGS``, or ``running``. ``cache_state``, ``requests_by_status`` and
-    ``abandoned_left`` (requests that are abandoned still) are ``None`` where that half is not
+    ``abandoned_left`` (requests that are abandoned still) are ``None`` where that target is not
     configured or could not be looked at. ``undone`` names the
     targets that were not done at all; ``busy_count`` counts the runs in a row, this one included,
     that found the lock held. ``known`` names the items that no run can clean and that this one
@@ -114,7 +114,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def error_count(self) -> int:
-        """Actions that failed, and problems: what an operator should look at, and what no earlier
+        """Actions that failed, and problems: what an operator should examine, and what no earlier
         run reported of an item that none can clean."""
         return self.failed_count - self.known_failures + self.problem_count
 
@@ -150,7 +150,7 @@ def record_of(result: Result, *, limit_bytes: int | None = None) -> RunRecord:
     """Tell the record of a run that has ended; ``limit_bytes`` is the cache's configured size."""
     problems = result.all_problems()
     serious = [problem for problem in problems if problem.severity is Severity.PROBLEM]
-    told = serious + [problem for problem in problems if problem.severity is not Severity.PROBLEM]
+    others = [problem for problem in problems if problem.severity is not Severity.PROBLEM]
     record = RunRecord(
         outcome=result.outcome.value,
         exit_code=int(result.exit_code),
@@ -159,7 +159,7 @@ def record_of(result: Result, *, limit_bytes: int | None = None) -> RunRecord:
         finished_at=result.finished_at,
         problem_count=len(serious),
         warning_count=len(problems) - len(serious),
-        problems=[_kept(problem) for problem in told[:PROBLEMS_KEPT]],
+        problems=[_kept(problem) for problem in [*serious, *others][:PROBLEMS_KEPT]],
         undone=_undone(result),
         skipped_count=_count(result, Outcome.SKIPPED),
         failed_count=_count(result, Outcome.FAILED),

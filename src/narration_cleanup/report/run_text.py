@@ -173,7 +173,7 @@ def _print_rows(
 ) -> None:
     """In columns, or each on two lines where it is narrow; ``widths`` of all names and details.
 
-    Not by a table of Rich's, which takes half a minute for a hundred thousand rows.
+    Not by a table of Rich's, which takes 30 s for a hundred thousand rows.
     """
     if not console.is_terminal:
         for row in rows:

@@ -1,4 +1,4 @@
-"""How things stand, as one value: what ``stats`` shows, and every run tells at its end."""
+"""The state of the data, as one value: ``stats`` shows it, and every run reports it at its end."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class CacheStats:
 class Stats:
     """The health of cache and queue as of ``generated_at``; instants in Unix seconds.
 
-    A half that is not configured is ``None``, and so is one that could not be surveyed: then a
-    problem says why. ``running``: the automatic clean-up is alive, that is, a run is in progress,
+    A target that is not configured is ``None``, and so is one that could not be surveyed: then a
+    problem has the reason. ``running``: the automatic clean-up is alive: a run is in progress,
     a schedule was found, or the last two runs came in time by themselves. ``in_progress``: a run is
     at work now. ``last_run`` is the latest that the history knows: one that is at work, or was
     killed, has no end.

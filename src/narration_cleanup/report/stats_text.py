@@ -39,7 +39,7 @@ from narration_cleanup.report.terminal import (
 )
 
 SIDE_BY_SIDE = 110
-"""From this width on, panels stand in two columns."""
+"""From this width on, panels are in two columns."""
 WIDEST = 160
 VOICES = 10
 """Voice styles shown without ``-v``, the largest first."""

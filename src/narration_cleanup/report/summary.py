@@ -39,7 +39,7 @@ class Row(NamedTuple):
 
     ``size_bytes`` is ``None`` for what has no size: requests, and entries without a file.
     ``problem`` is why it failed or was skipped, empty where it was not. ``verb`` and ``reason``
-    begin and explain its line in a pipe, where each line says all by itself.
+    begin and explain its line in a pipe, where each line is complete by itself.
     """
 
     name: str
@@ -121,7 +121,7 @@ def gathered(problems: Sequence[Problem]) -> list[tuple[Problem, int]]:
     """Problems by reason, as these were met, each with how many more there are of its reason.
 
     A reason is a code and its message.
-    Up to three of the same are left as they are; of more, the first stands for all. Of items that
+    Up to three of the same are left as they are; of more, the first represents all. Of items that
     an earlier run reported there is only the number.
     """
     same: dict[tuple[Target, str, Severity, str], list[Problem]] = {}

@@ -59,9 +59,9 @@ class _Console(Console):
 def report_console(
     stream: TextIO | None, width: int | None, terminal: bool | None
 ) -> Iterator[Console]:
-    """A console on ``stream`` (stdout) for one report, which a reader who goes away ends.
+    """A console on ``stream`` (stdout) for one report, which ends when its reader closes the pipe.
 
-    ``terminal=None`` asks the stream whether it is one; a terminal is as wide as it says unless
+    ``terminal=None`` asks the stream whether it is one; a terminal has the width it reports unless
     ``width`` is given. Raises ``CleanupError`` where the report cannot be written.
     """
     stream = sys.stdout if stream is None else stream

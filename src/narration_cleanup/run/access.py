@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
@@ -38,6 +40,8 @@ from narration_cleanup.stores.cache.local.index_file import (
 )
 
 EVERYBODY = "every user"
+_MOUNT_IT = "mount its file system with umask=022 (cifs: dir_mode=0755,file_mode=0644)"
+"""Instead of chmod, which changes nothing where all modes are those of the mount."""
 LOCK_SECONDS = 3.0
 """How long a look waits for the lock of a service that is writing its index."""
 
@@ -45,57 +49,80 @@ LOCK_SECONDS = 3.0
 class OtherUserError(ConfigError):
     """What is to be changed belongs to another user: nothing was opened for writing."""
 
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"{what}: {remedy}")
+        self.what, self.remedy = what, remedy
 
-def refuse_other_users(settings: Settings, *, allow_other_user: bool, writes: bool = True) -> None:
+
+def refuse_other_users(settings: Settings, *, writes: bool = True) -> None:
     """Refuse to work as another user than the one whose files these are.
 
-    A process of another user that dies can leave ``-wal`` and ``-shm`` files which the service
-    cannot write, and root could be led anywhere by who can put a link in the way: for root,
-    everything on the way to the cache and to the database must be root's. For others it is the
-    database that must be their own, in a folder that not every user can write to, unless
-    ``allow_other_user``. ``writes``: the cache is to be
-    changed too. Raises ``OtherUserError``.
+    Root could be led anywhere by who can put a link in the way: everything on the way to the cache
+    and to the database must be root's. For others it is the database alone that is refused (see
+    ``refuse_database``): here where there is nothing else to do, else by ``open_targets``.
+    ``writes``: the cache is to be changed too. Raises ``OtherUserError``.
     """
-    as_root = os.geteuid() == 0
-    cache, database = settings.cache.path, settings.requests.path
-    if allow_other_user and not as_root:
+    if os.geteuid() == 0:
+        cache = settings.cache.path if writes else None
+        places = [place for place in (settings.requests.path, cache) if place is not None]
+        others = [(place, owner) for place in places if (owner := _other_owner(place)) is not None]
+        if others:
+            refuse_two_owners(settings)
+            user = user_name(others[0][1], "{}")
+            by_sudo = f"'#{user}'" if user.isdecimal() else user
+            raise OtherUserError(
+                f"{_whose(others)}; root does not work on another user's files, which could lead "
+                "it anywhere",
+                f"run as that user: sudo -u {by_sudo} narration-cleanup ..., or add --run-as "
+                f"{user} (setting cleanup.user), with which it becomes that user first",
+            )
+        if cache is not None:
+            _refuse_open_folders(cache)
+    if settings.cache.dir is None:
+        refuse_database(settings, writes=writes)
+
+
+def refuse_database(settings: Settings, *, writes: bool) -> None:
+    """Refuse a database that is not this user's, or in a folder where others can exchange it.
+
+    A process of another user that dies can leave ``-wal`` and ``-shm`` files which the service
+    cannot write, and a journal put beside the database names any file for SQLite to delete.
+    ``requests.allow_other_user`` overrides that, but not for root. Raises ``OtherUserError``.
+    """
+    database = settings.requests.path
+    if database is None:
         return
-    shared = shared_folder(database) if writes and not as_root and database is not None else None
+    if os.geteuid() == 0:
+        _refuse_open_folders(database, holds_journals=True)
+        return
+    if settings.requests.allow_other_user:
+        return
+    shared = shared_folder(database) if writes else None
     if shared is not None and shared[1] == EVERYBODY:
         raise OtherUserError(
             f"{EVERYBODY} can write to {printable(shared[0])}, and so put another database there, "
-            "or a journal that names any file for SQLite to delete: chmod o-w it, or give "
-            "--allow-other-user"
+            "or a journal that names any file for SQLite to delete",
+            f"{how_to_close(*shared)}, or give --allow-other-user",
         )
-    places = [database, cache if as_root and writes else None]
-    others = {place: _other_owner(place) for place in places if place is not None}
-    found = [(place, owner) for place, owner in others.items() if owner is not None]
-    if not found:
-        if as_root:
-            _refuse_open_folders(database, cache if writes else None)
+    owner = _other_owner(database)
+    if owner is None:
         return
-    whose = ", ".join(f"{printable(place)} belongs to {_named(owner)}" for place, owner in found)
-    whose = f"{whose}, but this is {_named(os.geteuid())}: "
-    user = user_name(found[0][1], "{}")
-    if as_root:
-        refuse_two_owners(settings)
-        by_sudo = f"'#{user}'" if user.isdecimal() else user
-        raise OtherUserError(
-            f"{whose}root does not work on another user's files, which could lead it anywhere; run "
-            f"as that user: sudo -u {by_sudo} narration-cleanup ..., or add --run-as {user} "
-            "(setting cleanup.user), with which it becomes that user first"
-        )
-    place = found[0][0]
-    with suppress(OSError):
-        if left_by_root(place, place.stat()):
-            raise OtherUserError(
-                f"{whose}root left it there; give it back: chown "
-                f"--reference={printable(place.parent)} {printable(place)}"
-            )
-    raise OtherUserError(
-        f"{whose}run as {user} (the service could be left with files that it cannot write), or "
-        "give --allow-other-user"
+    remedy = (
+        f"run as {user_name(owner, '{}')} (the service could be left with files that it cannot "
+        "write), or give --allow-other-user"
     )
+    with suppress(OSError):
+        if left_by_root(database, database.stat()):
+            remedy = (
+                "root left it there; give it back: chown "
+                f"--reference={printable(database.parent)} {printable(database)}"
+            )
+    raise OtherUserError(_whose([(database, owner)]), remedy)
+
+
+def _whose(others: list[tuple[Path, int]]) -> str:
+    whose = ", ".join(f"{printable(place)} belongs to {_named(owner)}" for place, owner in others)
+    return f"{whose}, but this is {_named(os.geteuid())}"
 
 
 def shared_folder(database: Path) -> tuple[Path, str] | None:
@@ -111,8 +138,15 @@ def shared_folder(database: Path) -> tuple[Path, str] | None:
         if status.st_mode & stat.S_IWGRP and not is_own_group(status.st_gid):
             return folder, f"group {status.st_gid}"
     except OSError:
-        pass  # the survey says what is wrong with it
+        pass  # the survey reports what is wrong with it
     return None
+
+
+def how_to_close(folder: Path, who: str) -> str:
+    """What to do about a folder that ``who`` can write to (see ``shared_folder``)."""
+    if folder.stat().st_mode & stat.S_ISVTX:  # /tmp, say: its mode is as it has to be
+        return "move the database to a folder of its own"
+    return f"chmod {'o-w' if who == EVERYBODY else 'g-w'} {printable(folder)}"
 
 
 def _has_one_mode(folder: Path) -> bool:
@@ -123,21 +157,22 @@ def _has_one_mode(folder: Path) -> bool:
         os.close(fd)
 
 
-def _refuse_open_folders(database: Path | None, cache: Path | None) -> None:
-    """Refuse, as root, what others can put another in the place of, and a database in a folder
+def _refuse_open_folders(place: Path, *, holds_journals: bool = False) -> None:
+    """Refuse, as root, what others can put another in the place of; and a database in a folder
     that they can write to: a journal of theirs there could name any file for SQLite to delete."""
     try:
-        for place in (database, cache):
-            if place is not None:
-                real = Path(os.path.realpath(place))
-                check_way(place.parent)
-                check_way(real.parent)
-                if place is database:
-                    check_own_folder(real.parent)
+        real = Path(os.path.realpath(place))
+        check_way(place.parent)
+        check_way(real.parent)
+        if holds_journals:
+            check_own_folder(real.parent)
     except PermissionError as error:
-        raise OtherUserError(f"{error.strerror}; root does not work there") from None
+        what, _, remedy = (error.strerror or "").rpartition(": ")
+        if error.errno == errno.EPERM and _has_one_mode(Path(error.filename)):
+            remedy = re.sub(r"chmod \S+ it", _MOUNT_IT, remedy)
+        raise OtherUserError(f"{what}; root does not work there", remedy) from None
     except OSError:
-        return  # the survey says what is wrong with it
+        return  # the survey reports what is wrong with it
 
 
 def refuse_two_owners(settings: Settings) -> None:
@@ -150,15 +185,15 @@ def refuse_two_owners(settings: Settings) -> None:
         try:
             if place is not None:
                 owners[os.stat(place).st_uid] = place
-        except OSError:  # the survey says what is wrong with it
+        except OSError:  # the survey reports what is wrong with it
             continue
     if len(owners) > 1:
         whose = " and ".join(
             f"{printable(place)} to {_named(uid)}" for uid, place in owners.items()
         )
         raise OtherUserError(
-            f"cache and database belong to two users ({whose}): give both to the service's user, "
-            "or clean each in a run of its own"
+            f"cache and database belong to two users ({whose})",
+            "give both to the service's user, or clean each in a run of its own",
         )
 
 
@@ -175,7 +210,7 @@ def _other_owner(path: Path) -> int | None:
             if matters and owner not in trusted:
                 return owner
     except OSError:
-        return None  # the survey says what is wrong with it
+        return None  # the survey reports what is wrong with it
     return None if owner == os.geteuid() else owner
 
 
@@ -184,10 +219,10 @@ def _named(uid: int) -> str:
 
 
 def missing_rights(settings: Settings) -> Iterator[Problem]:
-    """A warning for each half that a run as this user could not change.
+    """A warning for each target that a run as this user could not change.
 
-    Local places alone: a server or a bucket tells its rights when it is asked, and not before.
-    What is not there is told by the survey.
+    Local places alone: a server or a bucket shows its rights only when it is used.
+    The survey reports what is not there.
     """
     folder, database = settings.cache.path, settings.requests.path
     if folder is not None:
@@ -209,7 +244,7 @@ def missing_rights(settings: Settings) -> Iterator[Problem]:
                     yield Problem(Target.CACHE, "not_writable", message, severity=Severity.WARNING)
     if database is not None:
         try:
-            # SQLite writes its journal beside the file itself, not beside a link to it.
+            # SQLite writes its journal in the folder of the file itself, not of a link to it.
             file = Path(os.path.realpath(database))
         except OSError:  # a link that is being swapped
             return
@@ -225,12 +260,12 @@ def missing_rights(settings: Settings) -> Iterator[Problem]:
 
 
 def _endings_beside(database: Path) -> tuple[str, ...]:
-    """Of the files that SQLite keeps beside it, which a process of another user may have left."""
+    """Of the files that SQLite keeps next to it, which a process of another user may have left."""
     from narration_cleanup.stores.requests.sqlite.database import is_wal
 
     try:
         return ("-wal", "-shm") if is_wal(database) else ("-journal",)
-    except TargetError:  # the survey says what is wrong with it
+    except TargetError:  # the survey reports what is wrong with it
         return ()
 
 
@@ -262,7 +297,7 @@ def fixed(index: Path) -> str | None:
     """Why no new index can take the place of this one (see ``fixed_index``)."""
     try:
         fd = os.open(index.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:  # the survey says what is wrong with it
+    except OSError:  # the survey reports what is wrong with it
         return None
     try:
         return fixed_index(index.parent, index.name, fd)

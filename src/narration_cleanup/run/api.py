@@ -87,15 +87,15 @@ def run(settings: Given = None, *, stop: Event | None = None) -> Document:
     """Remove expired audio and cancel abandoned requests; what was done (`run --json`).
 
     Recorded, measured and reported as any run. A run that is done in part, or whose ``stop`` was
-    set meanwhile, says so in its document (``success``, ``exit_code``). Raises ``ConfigError``,
+    set meanwhile, reports it in its document (``success``, ``exit_code``). Raises ``ConfigError``,
     ``RefusedError`` (it would not be safe) or ``BusyError`` (another run is at work): nothing was
     touched then.
     """
     result, watch, log = Result(time.time(), dry_run=False), Stopwatch(), Log(muted=True)
     found = _checked(settings, result)
-    told = recorder.start(found, result, os.environ)
+    recording = recorder.start(found, result, os.environ)
     try:
-        left = pipeline.run(found, result, _StopOnEvent(stop), NoProgress(), log, told)
+        left = pipeline.run(found, result, _StopOnEvent(stop), NoProgress(), log, recording)
     except CleanupError as error:
         result.stop(error.exit_code, str(error))
         raise
@@ -104,16 +104,16 @@ def run(settings: Given = None, *, stop: Event | None = None) -> Document:
         raise
     finally:
         result.finished_at = result.started_at + watch.seconds
-        record = recorder.finish(told, result)
-        recorder.notify(told, record, list(log.last), log.warning)
-    return _document(result, with_last_run(left, record, told.starts), told.trigger)
+        record = recorder.finish(recording, result)
+        recorder.notify(recording, record, list(log.last), log.warning)
+    return _document(result, with_last_run(left, record, recording.starts), recording.trigger)
 
 
 def stats(settings: Given = None) -> Document:
     """How cache and queue are (`stats --json`). Changes nothing; raises ``ConfigError``."""
     now = time.time()
     found = _loaded(settings)
-    refuse_other_users(found, allow_other_user=False, writes=False)
+    refuse_other_users(found, writes=False)
     collected, _ = stats_now(found, now, NoProgress())
     seen = stats_document(with_recent_runs(collected, found)[0])
     document: Document = json.loads(encode(seen))
@@ -122,6 +122,8 @@ def stats(settings: Given = None) -> Document:
 
 class _StopOnEvent(Stop):
     """Asked by the host's event instead of by a signal."""
+
+    said = "Stopped"
 
     def __init__(self, event: Event | None) -> None:
         super().__init__()
@@ -139,6 +141,9 @@ def _loaded(settings: Given) -> Settings:
     if settings is None:
         settings = load_settings()
     elif not isinstance(settings, Settings):
+        if not isinstance(settings, Mapping):
+            kind = type(settings).__name__
+            raise ConfigError(f"settings: expected a mapping of tables or Settings, not {kind}")
         settings = load_from_tables(settings, os.environ)
     require_target(settings)
     return settings
@@ -147,7 +152,7 @@ def _loaded(settings: Given) -> Settings:
 def _checked(settings: Given, result: Result) -> Settings:
     """The settings, fit for a run of this process's own user."""
     found = _loaded(settings)
-    refuse_other_users(found, allow_other_user=False, writes=not result.dry_run)
+    refuse_other_users(found, writes=not result.dry_run)
     result.cache_configured = found.cache.dir is not None
     result.requests_configured = found.requests.db is not None
     return found

@@ -23,7 +23,7 @@ def clock_jump(mark: ClockMark, marks: Sequence[ClockMark]) -> float | None:
 
     ``marks`` are those of earlier runs, newest first. Only marks of the same boot can be
     compared. A mark that a refused run left is believed once an hour has passed in which both
-    clocks agreed: so a corrected clock never stops the clean-up for good.
+    clocks agreed: so a corrected clock never stops the clean-up permanently.
     """
     same_boot = [m for m in marks if m.boot_id is not None and m.boot_id == mark.boot_id]
     for earlier in same_boot:
@@ -40,7 +40,7 @@ def unproved_absence(mark: ClockMark, marks: Sequence[ClockMark]) -> float | Non
 
     After a reboot it may be far ahead: a battery is empty, or the time server is not reached yet.
     ``marks`` as for ``clock_jump``; a mark that a refused run left is believed as there. ``None``
-    also where there is no earlier run, or where the boot cannot be told.
+    also where there is no earlier run, or where the boot is not known.
     """
     if mark.boot_id is None:
         return None

@@ -75,11 +75,11 @@ Warn = Callable[[str], None]
 
 @dataclass(slots=True)
 class RunRecorder:
-    """A run that is to be told of. ``history`` is ``None`` where none can be kept.
+    """A run that is recorded and reported. ``history`` is ``None`` where none can be kept.
 
-    ``clocks`` is what both clocks said when it began; ``clock_refused``, whether the run refused
+    ``clocks`` is what both clocks showed when it began; ``clock_refused``, whether the run refused
     since they disagreed, which the next one must know. ``None``: it ended before it compared them,
-    and so leaves no mark of them. ``clock_trusted``: the operator says that the clock is right.
+    and so leaves no mark of them. ``clock_trusted``: the operator confirms that the clock is right.
     ``known``: the items that earlier runs reported and could not clean, once they are read;
     ``items``: those of this run.
     """
@@ -161,22 +161,22 @@ def start(settings: Settings, result: Result, environ: Mapping[str, str]) -> Run
     """Record that a run begins, and ping the start. What cannot be done is a warning."""
     from narration_cleanup.report.history.store import open_history
 
-    recorder = RunRecorder(settings, environ, trigger_of(environ).value)
-    recorder.clocks = read_clocks(result.started_at, environ)
+    recording = RunRecorder(settings, environ, trigger_of(environ).value)
+    recording.clocks = read_clocks(result.started_at, environ)
     warn = _warning(result, "history_unusable")
-    recorder.history = open_history(
+    recording.history = open_history(
         settings.cleanup.state_dir, warn=warn, at=result.started_at, places=places_of(settings)
     )
-    if recorder.history is not None:
-        recorder.run_id = recorder.history.begin(
-            result.started_at, trigger=recorder.trigger, version=__version__
+    if recording.history is not None:
+        recording.run_id = recording.history.begin(
+            result.started_at, trigger=recording.trigger, version=__version__
         )
-    if recorder.sends and settings.alerts.ping_url is not None:
+    if recording.sends and settings.alerts.ping_url is not None:
         from narration_cleanup.report.notify import ping_start
 
         wrong = ping_start(settings.alerts.ping_url, settings.alerts.ping_style)
         _warn_all(_warning(result, "alert_not_sent"), [wrong])
-    return recorder
+    return recording
 
 
 def start_with_partial_settings(
@@ -198,11 +198,11 @@ def start_with_partial_settings(
 
 
 def note_cancelled(
-    recorder: RunRecorder, store: RequestStore, result: RequestResult, at: float, *, count: bool
+    recording: RunRecorder, store: RequestStore, result: RequestResult, at: float, *, count: bool
 ) -> None:
     """Count the requests that an earlier run cancelled and the service completed all the same
     (``count``), and remember those that this run cancelled. Each is counted once."""
-    history, place = recorder.history, store.location
+    history, place = recording.history, store.location
     if history is None:
         return
     earlier = history.recently_cancelled(place) if count else []
@@ -219,34 +219,34 @@ def note_cancelled(
         history.remember_cancelled(place, done, at)
 
 
-def finish(recorder: RunRecorder, result: Result) -> RunRecord:
+def finish(recording: RunRecorder, result: Result) -> RunRecord:
     """Write history and metrics; the record of the run, as kept."""
-    settings, history = recorder.settings, recorder.history
-    earlier = [] if history is None else history.before(recorder.run_id)
+    settings, history = recording.settings, recording.history
+    earlier = [] if history is None else history.before(recording.run_id)
     busy_count = _fail_where_held(result, earlier)
     record = record_of(result, limit_bytes=_limit_bytes(settings))
-    known = sorted(recorder.items)
+    known = sorted(recording.items)
     record = msgspec.structs.replace(record, busy_count=busy_count, known=known)
     if history is not None:
         items = items_of(result, settings.history.keep_items)
-        record = history.finish(recorder.run_id, record, items)
+        record = history.finish(recording.run_id, record, items)
     from narration_cleanup.report.attention import attention
 
-    recorder.attention = attention([*reversed(earlier), record])
+    recording.attention = attention([*reversed(earlier), record])
     if history is not None:
-        recorder.starts = history.starts()
-        refused = recorder.clock_refused
-        if recorder.clocks is not None and refused is not None:
-            history.mark_clock(msgspec.structs.replace(recorder.clocks, refused=refused))
+        recording.starts = history.starts()
+        refused = recording.clock_refused
+        if recording.clocks is not None and refused is not None:
+            history.mark_clock(msgspec.structs.replace(recording.clocks, refused=refused))
         # By a clock that may be wrong nothing is too old.
-        trusted = refused is False or recorder.clocks is None
+        trusted = refused is False or recording.clocks is None
         history.prune(
             keep_days=settings.history.keep_days if trusted else math.inf,
             keep_runs=settings.history.keep_runs,
             keep_items=settings.history.keep_items,
             now=result.started_at,
         )
-    _write_metrics(recorder, record, _warning(result, "metrics_not_written"))
+    _write_metrics(recording, record, _warning(result, "metrics_not_written"))
     if history is not None:
         history.close()
     return record
@@ -267,11 +267,11 @@ def _fail_where_held(result: Result, earlier: Sequence[RunRecord]) -> int:
     return count
 
 
-def notify(recorder: RunRecorder, record: RunRecord, lines: Sequence[str], warn: Warn) -> None:
+def notify(recording: RunRecorder, record: RunRecord, lines: Sequence[str], warn: Warn) -> None:
     """Ping the end and send the message that is asked for; ``lines`` are the last of the log."""
-    if recorder.sends:
-        found = recorder.attention
-        notify_of(record, recorder.settings.alerts, warn, lines=lines, found=found)
+    if recording.sends:
+        found = recording.attention
+        notify_of(record, recording.settings.alerts, warn, lines=lines, found=found)
 
 
 def notify_of(
@@ -310,16 +310,16 @@ def item_name(problem: Problem, places: Places) -> str:
 
 
 def host_name() -> str:
-    """This machine's name, for whoever hears from several."""
+    """This machine's name, for whoever gets messages from several."""
     import socket
 
     return socket.gethostname()
 
 
-def _write_metrics(recorder: RunRecorder, record: RunRecord, warn: Warn) -> None:
-    file = recorder.settings.metrics.textfile
-    if file is None or not recorder.writes or record.outcome == RunOutcome.BUSY:
-        return  # of a run that found the lock held, the one that holds it tells
+def _write_metrics(recording: RunRecorder, record: RunRecord, warn: Warn) -> None:
+    file = recording.settings.metrics.textfile
+    if file is None or not recording.writes or record.outcome == RunOutcome.BUSY:
+        return  # for a run that found the lock held, the one that holds it reports
     from narration_cleanup.report.metrics import (
         metric_values,
         metrics_text,
@@ -329,9 +329,9 @@ def _write_metrics(recorder: RunRecorder, record: RunRecord, warn: Warn) -> None
 
     values = metric_values(
         record,
-        None if recorder.history is None else recorder.history.counters(),
-        interval_seconds=recorder.settings.cleanup.interval_hours * 3_600,
-        limit_bytes=_limit_bytes(recorder.settings),
+        None if recording.history is None else recording.history.counters(),
+        interval_seconds=recording.settings.cleanup.interval_hours * 3_600,
+        limit_bytes=_limit_bytes(recording.settings),
         name=name_of(file),
     )
     try:
@@ -345,7 +345,7 @@ def _limit_bytes(settings: Settings) -> int:
 
 
 def _warning(result: Result, code: str) -> Warn:
-    """What could not be told stands among the run's own warnings."""
+    """What could not be reported becomes one of the run's own warnings."""
 
     def warn(text: str) -> None:
         result.problems.add(Problem(Target.PROGRAM, code, text, severity=Severity.WARNING))
@@ -360,7 +360,7 @@ def _warn_all(warn: Warn, found: Sequence[str | None]) -> None:
 
 
 def _without(line: str, secrets: Sequence[str]) -> str:
-    """A log line without any address, should something have said one after all."""
+    """A log line without any address, should one have got into it after all."""
     for secret in secrets:
         line = line.replace(secret, "***")
     return line

@@ -60,7 +60,7 @@ _NOT_CHANGED = (
     "security of the database does not let it change"
 )
 LOOKED_AT_IN = 5.0
-"""Seconds for which a run that was asked to stop looks at the cache again, to say how it is."""
+"""Seconds for which a run that was asked to stop surveys the cache again, to report its state."""
 
 
 class RunLog(Protocol):
@@ -108,7 +108,7 @@ def run(
     failures = Problems()
     cache, requests = None, None
     with ExitStack() as stack:
-        targets = stack.enter_context(open_targets(settings, now, failures))
+        targets = stack.enter_context(open_targets(settings, now, failures, writes=True))
         targets = stack.enter_context(targets.locked(settings.cleanup.state_dir, failures))
         if recorder is not None:
             recorder.clock_trusted = ignore_clock
@@ -126,9 +126,7 @@ def run(
                 failures,
             )
     if stop.exit_code is not None:
-        result.stop(
-            stop.exit_code, "Stopped by a signal: what was begun is finished, the rest waits"
-        )
+        result.stop(stop.exit_code, f"{stop.said}: what was begun is finished, the rest waits")
     result.problems.extend(failures)
     return collect_stats(settings, cache, requests, failures, now)
 
@@ -283,7 +281,7 @@ def left_in_cache(store: CacheStore, cache: CacheResult) -> CachePlan | None:
     )
     try:
         return left if left is not None and store.unchanged_since(removed) else None
-    except (TargetError, OSError):  # the second survey says what is wrong
+    except (TargetError, OSError):  # the second survey reports what is wrong
         return None
 
 
@@ -297,7 +295,7 @@ def left_in_requests(store: RequestStore, requests: RequestResult) -> RequestPla
     left = requests_after(requests.plan, requests.cancelled_by_status, requests.deleted_by_status)
     try:
         return left if left is not None and store.unchanged_since(requests.plan.actions) else None
-    except TargetError:  # the second survey says what is wrong
+    except TargetError:  # the second survey reports what is wrong
         return None
 
 

@@ -21,7 +21,7 @@ _SET_DUMPABLE = 4
 
 
 def act_as(settings: Settings) -> Settings:
-    """Become ``cleanup.user`` for good, if this is root; the settings as that user has them.
+    """Become ``cleanup.user`` permanently, if this is root; the settings as that user has them.
 
     All that only root may be able to read is read before: the settings (by the caller) and every
     module. Raises ``ConfigError`` where it cannot be done.
@@ -102,7 +102,7 @@ def _imported(source: str) -> set[str]:
 
 
 def become(account: Account) -> None:
-    """Become that user for good, with his home and no group of root's.
+    """Become that user permanently, with his home and no group of root's.
 
     Raises ``ConfigError`` where this process may not.
     """

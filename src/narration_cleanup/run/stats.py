@@ -1,4 +1,4 @@
-"""How things stand: what the plans found, and what the history says of the last runs."""
+"""The state of the data: what the plans found, and what the history has of the last runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def collect_stats(
     *,
     in_progress: bool = False,
 ) -> Stats:
-    """The health of both halves as their plans found them, the past left out."""
+    """The health of both targets as their plans found them, the past left out."""
     found = list(problems)
     for plan in (cache, requests):
         if plan is not None:
@@ -96,7 +96,7 @@ def _place(location: str | None) -> str | None:
 
 
 def read_recent_runs(settings: Settings, warn: Callable[[str], None]) -> RecentRuns:
-    """Read the history of what the settings name; ``warn`` is told where it cannot be read."""
+    """Read the history of what the settings name; ``warn`` is called where it cannot be read."""
     trouble: list[str] = []
     state_dir = settings.cleanup.state_dir
     history = read_history(state_dir, warn=trouble.append, places=places_of(settings))
@@ -185,7 +185,7 @@ def _with_schedule(stats: Stats, config_file: Path | None) -> Stats:
     """The statistics with what is known to start runs: a timer of systemd's, which also knows when
     the next one is, a line for cron, or the variable of a scheduler such as a CronJob.
 
-    Of the last two it is not known whether they are at work: a run that is overdue says not.
+    Of the last two it is not known whether they are at work: not where a run is overdue.
     """
     from narration_cleanup.systemd.status import cron_lines, find_schedule
 

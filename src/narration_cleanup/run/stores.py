@@ -14,6 +14,7 @@ from narration_cleanup.core.model import DAY, HOUR, MB, Target
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.zones import IndexTimes
 from narration_cleanup.plan import CachePolicy, RequestPolicy
+from narration_cleanup.run.access import OtherUserError, refuse_database
 from narration_cleanup.settings import CacheSettings, RequestSettings, Settings
 from narration_cleanup.stores.cache import CacheStore
 from narration_cleanup.stores.cache.members import IndexForm
@@ -87,17 +88,26 @@ def _lock_in(state_dir: Path, cache: CacheStore, fault: TargetError, stack: Exit
 
 @contextmanager
 def open_targets(
-    settings: Settings, now: float, problems: Problems | None = None
+    settings: Settings, now: float, problems: Problems | None = None, *, writes: bool = False
 ) -> Iterator[Targets]:
     """Open what is configured, and close it again; ``now``: the instant that ages are of.
 
-    A target that cannot be opened is left out, and ``problems`` has the reason. Raises
+    A target that cannot be opened, or requests that are refused to this user (``writes``: they are
+    to be changed), is left out, and ``problems`` has the reason. Raises
     ``ConfigError`` where a location is not what it should be, before anything is touched.
     """
     with ExitStack() as stack:
         times = IndexTimes(settings.cleanup.timezone, now)
         problems = Problems() if problems is None else problems
-        requests = attempt(lambda: open_requests(settings, now, times), Target.REQUESTS, problems)
+
+        def requests_of_this_user() -> RequestStore | None:
+            try:
+                refuse_database(settings, writes=writes)
+            except OtherUserError as error:
+                raise TargetError("other_user", str(error)) from None
+            return open_requests(settings, now, times)
+
+        requests = attempt(requests_of_this_user, Target.REQUESTS, problems)
         if requests is not None:
             stack.callback(requests.close)
         cache = attempt(lambda: open_cache(settings.cache, times), Target.CACHE, problems)

@@ -1,7 +1,7 @@
 """Read the settings: flags over variables over credentials over the TOML file over defaults.
 
-Every source is looked at in full, also where a higher one wins: a wrong value is a fault wherever
-it stands, and all faults are reported at once.
+Every source is read in full, also where a higher one wins: a wrong value is a fault wherever
+it is, and all faults are reported at once.
 """
 
 from __future__ import annotations
@@ -135,11 +135,11 @@ def load_partial(
     config_file: Path | None,
     environ: Mapping[str, str],
 ) -> tuple[Settings, bool]:
-    """The settings without those that are wrong, for telling somebody that they are wrong.
+    """The settings without those that are wrong, so that an alert can report them.
 
-    Beside them, whether `cleanup.state_dir` is what was meant: not where it is wrong itself, where
-    the file that may name it cannot be read, or where none can be told, as in the sandbox of a
-    unit that only tells.
+    With them, whether `cleanup.state_dir` is what was meant: not where it is wrong itself, where
+    the file that may name it cannot be read, or where none can be found, as in the sandbox of a
+    unit that only notifies.
     """
     reading = _read(flags, config_file, environ)
     state_known = "cleanup.state_dir" in reading.values and "cleanup.state_dir" not in reading.wrong
@@ -187,7 +187,7 @@ def require_target(settings: Settings, *, by_flag: bool = False) -> None:
         f"{entry.name} ({entry.flag}, {entry.env})" if by_flag else f"{entry.name} ({entry.env})"
         for entry in (BY_NAME["cache.dir"], BY_NAME["requests.db"])
     )
-    raise ConfigError(f"nothing to look after: set {cache} or {requests}, or both")
+    raise ConfigError(f"Nothing configured: set {cache} or {requests}, or both")
 
 
 def _take_file(reading: _Reading, config_file: Path | None) -> Path | None:
@@ -286,7 +286,7 @@ def _take_defaults(reading: _Reading) -> None:
 
 
 def _contradictions(reading: _Reading) -> list[str]:
-    """Values that are right on their own, and wrong beside another."""
+    """Values that are right on their own, and wrong with another."""
     return [
         *_columns_twice(reading),
         *_index_as_audio(reading),

@@ -1,6 +1,6 @@
 """What is known of programs that keep narration audio or a queue of it (`config init --for`).
 
-Each has the settings that differ from the defaults, by dotted name, and one line that says why.
+Each has the settings that differ from the defaults, by dotted name, and the reason in one line.
 A place under `/path/to` is one that differs from installation to installation.
 """
 

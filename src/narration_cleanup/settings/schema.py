@@ -25,7 +25,7 @@ T = TypeVar("T")
 class Origin:
     """Where a value came from: `source` is one of flag, variable, credential, file, default.
 
-    `written` is a file's path as it stands there, where what it means depends on the current
+    `written` is a file's path as written there, where what it means depends on the current
     directory or on the user.
     """
 
@@ -42,7 +42,7 @@ DEFAULT = Origin("default")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Every setting's value, where each came from, and what was odd about the sources."""
+    """Every setting's value, where each came from, and the warnings about the sources."""
 
     cache: CacheSettings = field(default_factory=CacheSettings)
     requests: RequestSettings = field(default_factory=RequestSettings)

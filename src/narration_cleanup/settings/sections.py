@@ -222,6 +222,12 @@ class RequestSettings:
         help="SQLite file or postgresql://user@host/name; others see a password in an option.",
         flag="--requests-db",
     )
+    allow_other_user: bool = setting(
+        _SWITCH,
+        False,
+        help="Work on a request database that belongs to another user; not for root.",
+        flag="--allow-other-user",
+    )
     abandoned_timeout_hours: float = setting(
         _HOURS_ABOVE_0,
         1.0,

@@ -22,7 +22,7 @@ Compute: TypeAlias = Callable[[Mapping[str, str]], tuple[T, str]]
 class Setting:
     """One setting. `name` is dotted, and empty until the table of all settings is made.
 
-    `compute` finds the default in the environment, and says where it came from; such a setting
+    `compute` finds the default in the environment, and returns where it came from; such a setting
     has no fixed `default`, and `"auto"` asks for it. `optional` settings may be `"none"`.
     """
 

@@ -146,7 +146,7 @@ def show_lines(settings: Settings) -> Iterator[str]:
 def option_help(name: str) -> str:
     """The help of a setting's command-line option: with its default and its variable.
 
-    The variable stands last, where the longest has a line of its own in 80 columns.
+    The variable is last, where the longest has a line of its own in 80 columns.
     """
     setting = BY_NAME[name]
     default = "none" if setting.default is None else plain(setting.default)

@@ -25,7 +25,7 @@ SYSTEM_STATE = STATE_ROOT / APP
 
 
 class NoDefault(Exception):
-    """A computed default has nothing to be computed from; the text says what to set."""
+    """A computed default has nothing to be computed from; the text is what to set."""
 
 
 def home(environ: Mapping[str, str]) -> str | None:
@@ -34,7 +34,7 @@ def home(environ: Mapping[str, str]) -> str | None:
 
 
 def expand(text: str, environ: Mapping[str, str]) -> str:
-    """`text` with a leading `~` or `~user` replaced, where that can be told."""
+    """`text` with a leading `~` or `~user` replaced, where the home is known."""
     base = home(environ)
     if base is not None and (text == "~" or text.startswith("~/")):
         return base + text[1:]
@@ -131,7 +131,7 @@ def read_toml(file: Path) -> dict[str, object]:
     import tomllib
 
     try:
-        # With a last line end, so that a fault in the last line is told by its number.
+        # With a last line end, so that a fault in the last line is reported by its number.
         return tomllib.loads(file.read_bytes().decode("utf-8-sig") + "\n")
     except OSError as error:
         raise ConfigError(f"file {printable(file)}: {error.strerror}") from error

@@ -83,8 +83,9 @@ def find_facts(
         handed=handed,
         interval_hours=settings.cleanup.interval_hours,
         network=any("://" in (place or "") for place in (settings.cache.dir, settings.requests.db)),
-        tell_start=alerts.ping_url is not None,
-        tell_success=alerts.ping_url is not None or (bool(alerts.urls) and alerts.on != "failure"),
+        notify_start=alerts.ping_url is not None,
+        notify_success=alerts.ping_url is not None
+        or (bool(alerts.urls) and alerts.on != "failure"),
         instance=instance,
         header=HEADER.format(
             user="--user " if for_user else "",
@@ -175,7 +176,7 @@ def _data_folders(settings: Settings) -> list[Path]:
     """The folders a run writes to, and where links lead from them: a link is no use without."""
     found, database = [settings.cache.path], settings.requests.path
     if database is not None:
-        # SQLite puts its -wal and -shm beside the file that a link leads to.
+        # SQLite puts its -wal and -shm next to the file that a link leads to.
         found += [database.parent, database.resolve().parent]
     if settings.metrics.textfile is not None:
         found.append(settings.metrics.textfile.parent)
@@ -245,7 +246,7 @@ def _owner(settings: Settings) -> str:
                 f"a link that is not root's leads to {printable(place)}: add --run-as USER"
             )
         return user_name(owner, "{}")
-    raise ConfigError("no local database or cache tells whose files these are: add --run-as USER")
+    raise ConfigError("no local database or cache shows whose files these are: add --run-as USER")
 
 
 def _group(settings: Settings, user: str) -> str | None:

@@ -68,8 +68,8 @@ def _account(user: str) -> tuple[int, int]:
 
 
 def write_units(installation: Installation, units: Mapping[str, str], folder: Path) -> None:
-    """Write the unit files, each whole or not at all; an earlier one that is not among them, since
-    nobody waits for its message any more, goes."""
+    """Write the unit files, each whole or not at all; remove an earlier one that is not among them,
+    since its message is not needed any more."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in units.items():
@@ -117,7 +117,7 @@ def enable(installation: Installation) -> None:
 def remove(installation: Installation, folder: Path) -> list[Path]:
     """Disable the timer and remove the units that `install` wrote; the files removed.
 
-    A unit of the same name that somebody else wrote stays. So do history and configuration.
+    A unit of the same name that was written otherwise is kept. So are history and configuration.
     """
     for_user = installation.user is None
     ours = [

@@ -18,7 +18,7 @@ class Installation:
     manager, `group` where the user's own is the right one. The notify units read the history in
     the folder `history` by the group `readers`. `credentials` are (id, file) pairs; `handed` are
     files that are written for them, each with its text. A
-    failure is always told of; `tell_start` and `tell_success` say whether somebody waits for
+    failure is always reported; `notify_start` and `notify_success` are whether the alerts need
     those too.
     """
 
@@ -37,8 +37,8 @@ class Installation:
     handed: tuple[tuple[Path, str], ...] = field(default=(), repr=False)
     interval_hours: float = 6.0
     network: bool = False
-    tell_start: bool = False
-    tell_success: bool = False
+    notify_start: bool = False
+    notify_success: bool = False
     instance: str | None = None
     header: str = ""
 
@@ -64,7 +64,7 @@ def timer_name(installation: Installation) -> str:
 
 
 def notify_names(installation: Installation) -> dict[str, str]:
-    """The units that tell of a failure, a success and a start.
+    """The units that notify of a failure, a success and a start.
 
     Failure and success have one each: systemd passes on how a run ended (`MONITOR_*`) only where
     a single dependency has started the unit.

@@ -40,7 +40,7 @@ def timing_of(hours: float) -> Timing:
 
 
 def calendar_of(hours: float) -> str | None:
-    """The `OnCalendar=` expression for every `hours`, or None where none says it evenly."""
+    """The `OnCalendar=` expression for every `hours`, or None where none is even."""
     minutes = round(hours * 60)
     if abs(hours * 60 - minutes) > 1e-6 or minutes < 1:
         return None
@@ -55,7 +55,7 @@ def calendar_of(hours: float) -> str | None:
 
 
 def delay_of(hours: float) -> int:
-    """`RandomizedDelaySec=` in seconds: a twelfth of the interval, at most half an hour.
+    """`RandomizedDelaySec=` in seconds: a twelfth of the interval, at most 30 min.
 
     Many hosts with one storage behind them do not all start at the same second; the delay of one
     host stays the same (`FixedRandomDelay=`), so that the intervals stay even.

@@ -17,7 +17,7 @@ from narration_cleanup.core.text import printable
 from narration_cleanup.settings.sources import APP, CONFIG_DIR
 
 SYSTEM_UNITS = Path("/etc/systemd/system")
-_RUNNING = Path("/run/systemd/system")  # what sd_booted(3) looks at
+_RUNNING = Path("/run/systemd/system")  # what sd_booted(3) checks
 
 
 def is_running() -> bool:

@@ -36,9 +36,9 @@ def render(installation: Installation) -> dict[str, str]:
     if installation.user is not None:
         names = notify_names(installation)
         units[names["failure"]] = notify(installation)
-        if installation.tell_success:
+        if installation.notify_success:
             units[names["success"]] = notify(installation)
-        if installation.tell_start:
+        if installation.notify_start:
             units[names["start"]] = notify(installation, start=True)
     return units
 
@@ -81,12 +81,12 @@ def service(installation: Installation) -> str:
         unit += ["Wants=network-online.target", "After=network-online.target"]
     if installation.user is not None:
         unit += [
-            "# What the sandbox may not do itself, since it has no network: tell somebody.",
+            "# The sandbox has no network: these units send the notifications.",
             f"OnFailure={APP}-notify@%N.service",
         ]
-        if installation.tell_success:
+        if installation.notify_success:
             unit.append(f"OnSuccess={APP}-notify-success@%N.service")
-        if installation.tell_start:
+        if installation.notify_start:
             unit.append(f"Wants={APP}-notify-start@%N.service")
     run = [
         "Type=oneshot",
@@ -103,7 +103,7 @@ def service(installation: Installation) -> str:
         "# The guard against a clock that jumped must know this boot from others; the kernel's own",
         "# file for that is out of sight (ProcSubset=pid).",
         "Environment=NARRATION_BOOT_ID=%b",
-        *_told_by_unit(installation),
+        *_notified_by(installation),
         *_environment(installation),
         *(f"LoadCredential={name}:{word(file)}" for name, file in installation.credentials),
         "",
@@ -124,8 +124,8 @@ def service(installation: Installation) -> str:
     return _file(installation, ("Unit", unit), ("Service", [*run, *hardening]))
 
 
-def _told_by_unit(installation: Installation) -> list[str]:
-    # In the user's own manager there is no notify unit, and a network: the run tells by itself.
+def _notified_by(installation: Installation) -> list[str]:
+    # In the user's own manager there is no notify unit, and a network: the run itself notifies.
     return [] if installation.user is None else ["Environment=NARRATION_NOTIFIED_BY=unit"]
 
 
@@ -186,7 +186,7 @@ def timer(installation: Installation) -> str:
 
 
 def notify(installation: Installation, *, start: bool = False) -> str:
-    """The unit that tells of a run's end, or start: it has a network, and no sight of the data."""
+    """The unit that notifies of a run's end or start: it has a network, and cannot see the data."""
     command = _command(installation, "notify", *(["--start"] if start else []), "--unit")
     readers, history = "", list[str]()
     if installation.history is not None and not start:

@@ -67,10 +67,10 @@ def test_a_panic_of_the_library_is_a_fault_of_this_target() -> None:
     panic = type("PanicException", (BaseException,), {"__module__": "pyo3_runtime"})
     place = S3Location("s3://bucket/prefix")
     message = "the library for buckets failed: no such uri"
-    with pytest.raises(TargetError, match=message), place.told():
+    with pytest.raises(TargetError, match=message), place.translated_errors():
         raise panic("no such uri")
 
 
 def test_the_end_of_the_process_is_none() -> None:
-    with pytest.raises(KeyboardInterrupt), S3Location("s3://bucket/prefix").told():
+    with pytest.raises(KeyboardInterrupt), S3Location("s3://bucket/prefix").translated_errors():
         raise KeyboardInterrupt

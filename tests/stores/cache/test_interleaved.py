@@ -28,13 +28,12 @@ def coarse(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> b
     return is_coarse
 
 
-@pytest.fixture(params=["held", "in passes"], autouse=True)
-def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An index that is held whole, and one that is read in passes; no waiting in either."""
+@pytest.fixture(autouse=True)
+def in_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index is read in passes, and nothing is waited for. The proofs have one held whole."""
     monkeypatch.setattr(index_commit, "SETTLE", 0.0)
     monkeypatch.setattr(os, "fsync", lambda fd: None)
-    if request.param == "in passes":
-        monkeypatch.setattr(index_file, "HELD_WHOLE", 10)
+    monkeypatch.setattr(index_file, "HELD_WHOLE", 10)
 
 
 @pytest.fixture
@@ -65,8 +64,13 @@ def test_a_save_that_begins_before_any_call_and_ends_later(
             commit(next(folders), steps, coarse=coarse)
 
 
-def test_saves_that_follow_each_other_at_once(folders: Iterator[Path], coarse: bool) -> None:
+@pytest.mark.parametrize("held_whole", [False, True])
+def test_saves_that_follow_each_other_at_once(
+    folders: Iterator[Path], coarse: bool, held_whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also while what a late writer wrote is being brought in."""
+    if held_whole:
+        monkeypatch.setattr(index_file, "HELD_WHOLE", 1 << 20)
     for call in range(commit(next(folders), {}, coarse=coarse)):
         for apart in (3, 7):
             steps = {call + apart * number: [Service.use] for number in range(5)}

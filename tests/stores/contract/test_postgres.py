@@ -357,6 +357,20 @@ def test_missing_rights_are_found_before_anything_is_done(
     table.execute(f"DROP ROLE {role}")
 
 
+def test_a_role_that_only_reads_by_default_is_no_standby(
+    table: PostgresTable, tmp_path: Path
+) -> None:
+    service_table(table, 3)
+    url = f"{table.url}{'&' if '?' in table.url else '?'}options=-c%20"
+    url += "default_transaction_read_only%3Don"
+    code, out, err = run(url, tmp_path, "run", "--json")
+    assert code == 1, err
+    (problem,) = json.loads(out)["problems"]
+    assert problem["code"] == "database_read_only"
+    assert "default_transaction_read_only is on" in problem["message"]
+    assert "standby" not in problem["message"]
+
+
 def test_a_lock_that_cannot_be_had_stops_this_half_alone(
     server: Server, table: PostgresTable, tmp_path: Path
 ) -> None:

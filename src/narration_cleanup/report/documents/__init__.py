@@ -79,7 +79,7 @@ def write_history(
 ) -> None:
     """Write the document of ``history``, newest run first, one run a line.
 
-    ``problems`` say why the runs could not be read; ``items`` are those of the one run shown.
+    ``problems`` are why the runs could not be read; ``items`` are those of the one run shown.
     """
     with until_closed(stream):
         stream.write(f'{{"schema_version": {SCHEMA_VERSION}, "runs": [')

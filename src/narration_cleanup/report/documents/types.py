@@ -309,7 +309,7 @@ class RequestsRun(Part):
 
 
 class RunHead(Part, kw_only=True):
-    """A run as a whole: what stands before its actions."""
+    """A run as a whole: what precedes its actions."""
 
     schema_version: Version
     version: Program

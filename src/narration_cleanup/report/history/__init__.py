@@ -1,6 +1,6 @@
 """The run history: what every run did, kept in SQLite in the state directory.
 
-Nothing here may stop a clean-up: what goes wrong is a warning, and the run goes on without.
+Nothing here may stop a clean-up: a fault is a warning, and the run continues without history.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ __all__ = [
 def read_history(
     state_dir: Path, *, warn: Callable[[str], None], places: Places = ANYWHERE
 ) -> History | None:
-    """Open the history of ``state_dir`` to look at; nothing is written, made or moved.
+    """Open the history of ``state_dir`` to read; nothing is written, made or moved.
 
-    ``None`` where there is none yet (nothing is said then) or where it cannot be read.
+    ``None`` where there is none yet (then without a warning) or where it cannot be read.
     """
     file = state_dir / FILE_NAME
     try:

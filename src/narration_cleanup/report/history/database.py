@@ -1,6 +1,6 @@
 """The history's file: made, opened, and moved aside when it is damaged.
 
-A rollback journal, not WAL: a look at the history by another user must leave no files behind.
+A rollback journal, not WAL: reading the history as another user must leave no files behind.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 3
 ENDINGS = ("-journal", "-wal", "-shm")
-"""Of what SQLite reads beside the file: a journal there may name another file to delete."""
+"""Of what else SQLite reads in its folder: a journal there may name another file to delete."""
 LONGEST = 4_000_000
 """Bytes of a value: a run's story, with its problems, has some tens of thousands."""
 BUSY_SECONDS = 5.0
@@ -89,7 +89,7 @@ _UPGRADES = {0: f"{_SCHEMA};\n{_ITEMS}", 1: f"{_FROM_1};\n{_ITEMS}"}
 
 
 class Unusable(Exception):
-    """There is no history to be had; the text says why, for a warning."""
+    """There is no history to be had; the text is why, for a warning."""
 
 
 def connect(file: Path, limit: QueryLimit) -> sqlite3.Connection:
@@ -118,7 +118,7 @@ def connect(file: Path, limit: QueryLimit) -> sqlite3.Connection:
 
 
 def connect_read_only(file: Path, limit: QueryLimit) -> sqlite3.Connection:
-    """Open the history for a look that leaves no trace; errors as for ``connect``."""
+    """Open the history for reading, which leaves no trace; errors as for ``connect``."""
     import sqlite3
 
     check_kind(file, *ENDINGS)
@@ -145,7 +145,7 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def is_damage(error: Exception) -> bool:
-    """Whether ``error`` says that the file itself is wrong, rather than its surroundings.
+    """Whether ``error`` means that the file itself is wrong, rather than its surroundings.
 
     A table that is missing counts: the schema was written whole, so something else took it.
     """
@@ -160,7 +160,7 @@ def is_damage(error: Exception) -> bool:
 
 
 def move_aside(file: Path, at: float) -> Path:
-    """Rename a damaged history, its journal with it, and say where it went; raises ``OSError``."""
+    """Rename a damaged history, its journal with it, and return where to; raises ``OSError``."""
     stamp = datetime.fromtimestamp(at, UTC).strftime("%Y%m%dT%H%M%SZ")
     aside = file.with_name(f"{file.name}.damaged-{stamp}")
     number = 1

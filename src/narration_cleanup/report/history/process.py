@@ -1,4 +1,4 @@
-"""Which process a run is: enough to know later whether it is still alive, and who started it."""
+"""Which process a run is: enough to check later whether it is still alive, and who started it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BOOT_ID_VARIABLE = "NARRATION_BOOT_ID"
 """Where a unit with ``ProcSubset=pid``, which hides the file above, passes systemd's ``%b``."""
 
 SCHEDULED_BY = "NARRATION_SCHEDULED_BY"
-"""Set to any word where a scheduler starts runs that leaves no other trace: a CronJob, say."""
+"""Set to any word where a scheduler starts runs that leaves no other trace, as a CronJob."""
 
 _CRON_NAMES = frozenset({"cron", "crond", "anacron", "fcron", "supercronic"})
 _MOST_ANCESTORS = 6
@@ -41,7 +41,7 @@ class ClockMark(msgspec.Struct, frozen=True):
     """Two clocks read at one moment: the wall clock, which may be set, and time since boot.
 
     Both in seconds. ``refused``: the run that left this mark refused because the clocks disagreed.
-    ``boot_id`` is ``None`` where it cannot be known: then nothing can be said about a jump.
+    ``boot_id`` is ``None`` where it cannot be known: then no jump can be found.
     """
 
     boot_id: str | None
@@ -95,8 +95,8 @@ def boot_id(environ: Mapping[str, str] = os.environ) -> str | None:
 def trigger_of(environ: Mapping[str, str] = os.environ) -> Trigger:
     """Who started this process.
 
-    ``INVOCATION_ID`` alone would not do: a shell in a desktop terminal has it too. systemd tells
-    the process it starts that it is meant (``SYSTEMD_EXEC_PID``), and, from version 252, which
+    ``INVOCATION_ID`` alone would not do: a shell in a desktop terminal has it too. systemd sets
+    the process's own pid in ``SYSTEMD_EXEC_PID``, and, from version 252, which
     timer it was (``TRIGGER_TIMER_REALTIME_USEC``, ``TRIGGER_UNIT``).
     """
     if environ.get("SYSTEMD_EXEC_PID") == str(os.getpid()):

@@ -151,7 +151,7 @@ def select_run(connection: sqlite3.Connection, run_id: int) -> RunRecord | None:
 def select_last(
     connection: sqlite3.Connection, places: Places, *, finished: bool
 ) -> RunRecord | None:
-    """The newest run that has ended, one way or another; if ``finished``, that said how."""
+    """The newest run that has ended, one way or another; if ``finished``, that recorded how."""
     here, of = _here(places)
     found = connection.execute(
         f"SELECT {_RUN} FROM runs WHERE outcome IS NOT ? AND (finished_at IS NOT NULL OR NOT ?)"

@@ -1,4 +1,4 @@
-"""Write and read the history. A write that fails is a warning; the clean-up goes on without it."""
+"""Write and read the history. A write that fails is a warning; the clean-up continues."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ MOST_CLOCK_MARKS = 200
 MOST_NAMED = 20
 MOST_BEFORE = 10_000
 _ODD_VALUES = (msgspec.MsgspecError, TypeError, ValueError, OverflowError)
-"""What a value raises that nobody here wrote: a bit may flip in a file that can be read."""
+"""What a value raises that was not written here: a bit may flip in a readable file."""
 
 
 class History:
     """The history of one state directory, open; asked for the runs on ``places``, or for all.
 
     No method raises for a broken file or a full disk: what it would have returned is then empty,
-    and ``warn`` is told once. A damaged file is moved aside, and a new one takes its place.
+    and ``warn`` is called once. A damaged file is moved aside, and a new one takes its place.
     """
 
     _begin = "BEGIN IMMEDIATE"  # a read that later writes could find another writer in its way
@@ -129,7 +129,7 @@ class History:
         return self._try(lambda c: rows.select_last(c, self._places, finished=False), None)
 
     def last_finished(self) -> RunRecord | None:
-        """As ``last_run``, but of those that said how they ended: one that was killed did not."""
+        """As ``last_run``, but of those that recorded how they ended: a killed one did not."""
         return self._try(lambda c: rows.select_last(c, self._places, finished=True), None)
 
     def running(self) -> RunRecord | None:
@@ -199,7 +199,7 @@ class History:
         self._try(lambda connection: rows.delete_cancelled(connection, place, packed), None)
 
     def mark_clock(self, mark: ClockMark) -> None:
-        """Record what both clocks said at the start or end of a run."""
+        """Record what both clocks showed at the start or end of a run."""
         self._try(lambda connection: rows.insert_clock(connection, mark, MOST_CLOCK_MARKS), None)
 
     def clock_marks(self) -> list[ClockMark]:
@@ -250,7 +250,7 @@ def open_history(
 ) -> History | None:
     """Open the history of ``state_dir`` for a run that began at ``at``, making it if needed.
 
-    ``None`` where it cannot be had; then ``warn`` was told why, in one line.
+    ``None`` where it cannot be had; then ``warn`` was called with the reason, in one line.
     """
     import sqlite3
 
@@ -283,7 +283,7 @@ def open_read_only(file: Path, *, warn: Warn, places: Places) -> History | None:
 
 
 class ReadOnlyHistory(History):
-    """A history that is only looked at: what is damaged is said, and left where it is."""
+    """A history that is only read: what is damaged is reported, and left where it is."""
 
     _begin = "BEGIN"
 

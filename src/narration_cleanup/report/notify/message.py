@@ -1,4 +1,4 @@
-"""What is said of a run's end, and to whom it matters. Pure: a record in, text out."""
+"""The message about a run's end, and whether to send it. Pure: a record in, text out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from narration_cleanup.report.summary import problem_line
 
 Level = Literal["success", "warning", "failure", "info"]
 
-PROBLEMS_TOLD = 5
+PROBLEMS_SHOWN = 5
 _PARTS = frozenset({RunOutcome.PARTIAL.value, RunOutcome.INTERRUPTED.value})
 _NEEDED = {Change.LASTS: "has been needed", Change.ENDS: "was needed"}
 
@@ -33,8 +33,8 @@ def wanted(outcome: str, on: str, found: Attention | None) -> bool:
     """Whether ``alerts.on`` asks for a message about a run that ended so; ``found`` is what it
     changed (see ``attention``).
 
-    A run that was told to stop did a part of its work. One that found the lock held did not fail:
-    the run that holds it will tell.
+    A run that was asked to stop did a part of its work. One that found the lock held did not fail:
+    the run that holds it will report.
     """
     if on == "attention":
         return found is not None
@@ -99,12 +99,12 @@ def _counts(record: RunRecord) -> list[str]:
 
 
 def _problems(record: RunRecord) -> list[str]:
-    told = [
+    shown = [
         f"{problem.severity.value}: {problem_line(problem)}"
-        for problem in record.problems[:PROBLEMS_TOLD]
+        for problem in record.problems[:PROBLEMS_SHOWN]
     ]
-    more = record.problem_count + record.warning_count - len(told)
-    return [*told, f"and {more} more"] if more > 0 else told
+    more = record.problem_count + record.warning_count - len(shown)
+    return [*shown, f"and {more} more"] if more > 0 else shown
 
 
 def _where_to_look(record: RunRecord, unit: str | None) -> str:

@@ -30,7 +30,7 @@ _METHOD_REFUSED = (405, 501)
 
 @dataclass(frozen=True, slots=True)
 class _Ping:
-    """What is sent: a body goes with ``POST`` alone."""
+    """What is sent: only a ``POST`` has a body."""
 
     url: str
     body: bytes = b""

@@ -80,7 +80,7 @@ def _apprise() -> ModuleType | None:
 
 
 def within(seconds: float, works: Sequence[Callable[[], str | None]]) -> list[str | None]:
-    """Do all of ``works`` side by side; what each says went wrong (``None``: nothing did).
+    """Do all of ``works`` at the same time; what went wrong with each (``None``: nothing).
 
     Threads that do not come back are left behind: they are daemons, which the process does not
     wait for when it ends. A socket's own time limit would not do, it begins again at every byte.
@@ -90,7 +90,7 @@ def within(seconds: float, works: Sequence[Callable[[], str | None]]) -> list[st
     def do(position: int) -> None:
         try:
             said[position] = works[position]()
-        except Exception as error:  # its text may hold the address: only the kind is told
+        except Exception as error:  # its text may hold the address: only the kind is shown
             said[position] = f"failed ({type(error).__name__})"
 
     threads = [

@@ -1,4 +1,4 @@
-"""How a systemd unit ended: what the unit that is started by its end is told, and its journal."""
+"""How a systemd unit ended: what systemd passes to the unit started by its end, and its journal."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _WORDS = {
     RunOutcome.PARTIAL: "Cleanup tasks completed in part: see the log",
     RunOutcome.REFUSED: "The run refused to work: see the log",
     RunOutcome.BUSY: "Another run was at work",
-    RunOutcome.INTERRUPTED: "The run was told to stop, and did",
+    RunOutcome.INTERRUPTED: "The run was asked to stop, and did",
     RunOutcome.FAILED: "Cleanup tasks failed: see the log",
 }
-# What ActiveState's Result says in `systemctl show`, by the names that OnFailure= units get.
+# The properties in `systemctl show`, by the names that OnFailure= units get.
 _PROPERTIES = {
     "Result": "MONITOR_SERVICE_RESULT",
     "ExecMainCode": "MONITOR_EXIT_CODE",
@@ -64,15 +64,15 @@ class UnitEnd:
 def unit_end(unit: str, environ: Mapping[str, str]) -> UnitEnd:
     """How ``unit`` ended: from the variables that systemd 251 and later gives to the unit that was
     started by it, else asked of ``systemctl``. What cannot be found out is empty."""
-    told = {name: environ.get(name, "") for name in _PROPERTIES.values()}
-    if environ.get("MONITOR_UNIT") != unit or not told["MONITOR_SERVICE_RESULT"]:
-        told = _ask_systemctl(unit)
-    invocation = told.get("MONITOR_INVOCATION_ID", "")
+    properties = {name: environ.get(name, "") for name in _PROPERTIES.values()}
+    if environ.get("MONITOR_UNIT") != unit or not properties["MONITOR_SERVICE_RESULT"]:
+        properties = _ask_systemctl(unit)
+    invocation = properties.get("MONITOR_INVOCATION_ID", "")
     return UnitEnd(
         unit,
-        told.get("MONITOR_SERVICE_RESULT", ""),
-        told.get("MONITOR_EXIT_CODE", ""),
-        told.get("MONITOR_EXIT_STATUS", ""),
+        properties.get("MONITOR_SERVICE_RESULT", ""),
+        properties.get("MONITOR_EXIT_CODE", ""),
+        properties.get("MONITOR_EXIT_STATUS", ""),
         tuple(_journal(unit, invocation)),
         invocation,
     )
@@ -115,14 +115,14 @@ def records_with(end: UnitEnd, before: Sequence[RunRecord], now: float) -> list[
 
 def _failures(end: UnitEnd, since: float) -> list[float]:
     """When the unit failed after ``since``, before it ended as ``end`` says: as systemd noted."""
-    said = _output(
+    output = _output(
         [
             *("journalctl", "--no-pager", "--quiet", "--output=json", "--lines=1000"),
             *(f"--since=@{since + 1:.0f}", f"MESSAGE_ID={_UNIT_FAILED}", f"UNIT={end.unit}"),
         ]
     )
     found = []
-    for line in said.splitlines():
+    for line in output.splitlines():
         with suppress(msgspec.MsgspecError, ValueError):
             note = msgspec.json.decode(line, type=dict[str, object])
             if note.get("INVOCATION_ID") != end.invocation or not end.invocation:
@@ -145,11 +145,11 @@ def _outcome(end: UnitEnd) -> tuple[str, str]:
 
 
 def _ask_systemctl(unit: str) -> dict[str, str]:
-    said = _output(["systemctl", "show", f"--property={','.join(_PROPERTIES)}", "--", unit])
-    found = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
-    told = {_PROPERTIES[name]: value for name, value in found.items() if name in _PROPERTIES}
-    code = told.get("MONITOR_EXIT_CODE", "")
-    return told | {"MONITOR_EXIT_CODE": _CODES.get(code, "")}
+    output = _output(["systemctl", "show", f"--property={','.join(_PROPERTIES)}", "--", unit])
+    found = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
+    properties = {_PROPERTIES[name]: value for name, value in found.items() if name in _PROPERTIES}
+    code = properties.get("MONITOR_EXIT_CODE", "")
+    return properties | {"MONITOR_EXIT_CODE": _CODES.get(code, "")}
 
 
 def _journal(unit: str, invocation: str) -> list[str]:
@@ -158,10 +158,10 @@ def _journal(unit: str, invocation: str) -> list[str]:
     if invocation:
         # The run's own lines and systemd's about it.
         run = [f"_SYSTEMD_INVOCATION_ID={invocation}", "+", f"INVOCATION_ID={invocation}"]
-        said = _output([*command, *run])
+        output = _output([*command, *run])
     else:
-        said = _output([*command, f"--unit={unit}"])
-    return [printable(line) for line in said.splitlines()]
+        output = _output([*command, f"--unit={unit}"])
+    return [printable(line) for line in output.splitlines()]
 
 
 def _output(command: list[str]) -> str:

@@ -28,9 +28,9 @@ class FileTarget(msgspec.Struct, frozen=True, gc=False):
 
 
 class Removal(msgspec.Struct, frozen=True, gc=False):
-    """What became of one file; ``done`` also where there was none to begin with.
+    """The outcome for one file; ``done`` also where there was none to begin with.
 
-    ``odd``: it is nothing that a cache should hold, and needs the operator.
+    ``odd``: no cache should hold such a file; it needs the operator.
     """
 
     outcome: Outcome
@@ -48,10 +48,10 @@ class StoppedError(TargetError):
 
 
 class CommitReport(msgspec.Struct, frozen=True):
-    """What became of the entries to drop.
+    """The outcome for the entries to drop.
 
-    ``kept`` holds the digests of those that stay (a fresh file is there again); ``error`` says
-    why the index could not be replaced at all (and ``code`` is its name): then every entry stays.
+    ``kept`` holds the digests of those kept (a fresh file is there again); ``error`` is
+    why the index could not be replaced at all (``code``: its name): then every entry is kept.
     """
 
     kept: frozenset[Mark] = frozenset()
@@ -89,7 +89,7 @@ class CacheStore(Protocol):
         """
 
     def remove(self, files: Sequence[FileTarget]) -> Sequence[Removal]:
-        """Remove files, each re-checked at the moment it goes; one answer for each.
+        """Remove files, each re-checked when it is removed; one answer for each.
 
         Raises ``TargetError`` where nothing can be removed (any more), ``StoppedError`` where some
         of these files were.
@@ -106,7 +106,7 @@ class CacheStore(Protocol):
     def unchanged_since(self, files: Iterable[str]) -> bool:
         """Whether the cache is as this command left it: its index unchanged, no ``files`` there.
 
-        False also where only a new survey can tell.
+        False also where only a new survey can show it.
         """
 
     def count_older(self, files: Iterable[str], instant: float) -> int:

@@ -2,10 +2,10 @@
 
 An index in any form of JSON is read in pieces, whatever its size. A piece begins where a member
 does, and is cut at its last ``}`` that a comma follows: where it decodes as an object, the cut is
-right, since neither a string nor a nested object that is cut does. Otherwise the candidate before
-is tried, and at last the piece is scanned value by value. Bytes that are not one whole JSON object
-are refused, never shortened; a member that is not understood, or not JSON to the letter, is kept
-as it is and makes no other member wait.
+right, since neither a string nor a nested object that is cut does. Otherwise, and where one of its
+members is not as the service writes it, the piece is scanned member by member. Bytes that are not
+one whole JSON object are refused, never shortened; a member that is not understood, or not JSON to
+the letter, is kept as it is and makes no other member wait.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import codecs
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -37,8 +37,6 @@ CHUNK = 1 << 18
 LONGEST_CHUNK = 1 << 24
 """An index in which no member ends within this many bytes is refused."""
 SHORTER = "it became shorter while it was read"
-_CUTS_TRIED = 3
-"""Cuts of one piece that are tried before it is scanned."""
 Read = Callable[[int, int], bytes]
 """``read(offset, size)``: up to ``size`` bytes of the index from ``offset``."""
 
@@ -199,70 +197,37 @@ def _refuse_no_object(held: bytes) -> None:
 def _cut(held: bytes, at: int, reader: MemberReader) -> Members | None:
     """The members of a piece that begins at ``at`` and has more behind it, as far as they are
     whole; ``None`` where none is."""
-    brace = len(held)
-    for _ in range(_CUTS_TRIED):
-        brace = held.rfind(b"}", 0, brace)
-        if brace < 0:
+    brace = held.rfind(b"}")
+    while brace >= 0:
+        if comma := _match_comma(held, brace + 1):
+            if batch := _decoded(held[: brace + 1], at, reader, comma.end()):
+                return batch
             break
-        comma = _match_comma(held, brace + 1)
-        if comma is None:
-            continue
-        if batch := _decoded(held[: brace + 1], at, reader, comma.end()):
-            return batch
+        brace = held.rfind(b"}", 0, brace)
     batch = _scanned(held, at, reader, is_last=False)
     return batch if batch.keys else None
 
 
 def _decoded(text: bytes, at: int, reader: MemberReader, end: int | None = None) -> Members | None:
     """The members of ``text``, which begins at ``at`` in the index; ``None`` where it has to be
-    scanned, or is cut at a wrong place.
+    scanned.
 
     ``end``: where the next member would begin, in ``text``.
     """
-    end = len(text) if end is None else end
-    whole = b"{%b}" % text
-    decoded: Mapping[str, IndexMember | MalformedEntry]
-    starts: list[int] | None = None
+    if not reader.is_own:
+        return None
     try:
-        decoded = _decode_chunk(whole) if reader.is_own else {}
-        # Each member has one closing brace, and more only in its texts: with no more braces than
-        # ends, each is an end; with no fewer keys, none stands twice.
-        ends = [at + found.end() for found in _find_ends(text)]
-        is_plain = len(decoded) == len(ends) + 1 == text.count(b"}")
-        starts = [at, *ends, at + end] if is_plain else None
-    except _NOT_DECODED:
-        pass
-    try:
-        if starts is None:
-            decoded, starts = _decoded_each(whole, text, at, at + end, reader)
+        decoded = _decode_chunk(b"{%b}" % text)
     except _NOT_DECODED:
         return None
-    if starts is None or max(map(len, decoded), default=0) > LONGEST_KEY:
+    # Each member has one closing brace, and more only in its texts: with no more braces than ends,
+    # each is an end; with no fewer keys, none is there twice.
+    ends = [at + found.end() for found in _find_ends(text)]
+    is_plain = len(decoded) == len(ends) + 1 == text.count(b"}")
+    if not is_plain or max(map(len, decoded)) > LONGEST_KEY:
         return None
+    starts = [at, *ends, at + (len(text) if end is None else end)]
     return Members(list(decoded), list(decoded.values()), starts, text, at)
-
-
-def _decoded_each(
-    whole: bytes, text: bytes, at: int, end: int, reader: MemberReader
-) -> tuple[Mapping[str, IndexMember | MalformedEntry], list[int] | None]:
-    """The same member by member, and where they start; raises ``ValueError`` where that fails."""
-    decoded = {}
-    starts = [at]
-    position = 0
-    for key, raw in _decode_raw_chunk(whole).items():
-        value = bytes(raw)
-        name = _match_name(text, position)
-        if name is None or text[name.end() : name.end() + len(value)] != value:
-            return {}, None  # a key stands twice
-        position = name.end() + len(value)
-        decoded[key] = reader.decoded(key, value)
-        comma = _match_comma(text, position)
-        position = comma.end() if comma else position
-        starts.append(at + position)
-    if position != len(text):
-        return {}, None
-    starts[-1] = end
-    return decoded, starts
 
 
 def _scanned(raw: bytes, at: int, reader: MemberReader, *, is_last: bool) -> Members:
@@ -318,12 +283,16 @@ def _scan(text: str, found: _Scan, reader: MemberReader, *, is_last: bool) -> No
         if text[at] != ":":
             raise UnreadableIndexError(f"a colon was expected behind '{printable(key, most=80)}'")
         start = _skip(text, at + 1)
-        value, end = scan_value(text, start)
+        end = text.find("}", start) + 1 if text[start] == "{" else start
+        member: IndexMember | MalformedEntry | None = reader.decoded(key, text[start:end])
+        if member is None:
+            value, end = scan_value(text, start)
+            member = reader.member_of(key, value, text[start:end].encode())
         at = _skip(text, end)
         if text[at] not in (",}" if is_last else ","):
             raise UnreadableIndexError(f"a comma was expected behind '{printable(key, most=80)}'")
         found.keys.append(key)
-        found.values.append(reader.member_of(key, value, text[start:end].encode()))
+        found.values.append(member)
         if text[at] == "}":
             found.starts.append(end)
             break

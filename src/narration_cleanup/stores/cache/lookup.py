@@ -33,10 +33,10 @@ Member = tuple[str, IndexMember | MalformedEntry]
 
 
 class IndexLookup:
-    """Looks for a name in an index and beside it, after a survey.
+    """Finds a name in an index or in its folder, after a survey.
 
     ``double`` are the hashes of keys that occur twice, ``spellings`` how the directory lists names
-    that the index spells otherwise, ``partials`` the half-written files. Without ``is_determined``
+    that the index spells otherwise, ``partials`` the incomplete files. Without ``is_determined``
     any file may be that of a member which is not understood.
     """
 

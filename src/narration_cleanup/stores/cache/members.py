@@ -92,19 +92,14 @@ class MemberReader:
         self._faults: list[str] = []
         self.scan = _value_scanner(self._faults)
 
-    def decoded(self, key: str, raw: bytes) -> IndexMember | MalformedEntry:
-        """A member by its value's JSON.
-
-        Raises ``ValueError`` where that is not JSON, ``RecursionError`` where it is nested too
-        deeply.
-        """
-        if self.is_own:
-            try:
-                return _decode(raw)
-            except ValueError:
-                pass
-        value, _ = self.scan(raw.decode(), 0)
-        return self.member_of(key, value, raw)
+    def decoded(self, key: str, text: str) -> IndexMember | None:
+        """A member by its value's JSON, where that is as the service writes it."""
+        if not self.is_own or _not_text(key, None, b""):
+            return None
+        try:
+            return _decode(text)
+        except ValueError:
+            return None
 
     def member_of(self, key: str, value: object, raw: bytes) -> IndexMember | MalformedEntry:
         """A member whose ``value`` was the last that ``scan`` read, from ``raw``."""

@@ -56,7 +56,7 @@ class PathResolver:
     """Knows the ways in which an index may name the cache directory.
 
     The service writes paths that are absolute, or relative to its own working directory, which
-    nobody else knows: a relative folder is accepted when the directory's own path ends with it.
+    is not recorded: a relative folder is accepted when the directory's own path ends with it.
     On Windows it separates folders by backslashes, which here may also be part of a file's name.
     """
 

@@ -16,8 +16,8 @@ def without(read: Read, size: int, spans: Sequence[ByteRange], end: int) -> Iter
     """The index's bytes less the members at ``spans``: all else as it was, byte for byte.
 
     ``spans`` ascend; ``end`` is where the last member of the index ends. Where the last members
-    go, the comma before them goes with them. All of the index is read once and in order, what is
-    left out too: so the reader knows which bytes the result was made of.
+    are left out, so is the comma before them. The whole index is read once and in order, with
+    what is left out: so the reader knows which bytes the result was made of.
     """
     kept_to = end
     if spans and spans[-1][1] == end:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from narration_cleanup.stores.cache.paths import PARTIAL_SUFFIXES
 
 SIDECAR_SUFFIXES = (".json", ".vtt", ".srt", ".txt", ".pho")
-"""What goes with audio of the same name or stem: its subtitles, its text, its phonemes."""
+"""What belongs to audio of the same name or stem: its subtitles, its text, its phonemes."""
 LARGEST_SIDECAR = 1 << 20
 """Bytes; a file of more is not the text of one narration."""
 _MOST_FORMS = 1_000
@@ -22,11 +22,15 @@ _ID = re.compile(
 
 
 class Names:
-    """Which names are audio or sidecars, in any case, and how their suffixes are spelled here."""
+    """Which names are audio or sidecars, in any case, and how their suffixes are spelled here.
+
+    ``sidecars`` are the suffixes that were met: of others no sidecar is looked for.
+    """
 
     def __init__(self, audio_suffixes: Iterable[str]) -> None:
         self._audio = tuple(suffix.lower() for suffix in audio_suffixes)
-        self.audio, self.sidecars = list(self._audio), list(SIDECAR_SUFFIXES)
+        self.audio = list(self._audio)
+        self.sidecars: list[str] = []
         names = "|".join(re.escape(suffix) for suffix in self._audio)
         self._named = re.compile(rf'([^"/\\\s]+)(?:{names})\b', re.IGNORECASE).findall
 
@@ -39,7 +43,7 @@ class Names:
         return name.lower().endswith(SIDECAR_SUFFIXES)
 
     def is_partial(self, name: str) -> bool:
-        """Whether ``name`` is that of half-written audio: ``x.mp3.part``."""
+        """Whether ``name`` is that of audio not yet complete: ``x.mp3.part``."""
         base, _, suffix = name.rpartition(".")
         return f".{suffix}".lower() in PARTIAL_SUFFIXES and self.is_audio(base)
 

@@ -126,7 +126,7 @@ class IndexSurvey:
         self._example = ""
         self._passes = 0
         self._double: frozenset[int] = frozenset()
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._seen: ScannedNames | None = None
 
     @property
@@ -265,75 +265,67 @@ class IndexSurvey:
                     yield batch.whole(position)
 
     def _batch(self, members: Members, problems: Problems, last_used: bool) -> Batch:
-        is_double = bool(self._double) and not self._double.isdisjoint(map(hash, members.keys))
-        batch = None if is_double else self._plain_batch(members, last_used)
-        return batch or self._mixed_batch(members, problems, last_used)
-
-    def _plain_batch(self, members: Members, last_used: bool) -> Batch | None:
-        """The batch where every member is as the service writes it: by columns, which is quick."""
-        values = [value for value in members.values if isinstance(value, IndexMember)]
-        found = self._places.names_of([value.file_path for value in values])
-        names = [self._spellings.get(name, name) for name in found if name is not None]
-        read_time = self._times.read
-        read = [read_time(value.created_at) for value in values]
-        created = [instant for instant in read if instant is not None]
-        if len(names) != len(members.values) or len(created) != len(members.values):
-            return None
+        """By columns, which is quick; members that cannot be judged are kept, and reported."""
+        found = self._places.names_of([value.file_path or "" for value in members.values])
+        if self._spellings:
+            found = [name and self._spellings.get(name, name) for name in found]
+        judged = {
+            at: value
+            for at, (value, name) in enumerate(zip(members.values, found, strict=True))
+            if name is not None and isinstance(value, IndexMember)
+        }
+        if self._double:
+            for at in [at for at in judged if hash(members.keys[at]) in self._double]:
+                del judged[at]
+        keys = [members.keys[at] for at in judged]
+        names = [found[at] or "" for at in judged]
+        values = list(judged.values())
+        created = self._read([value.created_at for value in values])
         self._note_newest(created, values, names)
         used: Iterable[float | None] = repeat(None)
         if last_used:
-            used = [read_time(value.last_accessed) for value in values]
+            used = self._read([value.last_accessed for value in values])
         sizes = self._sizes(values, names)
-        columns = zip(members.keys, names, values, sizes, created, used, strict=False)
+        columns = zip(keys, names, values, sizes, created, used, strict=False)
         entries = [entry_of(*column) for column in columns]
-        return Batch(members, range(len(entries)), entries, names)
-
-    def _mixed_batch(self, members: Members, problems: Problems, last_used: bool) -> Batch:
-        """The batch where some members cannot be judged: those are kept, and reported."""
-        positions: list[int] = []
-        entries: list[CacheEntry] = []
-        names: list[str] = []
         needed: list[str] = []
-        name_of = self._places.name_of
+        if len(entries) < len(found) or None in created:
+            timed = {at for at, instant in zip(judged, created, strict=True) if instant is not None}
+            for at in [at for at in range(len(found)) if at not in timed]:
+                needed += self._keep(members, at, found[at], problems, is_judged=at in judged)
+        unjudged = len(found) - len(entries)
+        return Batch(members, list(judged), entries, names + needed, needed, unjudged)
+
+    def _keep(
+        self, members: Members, at: int, name: str | None, problems: Problems, *, is_judged: bool
+    ) -> list[str]:
+        """Report a member that has no time, or is not judged at all; the names that one claims."""
+        key, value = members.keys[at], members.values[at]
         first_pass = problems is self.problems
-        for position, (key, found) in enumerate(zip(members.keys, members.values, strict=True)):
-            is_double = hash(key) in self._double
-            value = malformed(TWICE, found.file_path) if is_double else found
-            name = None if value.file_path is None else name_of(value.file_path)
-            name = name and self._spellings.get(name, name)
-            if isinstance(value, MalformedEntry) or name is None:
-                claims = names_meant(value.file_path, self._suffixes) if name is None else [name]
-                self._undetermined |= not claims
-                names.extend(claims)
-                needed.extend(claims)
-                problem = unjudged(key, value, is_determined=bool(claims))
-                if first_pass and not isinstance(value, MalformedEntry):
-                    self._outside.add(problem)
-                    continue
-            else:
-                created_at = self._read_any(value.created_at)
-                self._note_newest([created_at], [value], [name])
-                used_at = self._read_any(value.last_accessed) if last_used else None
-                (size,) = self._sizes([value], [name])
-                entries.append(entry_of(key, name, value, size, created_at, used_at))
-                positions.append(position)
-                names.append(name)
-                if created_at is not None:
-                    continue
-                problem = unreadable_time(key, value)
-            if isinstance(value, MalformedEntry) and value.why == TWICE:
-                if key not in self._told:
-                    self.problems.add(problem)
-                self._told.add(key)
-            else:
-                problems.add(problem)
-            if first_pass:
-                self._not_understood += 1
-                if not self._example:
-                    why = value.why if isinstance(value, MalformedEntry) else "it has no time"
-                    self._example = f"'{printable(key, most=80)}': {printable(why)}"
-        left = len(members.values) - len(entries)
-        return Batch(members, positions, entries, names, needed, left)
+        claims: list[str] = []
+        if is_judged and isinstance(value, IndexMember):
+            problem = unreadable_time(key, value)
+        else:
+            if hash(key) in self._double:
+                value = malformed(TWICE, value.file_path)
+            claims = names_meant(value.file_path, self._suffixes) if name is None else [name]
+            self._undetermined |= not claims
+            problem = unjudged(key, value, is_determined=bool(claims))
+            if first_pass and not isinstance(value, MalformedEntry):
+                self._outside.add(problem)
+                return claims
+        if isinstance(value, MalformedEntry) and value.why == TWICE:
+            if key not in self._reported:
+                self.problems.add(problem)
+            self._reported.add(key)
+        else:
+            problems.add(problem)
+        if first_pass:
+            self._not_understood += 1
+            if not self._example:
+                why = value.why if isinstance(value, MalformedEntry) else "it has no time"
+                self._example = f"'{printable(key, most=80)}': {printable(why)}"
+        return claims
 
     def _outside_problems(self, total: int) -> Problems:
         """Those of entries elsewhere; a single one where that is this folder by another name."""
@@ -369,8 +361,11 @@ class IndexSurvey:
             what = f"{count} of {total} members of the index are not understood ({self._example})"
             raise other_format(f"{what}: the service may have changed its format")
 
-    def _read_any(self, text: str) -> float | None:
-        return self._times.read(time_text(text))
+    def _read(self, texts: Sequence[str]) -> list[float | None]:
+        """The times in ``texts``, also those in digits."""
+        read_time = self._times.read
+        found = [read_time(text) for text in texts]
+        return [read_time(time_text(text)) for text in texts] if None in found else found
 
     def _sizes(self, values: Sequence[IndexMember], names: Sequence[str]) -> list[int]:
         """As the index states them, or, where it states none, those of the files."""

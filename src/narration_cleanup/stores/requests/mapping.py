@@ -65,7 +65,7 @@ class Statuses:
         return list(found.values())
 
     def words(self) -> dict[str | float, RequestStatus]:
-        """The state that each value means; an exact form goes before a converted one."""
+        """The state that each value means; an exact form precedes a converted one."""
         found: dict[str | float, RequestStatus] = {}
         for kind in (slice(1), slice(1, None)):
             for status in RequestStatus:
@@ -171,7 +171,7 @@ def no_such_table(where: str, wanted: str, tables: Sequence[str]) -> TargetError
 
 
 def not_a_table(where: str, name: str, kind: str) -> TargetError:
-    """The error where the name is that of something else: ``kind`` says what."""
+    """The error where the name is that of something else, ``kind``."""
     message = f"{where}: {printable(name)} is {kind}; set requests.table to the table itself"
     return TargetError("not_a_table", message)
 

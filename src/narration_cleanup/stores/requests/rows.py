@@ -1,4 +1,4 @@
-"""A row of the request table, read into what a policy can judge; what cannot be read is told."""
+"""A row of the request table, read into what a policy can judge; faults are reported."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class RowReader:
         )
 
     def finished_row(self, row: Sequence[object], problems: Problems) -> GenerationRequest | None:
-        """An ended request; ``None`` where it does not say when it ended."""
+        """An ended request; ``None`` where the time of its end is missing."""
         raw = dict(zip(SELECTED, row, strict=False))
         if raw["completed_at"] is None:
             return None
@@ -123,7 +123,7 @@ class RowReader:
     def _known(
         self, raw: Mapping[str, object], guard: Sequence[str], problems: Problems
     ) -> tuple[str | int, RequestStatus, Guard] | None:
-        """Which row it is, its status, and what it was; ``None`` where a statement cannot tell."""
+        """Which row it is, its status, and its guard; ``None`` where no statement can match it."""
         identity, status = shown_id(raw["id"]), self._status(raw["status"])
         if status is None or not _is_usable(identity, problems):
             return None
@@ -185,7 +185,7 @@ class RowReader:
 def status_totals(
     counts: Mapping[object, int], statuses: Statuses, problems: Problems
 ) -> dict[str, int]:
-    """Rows by raw status -> rows by the service's words; unknown ones as they stand, and told.
+    """Rows by raw status -> rows by the service's words; unknown ones unchanged, and reported.
 
     Of unknown ones the 20 with most rows have their own number: a service may write free text.
     """
@@ -230,7 +230,7 @@ def are_cancelled(raws: Iterable[object], statuses: Statuses) -> bool:
 
 
 def no_time_of_ending() -> Problem:
-    """Finished rows are to be deleted, and nothing says when they ended."""
+    """Finished rows are to be deleted, and no column has the time of their end."""
     return Problem(
         Target.REQUESTS,
         "no_such_column",

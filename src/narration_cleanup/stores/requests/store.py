@@ -51,14 +51,14 @@ class RequestStore(ABC):
     @property
     @abstractmethod
     def batch_size(self) -> int:
-        """How many rows the next batch should have, for nobody to wait long: at most ``BATCH``."""
+        """The rows of the next batch, so that no writer waits long: at most ``BATCH``."""
 
     def locked(self) -> AbstractContextManager[None]:
         """Hold the run lock across machines, where the store has one; raises ``BusyError``."""
         return nullcontext()
 
     def recover(self) -> bool:
-        """Finish what a killed process left half-written; whether there was anything to finish.
+        """Finish what a killed process left incomplete; whether there was anything to finish.
 
         Raises ``TargetError`` where that cannot be done.
         """
@@ -73,7 +73,7 @@ class RequestStore(ABC):
 
         ``done``, ``skipped`` where the row has changed, or ``failed`` where the database refuses
         the change of this one row (a constraint, a trigger): see ``problems``. The new times get
-        the form of the columns' other values. Raises ``TargetError`` when the database stays busy
+        the form of the columns' other values. Raises ``TargetError`` when the database remains busy
         or fails: then nothing of this batch is done.
         """
         written: dict[str, Scalar] = {}
@@ -93,7 +93,7 @@ class RequestStore(ABC):
     def unchanged_since(self, actions: Iterable[Action]) -> bool:
         """Whether the rows are as this command left them: cancelled, and deleted ones not there.
 
-        The rows alone are read again. False also where only a new survey can tell.
+        The rows alone are read again. False also where only a new survey can show it.
         """
         waiting = iter(actions)
         while some := list(islice(waiting, _IDS)):

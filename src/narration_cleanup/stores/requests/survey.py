@@ -1,4 +1,4 @@
-"""One look at a request table: counted by status, and streamed as values that can be judged."""
+"""A survey of a request table: counted by status, and streamed as values that can be judged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Row = tuple[object, ...]
 Pages = Generator[Sequence[Row], None, None]
 MOST_NAMED = 20
 _CHUNK = 2_000
-"""Rows handed on at a time, so that a page full of active rows stays small in memory."""
+"""Rows handed on at a time, so that a page full of active rows needs little memory."""
 
 
 class TableSurvey(ABC):
@@ -50,7 +50,7 @@ class TableSurvey(ABC):
         return chain(self._times.problems, self._rows.unset_times(), *self._found.values())
 
     def by_status(self) -> dict[str, int]:
-        """Every row counted, by the service's words; unknown ones as they stand."""
+        """Every row counted, by the service's words; unknown ones unchanged."""
         counts, statuses = self._counts(), self._mapping.statuses
         check_cancelled_word(counts, self._allowed, statuses, self._where)
         problems = self._found["status"] = Problems()
@@ -120,7 +120,7 @@ def check_cancelled_word(
     """Raise ``TargetError`` where the word that a run writes is none of the table's own.
 
     ``found``: the raw statuses of its rows; ``allowed``: those that an enum or a CHECK allows,
-    none where there is neither. A table without a cancelled row says nothing about its spelling,
+    none where there is neither. A table without a cancelled row does not show its spelling,
     except by the case that all its words are in, and by numbers in place of words.
     """
     word = str(statuses.cancelled[0])

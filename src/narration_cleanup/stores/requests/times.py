@@ -24,7 +24,7 @@ class ColumnTimes:
     An instant, or ``None`` for what cannot be read. With ``auto`` each value is read by its own
     form: an ISO text with an offset as that, one without by ``times``; a number as Unix time in
     the unit that its size shows. Raises ``TargetError`` at the first value that makes the column a
-    mixture whose values cannot be told apart.
+    mixture of units that cannot be distinguished.
     """
 
     def __init__(

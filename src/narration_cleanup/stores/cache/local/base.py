@@ -67,8 +67,8 @@ class LocalCache:
         return self._own.recover()
 
     def _set_aside(self) -> tuple[list[str], list[Problem]]:
-        """The files that a killed run left set aside and nothing replaces, and what to tell of
-        them: nothing where a run is at work, whose they are."""
+        """The files that a killed run left set aside and nothing replaces, and what to report
+        of them: nothing while another run is at work, whose they are."""
         names = self._own.waiting()
         another_works = bool(names) and not self._directory.is_locked and self.in_progress()
         if names and not self._directory.is_locked and not another_works:
@@ -76,9 +76,9 @@ class LocalCache:
         folders = Folders(self._directory)
         missing = [name for name in names if not _holds(folders, name)]
         folders.forget()
-        return missing, [self._told_of(len(names))] if names and not another_works else []
+        return missing, [self._set_aside_problem(len(names))] if names and not another_works else []
 
-    def _told_of(self, count: int) -> Problem:
+    def _set_aside_problem(self, count: int) -> Problem:
         what = "a file" if count == 1 else f"{count} files"
         where = printable(self._directory.path / OWN_FOLDER)
         if self._directory.is_locked:  # this run has put back what it can

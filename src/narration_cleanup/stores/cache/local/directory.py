@@ -1,4 +1,4 @@
-"""What the kernel says of the mounts at and below a directory (``proc(5)``, mountinfo)."""
+"""What the kernel lists of the mounts at and below a directory (``proc(5)``, mountinfo)."""
 
 from __future__ import annotations
 
@@ -78,11 +78,11 @@ def read_mounts(table: str, here: str, own_id: str | None) -> Mounts:
 
 
 OWN_FOLDER = ".narration-cleanup"
-"""The tool's own folder inside the cache directory; the service never looks at it."""
+"""The tool's own folder inside the cache directory; the service never reads it."""
 NO_SUCH_FILE = frozenset({errno.ENOENT, errno.ENAMETOOLONG})
 """No file has a name that is too long for one: an entry may state it all the same."""
 RENUMBERS = re.compile(r"fuse(blk|\..*)?|9p|cifs|smb3|vfat|msdos|exfat|vboxsf|virtiofs|vmhgfs.*")
-"""File systems on which a file may get another inode number by a rename, or between two looks.
+"""File systems on which a file may get another inode number by a rename, or between two reads.
 Most of them show one mode for all files, whoever may write to them."""
 _LOSES_REPLACED = re.compile(r"fuse(\..*)?|9p|cifs|smb3|vboxsf|vmhgfs.*")
 """Those of them on which a file that is open may become the one that takes its name by a rename."""
@@ -93,7 +93,7 @@ _PLACES = {"/": "the root directory", "~": "your home directory"}
 
 
 class Directory:
-    """A pinned directory. ``fd`` stays the same directory whatever becomes of its path."""
+    """A pinned directory. ``fd`` is the same directory even when its path is renamed."""
 
     def __init__(self, path: Path) -> None:
         """Raises ``ConfigError`` where ``path`` is no directory, or one that no cache lies in."""
@@ -193,7 +193,7 @@ class Directory:
             raise
 
     def inode_of(self, status: os.stat_result) -> int:
-        """The inode number of a file in it, or 0 where that does not say which file it is.
+        """The inode number of a file in it, or 0 where that does not identify the file.
 
         On an overlay the files of another layer have another device than their folder, and another
         number once they are changed.
@@ -237,7 +237,7 @@ class Directory:
             os.close(fd)
 
     def is_linked(self, name: str) -> bool:
-        """Whether a file has other hard links; where that cannot be told, its removal will say."""
+        """Whether a file has other hard links; where that is not known, its removal finds out."""
         try:
             return os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_nlink > 1
         except OSError:

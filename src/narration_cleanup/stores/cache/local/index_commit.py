@@ -1,8 +1,8 @@
 """Takes entries out of an index that its service rewrites in place: compare, then rename.
 
-Measured beside a service that saves 47 times a second: read-modify-write lost 754 of 785 of the
+Measured with a service that saves 47 times a second: read-modify-write lost 754 of 785 of the
 service's updates, compare-then-rename none, with two late writes into the replaced file, both
-found by the last look at it.
+found by the last check of it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from narration_cleanup.stores.cache.paths import PathResolver
 from narration_cleanup.stores.cache.rewrite import ByteRange, without
 
 _SLOW_SETTLE = 0.1
-"""Seconds before the last look where to open a file may take long: up to 37 ms on a busy btrfs."""
+"""Seconds before the last check where to open a file may take long: up to 37 ms on a busy btrfs."""
 _MOST_SETTLE = 0.5
 """The same where the replacement itself took long: a busy disk or processor, which a writer that is
 just opening the index has to wait for too. Elsewhere it is four times as long as that took."""
@@ -52,6 +52,25 @@ class _Made(NamedTuple):
 
     without: int
     digest: bytes
+
+
+class _Left(NamedTuple):
+    """The entries that are to leave the index, but for those whose file is there again.
+
+    Made anew each time: of a hundred thousand, all that is known would take 30 MB.
+    """
+
+    entries: Iterable[tuple[Ref, str]]
+    there_again: frozenset[Mark]
+
+    def spans(self) -> list[ByteRange]:
+        """Where they lie in the surveyed index, in its order."""
+        refs = (ref for ref, _ in self.entries)
+        return sorted((start, end) for start, end, mark in refs if mark not in self.there_again)
+
+    def marks(self) -> frozenset[Mark]:
+        """Their digests."""
+        return frozenset(mark for (_, _, mark), _ in self.entries).difference(self.there_again)
 
 
 class IndexCommit:
@@ -78,12 +97,11 @@ class IndexCommit:
     ) -> CommitReport:
         """Drop what is still as surveyed and has no file; see ``CommitReport``.
 
-        ``entries`` are gone through twice. ``surveyed`` is the version of the index that their
+        ``entries`` are gone through repeatedly. ``surveyed`` is the version of the index that their
         refs were made on, ``members_end`` where its last member ends: while it is the newest,
         nothing has to be parsed again.
         """
-        refs = sorted(ref for ref, _ in entries)
-        if not refs:
+        if not any(True for _ in entries):
             return CommitReport()
         try:
             with index_lock(self._directory, self._name, seconds=TRY_FOR) as had:
@@ -91,9 +109,9 @@ class IndexCommit:
                     raise held_for(self._name, TRY_FOR)
                 self._own.descriptor()  # opened here, since here what is left is taken away
                 there_again = self._there_again(entries)
-                left = [ref for ref in refs if ref[2] not in there_again]
-                if left:
-                    self._try_until_done(left, surveyed, members_end)
+                left = _Left(entries, there_again)
+                if spans := left.spans():
+                    self._try_until_done(left, spans, surveyed, members_end)
                 return CommitReport(there_again)
         except TargetError as error:
             return CommitReport(error=str(error), code=error.code)
@@ -110,11 +128,12 @@ class IndexCommit:
         status = self._directory.status
         return frozenset(digest for (_, _, digest), file in entries if status(file) is not None)
 
-    def _try_until_done(self, refs: Sequence[Ref], surveyed: Version, members_end: int) -> None:
+    def _try_until_done(
+        self, left: _Left, spans: Sequence[ByteRange], surveyed: Version, members_end: int
+    ) -> None:
         patience = max(TRY_FOR, time_to_write(surveyed.status[1]))
         deadline = Deadline(patience)
         trouble = "it was rewritten all the time"
-        marks = frozenset(mark for _, _, mark in refs)
         while not deadline.passed:
             source = IndexFile(self._directory, self._name)
             try:
@@ -122,12 +141,12 @@ class IndexCommit:
                 as_surveyed = source.is_version(surveyed)
                 surveyed = NO_VERSION
                 if as_surveyed:  # nothing is parsed again
-                    made = self._write_without(source, refs, members_end)
+                    made = self._write_without(source, spans, members_end)
                 else:
-                    made = self._write_other(source, marks)
+                    made = self._write_other(source, left)
                     if not made.without:
                         return
-                if self._replace(source, made, marks):
+                if self._replace(source, made, left):
                     if not as_surveyed:
                         self.version = None
                     return
@@ -142,9 +161,10 @@ class IndexCommit:
             f"{patience:.0f} s ({trouble})",
         )
 
-    def _write_other(self, source: IndexFile, marks: frozenset[Mark]) -> _Made:
+    def _write_other(self, source: IndexFile, left: _Left) -> _Made:
         """Write another version than the surveyed one without those that are in it unchanged."""
         spans: list[ByteRange] = []
+        marks = left.marks()
         end = 0
         for members in index.members(source.read, source.size, self._form):
             end = members.starts[-1]
@@ -160,7 +180,7 @@ class IndexCommit:
         name = self._places.name_of(value.file_path)
         return name is not None and self._directory.status(name) is None
 
-    def _replace(self, source: IndexFile, made: _Made, marks: frozenset[Mark]) -> bool:
+    def _replace(self, source: IndexFile, made: _Made, left: _Left) -> bool:
         """Put the new index in place, if ``source``, which it was made of, is still the newest.
 
         Whether it was; False asks for another try with a newer one.
@@ -200,13 +220,13 @@ class IndexCommit:
                         self.version = ours.version if len(replaced) == 1 else None
                         return True
                     content = late
-                again = self._made_of_late(content, named, marks, deadline)
+                again = self._made_of_late(content, named, left, deadline)
                 if again is None:
                     return False
                 made = again
 
     def _made_of_late(
-        self, late: IndexFile, ours: IndexFile, marks: frozenset[Mark], deadline: Deadline
+        self, late: IndexFile, ours: IndexFile, left: _Left, deadline: Deadline
     ) -> _Made | None:
         """A new index made of what was written into a replaced one, once that is whole.
 
@@ -215,7 +235,7 @@ class IndexCommit:
         while ours.unchanged() and not deadline.passed:
             try:
                 late.hold()
-                return self._write_other(late, marks)
+                return self._write_other(late, left)
             except (IndexChangedError, UnreadableIndexError):
                 deadline.pause(SETTLE)
         return None

@@ -1,5 +1,5 @@
 """The index as a file that the service rewrites in place at any moment: one version of it, and the
-lock file that a service may offer beside it."""
+lock file that a service may keep for it."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ def left_by_root(place: Path, status: os.stat_result) -> bool:
 
 
 def missing_index(directory: Directory, name: str) -> str:
-    """What to tell where there is no index."""
+    """The message where there is no index."""
     return (
         f"{printable(directory.path)} has no {printable(name)}: if it is the right folder, start "
         "the "
@@ -278,7 +278,7 @@ def held_for(index_name: str, seconds: float) -> TargetError:
 def _open_lock(directory: Directory, index_name: str, *, to_write: bool) -> int | None:
     name = f"{index_name}.lock"
     try:
-        if to_write:  # as NFS needs it to let nobody else have the lock
+        if to_write:  # NFS requires it for an exclusive lock
             with suppress(PermissionError, IsADirectoryError):
                 return os.open(name, os.O_RDWR | _LOCK_FLAGS, dir_fd=directory.fd)
         return os.open(name, os.O_RDONLY | _LOCK_FLAGS, dir_fd=directory.fd)

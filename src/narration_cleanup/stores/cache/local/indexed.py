@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from narration_cleanup.stores.cache.local.staging import Staging
 
 LOCKED = 1.0
-"""Seconds for which a look waits for the service to give back its lock; then it does without."""
+"""Seconds for which a survey waits for the service's lock; then it reads without it."""
 
 
 class IndexedDirectory(LocalCache):
@@ -82,7 +82,7 @@ class IndexedDirectory(LocalCache):
         """Look at the cache; see ``CacheStore``."""
         index_file = self._index_held()
         try:
-            set_aside, told = self._set_aside()
+            set_aside, problems = self._set_aside()
             survey = IndexSurvey(
                 index_file,
                 DirectoryScan(
@@ -97,7 +97,7 @@ class IndexedDirectory(LocalCache):
                 self._times,
                 self._form,
             )
-            survey.problems.extend(told)
+            survey.problems.extend(problems)
             yield survey
             self._version = index_file.version
             self._members_end = survey.members_end
@@ -136,7 +136,7 @@ class IndexedDirectory(LocalCache):
                     raise held_for(self._index_name, TRY_FOR)
         except TargetError as error:
             raise TargetError(error.code, f"{error}. Nothing was removed") from None
-        with suppress(OSError):  # on a full disk what goes makes the room for the new index
+        with suppress(OSError):  # on a full disk what is removed frees space for the new index
             if not self._own.can_make_for(index.st_uid, index.st_gid):
                 why = foreign_index(self._directory.path / self._index_name, index)
                 raise TargetError("index_owner", f"{why}. Nothing was removed")
@@ -166,7 +166,7 @@ class IndexedDirectory(LocalCache):
     def _index_held(self) -> IndexFile:
         """One version of the index to read; taken while a service that locks is not writing."""
         with ExitStack() as stack:
-            with suppress(TargetError):  # a look can do without
+            with suppress(TargetError):  # a survey can do without
                 lock = index_lock(self._directory, self._index_name, seconds=LOCKED, shared=True)
                 stack.enter_context(lock)
             index_file = IndexFile(self._directory, self._index_name)

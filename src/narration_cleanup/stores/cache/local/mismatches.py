@@ -21,7 +21,8 @@ NOT_REGULAR = "it is not a regular file: no rule is about it"
 CELLS = 1 << 13
 """Few enough for a processor's cache: with 65,536 counting a name takes twice as long."""
 _MASK = CELLS - 1
-_KEY_MASK = (1 << 22) - 1
+_FILTER_BYTES = 1 << 22
+"""Of one bit for each key: of a million keys one in seventy meets a bit that another one set."""
 NAMES_AT_A_TIME = 50_000
 """Names of each side held at once in the second look."""
 
@@ -46,19 +47,20 @@ class DoubleKeys:
 
     def __init__(self) -> None:
         self._hashes = array("q")
-        self._cells = bytearray()
+        self._filter = bytearray()
         self._maybe: set[int] = set()
 
     def add(self, keys: Sequence[str]) -> None:
         """Note the keys of one batch."""
-        self._cells = self._cells or bytearray(_KEY_MASK + 1)
+        self._filter = self._filter or bytearray(_FILTER_BYTES)
         digests = list(map(hash, keys))
         self._hashes.extend(digests)
-        cells, maybe = self._cells, self._maybe
+        bits, maybe, mask = self._filter, self._maybe, _FILTER_BYTES - 1
         for digest in digests:
-            if cells[digest & _KEY_MASK]:
+            at, bit = digest >> 3 & mask, 1 << (digest & 7)
+            if bits[at] & bit:
                 maybe.add(digest)
-            cells[digest & _KEY_MASK] = 1
+            bits[at] |= bit
 
     def found(self) -> frozenset[int]:
         """The hashes of the keys that occur more than once."""
@@ -67,7 +69,7 @@ class DoubleKeys:
 
 
 class ScannedNames(NamedTuple):
-    """What lies beside an index: audio by cells, partials, zero-byte audio with its mtime.
+    """The files of a cache with an index: audio by cells, partials, zero-byte audio with its mtime.
 
     ``fresh`` is audio that was written so shortly before that its entry may be yet to come;
     ``size_bytes`` the size of all audio.
@@ -120,7 +122,7 @@ def rounds(entries: NameSums, files: NameSums) -> Iterator[Callable[[str], bool]
 
 
 class Mismatches:
-    """What one round of the second look found: exact, by name."""
+    """What one round of the second scan found: exact, by name."""
 
     def __init__(self, entry_names: Iterable[str], file_names: Iterable[str]) -> None:
         named = Counter(entry_names)

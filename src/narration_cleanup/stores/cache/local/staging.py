@@ -61,7 +61,7 @@ class _Some(NamedTuple):
 class Staging:
     """Removal through the tool's own folder.
 
-    ``known`` are the names of a cache where audio has sidecars, which stay as long as any
+    ``known`` are the names of a cache where audio has sidecars, which are kept as long as any
     audio of theirs does; ``by_atime``: identities change with every use (see ``group_ref``).
     """
 
@@ -251,7 +251,7 @@ class Staging:
 
 
 def _fixed(files: Sequence[tuple[str, os.stat_result]], folders: Folders) -> str | None:
-    """Why one of ``files`` can be removed by nobody, or by its owner alone, whatever the rights to
+    """Why one of ``files`` can be removed by no user, or by its owner alone, whatever the rights to
     the folder; ``None`` where nothing of the file itself explains it."""
     with suppress(OSError):
         for name, status in files:

@@ -37,7 +37,7 @@ class Folders:
         return self._folder(folder.split("/")), base
 
     def holds(self, name: str) -> bool:
-        """Whether there is anything of that name. Raises ``OSError`` where that cannot be told."""
+        """Whether there is anything of that name. Raises ``OSError`` where that is not known."""
         try:
             folder, base = self.locate(name)
             os.stat(base, dir_fd=folder, follow_symlinks=False)
@@ -96,12 +96,12 @@ SECOND = "second"
 """A folder in it, in which versions before 0.2 staged some of the files."""
 _NOT_STAGED = frozenset({INDEX_FILE_NAME, LOCK_NAME, SECOND})
 _STILL_OPEN = re.compile(r"\.(fuse_hidden|nfs)[0-9a-fA-F]+")
-"""What FUSE and NFS make of a removed file that a program has open still: it goes by itself."""
+"""What FUSE and NFS make of a removed file that a program has open still: they remove it."""
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class StagingDir:
-    """Made when first needed. A file waits in it under a name that says where it came from."""
+    """Made when first needed. A file waits in it under a name that shows where it came from."""
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
@@ -118,7 +118,7 @@ class StagingDir:
         return self._fd
 
     def private(self) -> int:
-        """As ``descriptor``, where nobody but this user can enter the folder.
+        """As ``descriptor``, where no other user can enter the folder.
 
         Raises ``OSError`` where it is another user's, or that cannot be brought about.
         """
@@ -147,7 +147,7 @@ class StagingDir:
     def recover(self) -> int:
         """Put back what a killed run left, except where there is a newer file by now.
 
-        How many files were put back. A file that cannot be put back stays where it is. Raises
+        How many files were put back. A file that cannot be put back is left there. Raises
         ``TargetError`` where the folder cannot be looked into.
         """
         try:
@@ -193,7 +193,7 @@ class StagingDir:
         )
 
     def waiting(self) -> list[str]:
-        """The names in the cache of the files that wait here. Only looks: ``recover`` says what
+        """The names in the cache of the files that wait here. Only reads: ``recover`` reports what
         keeps it from that."""
         found: list[str] = []
         for place in (OWN_FOLDER, f"{OWN_FOLDER}/{SECOND}"):
@@ -212,7 +212,7 @@ class StagingDir:
 
     def restore(self, waiting_as: str, folders: Folders) -> bool:
         """Give a waiting file its name again, whether it has it. Where a newer file has that name
-        the waiting one goes; where something else has, it waits on."""
+        the waiting one is removed; where something else has, it is left waiting."""
         name = _name_of(waiting_as)
         folder = self.descriptor()
         try:

@@ -56,10 +56,10 @@ class TreeSurvey:
         self._leftovers = Leftovers(with_sidecars=with_sidecars)
         self._directory = directory
         self._known = known
-        self._spellings = known.spellings
         self._by_atime = by_atime
         self._mounts = mounts_of(directory.fd)
         self._passes = 0
+        self._last: Walk | None = None
         self.folders = Folders(directory)
         for option, warning in _ATIME_WARNINGS.items():
             if by_atime and option in self._mounts.options:
@@ -85,12 +85,12 @@ class TreeSurvey:
         return self._directory.is_linked(file)
 
     def batches(self, *, last_used: bool = False) -> Iterator[FoundBatch]:
-        """Every audio file below the directory; what is in the way is told in the first pass."""
+        """Every audio file below the directory; the first pass reports what is in the way."""
         problems = Problems() if self._passes else self.problems
         leftovers = None if self._passes else self._leftovers
         self._passes += 1
-        self._spellings = self._known.spellings
-        return self._walk(problems, leftovers, last_used=last_used).batches()
+        self._last = self._walk(problems, leftovers, last_used=last_used)
+        return self._last.batches()
 
     def _walk(self, problems: Problems, leftovers: Leftovers | None, *, last_used: bool) -> Walk:
         return Walk(
@@ -105,8 +105,9 @@ class TreeSurvey:
         )
 
     def times_changed(self) -> bool:
-        """Whether a pass met a suffix that is spelled otherwise: files before it may have one."""
-        return self._spellings != self._known.spellings
+        """Whether a pass met a suffix for the first time after it had looked for names: one of
+        those that it looked for may have it."""
+        return self._last is not None and self._last.missed_some
 
     def find(self, spellings: Sequence[str]) -> Found:
         """See ``CacheSurvey``."""
@@ -125,7 +126,7 @@ class TreeSurvey:
         return "" if name.startswith(("/", "..")) or name == "." else name
 
     def _sightings(self, name: str) -> Iterator[Sighting]:
-        """What the file of a name is, and the audio that goes with it."""
+        """What the file of a name is, and the audio that it belongs to."""
         known = self._known
         folder, base = self.folders.locate(name)
         status = os.stat(base, dir_fd=folder, follow_symlinks=False)

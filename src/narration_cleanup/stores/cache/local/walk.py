@@ -122,6 +122,12 @@ class Walk:
         self._names: list[str] = []
         self._audio: list[os.stat_result] = []
         self._sidecar_bytes = 0
+        self._looked_for = 0
+
+    @property
+    def missed_some(self) -> bool:
+        """Whether more suffixes are known by now than when names were first looked for."""
+        return bool(self._looked_for) and self._looked_for != self._known.spellings
 
     def batches(self) -> Iterator[FoundBatch]:
         """All audio, some at a time, in the order of the directories, each scanned once."""
@@ -140,6 +146,7 @@ class Walk:
         """
         sidecars: dict[str, os.stat_result] = {}
         shares = False
+        self._looked_for = self._looked_for or self._known.spellings
         with suppress(FileNotFoundError, NotADirectoryError):  # the removal will find it gone
             fd, base = self._folders.locate(entry.file)
             prefix = entry.file[: len(entry.file) - len(base)]
@@ -210,10 +217,12 @@ class Walk:
             self._leftovers.note_audio(prefix, names, statuses)
 
     def _take_others(self, block: list[os.DirEntry[str]], fd: int, prefix: str) -> None:
-        """Count the bytes of what goes with audio that is there, and note what was left."""
+        """Count the bytes of what belongs to audio that is there, and note what was left."""
         known, leftovers = self._known, self._leftovers
         sidecars = [item.name for item in block if known.is_sidecar(item.name)]
         known.note(sidecars)
+        if sidecars:
+            self._looked_for = self._looked_for or known.spellings
         for name in sidecars:
             status = self._plain(name, fd, prefix)
             if status is None:

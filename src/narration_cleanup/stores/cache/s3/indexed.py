@@ -58,14 +58,14 @@ class IndexObject:
         self._file: IO[bytes] | None = None
         self._whole = b""
         try:
-            with place.told(FileNotFoundError):
+            with place.translated_errors(FileNotFoundError):
                 fetched = obstore.get(place.store, name)
         except FileNotFoundError:
             raise ConfigError(missing_index(place, name)) from None
         self.etag = etag_of(fetched.meta)
         self.size = fetched.meta["size"]
         self.attributes: Attributes = fetched.attributes
-        with place.told():
+        with place.translated_errors():
             if self.size <= HELD_WHOLE:
                 self._whole = bytes(fetched.bytes())
                 return
@@ -90,7 +90,7 @@ class IndexObject:
 
 
 def missing_index(place: S3Location, name: str) -> str:
-    """What to tell where there is no index."""
+    """The message where there is no index."""
     return (
         f"{place.location} has no {printable(name)}: if it is the right place, start the service "
         'once, or say cache.index = "none" for a cache that has none'
@@ -137,7 +137,7 @@ class IndexedBucket(BucketCache):
         Raises ``ConfigError`` where there is no index, or where it could not be kept whole.
         """
         try:
-            with self._place.told(FileNotFoundError):
+            with self._place.translated_errors(FileNotFoundError):
                 obstore.head(self._place.store, self._index_name)
         except FileNotFoundError:
             raise ConfigError(missing_index(self._place, self._index_name)) from None
@@ -231,7 +231,7 @@ class IndexedBucket(BucketCache):
     def _spans_in(
         self, source: IndexObject, digests: set[Mark], kept: set[Mark]
     ) -> tuple[list[tuple[int, int]], int]:
-        """Where the entries stand in another version, as far as they are in it unchanged.
+        """Where the entries are in another version, as far as they are in it unchanged.
 
         One whose file is there again is kept.
         """
@@ -253,7 +253,7 @@ class IndexedBucket(BucketCache):
         """Put the new index in the place of ``source``; False where that is not the newest."""
         content = b"".join(without(source.read, source.size, spans, end))
         try:
-            with self._place.told(PreconditionError):
+            with self._place.translated_errors(PreconditionError):
                 obstore.put(
                     self._place.store,
                     self._index_name,

@@ -93,14 +93,14 @@ class S3Location:
     def try_out(self) -> None:
         """Write the mark: is that allowed, what time is it there, and is a put on a wrong version
         refused? A server that ignores If-Match cannot keep an index whole: ``ConfigError``."""
-        with self.told():
+        with self.translated_errors():
             obstore.put(self.store, _MARK, b"")
             written = obstore.head(self.store, _MARK)["last_modified"].timestamp()
         self._ahead = written - time.time()
         modes: tuple[obstore.PutMode, ...] = ({"e_tag": _NO_VERSION}, "create")
         for mode in modes:
             try:
-                with self.told(PreconditionError, AlreadyExistsError):
+                with self.translated_errors(PreconditionError, AlreadyExistsError):
                     obstore.put(self.store, _MARK, b"", mode=mode)
             except (PreconditionError, AlreadyExistsError):
                 continue
@@ -113,7 +113,7 @@ class S3Location:
         """How many of ``files`` are there and were last written before ``instant``."""
         older = 0
         for name in files:
-            with suppress(FileNotFoundError), self.told(FileNotFoundError):
+            with suppress(FileNotFoundError), self.translated_errors(FileNotFoundError):
                 older += obstore.head(self.store, name)["last_modified"].timestamp() < instant
         return older
 
@@ -148,8 +148,8 @@ class S3Location:
             ) from None
 
     @contextmanager
-    def told(self, *but: type[Exception]) -> Iterator[None]:
-        """Turn what the server or the network says into a ``TargetError``; all ``but`` these.
+    def translated_errors(self, *but: type[Exception]) -> Iterator[None]:
+        """Turn errors of the server or the network into a ``TargetError``; all ``but`` these.
 
         A server that was just waited for in vain is not asked again for a while.
         """

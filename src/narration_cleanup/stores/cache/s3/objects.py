@@ -49,7 +49,7 @@ def object_times(instant: float | None) -> tuple[ReadTime, ...]:
 
 
 class Objects:
-    """What lies directly below a place, beside an index (the ``Files`` of a survey).
+    """What lies directly below a place that has an index (the ``Files`` of a survey).
 
     Audio written at ``settled_before`` or later may be that of an entry yet to come.
     """
@@ -67,7 +67,7 @@ class Objects:
     def pages(self) -> Iterator[Sequence[ObjectMeta]]:
         """Every object below the place, subfolders included, a page at a time."""
         pages = 0
-        with self._place.told():
+        with self._place.translated_errors():
             for page in obstore.list(self._place.store, chunk_size=PAGE):
                 pages += 1
                 yield [meta for meta in page if not meta["path"].startswith(OWN_FOLDER)]
@@ -149,7 +149,7 @@ class Objects:
                 with contextlib.suppress(FileNotFoundError):
                     found[name] = await obstore.head_async(self._place.store, name)
 
-        with self._place.told():
+        with self._place.translated_errors():
             await asyncio.gather(*map(ask, names))
         return found
 
@@ -202,9 +202,9 @@ def remove_objects(
     doomed: Mapping[int, Sequence[ObjectMeta]],
     removals: list[Removal],
 ) -> Sequence[Removal]:
-    """Remove objects; ``removals`` gets, at each position, what became of those together.
+    """Remove objects; ``removals`` gets, at each position, the outcome of those together.
 
-    An object that stands at several positions counts as freed at the first. Raises
+    An object that is at several positions counts as freed at the first. Raises
     ``StoppedError``.
     """
     freed: set[str] = set()
@@ -214,7 +214,7 @@ def remove_objects(
         left: Mapping[str, ObjectMeta] = {}
         why = ""
         try:
-            with place.told():
+            with place.translated_errors():
                 if names:
                     obstore.delete(place.store, sorted(names))
         except TargetError as error:

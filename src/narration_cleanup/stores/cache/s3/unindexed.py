@@ -170,7 +170,7 @@ class PlainSurvey:
         if not has_form or meta["size"] >= LARGEST_SIDECAR:
             return False
         try:
-            with self._place.told(FileNotFoundError):
+            with self._place.translated_errors(FileNotFoundError):
                 content = bytes(obstore.get(self._place.store, meta["path"]).bytes())
         except FileNotFoundError:
             return False
@@ -238,7 +238,7 @@ def _up_to_a_dot(meta: ObjectMeta) -> str:
 
 
 def _with_sidecars(near: Sequence[ObjectMeta], known: Names) -> Iterator[Sequence[ObjectMeta]]:
-    """Each audio with its sidecars; those of a stem that it shares with other audio stay."""
+    """Each audio with its sidecars; those of a stem that it shares with other audio are kept."""
     known.note(meta["path"] for meta in near)
     audio = [meta for meta in near if known.is_audio(meta["path"])]
     stems = [stem_of(meta["path"]) for meta in audio]

@@ -1,4 +1,4 @@
-"""A request table in PostgreSQL, used beside the services that own it, on whatever machine.
+"""A request table in PostgreSQL, shared with the services that own it, on whatever machine.
 
 A batch is one statement in one transaction: the rows that are still what was planned on are
 locked, those that a worker holds at that moment are passed over (``SKIP LOCKED``), and the locked
@@ -70,7 +70,7 @@ class PostgresRequests(RequestStore):
     def locked(self) -> Iterator[None]:
         """Hold the run lock of the table, whichever machine other runs are on.
 
-        What is wrong with the server or the role's rights stops this half alone: the survey
+        What is wrong with the server or the role's rights stops this target alone: the survey
         raises it. Raises ``BusyError``.
         """
         with ExitStack() as stack:
@@ -190,7 +190,7 @@ def guarded(
     layout: PgLayout, batch: Sequence[Action], written: Written
 ) -> tuple[bytes, bytes, list[Scalar]]:
     """Two statements and their values: one changes the rows that are still as planned and that
-    nobody holds, the other finds those that are as the change leaves them. Both return which."""
+    are not locked, the other finds those that are as the change leaves them. Both return which."""
     columns, identity = layout.columns, layout.columns["id"]
     guard = DELETE_GUARD if written is None else CANCEL_GUARD
     kept = [(place, columns[role]) for place, role in enumerate(guard) if role in columns]

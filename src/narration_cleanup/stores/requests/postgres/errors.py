@@ -40,7 +40,8 @@ _MEANINGS: tuple[tuple[type[psycopg.Error], str, str], ...] = (
     (
         errors.ReadOnlySqlTransaction,
         "database_read_only",
-        "this server only reads (a standby?); give the primary's address",
+        "this session may only read: the server is a standby, or default_transaction_read_only is "
+        "on; give the primary's address, or set that to off for the role",
     ),
     (
         errors.DiskFull,
@@ -58,7 +59,7 @@ _MEANINGS: tuple[tuple[type[psycopg.Error], str, str], ...] = (
 def to_target_error(
     fault: psycopg.Error, where: str, *, limit: float, secrets: tuple[str, ...]
 ) -> TargetError:
-    """``fault`` as what stops the half that has the requests.
+    """``fault`` as what stops the target that has the requests.
 
     ``limit`` is the time in seconds for which a lock is waited for; ``secrets`` are texts that
     must not be shown, should the server repeat one.
@@ -83,7 +84,7 @@ def refused_row(fault: psycopg.Error, secrets: tuple[str, ...]) -> str:
 def may_pass(fault: psycopg.OperationalError) -> bool:
     """Whether a connection that could not be made may be made in a moment.
 
-    A refusal by the server itself (a password, a name) is ``FATAL`` and stays one, unless it is
+    A refusal by the server itself (a password, a name) is ``FATAL`` and remains so, unless it is
     just coming up, going down, or full.
     """
     text = str(fault)

@@ -1,4 +1,4 @@
-"""The tables of a PostgreSQL database, for a look at one whose layout is not known."""
+"""The tables of a PostgreSQL database, for an inspection of one whose layout is not known."""
 
 from __future__ import annotations
 

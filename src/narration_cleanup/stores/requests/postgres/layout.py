@@ -88,7 +88,7 @@ class Column:
 
     @property
     def is_time(self) -> bool:
-        """Whether its type says that it holds times."""
+        """Whether it has a type of times."""
         return self.form in (Form.INSTANT, Form.NAIVE)
 
     @property
@@ -101,7 +101,7 @@ class Column:
         """The expression for its value as it is read, and compared with later: exact.
 
         Times become text with all their digits (the session's zone is UTC), with a ``T``, so
-        that nobody takes a ``timestamp`` for SQLite's form of UTC.
+        that no ``timestamp`` is mistaken for SQLite's form of UTC.
         """
         text = f"t.{self.quoted}::{self.cast}"
         return f"pg_catalog.replace({text}, ' ', 'T')" if self.is_time else text
@@ -126,7 +126,7 @@ class PgLayout:
 
     @property
     def times(self) -> frozenset[str]:
-        """The roles whose column's type says that it holds times."""
+        """The roles whose column has a type of times."""
         return frozenset(role for role, column in self.columns.items() if column.is_time)
 
 

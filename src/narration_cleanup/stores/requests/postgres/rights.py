@@ -22,14 +22,17 @@ def check_changing(
 ) -> None:
     """Raise ``TargetError`` where the server or the role does not allow what a run does."""
     row = connection.execute(
-        "SELECT pg_catalog.pg_is_in_recovery() "
-        "OR pg_catalog.current_setting('transaction_read_only')::bool"
+        "SELECT pg_catalog.pg_is_in_recovery(), "
+        "pg_catalog.current_setting('transaction_read_only')::bool"
     ).fetchone()
-    if row is not None and row[0] is True:
-        raise TargetError(
-            "database_read_only",
-            f"{where}: this server only reads (a standby?); give the primary's address",
-        )
+    if row is not None and True in row:
+        why = "this server is a standby, which only reads; give the primary's address"
+        if row[0] is not True:
+            why = (
+                "default_transaction_read_only is on for this role, database or server; if this is "
+                "the database that is meant, ALTER ROLE ... SET default_transaction_read_only = off"
+            )
+        raise TargetError("database_read_only", f"{where}: {why}")
     check_reading(connection, layout, where)
     _check(connection, layout, "UPDATE", written, where)
     if deletes:

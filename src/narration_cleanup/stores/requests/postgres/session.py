@@ -31,9 +31,9 @@ Connection = psycopg.Connection[tuple[object, ...]]
 RETRY_FOR = 10.0
 """Seconds for which a dropped connection is made anew, with growing pauses."""
 LOCK_SECONDS = 10.0
-"""How long a lock on the table (an ALTER TABLE, say) is waited for."""
+"""How long a lock on the table (as of an ALTER TABLE) is waited for."""
 STATEMENT_SECONDS = 120.0
-"""The longest that a statement of a look may take: it counts the whole table."""
+"""The longest that a statement of a survey may take: it counts the whole table."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 _WORK_SECONDS = 2 * STATEMENT_SECONDS
 """After this time the server itself should have ended a statement: it does not answer."""
@@ -75,7 +75,7 @@ _DEFAULTS: dict[str, str | int] = {
 class Session:
     """One database session at a time. ``location`` is how it is shown, without any password.
 
-    ``now`` is the server's clock as it stood at the first connection: one reading for a whole
+    ``now`` is the server's clock at the first connection: one reading for a whole
     run. ``connected`` counts the connections that were made.
     """
 

@@ -1,4 +1,4 @@
-"""One look at a request table in PostgreSQL: counted by status, and streamed from a cursor."""
+"""A survey of a request table in PostgreSQL: counted by status, and streamed from a cursor."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A request table in SQLite, used beside the service that owns it."""
+"""A request table in SQLite, shared with the service that owns it."""

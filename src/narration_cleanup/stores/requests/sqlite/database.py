@@ -1,4 +1,4 @@
-"""How an SQLite database is opened beside a service that uses it: to look, and to write.
+"""How an SQLite database is opened while a service uses it: to read, and to write.
 
 Looking changes nothing: no row, no file, no file's mode, no ``-wal`` or ``-shm`` made or left
 behind, or taken away. No database is created or vacuumed, and its journal mode is kept. What a
@@ -40,15 +40,15 @@ WAITS = (0.001,) * 200 + (0.005,) * 160 + (0.05,) * 180
 leaves gaps of a few milliseconds, which SQLite's own longer and longer waits keep missing. Between
 two of them a signal is heard."""
 _TRIES = 20
-"""How often a look is repeated because the service opened, closed or wrote the database."""
+"""How often a read is repeated because the service opened, closed or wrote the database."""
 
 _LIVE = "mode=ro&readonly_shm=1"
 """WAL with ``-wal`` and ``-shm``: the latter is read as it is, never written or made."""
 _LEFT = "mode=ro&vfs=unix-none"
-"""WAL whose ``-shm`` is gone: nobody has it open; its index is built in memory. Closing such a
+"""WAL whose ``-shm`` is gone: no process has it open; its index is built in memory. Closing such a
 connection would remove a ``-wal`` that holds no commit, so it is for one that does."""
 _CLOSED = "immutable=1"
-"""WAL of which all is in the main file: an ordinary look would make two more, or, where there is a
+"""WAL of which all is in the main file: an ordinary read would make two more, or, where there is a
 ``-wal`` without a commit, give it the main file's mode, remove it, or try for 10 s to find its
 header in the ``-shm``. It takes no lock: an answer counts only if no file was changed meanwhile (a
 service writes to the ``-wal`` before the main file)."""
@@ -72,7 +72,7 @@ each is ``_WAL_FRAME`` and a page (https://www.sqlite.org/fileformat2.html#the_w
 _WAL_FRAME = struct.Struct(">II8s8s")
 """Page number, size of the database after a commit (else 0), the header's salts, checksum."""
 _WAL_MAGIC = 0x377F0682
-"""The last bit says in which order checksums are counted."""
+"""The last bit is the byte order of the checksums."""
 
 
 class _Stamp(NamedTuple):
@@ -132,7 +132,7 @@ def recover(path: Path) -> bool:
     """Let SQLite roll back the change that a killed process left in a journal, if there is one.
 
     Whether there was one. What else is wrong with the database is for the survey to report; raises
-    ``TargetError`` where the change cannot be rolled back, and where the database stays locked: the
+    ``TargetError`` where the change cannot be rolled back, or while the database is locked: the
     survey would wait for it once more.
     """
     try:
@@ -183,7 +183,7 @@ def execute_with_retry(connection: sqlite3.Connection, statement: str) -> None:
 
 
 def _checked(path: Path) -> Path:
-    """The database's real path, beside which SQLite keeps its other files."""
+    """The database's real path, in whose folder SQLite keeps its other files."""
     try:
         real = path.resolve(strict=True)
         found = real.stat()
@@ -252,7 +252,7 @@ def _route(real: Path, state: _State, limit: QueryLimit) -> str:
 
 
 def _may_have_commit(wal: Path) -> bool:
-    """Whether a transaction may be whole in a ``-wal`` file that nobody has open.
+    """Whether a transaction may be whole in a ``-wal`` file that no process has open.
 
     SQLite keeps no locks on this file, so reading it drops none that this process has.
 
@@ -330,7 +330,7 @@ def _connect(
 
 
 def _text(raw: bytes) -> str:
-    """Text that is not UTF-8 is kept apart from all that is, instead of stopping the look."""
+    """Text that is not UTF-8 is kept apart from all that is, instead of stopping the read."""
     return raw.decode("utf-8", "surrogateescape")
 
 

@@ -78,7 +78,7 @@ _UNFINISHED = (
 
 
 def to_target_error(fault: sqlite3.Error, path: Path) -> TargetError:
-    """``fault`` as what stops the half that has the requests."""
+    """``fault`` as what stops the target that has the requests."""
     extended = _code(fault)
     code, meaning = _MEANINGS.get(
         extended & _PRIMARY, ("database_error", "SQLite reports: {error}; nothing is done")

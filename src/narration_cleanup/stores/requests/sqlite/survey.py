@@ -1,4 +1,4 @@
-"""One look at a request table in SQLite, in pages: each is a short read transaction of its own."""
+"""A survey of a request table in SQLite, in pages: each is a short read transaction of its own."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ class SqliteSurvey(TableSurvey):
 
 
 def _bindable(value: object) -> tuple[object, str]:
-    """A key as it can be given back, and the mark for it: text that is not UTF-8 goes as bytes."""
+    """A key as it can be given back, and the mark for it: bytes for text that is not UTF-8."""
     if isinstance(value, str):
         try:
             value.encode()

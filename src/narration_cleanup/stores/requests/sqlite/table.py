@@ -1,4 +1,4 @@
-"""A request table in SQLite, used beside the service that owns it."""
+"""A request table in SQLite, shared with the service that owns it."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ _CACHE_KB = 16_000
 """Room for all pages of a transaction: written early, they would mean more waits for the disk."""
 
 _LOOK = 0.001
-"""Seconds between two looks whether the readers of a rollback journal have ended, who are in the
+"""Seconds between two checks whether the readers of a rollback journal have ended, who are in the
 way of a commit. New ones are kept out for as long as they are waited for."""
 _LOOKS = 20
-"""Such looks in each of the first ten tries of a transaction, and as many more in each of the next
-ten: readers who always overlap would let nobody commit who never waited for longer than them."""
+"""Such checks in each of the first ten tries of a transaction, and as many more in each of the next
+ten: among readers that always overlap, only a wait longer than theirs lets a commit succeed."""
 _PAUSE = 0.08
 """Seconds to leave the database to the readers before the next try."""
 _TRIES = 64
@@ -74,7 +74,7 @@ class Writer:
 
     In WAL mode a commit leaves the disk alone, and what it wrote is brought to the disk after the
     lock is gone: the service need not wait for that, and nothing counts as done before it. There
-    it is copied into the database too, as far as nobody is in the way: whoever makes the ``-wal``
+    it is copied into the database too, as far as readers allow it: whoever makes the ``-wal``
     file long has to do that, and it should not be the service.
     """
 
@@ -134,11 +134,11 @@ class Writer:
             pass
 
     def _attempt(
-        self, work: Callable[[sqlite3.Connection], T], looks: int
+        self, work: Callable[[sqlite3.Connection], T], checks: int
     ) -> tuple[T, sqlite3.OperationalError | None]:
         """What ``work`` returned; with what was in the way of the commit, where it was undone.
 
-        A commit that waits for a long reader (a backup, say) would keep all new ones waiting.
+        A commit that waits for a long reader (as a backup) would keep all new ones waiting.
         """
         connection = self._connection
         try:
@@ -147,8 +147,8 @@ class Writer:
             self._limit.restart()
             done = work(connection)
             self.worked = time.perf_counter() - begun
-            fault = _commit(connection, looks)
-        except BaseException:  # an interrupt too: no lock may stay behind
+            fault = _commit(connection, checks)
+        except BaseException:  # an interrupt too: no lock may be left
             self._roll_back()
             raise
         if fault is not None:
@@ -176,9 +176,9 @@ class Writer:
                 self._connection.execute("ROLLBACK")
 
 
-def _commit(connection: sqlite3.Connection, looks: int) -> sqlite3.OperationalError | None:
-    """Commit; or what is in the way of it, still after so many looks."""
-    for left in reversed(range(looks + 1)):
+def _commit(connection: sqlite3.Connection, checks: int) -> sqlite3.OperationalError | None:
+    """Commit; or what is in the way of it, still after so many checks."""
+    for left in reversed(range(checks + 1)):
         try:
             connection.execute("COMMIT")
         except sqlite3.OperationalError as fault:
