@@ -41,6 +41,8 @@ def create_app(
 ) -> FastAPI:
     """The application; without ``settings`` those that the command line finds."""
     expected = token or os.environ["NARRATION_SERVICE_TOKEN"]
+    if not expected:
+        raise ValueError("NARRATION_SERVICE_TOKEN is empty")
     stop = threading.Event()
 
     @asynccontextmanager
@@ -54,8 +56,7 @@ def create_app(
             await loop
 
     def check_token(authorization: str = Header(default="")) -> None:
-        given = authorization.removeprefix("Bearer ")
-        if not hmac.compare_digest(given.encode(), expected.encode()):
+        if not hmac.compare_digest(authorization.encode(), f"Bearer {expected}".encode()):
             raise HTTPException(401, "a token is needed")
 
     # Plain functions: FastAPI runs them in a thread, so that no request waits for a run.

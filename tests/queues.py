@@ -14,28 +14,36 @@ NOW = SAMPLE_NOW.timestamp()
 
 def iso(hours: float, ending: str = "") -> str:
     made = SAMPLE_NOW - timedelta(hours=hours)
-    return made.replace(tzinfo=None).isoformat(timespec="milliseconds") + ending
+    return made.replace(tzinfo=None).isoformat(timespec="seconds") + ending
 
 
 def agent_tts_table(database: sqlite3.Connection) -> None:
     database.execute(
-        "CREATE TABLE tts_queue (id INTEGER PRIMARY KEY, timestamp INTEGER NOT NULL, filename TEXT,"
+        "CREATE TABLE tts_queue (id INTEGER PRIMARY KEY AUTOINCREMENT, timestamp INTEGER NOT NULL,"
+        " filename TEXT NOT NULL, profile TEXT NOT NULL, original_text TEXT NOT NULL,"
+        " filtered_text TEXT NOT NULL,"
         " state TEXT CHECK(state IN ('queued', 'playing', 'played', 'error', 'user')) NOT NULL,"
-        " created_at INTEGER)"
+        " api_response_status INTEGER, api_response_message TEXT, processing_time INTEGER,"
+        " created_at INTEGER DEFAULT (strftime('%s', 'now')), is_favorite INTEGER DEFAULT 0,"
+        " cwd TEXT, role TEXT CHECK(role IN ('user', 'assistant')))"
     )
     for key, (state, hours) in enumerate(
         [("queued", 3.0), ("playing", 3.0), ("queued", 0.5), ("played", 3.0), ("user", 3.0)]
     ):
         at = int((NOW - hours * 3600) * 1000)
         database.execute(
-            "INSERT INTO tts_queue VALUES (?, ?, 'f', ?, ?)", (key, at, state, at // 1000)
+            "INSERT INTO tts_queue (filename, profile, original_text, filtered_text, id, timestamp,"
+            " state, created_at) VALUES ('f', 'claude', 'text', 'text', ?, ?, ?, ?)",
+            (key, at, state, at // 1000),
         )
 
 
 def audicle_table(database: sqlite3.Connection) -> None:
     database.execute(
-        "CREATE TABLE jobs (id TEXT PRIMARY KEY, status TEXT NOT NULL, created_at TEXT NOT NULL, "
-        "updated_at TEXT NOT NULL, error TEXT)"
+        "CREATE TABLE jobs (id TEXT PRIMARY KEY, url TEXT NOT NULL, episode_id TEXT NOT NULL,"
+        " status TEXT NOT NULL, stage TEXT, error TEXT,"
+        " created_at TEXT DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),"
+        " updated_at TEXT DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')), started_at TEXT)"
     )
     rows = [
         ("queued", 3.0, 3.0),
@@ -48,7 +56,11 @@ def audicle_table(database: sqlite3.Connection) -> None:
     ]
     for key, (status, created, updated) in enumerate(rows):
         row = (f"job-{key}", status, iso(created, "Z"), iso(updated, "Z"))
-        database.execute("INSERT INTO jobs VALUES (?, ?, ?, ?, NULL)", row)
+        database.execute(
+            "INSERT INTO jobs (url, episode_id, id, status, created_at, updated_at)"
+            " VALUES ('u', 'e', ?, ?, ?, ?)",
+            row,
+        )
 
 
 def litequeue_table(database: sqlite3.Connection) -> None:
@@ -118,8 +130,9 @@ PG_BOSS = (
     "CREATE TYPE pgboss.job_state AS ENUM ('created', 'retry', 'active', 'completed', "
     "'cancelled', 'failed')",
     "CREATE TABLE pgboss.job (id bigserial PRIMARY KEY, name text NOT NULL, state "
-    "pgboss.job_state NOT NULL, start_after timestamptz NOT NULL, started_on timestamptz, "
-    "created_on timestamptz NOT NULL, completed_on timestamptz)",
+    "pgboss.job_state NOT NULL, blocked boolean NOT NULL DEFAULT false, "
+    "start_after timestamptz NOT NULL, started_on timestamptz, created_on timestamptz NOT NULL, "
+    "completed_on timestamptz)",
 )
 
 

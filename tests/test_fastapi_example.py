@@ -66,15 +66,22 @@ def test_the_endpoints_answer_with_the_services_keys(sample: Sample, tmp_path: P
         assert done["stats"]["cache"]["entry_count"] < 60
 
 
-@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}])
-def test_without_the_token_nothing_is_done(
-    sample: Sample, tmp_path: Path, headers: dict[str, str]
-) -> None:
+@pytest.mark.parametrize("given", ["", "Bearer wrong", "Bearer ", "secret", "Basic secret"])
+def test_without_the_token_nothing_is_done(sample: Sample, tmp_path: Path, given: str) -> None:
+    headers = {"Authorization": given}
     files = set(sample.cache.directory.iterdir())
     with client(sample, tmp_path / "state", every_hours=None) as http:
         assert http.get(f"{PATH}/stats", headers=headers).status_code == 401
         assert http.post(f"{PATH}/run", headers=headers).status_code == 401
     assert set(sample.cache.directory.iterdir()) == files
+
+
+def test_an_empty_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from examples.fastapi_service import create_app
+
+    monkeypatch.setenv("NARRATION_SERVICE_TOKEN", "")
+    with pytest.raises(ValueError, match="is empty"):
+        create_app({})
 
 
 def test_a_run_that_cannot_be_done_is_an_error_with_its_reason(

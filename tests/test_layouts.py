@@ -92,9 +92,6 @@ def test_exactly_what_is_old_is_removed(name: str, how: str, tmp_path: Path) -> 
         said = init("--for", name, "--from", root, *more, file)
         assert said.startswith(PROGRAMS[name].title)
     else:
-        if name == "tts-ultimate":  # what is the user's is not known from the names alone
-            goes |= {"OwnFile_bell.mp3", "node1/Hailing_gong.mp3"}
-            remains -= goes
         if name == "open-webui":  # a setting that has to be asked for
             goes -= {f"speech/{digest(20)}.json"}
         said = init("--from", root, file)
@@ -129,6 +126,21 @@ def test_exactly_what_is_old_is_removed(name: str, how: str, tmp_path: Path) -> 
     }
     if name == "agent-tts":
         assert len([each for each in root.iterdir() if each.name != OWN]) == 1
+
+
+def test_a_users_own_files_are_kept_however_many_there_are(tmp_path: Path) -> None:
+    """All that TTS-Ultimate stores: the cache, and beside it what the user brought."""
+    root, file = tmp_path / "sonospollyttsstorage", tmp_path / "config.toml"
+    for number in range(4):
+        put(root, f"ttsfiles/a1b2.c3d4/{digest(number)[:32]}.mp3", OLD)
+    names = ("Bell", "Door open", "Good night")
+    users = {put(root, f"hailingpermanentfiles/Hailing_{name}.mp3", OLD) for name in names}
+    users |= {put(root, f"ttspermanentfiles/OwnFile_{name}.mp3", OLD) for name in names}
+    said = init("--from", root, file)
+    assert "sure      6 files of the user's own (OwnFile_*, Hailing_*): kept\n" in said
+    document("run", **put_state(file, tmp_path))
+    assert files(root) == users
+    assert "all of it is the user's own" in refused("--from", root / "ttspermanentfiles")
 
 
 def test_the_settings_of_another_index_may_be_variables(tmp_path: Path) -> None:

@@ -34,10 +34,14 @@ def url(server: Server) -> str:
     return server.url_of(server.new_database())
 
 
-def cleaned(name: str, database: str, state: Path) -> int:
-    """Run with the configuration for the program; how many jobs were cancelled."""
+def cleaned(name: str, database: str, state: Path, *, without: str | None = None) -> int:
+    """Run with the configuration for the program; how many jobs were cancelled.
+
+    ``without``: a column of the filter that an earlier version's table does not have.
+    """
     text, _ = for_program(name, None, database)
     settings = tomllib.loads(text)
+    settings["requests"].get("filter", {}).pop(without, None)
     settings["cleanup"] = {"state_dir": str(state)}
     done = narration_cleanup.run(settings)
     assert done["problems"] == []
@@ -104,6 +108,11 @@ const [url, command] = process.argv.slice(3);
     await boss.fetch('tts');
     told.later = await boss.send('tts', { name: 'later' }, { startAfter: 86400 });
     told.others = await boss.send('mail', { name: 'others' });
+    if (boss.flow) {
+      const first = { ref: 'first', name: 'mail', data: { name: 'first' } };
+      const then = { ref: 'blocked', name: 'tts', data: { name: 'then' }, dependsOn: ['first'] };
+      Object.assign(told, await boss.flow([first, then]));
+    }
   } else {
     const fetched = await boss.fetch('tts', { batchSize: 10 });
     told.fetched = fetched.map(job => job.data.name);
@@ -145,16 +154,16 @@ def test_pg_boss_works_on_with_its_table_cleaned(url: str, tmp_path: Path) -> No
             f"start_after > now() THEN start_after ELSE {HOURS_AGO} END WHERE id <> %s",
             [ids["fresh"]],
         )
-    assert cleaned("pg-boss", url, tmp_path / "state") == 2
+    has_flows = "blocked" in ids  # from 12.19 on
+    without = None if has_flows else "blocked"
+    assert cleaned("pg-boss", url, tmp_path / "state", without=without) == 2
     with psycopg.connect(url) as connection:
         states = job_states(connection)
     named = {name: states[str(key)] for name, key in ids.items()}
     assert named == {
         "work": "cancelled",
         "old": "cancelled",
-        "fresh": "created",
-        "later": "created",
-        "others": "created",
+        **dict.fromkeys(ids.keys() - {"work", "old"}, "created"),
     }
     told = boss(url, "work")
     assert told["fetched"] == ["fresh"]

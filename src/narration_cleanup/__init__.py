@@ -4,8 +4,8 @@ A run reads what is there (survey), decides what to remove and why without touch
 (plan), does it while checking each item once more (apply), and reports one result everywhere
 (report).
 
-From Python, ``narration_cleanup.plan(settings)``, ``run(settings)`` and ``stats(settings)`` return
-the documents of the command line: see docs/python.md.
+From Python, ``narration_cleanup.plan(settings)``, ``run(settings)``, ``stats(settings)`` and
+``explain(settings, name)`` return the documents of the command line: see docs/python.md.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ __all__ = [
     "RefusedError",
     "Settings",
     "__version__",
+    "explain",
     "load_settings",
     "plan",
     "run",

@@ -63,7 +63,9 @@ def test_what_to_set_is_told_by_names_that_the_command_has(
 ) -> None:
     done = tool(*command, home=tmp_path, COLUMNS="300")
     assert done.returncode in (1, 78)
-    (line,) = (each for each in (done.stderr + done.stdout).splitlines() if "nothing to" in each)
+    (line,) = (
+        each for each in (done.stderr + done.stdout).splitlines() if "Nothing configured" in each
+    )
     flags = set(re.findall(r"--[a-z-]+", line))
     options = set(re.findall(r"--[a-z-]+", tool(*command, "--help", home=tmp_path).stdout))
     assert flags <= options

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from narration_cleanup.report.history.store import open_history
-from tests.golden.program import Ended
+from tests.golden.program import MOMENT, Ended
 from tests.golden.service import DAY, MINUTE, Service
 from tests.samples import tree_digest
 
@@ -184,7 +184,7 @@ def test_an_entry_without_a_file_and_one_that_cannot_be_judged(service: Service)
     service.change_index(5, created_at="the day before")
     service.change_index(1, file_path=7)
     outside, unread, malformed = (item(service, service.entries[n].key) for n in (4, 5, 1))
-    assert "no audio file inside the cache directory" in outside["detail"]
+    assert outside["detail"].startswith("its file_path '/srv/elsewhere/old.mp3' is no audio file")
     assert "'the day before' is no time" in unread["detail"]
     assert "its file_path is missing or not text" in malformed["detail"]
     for one in (outside, unread, malformed):
@@ -317,6 +317,44 @@ def test_ids_that_are_numbers_and_uuids_of_16_bytes(service: Service) -> None:
     assert service.call("explain", "4").code == 1
 
 
+def test_ids_that_no_statement_can_name_are_found_as_they_are_reported(service: Service) -> None:
+    service.sql("ALTER TABLE requests RENAME TO others")
+    service.sql("CREATE TABLE requests (request_id, status, created_at)")
+    for identity in ("X'00ff'", "1.5", "NULL"):
+        service.sql(f"INSERT INTO requests VALUES ({identity}, 'queued', '2026-11-23T09:00:00')")
+    document = json.loads(service.call("dry-run", "--json").out)
+    named = [each["subject"] for each in document["problems"] if each["code"] == "unreadable_id"]
+    assert named == ["X'00ff'", "1.5", "NULL"]
+    for name in named:
+        found = item(service, name)
+        assert (found["id"], found["decision"], found["due_at"]) == (name, "keep", None)
+        assert "an id that is neither text nor a whole number" in found["detail"]
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+@pytest.mark.parametrize("hours", [1, 30])
+def test_a_request_is_due_when_a_run_cancels_it_whatever_its_open_zone(
+    service: Service, zone: str, hours: int
+) -> None:
+    service.environ["TZ"] = zone
+    service.set("requests", f"abandoned_timeout_hours = {hours}\n")
+    times = [f"2026-11-23T{hour:02}:00:00" for hour in (8, 11, 12, 20, 23)]
+    for number, created_at in enumerate(times):
+        service.sql(
+            "INSERT INTO requests (request_id, variant_id, voice_style, status, created_at)"
+            f" VALUES ('open-{number}', 'v', 's', 'queued', '{created_at}')"
+        )
+    os.utime(service.database, (0, 0))  # nothing that proves the zone
+    for number in range(len(times)):
+        name = f"open-{number}"
+        one = item(service, name)
+        if one["decision"] == "keep":
+            due = datetime.fromisoformat(one["due_at"]) - MOMENT
+            for after, decision in ((0, "keep"), (1, "cancel")):
+                (then,) = asked(service, name, after=due + timedelta(seconds=after))["items"]
+                assert then["decision"] == decision
+
+
 def test_what_is_gone_is_explained_from_the_history(service: Service) -> None:
     actions = planned(service)
     assert service.call("run").code == 0
@@ -360,14 +398,48 @@ def test_a_name_that_nothing_has(service: Service) -> None:
     ended = service.call("explain", "no\x1b[31m such\nname")
     assert (ended.code, ended.out) == (1, "")
     assert ended.err == (
-        "ERROR - nothing has the key, file or id 'no\\x1b[31m such\\nname', and the newest 10,000 "
-        "items of earlier runs do not have it either [no_such_item]\n"
+        "ERROR - nothing has the key, file or id 'no\\x1b[31m such\\nname', and the history has no "
+        "items of earlier runs [no_such_item]\n"
     )
     ended = service.call("explain", "--json", "nothing")
     document = json.loads(ended.out)
     assert (ended.code, document["items"], document["history"]) == (1, [], [])
     assert [each["code"] for each in document["problems"]] == ["no_such_item"]
     assert (tree_digest(service.root / "cache"), service.database.read_bytes()) == before
+
+
+def test_the_items_that_were_looked_through_are_counted(service: Service) -> None:
+    service.call("run")
+    ended = service.call("explain", "nothing", after=2 * MINUTE)
+    assert "nothing was called so among the 9 items of earlier runs" in ended.err
+
+
+def test_what_is_gone_is_known_where_the_index_is_missing(service: Service) -> None:
+    actions = planned(service)
+    service.call("run")
+    (service.cache / "cache_index.json").unlink()
+    for name in map(str, actions):
+        ended = service.call("explain", "--json", name, after=2 * MINUTE)
+        document = json.loads(ended.out)
+        assert (ended.code, len(document["history"])) == (3, 1)
+        assert [each["code"] for each in document["problems"]] == ["bad_configuration"]
+        assert service.call("explain", name, after=2 * MINUTE).code == 3
+    ended = service.call("explain", "nothing", after=2 * MINUTE)
+    assert (ended.code, "has no cache_index.json" in ended.err) == (78, True)
+
+
+def test_a_file_in_a_subfolder_of_a_cache_with_an_index(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (service.cache / "sub").mkdir()
+    service.audio("sub/z.mp3", 100, 30 * DAY)
+    monkeypatch.chdir(service.cache / "sub")
+    for name in ("sub/z.mp3", "z.mp3", str(service.cache / "sub" / "z.mp3")):
+        found = item(service, name)
+        assert (found["file"], found["decision"], found["size_bytes"]) == ("sub/z.mp3", "keep", 100)
+        assert "in a subfolder" in found["detail"]
+    for name in ("sub/none.mp3", "sub/z.mp3/x", "sub/../../narration/sub/z.mp3", "sub\0"):
+        assert service.call("explain", name).code == 1
 
 
 def test_a_half_that_cannot_be_looked_at(service: Service) -> None:

@@ -1,5 +1,7 @@
 """Problems by the thousand are counted whole, however often they are handed on."""
 
+import msgspec
+
 from narration_cleanup.core.errors import MOST_OF_A_KIND, Problems
 from narration_cleanup.core.model import Problem, Severity, Target
 
@@ -20,6 +22,17 @@ def test_handed_on_they_are_still_as_many() -> None:
     rest = Problem(Target.CACHE, "malformed_entry", "and 905 more for the same reason", repeats=905)
     assert lines[-1] == rest
     assert all(line.severity is Severity.PROBLEM for line in lines)
+
+
+def test_those_that_are_only_counted_stay_as_many_where_the_others_are_changed() -> None:
+    met, told, accepted = Problems(map(odd, range(1_000))), Problems(), Problems()
+    told.extend(met, lambda problem: problem)
+    assert list(told) == list(met)
+    accepted.extend(met, lambda it: msgspec.structs.replace(it, severity=Severity.WARNING))
+    *changed, rest = accepted
+    assert len(changed) == MOST_OF_A_KIND
+    assert {each.severity for each in changed} == {Severity.WARNING}
+    assert (rest.severity, rest.repeats) == (Severity.PROBLEM, 900)
 
 
 def test_those_that_are_only_counted_may_have_another_reason() -> None:

@@ -14,6 +14,7 @@ import yaml
 
 from narration_cleanup import __version__
 from narration_cleanup.core.errors import ExitCode
+from narration_cleanup.report.history import SCHEDULED_BY
 from narration_cleanup.settings.schema import BY_VARIABLE
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
@@ -89,6 +90,7 @@ def test_the_cron_job_knows_the_exit_codes() -> None:
     mounted = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
     assert mounted.keys() == {volume["name"] for volume in pod["volumes"]}
     assert mounted["state"] == "/state"
+    assert {"name": SCHEDULED_BY, "value": "cronjob"} in container["env"]
 
 
 def test_the_cron_job_holds_against_the_published_schemas() -> None:
@@ -115,7 +117,7 @@ def test_the_variables_in_the_manifests_are_settings(name: str) -> None:
     for service in services.values():
         ours = {each for each in service["environment"] if each.startswith("NARRATION_")}
         assert ours
-        assert ours <= BY_VARIABLE.keys()
+        assert ours <= BY_VARIABLE.keys() | {SCHEDULED_BY}
 
 
 def test_service_and_clean_up_share_places_user_and_zone() -> None:
@@ -123,6 +125,7 @@ def test_service_and_clean_up_share_places_user_and_zone() -> None:
     service, cleanup = compose["services"]["narration"], compose["services"]["cleanup"]
     assert service["user"] == cleanup["user"]
     assert service["environment"].items() <= cleanup["environment"].items()
+    assert cleanup["environment"][SCHEDULED_BY] == "compose"
     assert set(service["volumes"]) < set(cleanup["volumes"])
     named = {volume.partition(":")[0] for volume in cleanup["volumes"]}
     assert named == set(compose["volumes"])
@@ -159,6 +162,23 @@ def test_sigterm_ends_the_loop_of_the_compose_file(tmp_path: Path, at_work: bool
         loop.wait()
     expected = "stopped\n" if at_work else "other run --log-format json\nstopped\n"
     assert log.read_text() == expected
+
+
+def test_there_is_one_add_on_in_a_checkout_that_was_made_one() -> None:
+    """Home Assistant reads every ``config.*`` below the folder."""
+    steps = (DEPLOY.parent / "docs" / "containers.md").read_text().split("## Home Assistant\n")[1]
+    assert "mv deploy/home-assistant/*.yaml ." in steps
+    found = [
+        path
+        for ending in ("json", "yaml", "yml")
+        for path in DEPLOY.parent.glob(f"*/**/config.{ending}")
+    ]
+    hidden = [
+        path
+        for path in found
+        if any(p.startswith(".") for p in path.relative_to(DEPLOY.parent).parts)
+    ]
+    assert set(found) - set(hidden) == {DEPLOY / "home-assistant" / "config.yaml"}
 
 
 def test_the_add_on_is_this_version_and_runs_as_root() -> None:

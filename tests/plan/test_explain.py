@@ -237,9 +237,7 @@ def test_sidecars_whose_audio_is_gone(age: float, kind: Kind | None) -> None:
     assert "not made up by a program" in other.detail
     assert "or it holds more than the text of one audio file" in other.detail
     off = of_file(file, FileRole.SIDECAR, Unmatched())
-    assert off.detail == (
-        "a sidecar, and its audio is gone, and cache.remove_sidecars is off: it is kept"
-    )
+    assert off.detail == ("a sidecar, and its audio is gone, and cache.remove_sidecars is off")
 
 
 def of_request(request: GenerationRequest, **policy: object) -> Explanation:

@@ -96,7 +96,10 @@ def test_the_documents_are_those_of_the_commands(
     sample: Sample, settings: dict[str, dict[str, object]]
 ) -> None:
     places = ["--cache-dir", sample.cache.directory, "--requests-db", sample.database]
-    state = {"NARRATION_CLEANUP_STATE_DIR": str(settings["cleanup"]["state_dir"])}
+    state = {
+        "NARRATION_CLEANUP_STATE_DIR": str(settings["cleanup"]["state_dir"]),
+        "NARRATION_CLEANUP_TIMEZONE": "UTC",
+    }
     before = tree_digest(sample.root)
 
     planned = narration_cleanup.plan(settings)
@@ -106,6 +109,12 @@ def test_the_documents_are_those_of_the_commands(
             made.pop(name)
     assert planned == shown
     assert narration_cleanup.stats(settings) == document("stats", *places, **state)
+    assert tree_digest(sample.root) == before
+
+    name = str(planned["actions"][-1]["id"])  # type: ignore[index, call-overload]
+    assert narration_cleanup.explain(settings, name) == document("explain", *places, name, **state)
+    nothing = narration_cleanup.explain(settings, "nothing")
+    assert (nothing["items"], nothing["history"]) == ([], [])
     assert tree_digest(sample.root) == before
 
     done = narration_cleanup.run(settings)
@@ -143,6 +152,7 @@ def test_nothing_is_printed(
 ) -> None:
     narration_cleanup.run(settings)
     narration_cleanup.stats(settings)
+    narration_cleanup.explain(settings, "nothing")
     assert capfd.readouterr() == ("", "")
 
 

@@ -24,6 +24,7 @@ from narration_cleanup.plan import CachePolicy, RequestPolicy
 from narration_cleanup.run import run as job
 from narration_cleanup.run.survey import survey_and_plan_cache
 from narration_cleanup.stores.cache import CacheStore, FileTarget, Removal
+from narration_cleanup.stores.cache.local import staging
 from narration_cleanup.stores.cache.local.directory import Directory
 from narration_cleanup.stores.cache.local.indexed import IndexedDirectory
 from narration_cleanup.stores.requests.mapping import RequestMapping
@@ -339,6 +340,44 @@ def test_what_no_run_can_remove_is_a_problem_once(tmp_path: Path) -> None:
     problems = json.loads(third.stdout)["problems"]
     assert [each["severity"] for each in problems] == ["warning", "problem"]
     assert link.is_symlink()
+
+
+def test_a_read_only_cache_is_reported_each_time_also_where_all_work_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [EntrySpec(age=timedelta(days=days)) for days in (9, 1)]
+    sample = make_cache(tmp_path / "cache", entries=entries)
+    link = sample.directory / sample.entries[0].name
+    link.unlink()
+    link.symlink_to(sample.entries[1].name)
+    arguments = ["run", "--json", "--cache-dir", str(sample.directory)]
+    environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
+    with stopped_clock():
+        runs = [CliRunner().invoke(app, arguments, env=environment) for _ in range(2)]
+        monkeypatch.setattr(staging, "is_read_only", lambda _: True)
+        runs += [CliRunner().invoke(app, arguments, env=environment) for _ in range(2)]
+    assert [run.exit_code for run in runs] == [3, 0, 1, 1]
+    (problem,) = json.loads(runs[-1].stdout)["problems"]
+    assert problem["code"] == "not_writable"
+    assert "read-only: nothing was removed" in problem["message"]
+
+
+def test_a_cause_that_was_gone_in_between_is_a_problem_again(tmp_path: Path) -> None:
+    entries = [EntrySpec(age=timedelta(days=days)) for days in (9, 1)]
+    sample = make_cache(tmp_path / "cache", entries=entries)
+    link = sample.directory / sample.entries[0].name
+    arguments = ["run", "--json", "--cache-dir", str(sample.directory)]
+    environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
+    index = sample.index.read_bytes()
+    codes = []
+    with stopped_clock():
+        for is_there in (True, True, False, True, True):
+            link.unlink(missing_ok=True)
+            sample.index.write_bytes(index)
+            if is_there:
+                link.symlink_to(sample.entries[1].name)
+            codes.append(CliRunner().invoke(app, arguments, env=environment).exit_code)
+    assert codes == [3, 0, 0, 3, 0]
 
 
 def test_files_of_which_none_can_be_removed_are_a_problem_each_time(tmp_path: Path) -> None:

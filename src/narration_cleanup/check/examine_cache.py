@@ -14,6 +14,7 @@ from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.text import printable
 from narration_cleanup.report.format import count
 from narration_cleanup.settings import BY_NAME
+from narration_cleanup.settings.programs import PROGRAMS
 from narration_cleanup.stores.cache.paths import folder_of, with_slashes
 
 Examined = tuple[dict[str, object], list[str], list[str]]
@@ -35,6 +36,8 @@ _NUMBERED = re.compile(
 )
 """In the stems of the parts that one job makes: ``book_chapter_3``, ``007``."""
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_USERS = re.compile("OwnFile_|Hailing_")
+"""What begins the names of the files that a user puts beside what TTS-Ultimate generates."""
 _TAGS = re.compile(rb"TALB|TRCK|\xa9alb|ALBUM=|TRACKNUMBER=", re.IGNORECASE)
 
 
@@ -77,8 +80,14 @@ def examine_cache(directory: str) -> Examined:
         what = f"it has {total}, none of them audio" if found.others else "there is nothing in it"
         raise ConfigError(f"{where} is no cache of audio: {what}")
     _refuse_other_index(folder, found)
+    users = [path for path in found.audio if _USERS.match(path.name)]
+    found.audio = [path for path in found.audio if not _USERS.match(path.name)]
+    if not found.audio:
+        raise ConfigError(f"{where} is no cache of audio: all of it is the user's own")
     _refuse_no_cache(folder, found)
     settings["cache.index"] = "none"
+    if users:
+        settings["cache.keep"] = PROGRAMS["tts-ultimate"].settings["cache.keep"]
     settings.update(_suffixes(found))
     days = {path.parts[0] for path in found.audio if len(path.parts) > 1}
     if days and all(map(_DAY.fullmatch, days)):
@@ -88,6 +97,9 @@ def examine_cache(directory: str) -> Examined:
         f"no index: {more}{count(len(found.audio), 'audio file', 'audio files')} "
         f"({', '.join(sorted(found.suffixes))}), aged by their modification times"
     ]
+    if users:
+        files = count(len(users), "file of the user's own", "files of the user's own")
+        sure.append(f"{files} (OwnFile_*, Hailing_*): kept")
     return (
         settings,
         sure,

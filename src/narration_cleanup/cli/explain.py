@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -13,14 +12,13 @@ import typer
 from narration_cleanup.cli import options
 from narration_cleanup.cli.options import Invocation, showing_progress
 from narration_cleanup.core.errors import CleanupError, ConfigError, ExitCode
-from narration_cleanup.core.model import Problem, Target
-from narration_cleanup.core.text import printable
+from narration_cleanup.core.model import Severity
 from narration_cleanup.report import documents
 from narration_cleanup.report.explained import Explained, show_explained
 from narration_cleanup.run.access import refuse_other_users
-from narration_cleanup.run.explain import explain
+from narration_cleanup.run.explain import NO_SUCH_ITEM, explain
 from narration_cleanup.run.run_as import act_as
-from narration_cleanup.settings import Settings, load_settings, require_target
+from narration_cleanup.settings import load_settings, require_target
 
 Name = Annotated[
     str,
@@ -49,36 +47,23 @@ def explain_command(call: Invocation, name: Name) -> None:
             problems = documents.configuration_problems(error)
             _write(Explained(name, now, problems=problems))
         raise
-    if not explained.is_known:
-        why = _unknown(explained, settings)
-        if not explained.unsurveyed:
-            problem = Problem(Target.PROGRAM, _NO_SUCH_ITEM, why)
-            explained = replace(explained, problems=[*explained.problems, problem])
-            why = f"{why} [{_NO_SUCH_ITEM}]"
-        if call.as_json:
-            _write(explained)
-        raise CleanupError(why)
     if call.as_json:
         _write(explained)
-    else:
+    if not explained.is_known:
+        raise CleanupError(_unknown(explained))
+    if not call.as_json:
         show_explained(explained)
     raise typer.Exit(ExitCode.PARTLY_DONE if explained.unsurveyed else ExitCode.DONE)
-
-
-_NO_SUCH_ITEM = "no_such_item"
 
 
 def _write(explained: Explained) -> None:
     documents.write(documents.explained_document(explained), sys.stdout)
 
 
-def _unknown(explained: Explained, settings: Settings) -> str:
+def _unknown(explained: Explained) -> str:
     """What is said of a name that nothing has, and nothing had as far as that is known."""
-    kept = f"the newest {settings.history.keep_items:,} items of earlier runs do not have it either"
-    if not settings.history.keep_items:
-        kept = "history.keep_items is 0, so no run's items are kept"
+    problems = [each for each in explained.problems if each.severity is Severity.PROBLEM]
     if explained.unsurveyed:
-        problems = [each.message for each in explained.problems if each.severity == "problem"]
-        why = f": {problems[0]}" if problems else ""
+        why = f": {problems[0].message}" if problems else ""
         return f"no look at the {' and '.join(explained.unsurveyed)} was possible{why}"
-    return f"nothing has the key, file or id '{printable(explained.asked)}', and {kept}"
+    return f"{problems[-1].message} [{NO_SUCH_ITEM}]"

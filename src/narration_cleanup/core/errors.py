@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from enum import IntEnum
 from typing import TypeVar
 
@@ -137,17 +137,20 @@ class Problems:
         if self._seen[kind] <= MOST_OF_A_KIND:
             self._kept.append(problem)
 
-    def extend(self, problems: Iterable[Problem]) -> None:
-        """Take note of several; of those collected elsewhere, also the ones only counted there."""
+    def extend(
+        self, problems: Iterable[Problem], change: Callable[[Problem], Problem] | None = None
+    ) -> None:
+        """Take note of several, each as ``change`` makes it; of those collected elsewhere, also the
+        ones only counted there."""
         only_counted: Counter[_Kind] = Counter()
         if isinstance(problems, Problems):
-            only_counted = problems._seen - Counter(map(_kind, problems._kept))
+            only_counted = problems._only_counted()
             for kind, reason in problems._reasons.items():
                 if self._reasons.setdefault(kind, reason) != reason:
                     self._reasons[kind] = None
             problems = problems._kept
         for problem in problems:
-            self.add(problem)
+            self.add(problem if change is None else change(problem))
         self._seen.update(only_counted)
 
     def count(self, codes: Collection[str]) -> int:
@@ -156,13 +159,14 @@ class Problems:
 
     def __iter__(self) -> Iterator[Problem]:
         yield from self._kept
-        for (target, code, severity), count in self._seen.items():
-            if count > MOST_OF_A_KIND:
-                more = count - MOST_OF_A_KIND
-                same = self._reasons[target, code, severity] is not None
-                message = f"and {more} more {'for the same reason' if same else 'of the same kind'}"
-                repeats = more if same else 0
-                yield Problem(target, code, message, severity=severity, repeats=repeats)
+        for (target, code, severity), more in self._only_counted().items():
+            same = self._reasons[target, code, severity] is not None
+            message = f"and {more} more {'for the same reason' if same else 'of the same kind'}"
+            repeats = more if same else 0
+            yield Problem(target, code, message, severity=severity, repeats=repeats)
+
+    def _only_counted(self) -> Counter[_Kind]:
+        return self._seen - Counter(map(_kind, self._kept))
 
     def __len__(self) -> int:
         return self._seen.total()
@@ -170,6 +174,11 @@ class Problems:
 
 def _kind(problem: Problem) -> _Kind:
     return problem.target, problem.code, problem.severity
+
+
+def number_of(problems: Sequence[Problem]) -> int:
+    """How many problems there are, with those that were only counted."""
+    return sum(problem.repeats or 1 for problem in problems)
 
 
 def attempt(work: Callable[[], T], target: Target, problems: Problems) -> T | None:

@@ -276,11 +276,13 @@ class GenerationRequest(msgspec.Struct, frozen=True):
 
 class FoundRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The row of an id: ``status`` as it is written, ``request`` where it can be judged, and else
-    ``unjudged``, which says why no rule judges it."""
+    ``unjudged``, which says why no rule judges it. ``later`` is the request by the latest reading
+    of its times, each of which counts once it is past."""
 
     id: str | int
     status: str
     request: GenerationRequest | None = None
+    later: GenerationRequest | None = None
     times: tuple[ReadTime, ...] = ()
     unjudged: str | None = None
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from typing import NamedTuple
 
 from narration_cleanup.core.model import Problem, Severity, Target
@@ -253,6 +254,12 @@ class TableTimes:
             self.was_open = True
             return self._read(text)
         return self._readers.get(form or ("", False), self._read)(text)
+
+    def at_the_latest(self) -> TableTimes:
+        """These, reading an open time as its latest reading, in the future or not."""
+        times = copy(self)
+        times._read = reader(self.setting)
+        return times
 
     def zone_of(self, text: str) -> str:
         """The zone in which ``text`` is read; ``auto`` if that is open."""

@@ -24,6 +24,7 @@ from narration_cleanup.core.model import (
     Target,
     Unmatched,
 )
+from narration_cleanup.core.timestamps import FUTURE_TOLERANCE
 from narration_cleanup.plan.actions import Action, Kind, Reason
 from narration_cleanup.plan.requests import age_of
 from narration_cleanup.plan.rules import (
@@ -42,7 +43,7 @@ from narration_cleanup.plan.types import CachePlan, RequestPlan
 _FUTURE = "its time lies in the future, so it does not expire: is the clock or the zone wrong?"
 _NOT_OF_AUDIO = (
     "its name is not made up by a program as those of the audio here are, or it holds more than "
-    "the text of one audio file: it is kept"
+    "the text of one audio file"
 )
 _RULES = {
     Reason.EMPTY: "cache.remove_empty_audio",
@@ -203,7 +204,7 @@ class _Judge:
         if due is None:
             return _Why("its time cannot be read, so it does not expire")
         created_at = entry.created_at or 0.0
-        if later is not None and due[1] is Reason.EXPIRED and due[0] >= later:
+        if later is not None and due[1] is Reason.EXPIRED and due[0] + FUTURE_TOLERANCE >= later:
             due = later + rules.ttl_of(entry), Reason.EXPIRED
         if created_at > rules.latest:
             return _Why(_FUTURE, due[1], due[0], self._rule_of(due[1], entry.voice_style))
@@ -231,7 +232,7 @@ class _Judge:
             reason, ttl, rule = Reason.ORPHAN, policy.orphan_ttl, "cache.remove_orphans"
         what = _WHAT[role or FileRole.AUDIO]
         if ttl is None:
-            return _Why(f"{what}, and {rule} is off: it is kept", None, None, rule)
+            return _Why(f"{what}, and {rule} is off", None, None, rule)
         if kept := self._rules.kept(*names):
             return _Why(kept, None, None, "cache.keep")
         due = file.modified_at + ttl
@@ -339,11 +340,24 @@ def explain_requests(
 
 
 def _request(row: FoundRequest, policy: RequestPolicy, now: float) -> _Why:
-    request = row.request
-    if request is None:
+    if row.request is None:
         return _Why(row.unjudged or "left alone")
+    why, _ = _row(row.request, policy, now)
+    if row.later is None or why.due_at is None:
+        return why
+    later, since = _row(row.later, policy, now)
+    is_read_so = since <= why.due_at + FUTURE_TOLERANCE
+    return msgspec.structs.replace(why, due_at=later.due_at) if is_read_so else why
+
+
+def _row(request: GenerationRequest, policy: RequestPolicy, now: float) -> tuple[_Why, float]:
+    """Why, and the instant that it counts from."""
     if request.status in ACTIVE:
-        return _active(request, policy, now)
+        return _active(request, policy, now), now - age_of(request, policy, now)[0]
+    return _finished(request, policy, now), request.finished_at or now
+
+
+def _finished(request: GenerationRequest, policy: RequestPolicy, now: float) -> _Why:
     rule, limit = "requests.delete_finished_after_days", policy.delete_finished_after
     if limit is None or request.finished_at is None:
         return _Why(f"{request.status}, and {rule} is 0: finished rows are kept", rule=rule)

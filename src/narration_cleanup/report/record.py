@@ -11,6 +11,7 @@ from enum import StrEnum
 import msgspec
 
 from narration_cleanup.apply.result import CacheResult, RequestResult, Result, RunOutcome
+from narration_cleanup.core.errors import number_of
 from narration_cleanup.core.model import ACTIVE, Problem, RequestStatus, Severity, Target
 from narration_cleanup.core.text import storable
 from narration_cleanup.plan.actions import CACHE_REASONS, Action, Kind, Outcome
@@ -157,8 +158,8 @@ def record_of(result: Result, *, limit_bytes: int | None = None) -> RunRecord:
         message=storable(result.message),
         started_at=result.started_at,
         finished_at=result.finished_at,
-        problem_count=len(serious),
-        warning_count=len(problems) - len(serious),
+        problem_count=number_of(serious),
+        warning_count=number_of(others),
         problems=[_kept(problem) for problem in [*serious, *others][:PROBLEMS_KEPT]],
         undone=_undone(result),
         skipped_count=_count(result, Outcome.SKIPPED),

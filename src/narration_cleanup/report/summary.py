@@ -13,6 +13,7 @@ from itertools import chain, islice
 from typing import NamedTuple, TypeVar
 
 from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult, Result, RunOutcome
+from narration_cleanup.core.errors import number_of
 from narration_cleanup.core.model import Problem, RequestStatus, Severity, Target
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.plan.actions import (
@@ -148,11 +149,6 @@ def gathered(problems: Sequence[Problem]) -> list[tuple[Problem, int]]:
         )
         shown.append((Problem(target, code, message, severity=Severity.WARNING, known=True), 0))
     return shown
-
-
-def number_of(problems: Sequence[Problem]) -> int:
-    """How many problems there are, with those that were only counted."""
-    return sum(problem.repeats or 1 for problem in problems)
 
 
 def and_more(more: int) -> str:

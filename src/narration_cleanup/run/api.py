@@ -1,4 +1,5 @@
-"""The functions for programs: ``narration_cleanup.plan``, ``run``, ``stats`` and ``load_settings``.
+"""The functions for programs: ``narration_cleanup.plan``, ``run``, ``stats``, ``explain`` and
+``load_settings``.
 
 They do in the caller's process what the commands do in one of their own: no signal handler is
 set, no process is forked, no user is changed, nothing is printed.
@@ -26,12 +27,18 @@ from narration_cleanup.core.errors import (
 )
 from narration_cleanup.core.model import NoProgress
 from narration_cleanup.core.signals import Stop
-from narration_cleanup.report.documents import encode, stats_document, write_run
+from narration_cleanup.report.documents import (
+    encode,
+    explained_document,
+    stats_document,
+    write_run,
+)
 from narration_cleanup.report.log import Log
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.run import recorder
 from narration_cleanup.run import run as pipeline
 from narration_cleanup.run.access import refuse_other_users
+from narration_cleanup.run.explain import explain as explanation
 from narration_cleanup.run.stats import stats_now, with_last_run, with_recent_runs
 from narration_cleanup.settings import Settings, load_from_tables, require_target
 from narration_cleanup.settings import load_settings as load
@@ -42,6 +49,7 @@ __all__ = [
     "ConfigError",
     "RefusedError",
     "Settings",
+    "explain",
     "load_settings",
     "plan",
     "run",
@@ -120,6 +128,19 @@ def stats(settings: Given = None) -> Document:
     return document
 
 
+def explain(settings: Given, name: str) -> Document:
+    """Why the entry, file or request of that name is kept or removed, when, and what runs did with
+    it (`explain --json`). Changes nothing; raises ``ConfigError``.
+
+    Nothing has the name, and nothing had it, where ``items`` and ``history`` are empty.
+    """
+    now = time.time()
+    found = _checked(settings, Result(now, dry_run=True))
+    explained = explanation(found, name, now, NoProgress())
+    document: Document = json.loads(encode(explained_document(explained)))
+    return document
+
+
 class _StopOnEvent(Stop):
     """Asked by the host's event instead of by a signal."""
 
@@ -137,7 +158,7 @@ class _StopOnEvent(Stop):
         return super().asked
 
 
-def _loaded(settings: Given) -> Settings:
+def _loaded(settings: object) -> Settings:
     if settings is None:
         settings = load_settings()
     elif not isinstance(settings, Settings):

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from narration_cleanup.apply.result import Result
+from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.model import (
     CacheSurvey,
     Problem,
@@ -16,8 +17,11 @@ from narration_cleanup.core.model import (
     Severity,
     Target,
 )
+from narration_cleanup.core.text import printable
 from narration_cleanup.plan.explain import Explanation, explain_cache, explain_requests
+from narration_cleanup.report.documents import configuration_problems
 from narration_cleanup.report.explained import Explained
+from narration_cleanup.report.format import count
 from narration_cleanup.report.history import read_history
 from narration_cleanup.report.record import RunItem
 from narration_cleanup.run.run import dry_run
@@ -26,6 +30,7 @@ from narration_cleanup.run.stores import cache_policy, request_policy
 from narration_cleanup.run.survey import CacheLookup, RequestLookup
 from narration_cleanup.settings import RequestSettings, Settings
 
+NO_SUCH_ITEM = "no_such_item"
 _OF_OTHERS = "keep_matches_nothing"
 
 
@@ -49,11 +54,17 @@ def explain(settings: Settings, name: str, now: float, progress: Progress) -> Ex
         return rows[-1]
 
     result = Result(now, dry_run=True)
-    stats = dry_run(
-        settings, result, progress, explain=True, through=through, rows_through=rows_through
-    )
-    items: list[Explanation] = []
+    next_run_at = misconfigured = None
     names = {*spellings, Path(name).name}
+    try:
+        stats = dry_run(
+            settings, result, progress, explain=True, through=through, rows_through=rows_through
+        )
+        next_run_at = stats.next_run_at
+    except ConfigError as error:  # what is gone may still be known
+        misconfigured = error
+        result.problems.extend(configuration_problems(error))
+    items: list[Explanation] = []
     if result.cache is not None:
         seen = cache[-1]
         policy = cache_policy(settings.cache)
@@ -69,7 +80,9 @@ def explain(settings: Settings, name: str, now: float, progress: Progress) -> Ex
         for problem in result.all_problems()
         if problem.code != _OF_OTHERS and (problem.subject is None or problem.subject in about)
     ]
-    history = _history(settings, names, problems)
+    history, kept_items = _history(settings, names, problems)
+    if misconfigured is not None and not history:
+        raise misconfigured
     unsurveyed = [
         target
         for target, configured, looked_at in (
@@ -78,7 +91,11 @@ def explain(settings: Settings, name: str, now: float, progress: Progress) -> Ex
         )
         if configured is not None and looked_at is None
     ]
-    return Explained(name, now, items, history, problems, stats.next_run_at, unsurveyed)
+    if not (items or history or unsurveyed):
+        kept = _kept(settings, kept_items)
+        why = f"nothing has the key, file or id '{printable(name)}', and {kept}"
+        problems.append(Problem(Target.PROGRAM, NO_SUCH_ITEM, why))
+    return Explained(name, now, items, history, problems, next_run_at, unsurveyed)
 
 
 def _with_its_setting(one: Explanation, settings: RequestSettings) -> Explanation:
@@ -95,8 +112,21 @@ def _with_its_setting(one: Explanation, settings: RequestSettings) -> Explanatio
     return msgspec.structs.replace(one, rule=rule)
 
 
-def _history(settings: Settings, names: set[str], problems: list[Problem]) -> list[RunItem]:
-    """What runs did with what has one of these names; a warning where that cannot be read."""
+def _kept(settings: Settings, items: int) -> str:
+    """What the history says of a name that nothing had as far as it is known."""
+    if not settings.history.keep_items:
+        return "history.keep_items is 0, so no run's items are kept"
+    if not items:
+        return "the history has no items of earlier runs"
+    many = count(items, "item")
+    return f"nothing was called so among the {many} of earlier runs that the history has"
+
+
+def _history(
+    settings: Settings, names: set[str], problems: list[Problem]
+) -> tuple[list[RunItem], int]:
+    """What runs did with what has one of these names, and how many items are kept; a warning
+    where that cannot be read."""
 
     def warn(text: str) -> None:
         severity = Severity.WARNING
@@ -104,7 +134,7 @@ def _history(settings: Settings, names: set[str], problems: list[Problem]) -> li
 
     history = read_history(settings.cleanup.state_dir, warn=warn, places=places_of(settings))
     if history is None:
-        return []
-    found = history.items_named(sorted(names))
+        return [], 0
+    found = history.items_named(sorted(names)), history.count_items()
     history.close()
     return found

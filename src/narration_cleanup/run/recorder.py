@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,8 +68,8 @@ _OF_ONE_ITEM = _UNCHANGED | frozenset(
     }
 )
 """Codes of problems of one entry, file or row, which only the operator or the service can end."""
-_KNOWN_FROM = 100
-"""Runs whose reports are read for what is known; some may be of another cache."""
+_WHOLE = (RunOutcome.SUCCESS, RunOutcome.PARTIAL, RunOutcome.REFUSED)
+"""Outcomes of runs that ended by themselves."""
 
 Warn = Callable[[str], None]
 
@@ -80,8 +81,7 @@ class RunRecorder:
     ``clocks`` is what both clocks showed when it began; ``clock_refused``, whether the run refused
     since they disagreed, which the next one must know. ``None``: it ended before it compared them,
     and so leaves no mark of them. ``clock_trusted``: the operator confirms that the clock is right.
-    ``known``: the items that earlier runs reported and could not clean, once they are read;
-    ``items``: those of this run.
+    ``items``: those that this run, or an earlier one, reported and could not clean.
     """
 
     settings: Settings
@@ -95,7 +95,6 @@ class RunRecorder:
     attention: Attention | None = None
     starts: Sequence[Start] = ()
     writes: bool = True
-    known: Collection[str] | None = None
     items: set[str] = field(default_factory=set)
 
     @property
@@ -122,29 +121,37 @@ class RunRecorder:
             problems = holder.problems
             if is_most(problems.count(_OF_ONE_ITEM), whole) or not problems.count(_OF_ONE_ITEM):
                 continue
-            if self.known is None:
-                self.known = self._earlier_items()
+            known = self._earlier_items(target)
             holder.problems = Problems()
-            for each in problems:
-                if each.code in _OF_ONE_ITEM and each.subject is not None and not each.known:
-                    each = self._judged(each, works=works)
-                    if each.known and each.code == ROW_REFUSED:
-                        target.known_failures.add(str(each.subject))
-                holder.problems.add(each)
+            holder.problems.extend(problems, partial(self._judged, known=known, works=works))
+            target.known_failures.update(
+                str(each.subject)
+                for each in holder.problems
+                if each.known and each.code == ROW_REFUSED
+            )
 
-    def _judged(self, problem: Problem, *, works: bool) -> Problem:
+    def _judged(self, problem: Problem, *, known: Collection[str], works: bool) -> Problem:
+        if problem.code not in _OF_ONE_ITEM or problem.subject is None or problem.known:
+            return problem
         item = item_name(problem, places_of(self.settings))
-        if item in (self.known or ()):
+        if item in known:
             self.items.add(item)
             return msgspec.structs.replace(problem, severity=Severity.WARNING, known=True)
         if works or problem.code not in _UNCHANGED:
             self.items.add(item)
         return problem
 
-    def _earlier_items(self) -> Collection[str]:
-        if self.history is None:
-            return ()
-        return {item for run in self.history.runs(limit=_KNOWN_FROM) for item in run.known}
+    def _earlier_items(self, target: CacheResult | RequestResult) -> Collection[str]:
+        """Those of the last run that looked at this target: what was gone then is news again."""
+        for run in () if self.history is None else self.history.before(self.run_id):
+            seen = (
+                run.cache_state
+                if isinstance(target.plan.totals, CacheTotals)
+                else run.requests_by_status
+            )
+            if run.outcome in _WHOLE and seen is not None:
+                return run.known
+        return ()
 
     def refuse_unproved_absence(self, cache: CachePlan | None) -> None:
         """Raise ``RefusedError`` where most of the cache would expire by a clock far ahead."""

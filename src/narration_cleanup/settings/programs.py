@@ -139,7 +139,7 @@ PROGRAMS: Mapping[str, Program] = {
         "Audicle",
         "updated_at is a job's heartbeat, and is set when a job is cancelled",
         {
-            "requests.db": "/path/to/audicle.db",
+            "requests.db": "/path/to/podcast.db",
             "requests.table": "jobs",
             "requests.columns.id": "id",
             "requests.columns.started_at": "none",
@@ -206,11 +206,12 @@ PROGRAMS: Mapping[str, Program] = {
     "pg-boss": Program(
         "pg-boss (Node.js)",
         "jobs of one queue, whose name is in the column name; those to be tried again are left "
-        "alone",
+        "alone, and so are those that wait for another job (blocked, from 12.19 on)",
         _queue(
             "postgresql://user@host/name",
             "pgboss.job",
             "name",
+            filter={"name": "tts", "blocked": False},
             columns__created_at="created_on",
             columns__started_at="started_on",
             columns__completed_at="completed_on",
@@ -219,6 +220,7 @@ PROGRAMS: Mapping[str, Program] = {
             statuses__generating=["active"],
             statuses__ignored=["retry"],
         ),
+        "Before pg-boss 12.19 there is no column blocked: remove it from requests.filter",
     ),
     "procrastinate": Program(
         "procrastinate (Python)",

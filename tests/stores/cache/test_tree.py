@@ -26,6 +26,7 @@ from narration_cleanup.plan.actions import (
 )
 from narration_cleanup.stores.cache import FileTarget, Removal
 from narration_cleanup.stores.cache.local import unindexed as tree_module
+from narration_cleanup.stores.cache.local import walk
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER, Mounts
 from narration_cleanup.stores.cache.local.staging_dir import StagingDir
 from narration_cleanup.stores.cache.local.unindexed import AudioTree
@@ -583,6 +584,30 @@ def test_each_folder_is_scanned_once_and_few_sidecars_cost_few_look_ups(
     left = plan_after(planned)
     assert left is not None
     assert left.totals.total_size_bytes == 200 * 10 + 2 * 500
+
+
+def test_sidecars_are_found_whenever_their_suffix_is_met(
+    make: Make, store: AudioTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walk, "_GROUP", 1)
+    suffixes = {"a": ".json", "b": ".VTT", "c": ".srt", "d": ".txt", "e": ".pho"}
+    for stem, suffix in suffixes.items():
+        make(f"{stem}.mp3", age=10)
+        make(f"{stem}{suffix}", age=10)
+    planned = plan(store)
+    found = {action.file: action.sidecars for action in planned.actions}
+    assert found == {f"{stem}.mp3": (f"{stem}{suffix}",) for stem, suffix in suffixes.items()}
+
+
+def test_where_no_sidecar_is_none_is_looked_for(
+    make: Make, store: AudioTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(100):
+        make(f"{number}.mp3", age=10)
+    look_ups = Mock(wraps=os.stat)
+    monkeypatch.setattr(os, "stat", look_ups)
+    assert len(plan(store).actions) == 100
+    assert look_ups.call_count < 10
 
 
 def leftovers(root: Path, make: Make) -> None:

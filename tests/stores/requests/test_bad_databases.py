@@ -273,9 +273,9 @@ def test_ids_that_are_not_text_and_odd_values_are_left_alone_and_told(tmp_path: 
     codes = [(each.code, each.subject) for each in planned.problems]
     assert sorted(codes, key=str) == sorted(
         [
-            ("unreadable_id", "None"),
+            ("unreadable_id", "NULL"),
             ("unreadable_id", "1.5"),
-            ("unreadable_id", "b'blob'"),
+            ("unreadable_id", "X'626c6f62'"),
             ("unreadable_id", "\\udcffA"),
             ("unreadable_value", "blob time"),
             ("unreadable_time", "number time"),

@@ -258,6 +258,14 @@ def select_items_named(
     return _items(connection, condition, (*names, *names, *of, most))
 
 
+def count_items(connection: sqlite3.Connection, places: Places) -> int:
+    """How many items are kept of runs on ``places``."""
+    here, of = _here(places)
+    joined = "SELECT count(*) FROM items JOIN runs ON runs.id = run"
+    (found,) = connection.execute(f"{joined} WHERE {here}", of).fetchone()
+    return int(found)
+
+
 def _items(
     connection: sqlite3.Connection, condition: str, values: Sequence[str | int]
 ) -> list[RunItem]:

@@ -176,6 +176,10 @@ class History:
         kept = [storable_name(name) for name in names]
         return self._try(lambda c: rows.select_items_named(c, self._places, kept, MOST_NAMED), [])
 
+    def count_items(self) -> int:
+        """How many items are kept of runs on these places."""
+        return self._try(lambda connection: rows.count_items(connection, self._places), 0)
+
     def remember_cancelled(self, place: str, ids: Sequence[str | int], at: float) -> None:
         """Remember requests that were cancelled at ``at`` in the database called ``place``."""
         packed, place = _packed(ids)[-MOST_CANCELLED:], storable(place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from narration_cleanup.core.model import (
     FileRole,
@@ -27,6 +28,7 @@ from narration_cleanup.stores.cache.members import (
 )
 from narration_cleanup.stores.cache.paths import PathResolver, names_meant, other_spellings
 
+IN_SUBFOLDER = "it is in a subfolder, and a cache with an index is flat: no rule is about it"
 MAY_BE_NEEDED = "the index has a member whose file is not known, and this may be that file"
 
 Member = tuple[str, IndexMember | MalformedEntry]
@@ -75,8 +77,19 @@ class IndexLookup:
         entries = [self._entry(key, value) for key, value in found]
         claimed = {entry.file for entry in entries}
         alone = [self._file(name) for name in sorted((files - claimed) - self._missing(files))]
+        if not found and not alone:
+            alone = list(self._in_subfolders(asked))
         names = files.union(asked, named, (key for key, _ in found))
         return Found(frozenset(names), (*entries, *alone))
+
+    def _in_subfolders(self, asked: Sequence[str]) -> Iterator[Sighting]:
+        for name in dict.fromkeys(map(self._places.below, asked)):
+            with suppress(OSError, ValueError):
+                if stored := self._stored(name):
+                    times, role = self._times_of(stored), FileRole.OTHER
+                    yield Sighting(
+                        file=name, stored=stored, role=role, times=times, unjudged=IN_SUBFOLDER
+                    )
 
     def _missing(self, files: set[str]) -> set[str]:
         return self._files.missing(files) if files else set()
@@ -115,7 +128,7 @@ class IndexLookup:
         times = (*self._written(found), *self._times_of(stored))
         if isinstance(value, MalformedEntry) or name is None:
             is_determined = bool([name] if name else names_meant(value.file_path, self._suffixes))
-            why = unjudged(key, value, is_determined=is_determined).message
+            why = unjudged(key, value, is_determined=is_determined).message.removeprefix("kept: ")
             return Sighting(key=key, file=name, stored=stored, times=times, unjudged=why)
         size = max(value.file_size, 0)
         if not self._has_sizes:

@@ -86,6 +86,13 @@ class PathResolver:
         """The same for a file of any suffix."""
         return self._in_any_spelling(path, ("",))
 
+    def below(self, path: str) -> str | None:
+        """The name of a file below the directory; ``None`` where it can be none."""
+        plain = _plain(path)
+        for folder in self._known_names:
+            plain = plain.removeprefix(f"{folder}/")
+        return None if plain.startswith("/") or ".." in plain.split("/") else plain
+
     def _in_any_spelling(self, file_path: str, suffixes: tuple[str, ...]) -> str | None:
         if "\\" in file_path:
             literal = self._name_of(file_path, suffixes)

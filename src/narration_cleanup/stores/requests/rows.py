@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeGuard
 
@@ -41,6 +42,8 @@ DELETE_GUARD = ("status", "created_at", "started_at", "completed_at")
 """The columns that a guard's values are of. A finished row has no heartbeat to watch, but it may
 have been run again: then its ``completed_at`` is another."""
 Guard = tuple[Scalar, ...]
+NULL = "NULL"
+"""What an id or a status that is missing is called."""
 
 
 class RowReader:
@@ -148,9 +151,8 @@ class RowReader:
             why = "no setting names its status, or requests.statuses.ignored does: left alone"
         self._unset = unset
         why = next((problem.message for problem in problems), why)
-        identity = shown_id(raw["id"])
         return FoundRequest(
-            id=identity if isinstance(identity, (str, int)) else printable(identity),
+            id=named_id(raw["id"]),
             status=_unknown_status(raw["status"]) if status is None else status.value,
             request=request,
             times=tuple(self._read_times(raw)),
@@ -242,24 +244,45 @@ def no_time_of_ending() -> Problem:
 def _unknown_status(raw: object) -> str:
     """The name that an unmapped status is counted under; never one of the service's words."""
     if raw is None:
-        return "NULL"
+        return NULL
     return printable(raw if isinstance(raw, str) and raw not in _WORDS else repr(raw))
 
 
 MOST_UNKNOWN = 20
-_BLOB = re.compile("X'[0-9a-f]{32}'")
+_BLOB = re.compile("X'((?:[0-9a-f]{2})*)'")
+_UUID = re.compile("([0-9a-f]{32})")
 _WORDS = frozenset(status.value for status in RequestStatus)
 
 
 def shown_id(raw: object) -> object:
-    """An id as it is reported: a UUID of 16 bytes as SQL has it, ``X'…'``."""
-    return f"X'{raw.hex()}'" if isinstance(raw, bytes) and len(raw) == 16 else raw
+    """An id that a statement can name as it is reported: a UUID of 16 bytes is ``X'…'``."""
+    return named_id(raw) if isinstance(raw, bytes) and len(raw) == 16 else raw
+
+
+def named_id(raw: object) -> str | int:
+    """Any id as it is reported, also one that no statement can name: in SQL's words."""
+    if isinstance(raw, bytes):
+        return f"X'{raw.hex()}'"
+    if raw is None:
+        return NULL
+    return raw if isinstance(raw, (str, int)) else repr(raw)
+
+
+def ids_named(name: str) -> list[object]:
+    """The ids, but NULL, that are reported as ``name``, or that people write so."""
+    found: list[object] = [*forms_of(name)]
+    with suppress(ValueError):
+        if repr(float(name)) == name:
+            found.append(float(name))
+    uuid = name.replace("-", "").lower()
+    blob = _BLOB.fullmatch(name) or _UUID.fullmatch(uuid)
+    return [*found, bytes.fromhex(blob[1])] if blob else found
 
 
 def stored_id(identity: str | int) -> str | int | bytes:
     """The reverse: an id as the table has it."""
-    if isinstance(identity, str) and _BLOB.fullmatch(identity):
-        return bytes.fromhex(identity[2:-1])
+    if isinstance(identity, str) and (blob := _BLOB.fullmatch(identity)) and len(blob[1]) == 32:
+        return bytes.fromhex(blob[1])
     return identity
 
 
@@ -272,7 +295,7 @@ def _is_usable(identity: object, problems: Problems) -> TypeGuard[str | int]:
             Target.REQUESTS,
             "unreadable_id",
             f"an id that is neither text nor a whole number ({_kind(identity)}): left alone",
-            printable(identity),
+            printable(named_id(identity)),
         )
     )
     return False

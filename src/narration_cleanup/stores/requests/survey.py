@@ -6,7 +6,10 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import chain
+
+import msgspec
 
 from narration_cleanup.core.errors import Problems, TargetError
 from narration_cleanup.core.model import FoundRequest, GenerationRequest, Problem, RequestStatus
@@ -41,7 +44,8 @@ class TableSurvey(ABC):
         self._mapping = mapping
         self._where = where
         self._times = times
-        self._rows = RowReader(names, mapping, where, times, typed)
+        self._reader = partial(RowReader, names, mapping, where, typed=typed)
+        self._rows = self._reader(times)
         self._found: dict[str, Problems] = {}
 
     @property
@@ -75,8 +79,12 @@ class TableSurvey(ABC):
 
     def find(self, identity: str) -> Sequence[FoundRequest]:
         """See ``RequestSurvey``."""
-        rows = self._named(identity)
-        return [self._rows.found_row(row, is_ours=bool(is_ours)) for is_ours, *row in rows]
+        late = self._reader(self._times.at_the_latest())
+        found = []
+        for ours, *row in self._named(identity):
+            one, later = (it.found_row(row, is_ours=bool(ours)) for it in (self._rows, late))
+            found.append(msgspec.structs.replace(one, later=later.request))
+        return found
 
     @abstractmethod
     def _named(self, identity: str) -> Sequence[Row]:

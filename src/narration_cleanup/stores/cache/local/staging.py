@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.model import Ref
 from narration_cleanup.core.text import printable
-from narration_cleanup.core.users import user_name
+from narration_cleanup.core.users import is_read_only, user_name
 from narration_cleanup.plan.actions import Outcome
 from narration_cleanup.stores.cache import FileTarget, Removal
 from narration_cleanup.stores.cache.local.directory import (
@@ -85,7 +86,12 @@ class Staging:
 
         The file of an entry whose mtime (ns) is not before ``settled_before`` is left, with
         a note, unless its identity is known. While some files settle, the next are staged.
+        Raises ``TargetError`` where nothing can be removed at all.
         """
+        if is_read_only(self._directory.path):
+            where = printable(self._directory.path)
+            why = "is on a file system that is read-only: nothing was removed; mount it writable"
+            raise TargetError("not_writable", f"{where} {why}")
         removals: list[Removal] = []
         waiting = _Some([], 0.0)
         for first in range(0, len(targets), AT_A_TIME):

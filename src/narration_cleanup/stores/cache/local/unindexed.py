@@ -105,8 +105,7 @@ class TreeSurvey:
         )
 
     def times_changed(self) -> bool:
-        """Whether a pass met a suffix for the first time after it had looked for names: one of
-        those that it looked for may have it."""
+        """Whether the pass met a suffix late: what it had looked for by name may have it."""
         return self._last is not None and self._last.missed_some
 
     def find(self, spellings: Sequence[str]) -> Found:

@@ -122,12 +122,8 @@ class Walk:
         self._names: list[str] = []
         self._audio: list[os.stat_result] = []
         self._sidecar_bytes = 0
-        self._looked_for = 0
-
-    @property
-    def missed_some(self) -> bool:
-        """Whether more suffixes are known by now than when names were first looked for."""
-        return bool(self._looked_for) and self._looked_for != self._known.spellings
+        self.missed_some = False
+        """Whether a suffix was met first when names in the same folder had been looked for."""
 
     def batches(self) -> Iterator[FoundBatch]:
         """All audio, some at a time, in the order of the directories, each scanned once."""
@@ -146,7 +142,6 @@ class Walk:
         """
         sidecars: dict[str, os.stat_result] = {}
         shares = False
-        self._looked_for = self._looked_for or self._known.spellings
         with suppress(FileNotFoundError, NotADirectoryError):  # the removal will find it gone
             fd, base = self._folders.locate(entry.file)
             prefix = entry.file[: len(entry.file) - len(base)]
@@ -182,9 +177,12 @@ class Walk:
     def _folder(self, fd: int, prefix: str, level: int) -> Iterator[FoundBatch]:
         is_audio = self._known.is_audio
         with os.scandir(fd) as items:
+            known = -1
             while block := list(islice(items, _GROUP)):
                 audio = [item for item in block if is_audio(item.name)]
-                self._known.note(item.name for item in audio)
+                self._known.note(item.name for item in block)
+                self.missed_some |= known not in (-1, self._known.spellings)
+                known = self._known.spellings
                 self._take(audio, prefix)
                 folders = [item for item in block if item.is_dir(follow_symlinks=False)]
                 if len(audio) < len(block):
@@ -220,9 +218,6 @@ class Walk:
         """Count the bytes of what belongs to audio that is there, and note what was left."""
         known, leftovers = self._known, self._leftovers
         sidecars = [item.name for item in block if known.is_sidecar(item.name)]
-        known.note(sidecars)
-        if sidecars:
-            self._looked_for = self._looked_for or known.spellings
         for name in sidecars:
             status = self._plain(name, fd, prefix)
             if status is None:

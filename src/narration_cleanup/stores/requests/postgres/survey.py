@@ -12,7 +12,7 @@ from narration_cleanup.core.zones import TableTimes
 from narration_cleanup.stores.requests.mapping import RequestMapping, Statuses, forms_of
 from narration_cleanup.stores.requests.postgres.layout import Form, PgLayout
 from narration_cleanup.stores.requests.postgres.session import EQUAL, Connection, Session
-from narration_cleanup.stores.requests.rows import SELECTED
+from narration_cleanup.stores.requests.rows import NULL, SELECTED
 from narration_cleanup.stores.requests.survey import MOST_NAMED, Pages, Row, TableSurvey
 
 PAGE = 2_000
@@ -40,14 +40,18 @@ class PostgresSurvey(TableSurvey):
     def _named(self, identity: str) -> Sequence[Row]:
         columns, layout = self._layout.columns, self._layout
         selected = (columns[role].exchanged if role in columns else "NULL" for role in SELECTED)
+        key, values = columns["id"], [identity]
+        condition = f"{key.exchanged} = %s::{key.cast}"
+        is_number = isinstance(forms_of(identity)[-1], int)
+        if storable(identity) != identity or (key.form is Form.NUMBER and not is_number):
+            condition, values = "false", []
+        if identity == NULL:
+            condition += f" OR {key.exchanged} IS NULL"
         statement = (
             f"SELECT {layout.filter}, {', '.join(selected)} FROM {layout.table} AS t "
-            f"WHERE {columns['id'].exchanged} = %s::{columns['id'].cast} LIMIT {MOST_NAMED}"
+            f"WHERE {condition} LIMIT {MOST_NAMED}"
         ).encode()
-        is_number = isinstance(forms_of(identity)[-1], int)
-        if storable(identity) != identity or (columns["id"].form is Form.NUMBER and not is_number):
-            return []
-        return self._session.do(lambda it: it.execute(statement, (identity,)).fetchall())
+        return self._session.do(lambda it: it.execute(statement, values).fetchall())
 
     def _active(self) -> Pages:
         return self._stream(ACTIVE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import time
 from collections import Counter
@@ -15,8 +14,8 @@ from typing import NamedTuple
 from narration_cleanup.core.model import ACTIVE, FINISHED, RequestStatus
 from narration_cleanup.core.zones import TableTimes
 from narration_cleanup.stores.requests.batches import LONG, next_batch_size
-from narration_cleanup.stores.requests.mapping import RequestMapping, forms_of
-from narration_cleanup.stores.requests.rows import SELECTED, stored_id
+from narration_cleanup.stores.requests.mapping import RequestMapping
+from narration_cleanup.stores.requests.rows import NULL, SELECTED, ids_named
 from narration_cleanup.stores.requests.sqlite.database import look
 from narration_cleanup.stores.requests.sqlite.layout import Layout
 from narration_cleanup.stores.requests.survey import MOST_NAMED, Pages, Row, TableSurvey
@@ -30,7 +29,6 @@ are 20 MB."""
 KEPT = 20_000
 """Active rows kept from the counting pass (about 10 MB), so that most tables are read once."""
 _TIMES = ("created_at", "started_at", "completed_at", "heartbeat_at")
-_UUID = re.compile("[0-9a-f]{32}")
 _NEWEST = 2_000
 """Rows looked at for the newest times, those with the highest keys: a few milliseconds."""
 
@@ -93,15 +91,13 @@ class SqliteSurvey(TableSurvey):
         return self._counted
 
     def _named(self, identity: str) -> Sequence[Row]:
-        uuid = identity.replace("-", "").lower()
-        forms: list[object] = [*forms_of(identity), stored_id(identity)]
-        if _UUID.fullmatch(uuid):
-            forms.append(bytes.fromhex(uuid))
-        values, marks = zip(*map(_bindable, forms), strict=True)
+        values, marks = zip(*map(_bindable, ids_named(identity)), strict=True)
         columns = ", ".join(self._layout.column(role) for role in SELECTED)
+        key = self._layout.column("id")
+        missing = f" OR {key} IS NULL" if identity == NULL else ""
         statement = (
             f"SELECT {self._layout.filter}, {columns} FROM {self._layout.table} "
-            f"WHERE {self._layout.column('id')} IN ({', '.join(marks)}) LIMIT {MOST_NAMED}"
+            f"WHERE {key} IN ({', '.join(marks)}){missing} LIMIT {MOST_NAMED}"
         )
         return look(self._path, lambda it: it.execute(statement, values).fetchall())
 
