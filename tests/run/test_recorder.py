@@ -54,7 +54,6 @@ class Tool:
             "NARRATION_CLEANUP_STATE_DIR": str(self.state),
             "NARRATION_METRICS_TEXTFILE": str(self.metrics),
             "TESTS_TORN": "0.05",
-            "TESTS_HISTORY_BUSY": "0.05",
             "TESTS_RUN_LOCK": "0",
         }
 
