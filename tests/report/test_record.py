@@ -54,7 +54,7 @@ def test_problems_come_before_warnings_and_are_bounded() -> None:
 
 
 def test_problems_that_are_only_counted_are_counted() -> None:
-    assert record_of(make_result(problems=[A_PROBLEM] * 400)).problem_count == 400
+    assert record_of(make_result(problems=(A_PROBLEM,) * 400)).problem_count == 400
 
 
 def test_a_clock_set_back_gives_no_negative_duration() -> None:

@@ -165,17 +165,18 @@ def missing(then: object, now: object, where: str) -> Iterator[str]:
                 else:
                     yield f"{where}.{name}"
     elif isinstance(then, list):
-        if not isinstance(now, list):
+        if isinstance(now, list):
+            for item in then:
+                yield from missing(item, like(item, now), f"{where}[]")
+        else:
             yield f"{where} is no list"
-        for item in then if isinstance(now, list) else ():
-            yield from missing(item, like(item, now), f"{where}[]")
     elif then is not None and now is not None:
         numbers = isinstance(then, int | float) and isinstance(now, int | float)
         if type(then) is not type(now) and not (numbers and not isinstance(now, bool)):
             yield f"{where} is {type(now).__name__}"
 
 
-def like(item: object, items: list[object]) -> object:
+def like(item: object, items: list[Any]) -> object:
     """The item of the same name or kind; the first where they have neither."""
     for name in ("check", "kind", "id"):
         if isinstance(item, dict) and name in item:
