@@ -12,7 +12,7 @@ from narration_cleanup.plan.actions import (
     Outcome,
     Reason,
 )
-from narration_cleanup.plan.totals import CacheTotals, RequestTotals
+from narration_cleanup.plan.types import CacheTotals, RequestTotals
 
 NOW = 1_795_435_200.0
 """2026-11-23 12:00:00 UTC, as tests.samples.SAMPLE_NOW."""

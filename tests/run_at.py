@@ -27,6 +27,12 @@ from tests.samples import SAMPLE_NOW
 
 S3_CACHE = "narration_cleanup.stores.cache.s3.indexed"
 """Whose `IN_FLIGHT` tests shorten: the time of an object cannot be set."""
+_SHORTENED = {
+    "TESTS_S3_IN_FLIGHT": (S3_CACHE, "IN_FLIGHT"),
+    "TESTS_TORN": ("narration_cleanup.core.deadline", "_SETTLED_WITHIN"),
+    "TESTS_RUN_LOCK": ("narration_cleanup.core.locks", "RUN_LOCK_WAIT"),
+}
+"""Seconds that tests set by a variable, where to wait longer shows nothing more."""
 
 
 def arrival_before(
@@ -55,8 +61,9 @@ def main(arguments: Sequence[str]) -> None:
     instant = datetime.fromisoformat(moment).timestamp()
     time.time = lambda: instant
     vars(scan)["stored_file"] = arrival_before(instant)
-    if (seconds := os.environ.get("TESTS_S3_IN_FLIGHT")) is not None:
-        vars(importlib.import_module(S3_CACHE))["IN_FLIGHT"] = float(seconds)
+    for variable, (module, constant) in _SHORTENED.items():
+        if (seconds := os.environ.get(variable)) is not None:
+            vars(importlib.import_module(module))[constant] = float(seconds)
     sys.argv = ["narration-cleanup", *rest]
     runpy.run_module("narration_cleanup", run_name="__main__")
 

@@ -21,7 +21,7 @@ from narration_cleanup.plan.actions import (
     Outcome,
     Reason,
 )
-from narration_cleanup.plan.totals import CacheTotals, RequestTotals
+from narration_cleanup.plan.types import CacheTotals, RequestTotals
 from narration_cleanup.stores.cache import CommitReport, FileTarget, Removal
 from narration_cleanup.stores.cache.local.indexed import IndexedDirectory
 from narration_cleanup.stores.cache.local.staging_dir import Folders, StagingDir

@@ -18,7 +18,7 @@ import pytest
 from narration_cleanup.check import Finding, Status, run_checks, schedule, worst
 from narration_cleanup.core.errors import ConfigError, ExitCode
 from narration_cleanup.core.files import not_found
-from narration_cleanup.report.history import open_history
+from narration_cleanup.report.history.store import open_history
 from narration_cleanup.report.record import record_of
 from narration_cleanup.run.access import lock_out_of_reach
 from narration_cleanup.settings import load_partial, load_settings

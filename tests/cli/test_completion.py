@@ -36,7 +36,7 @@ def offered(line: str, config: Path | None = None) -> list[str]:
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     """A configuration with a history of three runs."""
-    from narration_cleanup.report.history import open_history
+    from narration_cleanup.report.history.store import open_history
 
     history = open_history(tmp_path, warn=Told(), at=NOW)
     assert history is not None

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from narration_cleanup.report.history import open_history
+from narration_cleanup.report.history.store import open_history
 from tests.golden.program import MOMENT, Ended
 from tests.golden.service import DAY, MINUTE, Service
 from tests.samples import tree_digest

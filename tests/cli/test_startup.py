@@ -39,6 +39,17 @@ def test_a_command_imports_only_what_it_needs(command: str, tmp_path: Path) -> N
     assert not imported & {f"narration_cleanup.cli.{name}" for name in others}
 
 
+@pytest.mark.parametrize("command", ["stats", "dry-run"])
+def test_on_an_empty_cache_a_look_imports_few_of_our_own_modules(
+    command: str, tmp_path: Path
+) -> None:
+    (tmp_path / "cache_index.json").write_text("{}")
+    imported = imported_by(command, "--json", "--cache-dir", str(tmp_path))
+    own = {name for name in imported if name.split(".")[0] == "narration_cleanup"}
+    assert "narration_cleanup.stores.cache.local.indexed" in own
+    assert len(own) <= 70
+
+
 def test_options_that_nobody_gives_are_not_converted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

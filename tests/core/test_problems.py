@@ -2,8 +2,8 @@
 
 import msgspec
 
+from narration_cleanup.core.errors import MOST_OF_A_KIND, Problems
 from narration_cleanup.core.model import Problem, Severity, Target
-from narration_cleanup.core.problems import MOST_OF_A_KIND, Problems
 
 
 def odd(number: int) -> Problem:

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from narration_cleanup.core.errors import Problems
 from narration_cleanup.core.model import Problem, Target, Unmatched
-from narration_cleanup.core.problems import Problems
 from narration_cleanup.plan import (
     CachePlan,
     CachePolicy,
@@ -19,7 +19,7 @@ from narration_cleanup.plan import (
 )
 from narration_cleanup.plan.actions import Reason
 from narration_cleanup.plan.requests import FUTURE
-from narration_cleanup.plan.totals import CacheTotals, RequestTotals
+from narration_cleanup.plan.types import CacheTotals, RequestTotals
 from tests.plan.surveys import DAY, HOUR, MB, NOW, Survey, entry, stored
 
 POLICY = CachePolicy(

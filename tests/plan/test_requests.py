@@ -235,7 +235,7 @@ def test_finished_rows_go_once_older_than_their_limit() -> None:
             place=4,
         )
         for identity, detail, age, status in (
-            (3, "failed 1 day and 60 min ago, limit 1", DAY + 3600, "failed"),
+            (3, "failed 1 day and 1 h ago, limit 1", DAY + 3600, "failed"),
             (5, "cancelled 3.0 days ago, limit 1", 3 * DAY, "cancelled"),
         )
     ]

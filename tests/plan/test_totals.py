@@ -9,7 +9,7 @@ import pytest
 
 from narration_cleanup.plan import CachePlan, CachePolicy, RequestPlan, RequestPolicy
 from narration_cleanup.plan.actions import CACHE_REASONS, Action, Actions, Kind, Reason
-from narration_cleanup.plan.totals import CacheTotals, RequestTotals, VoiceTotals
+from narration_cleanup.plan.types import CacheTotals, RequestTotals, VoiceTotals
 from tests.plan.surveys import DAY, NOW, entry
 
 TTL = 10 * DAY

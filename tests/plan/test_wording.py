@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from narration_cleanup.plan.reasons import DAYS, HOURS, MINUTES, Unit, age_past
+from narration_cleanup.plan.rules import DAYS, HOURS, MINUTES, Unit, age_past
 
 DAY, HOUR = 86_400.0, 3_600.0
 IN_SECONDS = {"s": 1, "min": 60, "h": HOUR, "day": DAY, "days": DAY}

@@ -22,7 +22,7 @@ from narration_cleanup.plan.actions import (
     Outcome,
     Reason,
 )
-from narration_cleanup.plan.totals import CacheTotals, RequestTotals
+from narration_cleanup.plan.types import CacheTotals, RequestTotals
 from narration_cleanup.report.record import RunRecord
 from narration_cleanup.report.stats import CacheStats, Stats
 

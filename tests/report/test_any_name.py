@@ -16,7 +16,7 @@ from narration_cleanup.plan import CachePlan
 from narration_cleanup.plan.actions import (
     Reason,
 )
-from narration_cleanup.plan.totals import CacheTotals, VoiceTotals
+from narration_cleanup.plan.types import CacheTotals, VoiceTotals
 from narration_cleanup.report.documents import write_run
 from narration_cleanup.report.log import Log
 from narration_cleanup.report.run_text import show_run

@@ -18,7 +18,7 @@ from narration_cleanup.core.errors import ExitCode
 from narration_cleanup.core.model import Problem, Target
 from narration_cleanup.plan import RequestPlan
 from narration_cleanup.plan.actions import Outcome, Reason
-from narration_cleanup.plan.totals import RequestTotals, VoiceTotals
+from narration_cleanup.plan.types import RequestTotals, VoiceTotals
 from narration_cleanup.report.run_text import show_run
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.report.stats_text import show_stats

@@ -24,7 +24,7 @@ from narration_cleanup.plan.actions import (
     Outcome,
     Reason,
 )
-from narration_cleanup.plan.totals import CacheTotals
+from narration_cleanup.plan.types import CacheTotals
 from narration_cleanup.report import documents
 from narration_cleanup.report.documents import types, write, write_run
 from narration_cleanup.report.documents.schema import schema_names, schema_text

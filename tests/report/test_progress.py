@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from narration_cleanup.cli.options import showing_progress
 from narration_cleanup.core.model import NoProgress
-from narration_cleanup.report.progress_bar import TerminalProgress, showing_progress
+from narration_cleanup.report.progress_bar import TerminalProgress
 from narration_cleanup.run.stores import cache_policy, open_targets, request_policy
 from narration_cleanup.run.survey import survey_and_plan
 from narration_cleanup.settings import load_settings

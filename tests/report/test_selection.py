@@ -14,7 +14,7 @@ from narration_cleanup.cli.app import app
 from narration_cleanup.cli.run import _command_of
 from narration_cleanup.report.documents import write_run
 from narration_cleanup.report.run_text import show_run
-from narration_cleanup.report.selection import Selection
+from narration_cleanup.report.summary import Selection
 from tests.report.test_human import everything
 
 

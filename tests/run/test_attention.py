@@ -19,7 +19,7 @@ import pytest
 from typer.testing import CliRunner
 
 from narration_cleanup.cli.app import app
-from narration_cleanup.core import locks
+from narration_cleanup.core import deadline, locks
 from tests.receiver import Receiver, receiver
 
 UNIT = "narration-cleanup.service"
@@ -39,6 +39,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hears: Receiver) -> P
     monkeypatch.setenv("NARRATION_CACHE_DIR", str(folder))
     monkeypatch.setenv("NARRATION_CLEANUP_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("NARRATION_ALERTS_URLS", hears.url("m", "json"))
+    monkeypatch.setattr(deadline, "_SETTLED_WITHIN", 0.05)  # a torn index is waited for
     return folder
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from narration_cleanup.core.errors import ExitCode
-from narration_cleanup.report.history import History, ProcessMark, open_history, trigger_of
+from narration_cleanup.report.history import ProcessMark, trigger_of
+from narration_cleanup.report.history.store import History, open_history
 from narration_cleanup.report.record import Counters, Places, record_of
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.run.stats import with_recent_runs

@@ -53,6 +53,8 @@ class Tool:
             "NARRATION_REQUESTS_DB": str(sample.database),
             "NARRATION_CLEANUP_STATE_DIR": str(self.state),
             "NARRATION_METRICS_TEXTFILE": str(self.metrics),
+            "TESTS_TORN": "0.05",
+            "TESTS_RUN_LOCK": "0",
         }
 
     def environ(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -143,7 +145,7 @@ def kill_in_the_middle(tool: Tool, sample: Sample) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.run_at", AT, "run"],
         cwd=ROOT,
-        env=tool.environ(),
+        env=tool.environ({"TESTS_TORN": "600"}),
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 
 from narration_cleanup.cli.app import app
 from narration_cleanup.core import query_limit
-from narration_cleanup.report.history import FILE_NAME, open_history, read_history
+from narration_cleanup.report.history import FILE_NAME, read_history
 from narration_cleanup.report.history.database import connect, connect_read_only
+from narration_cleanup.report.history.store import open_history
 from tests.samples import make_cache
 
 ESCAPES = "\x1b]0;title\x07\x1b[31m\u202e"

@@ -11,7 +11,8 @@ import pytest
 
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.files import make_folder, make_own_folder, way_to
-from narration_cleanup.report.history import FILE_NAME, open_history, read_history
+from narration_cleanup.report.history import FILE_NAME, read_history
+from narration_cleanup.report.history.store import open_history
 from narration_cleanup.report.metrics import metric_values, metrics_text, write_metrics
 from narration_cleanup.report.record import Counters, RunRecord
 from narration_cleanup.systemd.discover import check_instance

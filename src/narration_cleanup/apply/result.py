@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic
 
-from narration_cleanup.core.errors import ExitCode
+from narration_cleanup.core.errors import ExitCode, Problems
 from narration_cleanup.core.model import Problem, Severity
-from narration_cleanup.core.problems import Problems
 from narration_cleanup.plan import Plan
 from narration_cleanup.plan.actions import Action, Actions, Outcome, Reason
-from narration_cleanup.plan.totals import CacheTotals, RequestTotals
-from narration_cleanup.plan.types import TotalsT
+from narration_cleanup.plan.types import CacheTotals, RequestTotals, TotalsT
 
 ODD_FILE = "odd_file"
 """The code of what lies where audio should and cannot be removed."""

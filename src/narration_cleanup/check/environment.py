@@ -16,7 +16,8 @@ from narration_cleanup.core.users import (
     described,
     nearest_folder,
 )
-from narration_cleanup.report.history.database import ENDINGS, FILE_NAME
+from narration_cleanup.report.history import FILE_NAME
+from narration_cleanup.report.history.database import ENDINGS
 from narration_cleanup.report.metrics import is_page
 from narration_cleanup.settings import SETTINGS, Settings
 from narration_cleanup.settings.show import safe, toml

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -20,9 +20,12 @@ from narration_cleanup.core.errors import CleanupError, ConfigError
 from narration_cleanup.core.model import Problem, Target
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.report.documents import configuration_problems, write_history
-from narration_cleanup.report.history import History, read_history
+from narration_cleanup.report.history import read_history
 from narration_cleanup.report.record import ENDINGS, RUNNING, RunItem, RunRecord
 from narration_cleanup.settings import Settings, load_partial, load_settings
+
+if TYPE_CHECKING:
+    from narration_cleanup.report.history.store import History
 
 T = TypeVar("T")
 

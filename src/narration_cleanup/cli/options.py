@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
-from narration_cleanup.cli import complete
 from narration_cleanup.cli.lazy import flag
+from narration_cleanup.core.model import NoProgress, Progress
 from narration_cleanup.report.log import LogFormat
 from narration_cleanup.settings import BY_NAME
 from narration_cleanup.settings.show import option_help
@@ -75,6 +76,12 @@ REMOVALS = (
 )
 
 
+def _voice_styles(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    from narration_cleanup.cli.complete import voice_styles
+
+    return voice_styles(context, incomplete)
+
+
 def voice_style(about: str, panel: str) -> object:
     """The option that takes the entries of one voice style."""
     return typer.Option(
@@ -83,7 +90,7 @@ def voice_style(about: str, panel: str) -> object:
         help=about,
         show_default=False,
         rich_help_panel=panel,
-        autocompletion=complete.voice_styles,
+        autocompletion=_voice_styles,
     )
 
 
@@ -132,3 +139,21 @@ def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         return called
 
     return decorate
+
+
+@contextmanager
+def showing_progress(stream: TextIO, *, quiet: bool = False) -> Iterator[Progress]:
+    """Progress on ``stream`` (stderr) where that is a terminal, and none where it is not.
+
+    The bar is erased at the end, so that only the report is left.
+    """
+    if quiet or not stream.isatty():
+        yield NoProgress()
+        return
+    from narration_cleanup.report.progress_bar import TerminalProgress
+
+    shown = TerminalProgress(stream)
+    try:
+        yield shown
+    finally:
+        shown.close()

@@ -14,7 +14,7 @@ import typer
 
 from narration_cleanup.apply.result import Result
 from narration_cleanup.cli import options
-from narration_cleanup.cli.options import Invocation
+from narration_cleanup.cli.options import Invocation, showing_progress
 from narration_cleanup.core.deadline import Stopwatch
 from narration_cleanup.core.errors import CleanupError, ExitCode, internal_error
 from narration_cleanup.core.model import Progress
@@ -23,11 +23,10 @@ from narration_cleanup.core.text import printable
 from narration_cleanup.plan.actions import Reason
 from narration_cleanup.report import documents
 from narration_cleanup.report.log import Log, LogFormat
-from narration_cleanup.report.progress_bar import showing_progress
 from narration_cleanup.report.record import RunRecord
-from narration_cleanup.report.selection import EVERYTHING, SORT, Selection
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.report.streams import is_terminal
+from narration_cleanup.report.summary import EVERYTHING, SORT, Selection
 from narration_cleanup.run import recorder
 from narration_cleanup.run.access import OtherUserError, refuse_other_users
 from narration_cleanup.run.recorder import RunRecorder

@@ -12,12 +12,11 @@ from typing import Annotated
 import typer
 
 from narration_cleanup.cli import options
-from narration_cleanup.cli.options import Invocation
+from narration_cleanup.cli.options import Invocation, showing_progress
 from narration_cleanup.core.errors import ConfigError, ExitCode
 from narration_cleanup.core.model import Severity
 from narration_cleanup.core.text import printable
 from narration_cleanup.report import documents
-from narration_cleanup.report.progress_bar import showing_progress
 from narration_cleanup.report.record import CacheState
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.report.streams import until_closed

@@ -50,7 +50,7 @@ class Problem(msgspec.Struct, frozen=True):
     ``known``: of one item that an earlier run reported, and that no run can clean.
     """
 
-    target: Target
+    target: Target = msgspec.field(name="half")  # its name in documents and in the history
     code: str
     message: str
     subject: str | None = None

@@ -4,10 +4,9 @@ Every command plans here. A dry run shows the plan, a run applies it, ``stats`` 
 so that none of them can promise something else than another does.
 """
 
-from narration_cleanup.plan.after import plan_after, requests_after
-from narration_cleanup.plan.cache import plan_cache
-from narration_cleanup.plan.policy import CachePolicy, RequestPolicy
-from narration_cleanup.plan.requests import plan_requests
+from narration_cleanup.plan.cache import plan_after, plan_cache
+from narration_cleanup.plan.requests import plan_requests, requests_after
+from narration_cleanup.plan.rules import CachePolicy, RequestPolicy
 from narration_cleanup.plan.types import CachePlan, Plan, RequestPlan
 
 __all__ = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from operator import itemgetter
 
 import msgspec
@@ -22,12 +23,11 @@ from narration_cleanup.core.model import (
     is_most,
 )
 from narration_cleanup.plan.actions import Action, Kind, Reason
-from narration_cleanup.plan.eviction import plan_evictions
-from narration_cleanup.plan.policy import CachePolicy
-from narration_cleanup.plan.reasons import DAYS, age_past
-from narration_cleanup.plan.rules import Rules
-from narration_cleanup.plan.totals import CacheTotals
-from narration_cleanup.plan.types import CachePlan, removal_of
+from narration_cleanup.plan.rules import DAYS, CachePolicy, Rules, age_past
+from narration_cleanup.plan.types import CachePlan, CacheTotals, removal_of
+
+_UNKNOWN_AFTER = {Reason.EVICTED, Reason.DANGLING}
+"""The entries that these remove are counted among those that neither age nor emptiness removes."""
 
 
 def plan_cache(
@@ -64,7 +64,10 @@ def plan_cache(
     ]
     useless.sort(key=itemgetter(0))
     plan.stored_bytes = _stored_bytes(plan, survey, unmatched, rules) + sidecar_bytes
-    plan_evictions(plan, survey, rules, dangling, [action for _, action in useless])
+    if policy.evict_above is not None or policy.min_free is not None:
+        from narration_cleanup.plan.eviction import plan_evictions
+
+        plan_evictions(plan, survey, rules, dangling, [action for _, action in useless])
     if explain:
         plan.problems.extend(map(_matches_nothing, rules.unused_patterns()))
     return plan
@@ -324,3 +327,25 @@ def _future(subject: str, what: str) -> Problem:
         "wrong?",
         subject,
     )
+
+
+def plan_after(plan: CachePlan) -> CachePlan | None:
+    """What a second survey would lead to, if ``plan`` was done and nothing else has changed.
+
+    ``None`` where only the survey can show: after evictions, after dangling entries were dropped,
+    or where sidecars were shared.
+    """
+    if plan.staying is None or plan.shares_sidecars or plan.by_reason.keys() & _UNKNOWN_AFTER:
+        return None
+    orphans = [
+        action.size_bytes
+        for action in (plan.actions if Reason.ORPHAN in plan.by_reason else ())
+        if action.reason is Reason.ORPHAN
+    ]
+    totals = replace(
+        plan.staying,
+        dangling_count=plan.totals.dangling_count - plan.missing_file,
+        orphan_count=plan.totals.orphan_count - len(orphans),
+        orphan_size_bytes=plan.totals.orphan_size_bytes - sum(orphans),
+    )
+    return CachePlan(totals, plan.problems, explain=plan.explain)

@@ -19,8 +19,7 @@ from narration_cleanup.core.model import (
     Target,
 )
 from narration_cleanup.plan.actions import Action, Kind, Reason
-from narration_cleanup.plan.policy import CachePolicy
-from narration_cleanup.plan.rules import Rules
+from narration_cleanup.plan.rules import CachePolicy, Rules
 from narration_cleanup.plan.types import CachePlan, removal_of
 
 

@@ -26,10 +26,18 @@ from narration_cleanup.core.model import (
 )
 from narration_cleanup.core.timestamps import FUTURE_TOLERANCE
 from narration_cleanup.plan.actions import Action, Kind, Reason
-from narration_cleanup.plan.policy import EMPTY_AUDIO_AGE, IN_FLIGHT, CachePolicy, RequestPolicy
-from narration_cleanup.plan.reasons import DAYS, HOURS, MINUTES, Unit
 from narration_cleanup.plan.requests import age_of
-from narration_cleanup.plan.rules import Rules
+from narration_cleanup.plan.rules import (
+    DAYS,
+    EMPTY_AUDIO_AGE,
+    HOURS,
+    IN_FLIGHT,
+    MINUTES,
+    CachePolicy,
+    RequestPolicy,
+    Rules,
+    Unit,
+)
 from narration_cleanup.plan.types import CachePlan, RequestPlan
 
 _FUTURE = "its time lies in the future, so it does not expire: is the clock or the zone wrong?"

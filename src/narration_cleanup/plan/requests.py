@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+
 from narration_cleanup.core.model import (
     DAY,
     HOUR,
@@ -13,10 +16,8 @@ from narration_cleanup.core.model import (
 )
 from narration_cleanup.core.timestamps import FUTURE_TOLERANCE
 from narration_cleanup.plan.actions import Action, Reason
-from narration_cleanup.plan.policy import RequestPolicy
-from narration_cleanup.plan.reasons import DAYS, HOURS, MINUTES, age_past
-from narration_cleanup.plan.totals import RequestTotals
-from narration_cleanup.plan.types import RequestPlan
+from narration_cleanup.plan.rules import DAYS, HOURS, MINUTES, RequestPolicy, age_past
+from narration_cleanup.plan.types import RequestPlan, RequestTotals
 
 FUTURE = "created_in_future"
 """The code of the only problem that a request which is cancelled may have."""
@@ -119,3 +120,20 @@ def _future_request(request: GenerationRequest) -> Problem:
         "created_at lies in the future: left alone; is the clock or cleanup.timezone wrong?",
         str(request.id),
     )
+
+
+def requests_after(
+    plan: RequestPlan, cancelled: Mapping[str, int], deleted: Mapping[str, int]
+) -> RequestPlan | None:
+    """As ``plan_after``, where so many requests were cancelled and deleted, by earlier status.
+
+    ``None`` also where a problem may be that of a row which was cancelled.
+    """
+    by_status = Counter(plan.totals.by_status)
+    for gone in (cancelled, deleted):
+        by_status.subtract(gone)
+    by_status[RequestStatus.CANCELLED.value] += sum(cancelled.values())
+    if min(by_status.values()) < 0 or any(each.code == FUTURE for each in plan.problems):
+        return None
+    totals = RequestTotals({name: count for name, count in by_status.items() if count})
+    return RequestPlan(totals, plan.problems)

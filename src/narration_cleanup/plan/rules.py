@@ -1,16 +1,52 @@
-"""The policy as of one moment, asked about one entry at a time."""
+"""What the operator allows: plain values, and asked as of one moment about one entry at a time."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from narration_cleanup.core.model import DAY, HOUR, CacheEntry, StoredFile
+from narration_cleanup.core.model import DAY, HOUR, MINUTE, CacheEntry, StoredFile
 from narration_cleanup.core.timestamps import FUTURE_TOLERANCE
 from narration_cleanup.plan.actions import Reason
-from narration_cleanup.plan.policy import EMPTY_AUDIO_AGE, IN_FLIGHT, CachePolicy
-from narration_cleanup.plan.reasons import DAYS, age_past
 from narration_cleanup.plan.types import Verdict
+
+EMPTY_AUDIO_AGE = HOUR
+"""Zero-byte audio younger than this may be a file that is just being written."""
+IN_FLIGHT = HOUR
+"""What arrived within this time is no orphan: its entry may be yet to come, as in a restore."""
+
+
+@dataclass(frozen=True, slots=True)
+class CachePolicy:
+    """What the operator allows of the cache. Ages in seconds, sizes in bytes; ``None`` is off."""
+
+    ttl: float = 7 * DAY
+    ttl_by_voice_style: Mapping[str, float] = field(default_factory=dict)
+    keep: tuple[str, ...] = ()
+    evict_above: int | None = None
+    evict_to: int = 0
+    min_free: int | None = None
+    orphan_ttl: float | None = None
+    partial_ttl: float | None = None
+    sidecar_ttl: float | None = None
+    remove_dangling: bool = False
+    remove_empty: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPolicy:
+    """What the operator allows of the requests. Ages in seconds; ``None`` is off.
+
+    ``from_start``: ``generating_timeout`` counts from the start of the generation.
+    """
+
+    queued_timeout: float = HOUR
+    generating_timeout: float = HOUR
+    from_start: bool = False
+    heartbeat_timeout: float | None = None
+    delete_finished_after: float | None = None
 
 
 def pattern_matcher(pattern: str) -> Callable[[str], object]:
@@ -127,3 +163,34 @@ class Rules:
         if self.policy.ttl < self.now - entry.created_at <= ttl:
             return f"voice style {entry.voice_style} has {ttl / DAY:g} days"
         return None
+
+
+class Unit(NamedTuple):
+    """A unit of time: its length in seconds, and its name, singular and plural."""
+
+    seconds: float
+    name: str
+    plural: str
+
+
+DAYS = Unit(DAY, "day", "days")
+HOURS = Unit(HOUR, "h", "h")
+MINUTES = Unit(MINUTE, "min", "min")
+
+
+def age_past(age: float, limit: float, unit: Unit) -> str:
+    """An ``age`` past its ``limit``, both in seconds: ``20.5 days``, ``2.6 h``.
+
+    Where one decimal would not show that it is past (``1.0 h``, limit 1 h), what it is past by is
+    said instead: ``1 h and 2 min``.
+    """
+    amount = age / unit.seconds
+    tenths = f"{amount:.1f}"
+    allowed = limit / unit.seconds
+    # The first comparison holds for nearly all, and spares the second for a million entries.
+    if amount - allowed > 0.1 or float(tenths) > allowed:
+        return f"{tenths} {unit.plural}"
+    past = age - limit
+    more = f"{past // MINUTE:.0f} min" if past >= MINUTE else f"{max(past, 1):.0f} s"
+    more = f"{past // HOUR:.0f} h" if past >= HOUR else more
+    return f"{allowed:g} {unit.name if allowed == 1 else unit.plural} and {more}"

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
-
-from narration_cleanup.core.model import NoProgress, Progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -17,22 +14,6 @@ DELAY = 1.0
 """Work that is done within this many seconds shows nothing."""
 PAUSE = 0.25
 """Between two updates of the screen, in seconds: what comes in between is only counted."""
-
-
-@contextmanager
-def showing_progress(stream: TextIO, *, quiet: bool = False) -> Iterator[Progress]:
-    """Progress on ``stream`` (stderr) where that is a terminal, and none where it is not.
-
-    The bar is erased at the end, so that only the report is left.
-    """
-    if quiet or not stream.isatty():
-        yield NoProgress()
-        return
-    shown = TerminalProgress(stream)
-    try:
-        yield shown
-    finally:
-        shown.close()
 
 
 class TerminalProgress:

@@ -11,8 +11,8 @@ from enum import StrEnum
 import msgspec
 
 from narration_cleanup.apply.result import CacheResult, RequestResult, Result, RunOutcome
+from narration_cleanup.core.errors import number_of
 from narration_cleanup.core.model import ACTIVE, Problem, RequestStatus, Severity, Target
-from narration_cleanup.core.problems import number_of
 from narration_cleanup.core.text import storable
 from narration_cleanup.plan.actions import CACHE_REASONS, Action, Kind, Outcome
 
@@ -55,6 +55,9 @@ class Places(msgspec.Struct, frozen=True):
     def keys(self) -> tuple[str, ...]:
         """The names that a run is counted under; the first is what a history is asked by."""
         return tuple(each for each in (self.cache, self.requests) if each) or ("",)
+
+
+ANYWHERE = Places()
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):

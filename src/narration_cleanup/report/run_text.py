@@ -14,9 +14,8 @@ from narration_cleanup.apply.result import CacheResult, Outcomes, Result, RunOut
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.report import summary
 from narration_cleanup.report.format import Sizes, clock, shortened, sizes_up_to
-from narration_cleanup.report.selection import EVERYTHING, Selection
 from narration_cleanup.report.stats import Stats
-from narration_cleanup.report.summary import Row
+from narration_cleanup.report.summary import EVERYTHING, Row, Selection
 from narration_cleanup.report.terminal import (
     DIM,
     ERROR,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from narration_cleanup.core.model import Problem
-from narration_cleanup.plan.totals import CacheTotals, RequestTotals
+from narration_cleanup.plan.types import CacheTotals, RequestTotals
 from narration_cleanup.report.record import RunRecord
 
 

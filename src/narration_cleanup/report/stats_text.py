@@ -12,7 +12,7 @@ from rich.text import Text
 from narration_cleanup.apply.result import RunOutcome
 from narration_cleanup.core.model import MB, Target
 from narration_cleanup.core.text import printable
-from narration_cleanup.plan.totals import AGE_BINS, RequestTotals, VoiceTotals
+from narration_cleanup.plan.types import AGE_BINS, RequestTotals, VoiceTotals
 from narration_cleanup.report import summary
 from narration_cleanup.report.format import (
     Sizes,

@@ -29,19 +29,16 @@ from narration_cleanup.apply.result import (
     Result,
     RunOutcome,
 )
-from narration_cleanup.core.errors import CleanupError, ExitCode
+from narration_cleanup.core.errors import CleanupError, ExitCode, Problems
 from narration_cleanup.core.files import NOTIFIED_BY
 from narration_cleanup.core.model import Problem, Severity, Target, is_most
-from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.text import printable
 from narration_cleanup.plan import CachePlan
 from narration_cleanup.plan.actions import Kind, Outcome
-from narration_cleanup.plan.totals import CacheTotals
+from narration_cleanup.plan.types import CacheTotals
 from narration_cleanup.report.history import (
     ClockMark,
-    History,
     Start,
-    open_history,
     read_clocks,
     trigger_of,
 )
@@ -52,6 +49,7 @@ from narration_cleanup.settings import AlertsSettings, Settings, load_partial
 
 if TYPE_CHECKING:
     from narration_cleanup.report.attention import Attention
+    from narration_cleanup.report.history.store import History
     from narration_cleanup.stores.requests import RequestStore
 
 BUSY_FAILS_AT = 3
@@ -168,6 +166,8 @@ class RunRecorder:
 
 def start(settings: Settings, result: Result, environ: Mapping[str, str]) -> RunRecorder:
     """Record that a run begins, and ping the start. What cannot be done is a warning."""
+    from narration_cleanup.report.history.store import open_history
+
     recording = RunRecorder(settings, environ, trigger_of(environ).value)
     recording.clocks = read_clocks(result.started_at, environ)
     warn = _warning(result, "history_unusable")

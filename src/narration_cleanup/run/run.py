@@ -21,9 +21,8 @@ from narration_cleanup.apply.result import (
     Result,
 )
 from narration_cleanup.core.deadline import Stopwatch
-from narration_cleanup.core.errors import ExitCode, RefusedError, TargetError
+from narration_cleanup.core.errors import ExitCode, Problems, RefusedError, TargetError, attempt
 from narration_cleanup.core.model import Problem, Progress, Severity, Target
-from narration_cleanup.core.problems import Problems, attempt
 from narration_cleanup.core.signals import Stop
 from narration_cleanup.plan import (
     CachePlan,

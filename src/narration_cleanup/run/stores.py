@@ -8,10 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from narration_cleanup.core.errors import ConfigError, TargetError
+from narration_cleanup.core.errors import ConfigError, Problems, TargetError, attempt
 from narration_cleanup.core.locks import refuse_lock_in, run_lock_in
 from narration_cleanup.core.model import DAY, HOUR, MB, Target
-from narration_cleanup.core.problems import Problems, attempt
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.zones import IndexTimes
 from narration_cleanup.plan import CachePolicy, RequestPolicy

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from narration_cleanup.core.deadline import Deadline, time_to_write
-from narration_cleanup.core.errors import IndexChangedError, TargetError
+from narration_cleanup.core.errors import IndexChangedError, Problems, TargetError, attempt
 from narration_cleanup.core.model import (
     CacheEntry,
     CacheSurvey,
@@ -24,7 +24,6 @@ from narration_cleanup.core.model import (
     Target,
     Unmatched,
 )
-from narration_cleanup.core.problems import Problems, attempt
 from narration_cleanup.core.text import printable
 from narration_cleanup.plan import (
     CachePlan,

@@ -17,14 +17,8 @@ from narration_cleanup.apply.result import Outcomes, Result
 from narration_cleanup.core.errors import ExitCode
 from narration_cleanup.core.model import Problem, Target
 from narration_cleanup.plan.actions import Action, Outcome, Reason
-from narration_cleanup.report.history import (
-    FILE_NAME,
-    ClockMark,
-    History,
-    ProcessMark,
-    open_history,
-    read_history,
-)
+from narration_cleanup.report.history import FILE_NAME, ClockMark, ProcessMark, read_history
+from narration_cleanup.report.history.store import History, open_history
 from narration_cleanup.report.record import Counters, Places, items_of, record_of
 from tests.results import A_PROBLEM, NOW, make_result
 from tests.samples import tree_digest
@@ -114,7 +108,7 @@ def test_a_killed_run_is_seen_at_once_and_settled_by_the_next(history: History) 
 def test_a_really_killed_process_is_seen(tmp_path: Path, told: Told) -> None:
     """A process begins a run and is killed: no later process with its pid can pass for it."""
     program = (
-        "import sys; from pathlib import Path; from narration_cleanup.report.history import "
+        "import sys; from pathlib import Path; from narration_cleanup.report.history.store import "
         "open_history\n"
         "history = open_history(Path(sys.argv[1]), warn=print, at=0)\n"
         "history.begin(0, trigger='hand', version='1'); print('begun', flush=True); input()"
@@ -550,60 +544,6 @@ def test_a_history_of_version_1_is_read_as_it_is_and_carried_on_by_the_next_run(
     assert other is not None
     assert (other.last_run(), other.before(), counters_of(other)) == (None, [], Counters())
     other.close()
-    assert told == []
-
-
-VERSION_2 = """
-CREATE TABLE runs (
-  id INTEGER PRIMARY KEY AUTOINCREMENT, started_at REAL NOT NULL, finished_at REAL, outcome TEXT,
-  exit_code INTEGER, trigger TEXT NOT NULL, version TEXT NOT NULL,
-  removed_count INTEGER NOT NULL DEFAULT 0, freed_bytes INTEGER NOT NULL DEFAULT 0,
-  cancelled_count INTEGER NOT NULL DEFAULT 0, problem_count INTEGER NOT NULL DEFAULT 0,
-  pid INTEGER NOT NULL, pid_started INTEGER, boot_id TEXT, story TEXT, cache TEXT, requests TEXT
-);
-CREATE INDEX runs_by_time ON runs (started_at);
-CREATE INDEX runs_open ON runs (id) WHERE outcome IS NULL;
-CREATE TABLE sums (
-  place TEXT NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, PRIMARY KEY (place, name)
-) WITHOUT ROWID;
-CREATE TABLE cancelled (
-  place TEXT NOT NULL, id TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (place, id)
-) WITHOUT ROWID;
-CREATE TABLE clock (
-  id INTEGER PRIMARY KEY, boot_id TEXT, since_boot REAL NOT NULL, wall REAL NOT NULL,
-  refused INTEGER NOT NULL
-);
-INSERT INTO runs (started_at, finished_at, outcome, trigger, version, pid, cache, requests)
-  VALUES (1000.0, 1001.0, 'success', 'timer', '0.2.0', 0, '/cache/one', '/db');
-INSERT INTO sums VALUES ('/cache/one', 'runs:success', 5), ('/cache/one', 'removed_bytes', 77);
-INSERT INTO cancelled VALUES ('/db', '"id-7"', 1000.0);
-PRAGMA user_version = 2;
-"""
-
-
-def test_a_history_of_version_2_is_read_as_it_is_and_carried_on_by_the_next_run(
-    tmp_path: Path, told: Told
-) -> None:
-    file = tmp_path / "history.db"
-    with closing(sqlite3.connect(file)) as connection:
-        connection.executescript(VERSION_2)
-    before = file.read_bytes()
-    looked = read_history(tmp_path, warn=told, places=ONE)
-    assert looked is not None
-    assert [run.outcome for run in looked.runs()] == ["success"]
-    assert looked.items_named(["key-0"]) == looked.items_of(1) == []
-    assert counters_of(looked) == Counters(runs={"success": 5}, removed_bytes=77)
-    looked.close()
-    assert file.read_bytes() == before
-
-    opened = open_history(tmp_path, warn=told, at=NOW, places=ONE)
-    assert opened is not None
-    assert opened.recently_cancelled("/db") == ["id-7"]
-    run_with_items(opened, NOW, make_result(started_at=NOW))
-    assert [item.run for item in opened.items_named(["key-0"])] == [2]
-    assert counters_of(opened).runs == {"success": 6}
-    assert [run.started_at for run in opened.runs()] == [NOW, 1000.0]
-    opened.close()
     assert told == []
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from narration_cleanup.apply.apply import apply_cache
 from narration_cleanup.apply.result import CacheResult, Result, RunOutcome
+from narration_cleanup.core.errors import attempt
 from narration_cleanup.core.model import DAY, NoProgress, Target
-from narration_cleanup.core.problems import attempt
 from narration_cleanup.core.signals import Stop
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
 from narration_cleanup.run import run as job

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from json import JSONEncoder
-from typing import Literal, TextIO, TypeVar
+from typing import TYPE_CHECKING, Literal, TextIO, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -20,16 +20,18 @@ from narration_cleanup.core import model
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.model import RequestStatus, Target
 from narration_cleanup.plan.actions import Kind, Outcome, Reason
-from narration_cleanup.plan.explain import Explanation
-from narration_cleanup.plan.totals import RequestTotals
+from narration_cleanup.plan.types import RequestTotals
 from narration_cleanup.report import stats as found
-from narration_cleanup.report.documents import operator_types, types
-from narration_cleanup.report.explained import Explained, decision_of
+from narration_cleanup.report.documents import types
 from narration_cleanup.report.format import iso, megabytes
 from narration_cleanup.report.record import RunItem, RunRecord
-from narration_cleanup.report.selection import EVERYTHING, Selection
 from narration_cleanup.report.streams import until_closed
-from narration_cleanup.report.summary import kept_entries
+from narration_cleanup.report.summary import EVERYTHING, Selection, kept_entries
+
+if TYPE_CHECKING:
+    from narration_cleanup.plan.explain import Explanation
+    from narration_cleanup.report.documents import operator_types
+    from narration_cleanup.report.explained import Explained
 
 SCHEMA_VERSION: Literal[1] = 1
 """Raised when a member changes its meaning or is removed; new members may come without."""
@@ -105,6 +107,8 @@ def stats_document(stats: found.Stats) -> types.Stats:
 
 def explained_document(explained: Explained) -> operator_types.Explain:
     """The document of ``explain``."""
+    from narration_cleanup.report.documents import operator_types
+
     return like(
         operator_types.Explain,
         explained,
@@ -240,6 +244,9 @@ def _request_stats(requests: RequestTotals) -> types.RequestStats:
 
 
 def _explained_item(item: Explanation) -> operator_types.ExplainedItem:
+    from narration_cleanup.report.documents import operator_types
+    from narration_cleanup.report.explained import decision_of
+
     is_request = item.target is Target.REQUESTS
     return like(
         operator_types.ExplainedItem,
@@ -256,12 +263,16 @@ def _explained_item(item: Explanation) -> operator_types.ExplainedItem:
 
 
 def _recorded_item(item: RunItem) -> operator_types.RecordedItem:
+    from narration_cleanup.report.documents import operator_types
+
     return like(operator_types.RecordedItem, item, run_started_at=iso(item.at))
 
 
 def _recorded_run(
     record: RunRecord, items: Sequence[RunItem] | None = None
 ) -> operator_types.RecordedRun:
+    from narration_cleanup.report.documents import operator_types
+
     state = record.cache_state
     return like(
         operator_types.RecordedRun,

@@ -3,34 +3,56 @@
 Nothing here may stop a clean-up: a fault is a warning, and the run continues without history.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from narration_cleanup.report.history.process import (
+    FILE_NAME,
     SCHEDULED_BY,
     ClockMark,
     ProcessMark,
+    Start,
     is_alive,
     read_clocks,
     this_process,
     trigger_of,
 )
-from narration_cleanup.report.history.store import (
-    FILE_NAME,
-    History,
-    Start,
-    open_history,
-    read_history,
-)
+from narration_cleanup.report.record import ANYWHERE, Places
+
+if TYPE_CHECKING:
+    from narration_cleanup.report.history.store import History
 
 __all__ = [
     "FILE_NAME",
     "SCHEDULED_BY",
     "ClockMark",
-    "History",
     "ProcessMark",
     "Start",
     "is_alive",
-    "open_history",
     "read_clocks",
     "read_history",
     "this_process",
     "trigger_of",
 ]
+
+
+def read_history(
+    state_dir: Path, *, warn: Callable[[str], None], places: Places = ANYWHERE
+) -> History | None:
+    """Open the history of ``state_dir`` to read; nothing is written, made or moved.
+
+    ``None`` where there is none yet (then without a warning) or where it cannot be read.
+    """
+    file = state_dir / FILE_NAME
+    try:
+        if not file.exists() or file.stat().st_size == 0:  # made, and then the disk was full
+            return None
+    except OSError as error:
+        warn(f"the history {file} cannot be read: {error.strerror}")
+        return None
+    from narration_cleanup.report.history.store import open_read_only
+
+    return open_read_only(file, warn=warn, places=places)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from narration_cleanup.core.query_limit import QueryLimit
 
-FILE_NAME = "history.db"
 SCHEMA_VERSION = 3
 ENDINGS = ("-journal", "-wal", "-shm")
 """Of what else SQLite reads in its folder: a journal there may name another file to delete."""
@@ -78,17 +77,15 @@ CREATE TABLE sums (
 ) WITHOUT ROWID;
 INSERT INTO sums SELECT '', name, value FROM counters WHERE typeof(name) = 'text';
 DROP TABLE counters"""
-_LOOK_AT_2 = """\
+_LOOK_AT_1 = """\
 CREATE TEMP VIEW items AS SELECT 0 AS id, 0 AS run, '' AS kind, '' AS name, '' AS file,
-  0 AS size_bytes, '' AS reason, '' AS detail, '' AS outcome, '' AS note WHERE 0"""
-_LOOK_AT_1 = f"""\
-{_LOOK_AT_2};
+  0 AS size_bytes, '' AS reason, '' AS detail, '' AS outcome, '' AS note WHERE 0;
 CREATE TEMP VIEW runs AS SELECT *, NULL AS cache, NULL AS requests FROM main.runs;
 CREATE TEMP VIEW sums AS SELECT '' AS place, name, value FROM main.counters
 """
-"""For a reader, which may not change a history of version 1 or 2."""
-_UPGRADES = {0: f"{_SCHEMA};\n{_ITEMS}", 1: f"{_FROM_1};\n{_ITEMS}", 2: _ITEMS}
-"""What makes a history of each version one of this."""
+"""For a reader, which may not change a history of version 1."""
+_UPGRADES = {0: f"{_SCHEMA};\n{_ITEMS}", 1: f"{_FROM_1};\n{_ITEMS}"}
+"""What makes a history of each version one of this; version 2 was in no release."""
 
 
 class Unusable(Exception):
@@ -132,8 +129,8 @@ def connect_read_only(file: Path, limit: QueryLimit) -> sqlite3.Connection:
         version = _version(connection)
         if version == 0:
             raise Unusable("it holds nothing yet")
-        if version < SCHEMA_VERSION:
-            connection.executescript(_LOOK_AT_1 if version == 1 else _LOOK_AT_2)
+        if version == 1:
+            connection.executescript(_LOOK_AT_1)
     except BaseException:
         connection.close()
         raise

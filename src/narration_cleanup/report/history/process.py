@@ -11,6 +11,10 @@ import msgspec
 
 from narration_cleanup.report.record import Trigger
 
+FILE_NAME = "history.db"
+Start = tuple[float, str]
+"""When a run began, in Unix seconds, and what started it (``Trigger``)."""
+
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 BOOT_ID_VARIABLE = "NARRATION_BOOT_ID"
 """Where a unit with ``ProcSubset=pid``, which hides the file above, passes systemd's ``%b``."""

@@ -12,7 +12,6 @@ import msgspec
 from narration_cleanup.core.text import storable
 from narration_cleanup.report.history import rows
 from narration_cleanup.report.history.database import (
-    FILE_NAME,
     Unusable,
     connect,
     connect_read_only,
@@ -20,8 +19,15 @@ from narration_cleanup.report.history.database import (
     move_aside,
     why,
 )
-from narration_cleanup.report.history.process import ClockMark, ProcessMark, this_process
+from narration_cleanup.report.history.process import (
+    FILE_NAME,
+    ClockMark,
+    ProcessMark,
+    Start,
+    this_process,
+)
 from narration_cleanup.report.record import (
+    ANYWHERE,
     Counters,
     Places,
     RunItem,
@@ -36,10 +42,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Warn = Callable[[str], None]
-Start = tuple[float, str]
-"""When a run began, in Unix seconds, and what started it (``Trigger``)."""
-
-__all__ = ["FILE_NAME", "History", "Start", "open_history", "read_history"]
 
 MOST_CANCELLED = 10_000
 """Cancelled requests that are remembered, the newest; a later run counts which were overwritten."""
@@ -49,9 +51,6 @@ MOST_NAMED = 20
 MOST_BEFORE = 10_000
 _ODD_VALUES = (msgspec.MsgspecError, TypeError, ValueError, OverflowError)
 """What a value raises that was not written here: a bit may flip in a readable file."""
-
-
-_ANYWHERE = Places()
 
 
 class History:
@@ -251,7 +250,7 @@ class History:
 
 
 def open_history(
-    state_dir: Path, *, warn: Warn, at: float, places: Places = _ANYWHERE
+    state_dir: Path, *, warn: Warn, at: float, places: Places = ANYWHERE
 ) -> History | None:
     """Open the history of ``state_dir`` for a run that began at ``at``, making it if needed.
 
@@ -272,19 +271,14 @@ def open_history(
         return None if connection is None else History(file, connection, limit, warn, at, places)
 
 
-def read_history(state_dir: Path, *, warn: Warn, places: Places = _ANYWHERE) -> History | None:
-    """Open the history of ``state_dir`` to read; nothing is written, made or moved.
-
-    ``None`` where there is none yet (then without a warning) or where it cannot be read.
-    """
+def open_read_only(file: Path, *, warn: Warn, places: Places) -> History | None:
+    """Open a history that is there; see ``read_history``."""
     import sqlite3
 
     from narration_cleanup.core.query_limit import QueryLimit
 
-    file, limit = state_dir / FILE_NAME, QueryLimit()
+    limit = QueryLimit()
     try:
-        if not file.exists() or file.stat().st_size == 0:  # made, and then the disk was full
-            return None
         connection = connect_read_only(file, limit)
         return ReadOnlyHistory(file, connection, limit, warn, 0.0, places)
     except (OSError, sqlite3.Error, Unusable) as error:

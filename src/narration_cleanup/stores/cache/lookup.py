@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Protocol
 
 from narration_cleanup.core.model import (
     FileRole,
@@ -16,7 +15,7 @@ from narration_cleanup.core.model import (
 from narration_cleanup.core.timestamps import AUTO, reader
 from narration_cleanup.core.zones import IndexTimes, known_by
 from narration_cleanup.stores.cache.index import Members
-from narration_cleanup.stores.cache.local.mismatches import ScannedNames
+from narration_cleanup.stores.cache.local.mismatches import NO_RULE, NOT_REGULAR, Files
 from narration_cleanup.stores.cache.members import (
     TWICE,
     IndexMember,
@@ -29,35 +28,10 @@ from narration_cleanup.stores.cache.members import (
 )
 from narration_cleanup.stores.cache.paths import PathResolver, names_meant, other_spellings
 
-NO_RULE = "it is neither audio nor left of audio, by cache.audio_suffixes: no rule is about it"
 IN_SUBFOLDER = "it is in a subfolder, and a cache with an index is flat: no rule is about it"
-NOT_REGULAR = "it is not a regular file: no rule is about it"
 MAY_BE_NEEDED = "the index has a member whose file is not known, and this may be that file"
 
 Member = tuple[str, IndexMember | MalformedEntry]
-
-
-class Files(Protocol):
-    """The files next to the index. ``names``: the audio that ``wanted`` picks, as it is now."""
-
-    def look(self) -> ScannedNames: ...
-    def names(self, wanted: Callable[[str], bool]) -> Iterator[str]: ...
-    def stored(self, names: Iterable[str]) -> Iterator[StoredFile]: ...
-    def missing(self, names: set[str]) -> set[str]: ...
-    def free_bytes(self) -> int | None: ...
-    def size_of(self, name: str) -> int: ...
-    def is_linked(self, name: str) -> bool: ...
-    def times(self, file: StoredFile) -> tuple[ReadTime, ...]: ...
-
-
-def file_times(stored: StoredFile, *, atime: float | None = None) -> tuple[ReadTime, ...]:
-    """The times of a file; ``atime`` where ages are counted from it."""
-    mtime = None if stored.by_ctime else stored.modified_at
-    times = (
-        ReadTime("mtime", "file", instant=mtime),
-        ReadTime("ctime", "file", instant=stored.arrived_at),
-    )
-    return times if atime is None else (*times, ReadTime("atime", "file", instant=atime))
 
 
 class IndexLookup:

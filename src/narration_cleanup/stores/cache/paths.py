@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+PARTIAL_SUFFIXES = (".part", ".tmp")
+"""Of audio that is being written, behind the audio's own."""
 MOST_ASKED = 8
 """Absolute folders that the file system is asked about: an index may name any number of them."""
 _MOST_REMEMBERED = 10_000

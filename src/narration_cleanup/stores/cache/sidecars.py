@@ -6,9 +6,10 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 
+from narration_cleanup.stores.cache.paths import PARTIAL_SUFFIXES
+
 SIDECAR_SUFFIXES = (".json", ".vtt", ".srt", ".txt", ".pho")
 """What belongs to audio of the same name or stem: its subtitles, its text, its phonemes."""
-PARTIAL_SUFFIXES = (".part", ".tmp")
 LARGEST_SIDECAR = 1 << 20
 """Bytes; a file of more is not the text of one narration."""
 _MOST_FORMS = 1_000

@@ -8,7 +8,7 @@ from heapq import nlargest
 from itertools import repeat
 from typing import Protocol
 
-from narration_cleanup.core.errors import IndexChangedError
+from narration_cleanup.core.errors import IndexChangedError, Problems
 from narration_cleanup.core.model import (
     CacheEntry,
     Found,
@@ -17,19 +17,18 @@ from narration_cleanup.core.model import (
     Unmatched,
     is_most,
 )
-from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.zones import NEWEST, IndexTimes, Sample
 from narration_cleanup.stores.cache import index
 from narration_cleanup.stores.cache.index import Members, OtherFormError, UnreadableIndexError
 from narration_cleanup.stores.cache.local.mismatches import (
     DoubleKeys,
+    Files,
     Mismatches,
     NameSums,
     ScannedNames,
     rounds,
 )
-from narration_cleanup.stores.cache.lookup import Files, IndexLookup
 from narration_cleanup.stores.cache.members import (
     OWN_FORM,
     TWICE,
@@ -157,14 +156,15 @@ class IndexSurvey:
 
     def find(self, spellings: Sequence[str]) -> Found:
         """See ``CacheSurvey``."""
-        has_sizes = self._form.file_size is not None
+        from narration_cleanup.stores.cache.lookup import IndexLookup
+
         lookup = IndexLookup(
             self._files,
             self._places,
             self._suffixes,
             self._times,
             self._double,
-            has_sizes=has_sizes,
+            has_sizes=self._form.file_size is not None,
         )
         lookup.spellings, lookup.is_determined = self._spellings, not self._undetermined
         lookup.partials = frozenset(self.seen.partials)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TypeGuard
 
+from narration_cleanup.core.errors import Problems
 from narration_cleanup.core.model import (
     ACTIVE,
     OTHER_STATUS,
@@ -21,7 +22,6 @@ from narration_cleanup.core.model import (
     Severity,
     Target,
 )
-from narration_cleanup.core.problems import Problems
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.timestamps import is_unset
 from narration_cleanup.core.zones import TableTimes

@@ -23,6 +23,7 @@ from narration_cleanup.stores.cache.index import UnreadableIndexError
 from narration_cleanup.stores.cache.local.directory import Directory
 from narration_cleanup.stores.cache.local.index_file import (
     NO_VERSION,
+    TRY_FOR,
     IndexFile,
     Version,
     foreign_index,
@@ -34,9 +35,6 @@ from narration_cleanup.stores.cache.local.staging_dir import INDEX_FILE_NAME, St
 from narration_cleanup.stores.cache.members import IndexForm, IndexMember, MalformedEntry
 from narration_cleanup.stores.cache.paths import PathResolver
 from narration_cleanup.stores.cache.rewrite import ByteRange, without
-
-TRY_FOR = 10.0
-"""Seconds for which a replacement is tried again when the service was faster."""
 
 _SLOW_SETTLE = 0.1
 """Seconds before the last check where to open a file may take long: up to 37 ms on a busy btrfs."""

@@ -29,6 +29,8 @@ Status = tuple[int, int, int, int]
 """(inode, size, mtime in ns, ctime in ns). Two versions may have the same one: file systems with
 times of one or two seconds are common."""
 
+TRY_FOR = 10.0
+"""Seconds for which a replacement is tried again when the service was faster."""
 HELD_WHOLE = 1 << 23
 """An index of up to 8 MiB is read at once; a larger one in passes that compare digests."""
 _BLOCK = 1 << 18

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from narration_cleanup.core.errors import ConfigError, IndexChangedError, TargetError
 from narration_cleanup.core.model import Ref
@@ -12,9 +14,9 @@ from narration_cleanup.core.text import printable
 from narration_cleanup.core.zones import IndexTimes
 from narration_cleanup.stores.cache import CommitReport, FileTarget, Removal
 from narration_cleanup.stores.cache.local.base import LocalCache
-from narration_cleanup.stores.cache.local.index_commit import TRY_FOR, IndexCommit
 from narration_cleanup.stores.cache.local.index_file import (
     NO_VERSION,
+    TRY_FOR,
     IndexFile,
     fixed_index,
     foreign_index,
@@ -23,10 +25,12 @@ from narration_cleanup.stores.cache.local.index_file import (
     missing_index,
 )
 from narration_cleanup.stores.cache.local.scan import IN_FLIGHT_NS, DirectoryScan
-from narration_cleanup.stores.cache.local.staging import Staging
 from narration_cleanup.stores.cache.members import OWN_FORM, IndexForm
 from narration_cleanup.stores.cache.paths import PathResolver
 from narration_cleanup.stores.cache.survey import IndexSurvey
+
+if TYPE_CHECKING:
+    from narration_cleanup.stores.cache.local.staging import Staging
 
 LOCKED = 1.0
 """Seconds for which a survey waits for the service's lock; then it reads without it."""
@@ -53,7 +57,6 @@ class IndexedDirectory(LocalCache):
         self._form = form
         self._suffixes = audio_suffixes
         self._times = times
-        self._staging = Staging(self._directory, self._own)
         self._places = PathResolver(self._directory, audio_suffixes, dir_in_index)
         self._version = NO_VERSION
         self._members_end = 0
@@ -113,6 +116,12 @@ class IndexedDirectory(LocalCache):
             self._refuse_index_that_cannot_follow()
         return self._staging.remove(files, self._index_read_ns - IN_FLIGHT_NS)
 
+    @cached_property
+    def _staging(self) -> Staging:
+        from narration_cleanup.stores.cache.local.staging import Staging
+
+        return Staging(self._directory, self._own)
+
     def _refuse_index_that_cannot_follow(self) -> None:
         """A new one must have the owner and group of this one, and be put in place under its lock:
         all is tried."""
@@ -135,6 +144,8 @@ class IndexedDirectory(LocalCache):
 
     def remove_entries(self, entries: Iterable[tuple[Ref, str]]) -> CommitReport:
         """Take entries whose file is gone out of the index."""
+        from narration_cleanup.stores.cache.local.index_commit import IndexCommit
+
         replacement = IndexCommit(
             self._directory, self._own, self._places, self._index_name, self._form
         )

@@ -11,7 +11,12 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+
+from narration_cleanup.core.model import ReadTime, StoredFile
+
+NO_RULE = "it is neither audio nor left of audio, by cache.audio_suffixes: no rule is about it"
+NOT_REGULAR = "it is not a regular file: no rule is about it"
 
 CELLS = 1 << 13
 """Few enough for a processor's cache: with 65,536 counting a name takes twice as long."""
@@ -75,6 +80,29 @@ class ScannedNames(NamedTuple):
     empty_files: dict[str, float]
     fresh: set[str]
     size_bytes: int = 0
+
+
+class Files(Protocol):
+    """The files next to the index. ``names``: the audio that ``wanted`` picks, as it is now."""
+
+    def look(self) -> ScannedNames: ...
+    def names(self, wanted: Callable[[str], bool]) -> Iterator[str]: ...
+    def stored(self, names: Iterable[str]) -> Iterator[StoredFile]: ...
+    def missing(self, names: set[str]) -> set[str]: ...
+    def free_bytes(self) -> int | None: ...
+    def size_of(self, name: str) -> int: ...
+    def is_linked(self, name: str) -> bool: ...
+    def times(self, file: StoredFile) -> tuple[ReadTime, ...]: ...
+
+
+def file_times(stored: StoredFile, *, atime: float | None = None) -> tuple[ReadTime, ...]:
+    """The times of a file; ``atime`` where ages are counted from it."""
+    mtime = None if stored.by_ctime else stored.modified_at
+    times = (
+        ReadTime("mtime", "file", instant=mtime),
+        ReadTime("ctime", "file", instant=stored.arrived_at),
+    )
+    return times if atime is None else (*times, ReadTime("atime", "file", instant=atime))
 
 
 def rounds(entries: NameSums, files: NameSums) -> Iterator[Callable[[str], bool]]:

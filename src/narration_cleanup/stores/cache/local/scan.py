@@ -12,9 +12,8 @@ from itertools import islice
 from narration_cleanup.core.model import ReadTime, Ref, StoredFile
 from narration_cleanup.core.timestamps import YEAR_2000
 from narration_cleanup.stores.cache.local.directory import Directory
-from narration_cleanup.stores.cache.local.mismatches import NameSums, ScannedNames
-from narration_cleanup.stores.cache.lookup import file_times
-from narration_cleanup.stores.cache.sidecars import PARTIAL_SUFFIXES
+from narration_cleanup.stores.cache.local.mismatches import NameSums, ScannedNames, file_times
+from narration_cleanup.stores.cache.paths import PARTIAL_SUFFIXES
 
 _VISIBLE_TEMPORARY = re.compile(r"\.(new|temp|tmp[\w.-]*)")
 _RANDOM = r"(?=\w*(\d[A-Za-z_]|[a-z_][A-Z]))(\w{6}|\w{8})"

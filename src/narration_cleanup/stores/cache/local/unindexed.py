@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from narration_cleanup.core.errors import Problems
 from narration_cleanup.core.model import (
     FileRole,
     Found,
@@ -21,7 +22,6 @@ from narration_cleanup.core.model import (
     Target,
     Unmatched,
 )
-from narration_cleanup.core.problems import Problems
 from narration_cleanup.plan.actions import Outcome
 from narration_cleanup.stores.cache import CommitReport, FileTarget, Removal
 from narration_cleanup.stores.cache.local.base import LocalCache
@@ -31,11 +31,11 @@ from narration_cleanup.stores.cache.local.directory import (
     open_to_read,
     what_it_is,
 )
+from narration_cleanup.stores.cache.local.mismatches import NO_RULE, NOT_REGULAR, file_times
 from narration_cleanup.stores.cache.local.scan import group_ref, stored_file
 from narration_cleanup.stores.cache.local.staging import Staging
 from narration_cleanup.stores.cache.local.staging_dir import Folders
 from narration_cleanup.stores.cache.local.walk import FoundBatch, Leftovers, Walk
-from narration_cleanup.stores.cache.lookup import NO_RULE, NOT_REGULAR, file_times
 from narration_cleanup.stores.cache.sidecars import LARGEST_SIDECAR, Names
 
 _ATIME_WARNINGS = {

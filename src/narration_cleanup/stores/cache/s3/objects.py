@@ -18,8 +18,8 @@ from narration_cleanup.plan.actions import Outcome
 from narration_cleanup.stores.cache import Removal, StoppedError
 from narration_cleanup.stores.cache.local.mismatches import NameSums, ScannedNames
 from narration_cleanup.stores.cache.local.scan import is_index_temporary
+from narration_cleanup.stores.cache.paths import PARTIAL_SUFFIXES
 from narration_cleanup.stores.cache.s3.location import OWN_FOLDER, PAGE, S3Location, etag_of
-from narration_cleanup.stores.cache.sidecars import PARTIAL_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

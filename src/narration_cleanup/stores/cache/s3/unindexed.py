@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import obstore
 
+from narration_cleanup.core.errors import Problems
 from narration_cleanup.core.model import (
     CacheEntry,
     FileRole,
@@ -18,9 +19,8 @@ from narration_cleanup.core.model import (
     StoredFile,
     Unmatched,
 )
-from narration_cleanup.core.problems import Problems
 from narration_cleanup.stores.cache import CommitReport, FileTarget, Removal
-from narration_cleanup.stores.cache.lookup import NO_RULE
+from narration_cleanup.stores.cache.local.mismatches import NO_RULE
 from narration_cleanup.stores.cache.s3.location import S3Location
 from narration_cleanup.stores.cache.s3.objects import (
     ABSENT,
