@@ -255,8 +255,8 @@ def test_a_file_that_root_left_is_given_back_and_no_run_as_root_is_advised(
     index = folder / "cache_index.json"
     is_failed(place.one("cache.index_owner"), "belongs to root", f"chown --reference={folder}")
     assert f"{index}" in place.one("cache.index_owner").remedy
-    chown = f"chown --reference={database.parent} {database}"
-    is_failed(place.one("requests.owner"), "root left it there", chown)
+    given_back = f"root left it there; give it back: chown --reference={database.parent} {database}"
+    is_failed(place.one("requests.owner"), "belongs to root", given_back)
     for finding in place.findings():
         assert "run as root" not in finding.message + finding.remedy
 
