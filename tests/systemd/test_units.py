@@ -189,6 +189,13 @@ def test_the_start_is_told_only_to_a_dead_mans_switch() -> None:
     assert command.endswith(" notify --start --unit %i.service")
 
 
+def test_the_units_that_notify_can_read_a_configuration_of_the_services_group() -> None:
+    units = render(replace(HERE, notify_start=True, readers="voice"))
+    for name in ("notify", "notify-start"):
+        text = units[f"narration-cleanup-{name}@narration-cleanup.service"]
+        assert lines(text, "SupplementaryGroups") == ["systemd-journal voice"]
+
+
 def test_in_the_users_own_manager_there_is_no_other_user_and_no_notify_unit() -> None:
     units = render(replace(HERE, user=None, state=None))
     assert sorted(units) == ["narration-cleanup.service", "narration-cleanup.timer"]

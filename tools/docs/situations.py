@@ -109,7 +109,7 @@ class _Place:
     def shown(self, text: str) -> str:
         """Text for a cell of the table: paths, process ids and times of no particular run."""
         text = text.replace(str(self.root), "/srv/narration")
-        text = re.sub(r"pid \d+, [\w.-]+", "pid 4711, narration-cleanu", text)
+        text = re.sub(r"pid \d+, [\w.-]+", "pid 4711, narration-cleanup", text)
         text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "2026-11-23 06:00:00", text)
         text = re.sub(r"\d{8}T\d{6}Z", "20261123T060000Z", text)
         text = re.sub(r"\b\d+(\.\d+)? s ago", "5 s ago", text)

@@ -285,9 +285,9 @@ class TableTimes:
             yield Problem(
                 Target.REQUESTS,
                 "zone_open",
-                f"times without a zone may be in {zone_text(AUTO, now)}: the later reading counts, "
-                f"so a request may be cancelled later by that offset; set requests.timezone to the "
-                "zone that the service writes",
+                f"times without a zone are taken as {zone_text(AUTO, now)}: the later reading "
+                "counts, so a request may be cancelled later by that offset, and too early if the "
+                "service writes another zone; set requests.timezone to the zone that it writes",
                 severity=Severity.WARNING,
             )
 

@@ -188,9 +188,8 @@ def timer(installation: Installation) -> str:
 def notify(installation: Installation, *, start: bool = False) -> str:
     """The unit that notifies of a run's end or start: it has a network, and cannot see the data."""
     command = _command(installation, "notify", *(["--start"] if start else []), "--unit")
-    readers, history = "", list[str]()
+    readers, history = f" {word(installation.readers)}" if installation.readers else "", list[str]()
     if installation.history is not None and not start:
-        readers = f" {word(installation.readers)}" if installation.readers else ""
         history = [f"BindReadOnlyPaths={bound(installation.history, '-')}"]
         state_dir = assignment("NARRATION_CLEANUP_STATE_DIR", str(installation.history))
         history.append(f"Environment={state_dir}")
@@ -198,7 +197,7 @@ def notify(installation: Installation, *, start: bool = False) -> str:
         "Type=oneshot",
         f"ExecStart={command} %i.service",
         "DynamicUser=yes",
-        "# To read what the run said, and the history of runs.",
+        "# To read the settings, what the run wrote, and the history of runs.",
         f"SupplementaryGroups=systemd-journal{readers}",
         "TimeoutStartSec=5min",
         "Environment=TYPER_USE_RICH=0",
