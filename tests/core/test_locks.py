@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from narration_cleanup.core.errors import BusyError, ConfigError, Problems
+from narration_cleanup.core.errors import BusyError, ConfigError
+from narration_cleanup.core.model import Problems
 from narration_cleanup.core.zones import IndexTimes
 from narration_cleanup.run.stores import Targets
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER

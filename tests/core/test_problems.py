@@ -2,8 +2,7 @@
 
 import msgspec
 
-from narration_cleanup.core.errors import MOST_OF_A_KIND, Problems
-from narration_cleanup.core.model import Problem, Severity, Target
+from narration_cleanup.core.model import MOST_OF_A_KIND, Problem, Problems, Severity, Target
 
 
 def odd(number: int) -> Problem:

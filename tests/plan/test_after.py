@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from narration_cleanup.core.errors import Problems
-from narration_cleanup.core.model import Problem, Target, Unmatched
+from narration_cleanup.core.model import Problem, Problems, Target, Unmatched
 from narration_cleanup.plan import (
     CachePlan,
     CachePolicy,

@@ -9,8 +9,7 @@ import msgspec
 import pytest
 
 from narration_cleanup.apply.result import Result
-from narration_cleanup.core.errors import MOST_OF_A_KIND
-from narration_cleanup.core.model import Problem, Severity, Target
+from narration_cleanup.core.model import MOST_OF_A_KIND, Problem, Severity, Target
 from narration_cleanup.report.documents import problem_items
 from narration_cleanup.report.log import Log, LogFormat
 from narration_cleanup.report.run_text import show_run

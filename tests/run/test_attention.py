@@ -119,6 +119,23 @@ def ended(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     monkeypatch.setenv("MONITOR_INVOCATION_ID", "this")
 
 
+def stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGSTOP)
+    os.waitpid(process.pid, os.WUNTRACED)
+
+
+def has_begun(history: Path) -> bool:
+    """Whether a run is recorded as begun, and another one can record itself now."""
+    begun = "SELECT count(*) FROM runs WHERE outcome IS NULL"
+    with closing(sqlite3.connect(history, timeout=0)) as connection:
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+            (count,) = connection.execute(begun).fetchone()
+        except sqlite3.OperationalError:
+            return False
+    return bool(count)
+
+
 def test_the_third_run_in_a_row_that_finds_the_lock_held_fails_and_names_who_holds_it(
     cache: Path, hears: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +143,7 @@ def test_the_third_run_in_a_row_that_finds_the_lock_held_fails_and_names_who_hol
     monkeypatch.setattr(locks, "RUN_LOCK_WAIT", 0.0)
     assert call("run", "-q") == 0
     lock = cache / ".narration-cleanup" / "run.lock"
+    history = cache.parent / "state" / "history.db"
     with (cache / "cache_index.json.lock").open("w") as service:
         fcntl.flock(service, fcntl.LOCK_EX)
         entry = {"file_path": "a.mp3", "created_at": "2020-01-01T00:00:00"}
@@ -140,7 +158,11 @@ def test_the_third_run_in_a_row_that_finds_the_lock_held_fails_and_names_who_hol
         try:
             while not (lock.exists() and lock.read_text()):
                 os.sched_yield()
-            hanging.send_signal(signal.SIGSTOP)
+            stop(hanging)
+            while not has_begun(history):  # it is at work on the history just then
+                hanging.send_signal(signal.SIGCONT)
+                os.sched_yield()
+                stop(hanging)
             assert [call("run", "-q") for _ in range(4)] == [75, 75, 1, 1]
             assert (cache / "a.mp3").exists()
             found = json.loads(CliRunner().invoke(app, ["check", "--json"]).stdout)["checks"]

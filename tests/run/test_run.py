@@ -17,11 +17,12 @@ from typer.testing import CliRunner
 from narration_cleanup.apply.apply import apply_cache
 from narration_cleanup.apply.result import CacheResult, Result, RunOutcome
 from narration_cleanup.cli.app import app
-from narration_cleanup.core.errors import ExitCode, TargetError, attempt
+from narration_cleanup.core.errors import ExitCode, TargetError
 from narration_cleanup.core.model import DAY, NoProgress, RequestSurvey, Target
 from narration_cleanup.core.signals import Stop
 from narration_cleanup.plan import CachePolicy, RequestPolicy
 from narration_cleanup.run import run as job
+from narration_cleanup.run.stores import attempt
 from narration_cleanup.run.survey import survey_and_plan_cache
 from narration_cleanup.stores.cache import CacheStore, FileTarget, Removal
 from narration_cleanup.stores.cache.local import staging

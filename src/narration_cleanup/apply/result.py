@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic
 
-from narration_cleanup.core.errors import ExitCode, Problems
-from narration_cleanup.core.model import Problem, Severity
+from narration_cleanup.core.errors import ExitCode
+from narration_cleanup.core.model import Problem, Problems, Severity
 from narration_cleanup.plan import Plan
 from narration_cleanup.plan.actions import Action, Actions, Outcome, Reason
 from narration_cleanup.plan.types import CacheTotals, RequestTotals, TotalsT

@@ -7,7 +7,8 @@ Sizes are bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -59,6 +60,63 @@ class Problem(msgspec.Struct, frozen=True):
     known: bool = False
 
 
+MOST_OF_A_KIND = 100
+"""Problems of one code that are kept whole; more are only counted."""
+_Kind = tuple[Target, str, Severity]
+
+
+class Problems:
+    """Problems in the order met; of each code the first 100 whole, the rest as one line."""
+
+    def __init__(self, problems: Iterable[Problem] = ()) -> None:
+        self._kept: list[Problem] = []
+        self._seen: Counter[_Kind] = Counter()
+        self._reasons: dict[_Kind, str | None] = {}  # the message, where it is the same in all
+        self.extend(problems)
+
+    def add(self, problem: Problem) -> None:
+        """Take note of one."""
+        kind = (problem.target, problem.code, problem.severity)
+        self._seen[kind] += 1
+        if self._reasons.setdefault(kind, problem.message) != problem.message:
+            self._reasons[kind] = None
+        if self._seen[kind] <= MOST_OF_A_KIND:
+            self._kept.append(problem)
+
+    def extend(
+        self, problems: Iterable[Problem], change: Callable[[Problem], Problem] | None = None
+    ) -> None:
+        """Take note of several, each as ``change`` makes it; of those collected elsewhere, also the
+        ones only counted there."""
+        only_counted: Counter[_Kind] = Counter()
+        if isinstance(problems, Problems):
+            only_counted = problems._only_counted()
+            for kind, reason in problems._reasons.items():
+                if self._reasons.setdefault(kind, reason) != reason:
+                    self._reasons[kind] = None
+            problems = problems._kept
+        for problem in problems:
+            self.add(problem if change is None else change(problem))
+        self._seen.update(only_counted)
+
+    def count(self, codes: Collection[str]) -> int:
+        """How many have one of these codes, with those that are only counted."""
+        return sum(number for (_, code, _), number in self._seen.items() if code in codes)
+
+    def __iter__(self) -> Iterator[Problem]:
+        yield from self._kept
+        for (target, code, severity), more in self._only_counted().items():
+            same = self._reasons[target, code, severity] is not None
+            message = f"and {more} more {'for the same reason' if same else 'of the same kind'}"
+            yield Problem(target, code, message, None, severity, more if same else 0)
+
+    def _only_counted(self) -> Counter[_Kind]:
+        return self._seen - Counter((each.target, each.code, each.severity) for each in self._kept)
+
+    def __len__(self) -> int:
+        return self._seen.total()
+
+
 class CacheEntry(msgspec.Struct, frozen=True, gc=False):
     """One narration in the cache.
 
@@ -85,7 +143,6 @@ class EntryBatch(Protocol):
 
     ``whole`` gives one with its sidecars, and the store's handle on it, only when it is needed.
     ``more_bytes`` are those of sidecars, of these entries or others, that are in no entry's size.
-
     ``unjudged`` counts what is kept since it is not understood: no entry, but one in the totals.
     """
 

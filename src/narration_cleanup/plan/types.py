@@ -9,8 +9,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from narration_cleanup.core.errors import Problems
-from narration_cleanup.core.model import ACTIVE, CacheEntry, Ref
+from narration_cleanup.core.model import ACTIVE, CacheEntry, Problems, Ref
 from narration_cleanup.plan.actions import Action, Actions, Reason
 
 AGE_BINS = 10

@@ -5,13 +5,12 @@ History, metrics and alerts are all made from it, so that they cannot differ.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
 
 from narration_cleanup.apply.result import CacheResult, RequestResult, Result, RunOutcome
-from narration_cleanup.core.errors import number_of
 from narration_cleanup.core.model import ACTIVE, Problem, RequestStatus, Severity, Target
 from narration_cleanup.core.text import storable
 from narration_cleanup.plan.actions import CACHE_REASONS, Action, Kind, Outcome
@@ -145,6 +144,11 @@ class Counters(msgspec.Struct, frozen=True, kw_only=True):
     runs: dict[str, int] = {}
     removed_bytes: int = 0
     last_success_at: float | None = None
+
+
+def number_of(problems: Sequence[Problem]) -> int:
+    """How many problems there are, with those that were only counted."""
+    return sum(problem.repeats or 1 for problem in problems)
 
 
 def record_of(result: Result, *, limit_bytes: int | None = None) -> RunRecord:

@@ -13,7 +13,6 @@ from itertools import chain, islice
 from typing import NamedTuple, TypeVar
 
 from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult, Result, RunOutcome
-from narration_cleanup.core.errors import number_of
 from narration_cleanup.core.model import Problem, RequestStatus, Severity, Target
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.plan.actions import (
@@ -23,7 +22,7 @@ from narration_cleanup.plan.actions import (
     Reason,
 )
 from narration_cleanup.report.format import Sizes, age, clock, count, entries
-from narration_cleanup.report.record import RunRecord
+from narration_cleanup.report.record import RunRecord, number_of
 from narration_cleanup.report.stats import Stats
 
 MOST_ALIKE = 3

@@ -29,9 +29,9 @@ from narration_cleanup.apply.result import (
     Result,
     RunOutcome,
 )
-from narration_cleanup.core.errors import CleanupError, ExitCode, Problems
+from narration_cleanup.core.errors import CleanupError, ExitCode
 from narration_cleanup.core.files import NOTIFIED_BY
-from narration_cleanup.core.model import Problem, Severity, Target, is_most
+from narration_cleanup.core.model import Problem, Problems, Severity, Target, is_most
 from narration_cleanup.core.text import printable
 from narration_cleanup.plan import CachePlan
 from narration_cleanup.plan.actions import Kind, Outcome

@@ -21,8 +21,8 @@ from narration_cleanup.apply.result import (
     Result,
 )
 from narration_cleanup.core.deadline import Stopwatch
-from narration_cleanup.core.errors import ExitCode, Problems, RefusedError, TargetError, attempt
-from narration_cleanup.core.model import Problem, Progress, Severity, Target
+from narration_cleanup.core.errors import ExitCode, RefusedError, TargetError
+from narration_cleanup.core.model import Problem, Problems, Progress, Severity, Target
 from narration_cleanup.core.signals import Stop
 from narration_cleanup.plan import (
     CachePlan,
@@ -39,7 +39,7 @@ from narration_cleanup.run.access import missing_rights
 from narration_cleanup.run.guards import backlog, too_many
 from narration_cleanup.run.recorder import RunRecorder
 from narration_cleanup.run.stats import clock_fault, collect_stats, with_recent_runs
-from narration_cleanup.run.stores import cache_policy, open_targets, request_policy
+from narration_cleanup.run.stores import attempt, cache_policy, open_targets, request_policy
 from narration_cleanup.run.survey import (
     Glass,
     Plans,

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from narration_cleanup.core.errors import Problems
-from narration_cleanup.core.model import Problem, Progress, Severity, Target
+from narration_cleanup.core.model import Problem, Problems, Progress, Severity, Target
 from narration_cleanup.core.text import storable
 from narration_cleanup.plan import CachePlan, RequestPlan
 from narration_cleanup.report.history import SCHEDULED_BY, Start, read_clocks, read_history

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from narration_cleanup.core.errors import ConfigError, Problems, TargetError, attempt
+from narration_cleanup.core.errors import ConfigError, TargetError, to_target_error
 from narration_cleanup.core.locks import refuse_lock_in, run_lock_in
-from narration_cleanup.core.model import DAY, HOUR, MB, Target
+from narration_cleanup.core.model import DAY, HOUR, MB, Problem, Problems, Target
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.zones import IndexTimes
 from narration_cleanup.plan import CachePolicy, RequestPolicy
@@ -22,6 +22,8 @@ from narration_cleanup.stores.cache.members import IndexForm
 if TYPE_CHECKING:
     from narration_cleanup.stores.requests import RequestStore
     from narration_cleanup.stores.requests.mapping import RequestMapping
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,3 +244,19 @@ def request_policy(settings: RequestSettings) -> RequestPolicy:
         else None,
         delete_finished_after=settings.delete_finished_after_days * DAY or None,
     )
+
+
+def attempt(work: Callable[[], T], target: Target, problems: Problems) -> T | None:
+    """What ``work`` returns; ``None`` where it fails, and a problem reports why.
+
+    Any failure of one target, foreseen or not, leaves the other to be worked on; a panic of a
+    library in another language too, which is no ``Exception``. What stops both is raised.
+    """
+    try:
+        return work()
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        fault = to_target_error(error, "unreadable")
+        problems.add(Problem(target, fault.code, str(fault)))
+    return None

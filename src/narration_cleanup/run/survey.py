@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from narration_cleanup.core.deadline import Deadline, time_to_write
-from narration_cleanup.core.errors import IndexChangedError, Problems, TargetError, attempt
+from narration_cleanup.core.errors import IndexChangedError, TargetError
 from narration_cleanup.core.model import (
     CacheEntry,
     CacheSurvey,
@@ -18,6 +18,7 @@ from narration_cleanup.core.model import (
     FoundRequest,
     GenerationRequest,
     Problem,
+    Problems,
     Progress,
     Ref,
     RequestSurvey,
@@ -33,7 +34,7 @@ from narration_cleanup.plan import (
     plan_cache,
     plan_requests,
 )
-from narration_cleanup.run.stores import Targets
+from narration_cleanup.run.stores import Targets, attempt
 from narration_cleanup.stores.cache import CacheStore
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ import pytest
 
 from narration_cleanup.apply.apply import apply_cache
 from narration_cleanup.apply.result import CacheResult, Result, RunOutcome
-from narration_cleanup.core.errors import attempt
 from narration_cleanup.core.model import DAY, NoProgress, Target
 from narration_cleanup.core.signals import Stop
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
 from narration_cleanup.run import run as job
+from narration_cleanup.run.stores import attempt
 from narration_cleanup.stores.cache.local import staging
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER, Directory
 from narration_cleanup.stores.cache.local.indexed import IndexedDirectory

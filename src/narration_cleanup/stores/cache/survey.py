@@ -8,10 +8,11 @@ from heapq import nlargest
 from itertools import repeat
 from typing import Protocol
 
-from narration_cleanup.core.errors import IndexChangedError, Problems
+from narration_cleanup.core.errors import IndexChangedError
 from narration_cleanup.core.model import (
     CacheEntry,
     Found,
+    Problems,
     Ref,
     StoredFile,
     Unmatched,

@@ -9,13 +9,13 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TypeGuard
 
-from narration_cleanup.core.errors import Problems
 from narration_cleanup.core.model import (
     ACTIVE,
     OTHER_STATUS,
     FoundRequest,
     GenerationRequest,
     Problem,
+    Problems,
     ReadTime,
     RequestStatus,
     Scalar,

@@ -7,8 +7,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 
-from narration_cleanup.core.errors import Problems, TargetError
-from narration_cleanup.core.model import Problem, RequestStatus, RequestSurvey, Scalar, Target
+from narration_cleanup.core.errors import TargetError
+from narration_cleanup.core.model import (
+    Problem,
+    Problems,
+    RequestStatus,
+    RequestSurvey,
+    Scalar,
+    Target,
+)
 from narration_cleanup.core.zones import IndexTimes, TableTimes
 from narration_cleanup.plan.actions import Action, Kind, Outcome
 from narration_cleanup.stores.requests.mapping import RequestMapping

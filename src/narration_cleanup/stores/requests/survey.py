@@ -11,8 +11,14 @@ from itertools import chain
 
 import msgspec
 
-from narration_cleanup.core.errors import Problems, TargetError
-from narration_cleanup.core.model import FoundRequest, GenerationRequest, Problem, RequestStatus
+from narration_cleanup.core.errors import TargetError
+from narration_cleanup.core.model import (
+    FoundRequest,
+    GenerationRequest,
+    Problem,
+    Problems,
+    RequestStatus,
+)
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.zones import TableTimes
 from narration_cleanup.stores.requests.mapping import RequestMapping, Statuses, forms_of

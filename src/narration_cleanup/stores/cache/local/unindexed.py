@@ -10,11 +10,11 @@ from pathlib import Path
 
 import msgspec
 
-from narration_cleanup.core.errors import Problems
 from narration_cleanup.core.model import (
     FileRole,
     Found,
     Problem,
+    Problems,
     Ref,
     Severity,
     Sighting,

@@ -10,8 +10,15 @@ from itertools import islice
 
 import msgspec
 
-from narration_cleanup.core.errors import Problems
-from narration_cleanup.core.model import NO_MTIME, CacheEntry, Problem, Ref, Severity, Target
+from narration_cleanup.core.model import (
+    NO_MTIME,
+    CacheEntry,
+    Problem,
+    Problems,
+    Ref,
+    Severity,
+    Target,
+)
 from narration_cleanup.core.timestamps import YEAR_2000
 from narration_cleanup.stores.cache.local.directory import (
     NO_SUCH_FILE,

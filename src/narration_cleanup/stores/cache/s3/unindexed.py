@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import obstore
 
-from narration_cleanup.core.errors import Problems
 from narration_cleanup.core.model import (
     CacheEntry,
     FileRole,
     Found,
+    Problems,
     Ref,
     Sighting,
     StoredFile,
