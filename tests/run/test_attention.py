@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from narration_cleanup.cli.app import app
 from narration_cleanup.core import deadline, locks
 from tests.receiver import Receiver, receiver
+from tools.docs.situations import is_begun, stop
 
 UNIT = "narration-cleanup.service"
 
@@ -119,23 +120,6 @@ def ended(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     monkeypatch.setenv("MONITOR_INVOCATION_ID", "this")
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGSTOP)
-    os.waitpid(process.pid, os.WUNTRACED)
-
-
-def has_begun(history: Path) -> bool:
-    """Whether a run is recorded as begun, and another one can record itself now."""
-    begun = "SELECT count(*) FROM runs WHERE outcome IS NULL"
-    with closing(sqlite3.connect(history, timeout=0)) as connection:
-        try:
-            connection.execute("BEGIN EXCLUSIVE")
-            (count,) = connection.execute(begun).fetchone()
-        except sqlite3.OperationalError:
-            return False
-    return bool(count)
-
-
 def test_the_third_run_in_a_row_that_finds_the_lock_held_fails_and_names_who_holds_it(
     cache: Path, hears: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,7 +143,7 @@ def test_the_third_run_in_a_row_that_finds_the_lock_held_fails_and_names_who_hol
             while not (lock.exists() and lock.read_text()):
                 os.sched_yield()
             stop(hanging)
-            while not has_begun(history):  # it is at work on the history just then
+            while not is_begun(history, runs=2):  # it is at work on the history just then
                 hanging.send_signal(signal.SIGCONT)
                 os.sched_yield()
                 stop(hanging)

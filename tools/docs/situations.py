@@ -224,7 +224,7 @@ def _lock_database(place: _Place) -> Iterator[None]:
         yield
 
 
-def _is_begun(history: Path, runs: int) -> bool:
+def is_begun(history: Path, runs: int) -> bool:
     """Whether the history has so many runs, and is not in use at this moment."""
     with closing(sqlite3.connect(history, timeout=0, isolation_level=None)) as database:
         try:
@@ -236,7 +236,8 @@ def _is_begun(history: Path, runs: int) -> bool:
     return bool(found == runs)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop a process as one that hangs, and wait until it has stopped."""
     process.send_signal(signal.SIGSTOP)
     os.waitpid(process.pid, os.WUNTRACED)
 
@@ -252,11 +253,11 @@ def _hang(place: _Place) -> Iterator[None]:
         lock = place.cache / ".narration-cleanup" / "run.lock"
         while not (lock.exists() and lock.read_text()):
             os.sched_yield()
-        _stop(hanging)
-        while not _is_begun(place.state / "history.db", runs=2):  # it has the history just then
+        stop(hanging)
+        while not is_begun(place.state / "history.db", runs=2):  # it has the history just then
             hanging.send_signal(signal.SIGCONT)
             os.sched_yield()
-            _stop(hanging)
+            stop(hanging)
         try:
             yield
         finally:
