@@ -21,6 +21,7 @@ from narration_cleanup.core.files import not_found
 from narration_cleanup.report.history.store import open_history
 from narration_cleanup.report.record import record_of
 from narration_cleanup.run.access import lock_out_of_reach
+from narration_cleanup.run.run_as import import_all
 from narration_cleanup.settings import load_partial, load_settings
 from narration_cleanup.systemd.status import Schedule
 from tests.results import NOW, make_result
@@ -245,6 +246,24 @@ def test_a_secret_that_every_user_can_read(place: Place) -> None:
     assert "settings.secrets" not in {each.check for each in place.findings()}
 
 
+def test_a_configuration_that_may_not_be_read_is_the_one_fault(
+    place: Place, as_nobody: Callable[[], None]
+) -> None:
+    """Of the rest nothing is known: not that nothing is configured, nor that there is no alert."""
+    with tempfile.NamedTemporaryFile() as file:  # root's alone, as config init makes it
+        place.environ = {
+            "NARRATION_CLEANUP_CONFIG": file.name,
+            "NARRATION_CACHE_DIR": "",
+            "NARRATION_REQUESTS_DB": "",
+        }
+        as_nobody()
+        (finding,) = place.findings()
+        os.seteuid(0)
+    is_failed(finding, f"{file.name}: Permission denied", "chgrp it to the group of the runs' user")
+    assert "chmod 0640" in finding.remedy
+    assert "chgrp" not in finding.message
+
+
 def test_a_file_that_root_left_is_given_back_and_no_run_as_root_is_advised(
     place: Place, as_nobody: Callable[[], None]
 ) -> None:
@@ -440,6 +459,7 @@ def as_nobody(place: Place) -> Iterator[Callable[[], None]]:
         pytest.skip("only root can act as another user")
 
     def act() -> None:
+        import_all()  # the modules may lie where that user cannot read
         os.seteuid(NOBODY)
 
     yield act

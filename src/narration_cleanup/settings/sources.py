@@ -24,6 +24,11 @@ SYSTEM_STATE = STATE_ROOT / APP
 """What ``StateDirectory=`` of the system's units makes."""
 
 
+def make_readable(group: str = "the group of the runs' user") -> str:
+    """What gives the configuration, which may hold secrets, to the runs' user and no other."""
+    return f"chgrp it to {group}, and chmod 0640 it"
+
+
 class NoDefault(Exception):
     """A computed default has nothing to be computed from; the text is what to set."""
 
@@ -134,7 +139,8 @@ def read_toml(file: Path) -> dict[str, object]:
         # With a last line end, so that a fault in the last line is reported by its number.
         return tomllib.loads(file.read_bytes().decode("utf-8-sig") + "\n")
     except OSError as error:
-        raise ConfigError(f"file {printable(file)}: {error.strerror}") from error
+        how = f"; {make_readable()}" if isinstance(error, PermissionError) else ""
+        raise ConfigError(f"file {printable(file)}: {error.strerror}{how}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"file {printable(file)}: not UTF-8 text (byte {error.start})") from error
     except ValueError as error:

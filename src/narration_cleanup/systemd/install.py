@@ -12,6 +12,7 @@ from narration_cleanup.core.errors import CleanupError, ConfigError
 from narration_cleanup.core.files import make_folder, replace_file
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.users import account_of, is_readable_by
+from narration_cleanup.settings.sources import make_readable
 from narration_cleanup.systemd.discover import HEADER, handed_folder
 from narration_cleanup.systemd.installation import (
     Installation,
@@ -37,9 +38,9 @@ def check_user(installation: Installation) -> None:
     groups = os.getgrouplist(account.pw_name, account.pw_gid)
     config = installation.config
     if config is not None and account.pw_uid and not is_readable_by(config, account.pw_uid, groups):
+        how = make_readable(grp.getgrgid(account.pw_gid).gr_name)
         raise ConfigError(
-            f"{printable(config)} cannot be read by {account.pw_name}, the runs' user: chgrp it to "
-            f"{grp.getgrgid(account.pw_gid).gr_name}, and chmod 0640 it"
+            f"{printable(config)} cannot be read by {account.pw_name}, the runs' user: {how}"
         )
 
 
