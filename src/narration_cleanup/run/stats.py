@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from narration_cleanup.core.errors import CleanupError
 from narration_cleanup.core.model import Problem, Problems, Progress, Severity, Target
 from narration_cleanup.core.text import storable
 from narration_cleanup.plan import CachePlan, RequestPlan
@@ -188,10 +190,17 @@ def _with_schedule(stats: Stats, config_file: Path | None) -> Stats:
     """
     from narration_cleanup.systemd.status import cron_lines, find_schedule
 
-    schedule = find_schedule(config_file)
+    schedule = None
+    with suppress(CleanupError):
+        schedule = find_schedule(config_file)
     if schedule is not None and schedule.active:
         due = None if schedule.next_run is None else schedule.next_run.timestamp()
-        return replace(stats, running=True, next_run_at=due or stats.next_run_at)
+        return replace(
+            stats,
+            cleanup_interval_hours=schedule.interval_hours or stats.cleanup_interval_hours,
+            running=True,
+            next_run_at=due or stats.next_run_at,
+        )
     if not os.environ.get(SCHEDULED_BY) and not cron_lines():
         return stats
     last, interval = stats.last_run, stats.cleanup_interval_hours * 3_600

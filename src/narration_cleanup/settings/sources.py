@@ -66,15 +66,21 @@ def state_dir(environ: Mapping[str, str]) -> tuple[Path, str]:
 def _folder_of_units(environ: Mapping[str, str]) -> Path | None:
     """The state folder of the installed units, for their user and for root: a command by hand
     finds the history of the timed runs. An instance's configuration file has its name."""
-    file = Path(environ.get(FILE_VARIABLE) or SYSTEM_FILE)
-    is_instance = file.parent == SYSTEM_FILE.parent and file.name != SYSTEM_FILE.name
-    folder = SYSTEM_STATE / file.stem if is_instance else SYSTEM_STATE
+    given = environ.get(FILE_VARIABLE)
+    folder = SYSTEM_STATE / (instance_of(Path(given) if given else None) or "")
     try:
         status = folder.lstat()
     except OSError:
         return None
     usable = stat.S_ISDIR(status.st_mode) and os.geteuid() in (0, status.st_uid)
     return folder if usable else None
+
+
+def instance_of(config_file: Path | None) -> str | None:
+    """The instance that a file configures: NAME.toml beside the system's own is that of NAME."""
+    if config_file is None or config_file == SYSTEM_FILE:
+        return None
+    return config_file.stem if config_file.parent == SYSTEM_FILE.parent else None
 
 
 def default_files(environ: Mapping[str, str]) -> list[Path]:
