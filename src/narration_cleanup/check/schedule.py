@@ -13,7 +13,7 @@ from narration_cleanup.report.format import age, clock
 from narration_cleanup.report.history import SCHEDULED_BY
 from narration_cleanup.report.record import RUNNING, Counters, RunRecord
 from narration_cleanup.run.stats import RecentRuns, read_recent_runs
-from narration_cleanup.settings import Settings
+from narration_cleanup.settings import Settings, history_elsewhere
 from narration_cleanup.settings.sources import make_readable
 from narration_cleanup.systemd.discover import CREDENTIALS, find_facts, for_units_alone
 from narration_cleanup.systemd.status import Schedule
@@ -48,7 +48,9 @@ def check_schedule(settings: Settings, now: float) -> Iterator[Finding]:
     for text in unreadable:
         remedy = "the next run moves a damaged history aside; else give this user the right to it"
         yield failed("runs.history", text, remedy)
-    if past.counters is not None:
+    if elsewhere := history_elsewhere(settings):
+        yield warning("runs.history", elsewhere, "run check as that user")
+    elif past.counters is not None:
         yield from _runs(past, past.counters, settings.cleanup.interval_hours * 3_600, now)
 
 

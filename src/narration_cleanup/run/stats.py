@@ -18,7 +18,7 @@ from narration_cleanup.report.stats import CacheStats, Stats
 from narration_cleanup.run.guards import absent, clock_jump, jumped, unproved_absence
 from narration_cleanup.run.stores import cache_policy, open_targets, request_policy
 from narration_cleanup.run.survey import Glass, Plans, survey_and_plan
-from narration_cleanup.settings import Settings
+from narration_cleanup.settings import Settings, history_elsewhere
 from narration_cleanup.settings.show import without_password
 
 ALIVE_FOR = 1.5
@@ -147,6 +147,10 @@ def with_recent_runs(stats: Stats, settings: Settings) -> tuple[Stats, RecentRun
         problems.append(Problem(Target.PROGRAM, "history_unreadable", text, severity=severity))
 
     past = read_recent_runs(settings, warn)
+    if elsewhere := history_elsewhere(settings):
+        severity = Severity.WARNING
+        problem = Problem(Target.PROGRAM, "history_elsewhere", elsewhere, severity=severity)
+        problems.append(problem)
     stats = replace(with_last_run(stats, past.latest, past.starts), problems=problems)
     return _with_schedule(stats, settings.config_file), past
 

@@ -63,11 +63,16 @@ def state_dir(environ: Mapping[str, str]) -> tuple[Path, str]:
     return folder, "default"
 
 
+def state_of_units(config_file: Path | None) -> Path:
+    """The state folder of the installed units that this file configures."""
+    return SYSTEM_STATE / (instance_of(config_file) or "")
+
+
 def _folder_of_units(environ: Mapping[str, str]) -> Path | None:
     """The state folder of the installed units, for their user and for root: a command by hand
-    finds the history of the timed runs. An instance's configuration file has its name."""
+    finds the history of the timed runs."""
     given = environ.get(FILE_VARIABLE)
-    folder = SYSTEM_STATE / (instance_of(Path(given) if given else None) or "")
+    folder = state_of_units(Path(given) if given else None)
     try:
         status = folder.lstat()
     except OSError:
