@@ -80,6 +80,15 @@ def test_cron_is_a_line_that_is_quiet(place: Path) -> None:
     assert f"NARRATION_CLEANUP_CONFIG={place}/config.toml " in line
 
 
+def test_cron_is_without_credentials_and_says_so(place: Path) -> None:
+    (place / "credentials").mkdir()
+    (place / "credentials/alerts.ping_url").write_text("https://x.example/canary")
+    shown = run("install", "--print", "cron")
+    assert "canary" not in shown
+    assert "WARNING - alerts.ping_url in" in shown
+    assert "put them into the configuration file" in shown
+
+
 def test_cron_says_when_it_cannot_say_the_interval() -> None:
     comment, line = run("install", "--print", "cron", "--interval-hours", "5").splitlines()
     assert line.startswith("17 */4 * * * ")
