@@ -61,8 +61,10 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 MOST_OF_A_KIND = 100
-"""Problems of one code that are kept whole; more are only counted."""
-_Kind = tuple[Target, str, Severity]
+"""Problems of one code that are shown whole; more are one line with their number."""
+MOST_KEPT = 10_000
+"""Of one code, to know each again in a later run; more are only counted."""
+_Kind = tuple[Target, str, Severity, bool]
 
 
 class Problems:
@@ -76,11 +78,11 @@ class Problems:
 
     def add(self, problem: Problem) -> None:
         """Take note of one."""
-        kind = (problem.target, problem.code, problem.severity)
+        kind = _kind(problem)
         self._seen[kind] += 1
         if self._reasons.setdefault(kind, problem.message) != problem.message:
             self._reasons[kind] = None
-        if self._seen[kind] <= MOST_OF_A_KIND:
+        if self._seen[kind] <= MOST_KEPT:
             self._kept.append(problem)
 
     def extend(
@@ -101,20 +103,30 @@ class Problems:
 
     def count(self, codes: Collection[str]) -> int:
         """How many have one of these codes, with those that are only counted."""
-        return sum(number for (_, code, _), number in self._seen.items() if code in codes)
+        return sum(number for (_, code, *_), number in self._seen.items() if code in codes)
 
     def __iter__(self) -> Iterator[Problem]:
-        yield from self._kept
-        for (target, code, severity), more in self._only_counted().items():
-            same = self._reasons[target, code, severity] is not None
-            message = f"and {more} more {'for the same reason' if same else 'of the same kind'}"
-            yield Problem(target, code, message, None, severity, more if same else 0)
+        shown: Counter[_Kind] = Counter()
+        for problem in self._kept:
+            shown[_kind(problem)] += 1
+            if shown[_kind(problem)] <= MOST_OF_A_KIND:
+                yield problem
+        for kind, number in self._seen.items():
+            if more := number - min(shown[kind], MOST_OF_A_KIND):
+                same, (target, code, severity, known) = self._reasons[kind] is not None, kind
+                message = f"and {more} more {'for the same reason' if same else 'of the same kind'}"
+                repeats = more if same or known else 0
+                yield Problem(target, code, message, None, severity, repeats, known)
 
     def _only_counted(self) -> Counter[_Kind]:
-        return self._seen - Counter((each.target, each.code, each.severity) for each in self._kept)
+        return self._seen - Counter(map(_kind, self._kept))
 
     def __len__(self) -> int:
         return self._seen.total()
+
+
+def _kind(problem: Problem) -> _Kind:
+    return problem.target, problem.code, problem.severity, problem.known
 
 
 class CacheEntry(msgspec.Struct, frozen=True, gc=False):

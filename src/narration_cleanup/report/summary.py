@@ -13,7 +13,13 @@ from itertools import chain, islice
 from typing import NamedTuple, TypeVar
 
 from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult, Result, RunOutcome
-from narration_cleanup.core.model import Problem, RequestStatus, Severity, Target
+from narration_cleanup.core.model import (
+    MOST_OF_A_KIND,
+    Problem,
+    RequestStatus,
+    Severity,
+    Target,
+)
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.plan.actions import (
     Action,
@@ -141,10 +147,13 @@ def gathered(problems: Sequence[Problem]) -> list[tuple[Problem, int]]:
             shown += [(problem, 0) for problem in found]
         else:
             shown.append((found[0], number_of(found) - 1))
-    for (target, code), number in Counter((each.target, each.code) for each in known).items():
+    numbers: Counter[tuple[Target, str]] = Counter()
+    for each in known:
+        numbers[each.target, each.code] += each.repeats or 1
+    for (target, code), number in numbers.items():
         message = (
             f"{count(number, 'item')} that an earlier run reported, and that no run can clean: "
-            "-v lists each"
+            f"-v lists {'each' if number <= MOST_OF_A_KIND else f'the first {MOST_OF_A_KIND}'}"
         )
         shown.append((Problem(target, code, message, severity=Severity.WARNING, known=True), 0))
     return shown

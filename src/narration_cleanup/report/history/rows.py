@@ -312,6 +312,17 @@ def delete_cancelled(connection: sqlite3.Connection, place: str, ids: Sequence[s
     )
 
 
+def replace_known(connection: sqlite3.Connection, place: str, items: bytes) -> None:
+    """Remember the items that no run can clean, instead of those of an earlier run."""
+    connection.execute("INSERT OR REPLACE INTO known (place, items) VALUES (?, ?)", (place, items))
+
+
+def select_known(connection: sqlite3.Connection, place: str) -> bytes:
+    """The remembered items."""
+    found = connection.execute("SELECT items FROM known WHERE place = ?", (place,)).fetchone()
+    return bytes(found[0]) if found is not None else b""
+
+
 def insert_clock(connection: sqlite3.Connection, mark: ClockMark, most: int) -> None:
     """Add a pair of clock readings, and forget all but the newest ``most``."""
     connection.execute(
