@@ -47,7 +47,7 @@ def test_those_that_are_only_counted_stay_as_many_where_the_others_are_changed()
 def test_those_that_are_only_counted_may_have_another_reason() -> None:
     met = Problems(map(odd, range(MOST_OF_A_KIND)))
     met.add(Problem(Target.CACHE, "malformed_entry", "no audio"))
-    rest = Problem(Target.CACHE, "malformed_entry", "and 1 more of the same kind")
+    rest = Problem(Target.CACHE, "malformed_entry", "and 1 more of the same kind", repeats=1)
     assert list(met)[MOST_OF_A_KIND:] == [rest]
     told = Problems([odd(0)])
     told.extend(met)

@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult, Result, RunOutcome
 from narration_cleanup.core.model import (
     MOST_OF_A_KIND,
+    SAME_REASON,
     Problem,
     RequestStatus,
     Severity,
@@ -138,7 +139,8 @@ def gathered(problems: Sequence[Problem]) -> list[tuple[Problem, int]]:
             continue
         kind = problem.target, problem.code, problem.severity
         # Those that were only counted have the message of the ones before them.
-        reason = reasons.get(kind, "") if problem.repeats else problem.message
+        is_same = problem.repeats and problem.message.endswith(SAME_REASON)
+        reason = reasons.get(kind, "") if is_same else problem.message
         reasons[kind] = reason
         same.setdefault((*kind, reason), []).append(problem)
     shown: list[tuple[Problem, int]] = []
@@ -161,7 +163,7 @@ def gathered(problems: Sequence[Problem]) -> list[tuple[Problem, int]]:
 
 def and_more(more: int) -> str:
     """What follows the one that is shown."""
-    return f", and {more:,} more for the same reason" if more else ""
+    return f", and {more:,} more {SAME_REASON}" if more else ""
 
 
 def entries_among(by_reason: Mapping[Reason, int]) -> int:

@@ -271,11 +271,8 @@ def _items(
 ) -> list[RunItem]:
     names = ("run", "at", *_ITEM.split(", "))
     selected = ", ".join(f"items.{name}" for name in names[2:])
-    found = connection.execute(
-        f"SELECT run, started_at, {selected} FROM items JOIN runs ON runs.id = run"
-        f" WHERE {condition}",
-        values,
-    )
+    joined = f"SELECT run, started_at, {selected} FROM items JOIN runs ON runs.id = run"
+    found = connection.execute(f"{joined} WHERE {condition}", values)
     return [msgspec.convert(dict(zip(names, row, strict=True)), RunItem) for row in found]
 
 
@@ -283,10 +280,8 @@ def insert_cancelled(
     connection: sqlite3.Connection, place: str, ids: Sequence[str], at: float
 ) -> None:
     """Remember cancelled requests."""
-    connection.executemany(
-        "INSERT OR REPLACE INTO cancelled (place, id, at) VALUES (?, ?, ?)",
-        [(place, each, at) for each in ids],
-    )
+    found = [(place, each, at) for each in ids]
+    connection.executemany("INSERT OR REPLACE INTO cancelled VALUES (?, ?, ?)", found)
 
 
 def trim_cancelled(connection: sqlite3.Connection, oldest: float, most: int) -> None:
