@@ -432,7 +432,7 @@ def test_a_lock_that_no_run_could_take(place: Place, as_nobody: Callable[[], Non
     lock = place.root / "cache" / "narration" / "cache_index.json.lock"
     assert lock.parent.is_dir()
     lock.symlink_to("nowhere")
-    is_failed(place.one("cache.index_lock"), "is no file that can be locked", "make it a file")
+    is_failed(place.one("cache.index_lock"), "is a symbolic link", "make it a file")
     lock.unlink()
     lock.touch(0o600)
     assert not [finding for finding in place.findings() if finding.check == "cache.index_lock"]

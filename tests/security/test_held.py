@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -87,11 +88,17 @@ def test_what_is_no_file_in_the_cache_is_neither_followed_nor_waited_for(
     assert [path.name for path in outside.iterdir()] == ["precious"]
     assert (outside / "precious").read_text() == precious
     assert (sample.directory / sample.entries[1].name).is_file()
-    usable = kind == "directory" and place in ("index.lock", "own folder")
-    usable = usable or (place, kind) == ("index.lock", "pipe")  # it can be locked, and is not read
+    usable = (place, kind) == ("own folder", "directory")
     assert (done.exit_code == 0) is usable
+    if place in ("index.lock", "own folder") and not usable:
+        checked = CliRunner().invoke(app, ["check", "--cache-dir", str(sample.directory)])
+        word = {"link": "symbolic link"}.get(kind, kind)
+        for said in (done.output, checked.output):
+            assert f"is a {word}" in " ".join(said.split())
+            assert re.search("remove it|take it away", " ".join(said.split()))
+        assert checked.exit_code == 1
     assert os.path.lexists(sample.directory / sample.entries[0].name) is not usable
-    if not (place == "own folder" and kind == "directory"):
+    if not usable:
         assert target.lstat().st_ino == before.st_ino
 
 

@@ -24,7 +24,7 @@ from narration_cleanup.core.users import (
 from narration_cleanup.core.zones import LOCAL, IndexTimes, is_utc, zone_text
 from narration_cleanup.plan import CachePlan
 from narration_cleanup.report.format import count, entries
-from narration_cleanup.run.access import fixed, lock_out_of_reach
+from narration_cleanup.run.access import fixed, lock_out_of_reach, own_folder_out_of_reach
 from narration_cleanup.run.stores import (
     Targets,
     cache_policy,
@@ -139,6 +139,9 @@ def _check_store(
     if plans.cache is None:
         return
     yield from findings_of(plans.cache.problems, "cache")
+    if local is not None and (why := own_folder_out_of_reach(local)):
+        remedy = "let this user use the folder; what is no folder, remove"
+        yield failed("cache.own_folder", f"{why}: a run removes nothing", remedy)
     if local is not None and store.has_index:
         index = local / (settings.cache.index or "")
         yield from _check_index_owner(index)

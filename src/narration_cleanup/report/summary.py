@@ -13,7 +13,14 @@ from itertools import chain, islice
 from typing import NamedTuple, TypeVar
 
 from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult, Result, RunOutcome
-from narration_cleanup.core.model import Problem, RequestStatus, Severity, Target
+from narration_cleanup.core.model import (
+    MOST_OF_A_KIND,
+    SAME_REASON,
+    Problem,
+    RequestStatus,
+    Severity,
+    Target,
+)
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.plan.actions import (
     Action,
@@ -132,7 +139,8 @@ def gathered(problems: Sequence[Problem]) -> list[tuple[Problem, int]]:
             continue
         kind = problem.target, problem.code, problem.severity
         # Those that were only counted have the message of the ones before them.
-        reason = reasons.get(kind, "") if problem.repeats else problem.message
+        is_same = problem.repeats and problem.message.endswith(SAME_REASON)
+        reason = reasons.get(kind, "") if is_same else problem.message
         reasons[kind] = reason
         same.setdefault((*kind, reason), []).append(problem)
     shown: list[tuple[Problem, int]] = []
@@ -141,10 +149,13 @@ def gathered(problems: Sequence[Problem]) -> list[tuple[Problem, int]]:
             shown += [(problem, 0) for problem in found]
         else:
             shown.append((found[0], number_of(found) - 1))
-    for (target, code), number in Counter((each.target, each.code) for each in known).items():
+    numbers: Counter[tuple[Target, str]] = Counter()
+    for each in known:
+        numbers[each.target, each.code] += each.repeats or 1
+    for (target, code), number in numbers.items():
         message = (
             f"{count(number, 'item')} that an earlier run reported, and that no run can clean: "
-            "-v lists each"
+            f"-v lists {'each' if number <= MOST_OF_A_KIND else f'the first {MOST_OF_A_KIND}'}"
         )
         shown.append((Problem(target, code, message, severity=Severity.WARNING, known=True), 0))
     return shown
@@ -152,7 +163,7 @@ def gathered(problems: Sequence[Problem]) -> list[tuple[Problem, int]]:
 
 def and_more(more: int) -> str:
     """What follows the one that is shown."""
-    return f", and {more:,} more for the same reason" if more else ""
+    return f", and {more:,} more {SAME_REASON}" if more else ""
 
 
 def entries_among(by_reason: Mapping[Reason, int]) -> int:
