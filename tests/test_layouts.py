@@ -103,6 +103,9 @@ def test_exactly_what_is_old_is_removed(name: str, how: str, tmp_path: Path) -> 
         if name == "open-webui":  # a setting that has to be asked for
             goes -= {f"speech/{digest(20)}.json"}
         said = init("--from", root, file)
+        if name == "alltalk":  # a folder that only the user knows to be one of his own
+            goes |= {each for each in remains if "/" in each}
+            assert "such as Bedtime/Story 1.wav, which is named as people do\n" in said
         assert f"sure      {'index' if name in INDEXES else 'no index:'} " in said
     assert said.endswith(f"Try it: narration-cleanup -c {file} dry-run\n")
     written = tomllib.loads(file.read_text())
@@ -134,6 +137,17 @@ def test_exactly_what_is_old_is_removed(name: str, how: str, tmp_path: Path) -> 
     }
     if name == "agent-tts":
         assert len([each for each in root.iterdir() if each.name != OWN]) == 1
+
+
+def test_a_place_is_written_as_any_working_directory_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    init("--for", "agent-tts", "--from", "audio", "--requests-db", "queue.db", "config.toml")
+    written = tomllib.loads(Path("config.toml").read_text())
+    assert written["cache"]["dir"] == str(tmp_path / "audio")
+    assert written["requests"]["db"] == str(tmp_path / "queue.db")
+    assert '"postgresql:///jobs"' in init("--for", "river", "--requests-db", "postgresql:///jobs")
 
 
 def test_a_users_own_files_are_kept_however_many_there_are(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -100,11 +100,15 @@ def examine_cache(directory: str) -> Examined:
         total = count(len(found.others), "file", "files")
         what = f"it has {total}, none of them audio" if found.others else "there is nothing in it"
         raise ConfigError(f"{where} is no cache of audio: {what}")
+    return _unindexed(folder, found, settings)
+
+
+def _unindexed(folder: Path, found: _Found, settings: dict[str, object]) -> Examined:
     _refuse_other_index(folder, found)
     users = [path for path in found.audio if _USERS.match(path.name)]
     found.audio = [path for path in found.audio if not _USERS.match(path.name)]
     if not found.audio:
-        raise ConfigError(f"{where} is no cache of audio: all of it is the user's own")
+        raise ConfigError(f"{printable(folder)} is no cache of audio: all of it is the user's own")
     _refuse_no_cache(folder, found)
     settings["cache.index"] = "none"
     if users:
@@ -121,11 +125,10 @@ def examine_cache(directory: str) -> Examined:
     if users:
         files = count(len(users), "file of the user's own", "files of the user's own")
         sure.append(f"{files} (OwnFile_*, Hailing_*): kept")
-    return (
-        settings,
-        sure,
-        ["whether all of this audio can be made anew: what is not, belongs in keep"],
-    )
+    doubt = "whether all of this audio can be made anew: what is not, belongs in keep"
+    if named := _named_by_people(found.audio):
+        doubt += f", such as {printable(str(named[0]))}, which is named as people do"
+    return settings, sure, [doubt]
 
 
 def unused_index(folder: Path) -> tuple[Path, OtherIndex | None] | None:
@@ -312,7 +315,7 @@ def _refuse_no_cache(folder: Path, found: _Found) -> None:
         )
     step = max(1, len(found.audio) // _SAMPLE)
     sample = found.audio[::step][:_SAMPLE]
-    named = [path for path in sample if not _GENERATED.search(_CALENDAR.sub("", path.stem))]
+    named = _named_by_people(sample)
     tagged = [path for path in sample if _is_tagged(folder / path)]
     for chosen, what in ((named, "is named as people do"), (tagged, "has an album in its tags")):
         if 4 * len(chosen) > len(sample):
@@ -321,6 +324,10 @@ def _refuse_no_cache(folder: Path, found: _Found) -> None:
                 f"{what}, such as {printable(str(chosen[0]))}. Nothing here would be made anew. If "
                 "it is a cache all the same, set cache.dir and cache.index by hand"
             )
+
+
+def _named_by_people(audio: Sequence[PurePosixPath]) -> list[PurePosixPath]:
+    return [path for path in audio if not _GENERATED.search(_CALENDAR.sub("", path.stem))]
 
 
 def _is_tagged(file: Path) -> bool:
