@@ -11,6 +11,7 @@ from narration_cleanup.check.examine_cache import parts_of_a_job, unused_index
 from narration_cleanup.check.finding import Finding, failed, findings_of, passed, warning
 from narration_cleanup.core.errors import CleanupError
 from narration_cleanup.core.model import DAY, NoProgress
+from narration_cleanup.core.text import printable
 from narration_cleanup.core.timestamps import AUTO
 from narration_cleanup.core.users import (
     can_read_in,
@@ -190,14 +191,19 @@ def _check_unused_index(folder: Path) -> Iterator[Finding]:
     """Without its index, a program would still list what is removed."""
     found = unused_index(folder)
     if found is not None:
-        name, known = found
+        index, known = found
+        name = printable(index.relative_to(folder))
         message = f"{name} lists the audio of this folder, and cache.index is none"
         remedy = f'set cache.index = "{name}"'
         if known is None:
             remedy = "the program would miss what is removed: do not clean this folder without it"
-        elif known.settings:
-            more = ", ".join(sorted(known.settings))
-            remedy += f" and {more}: narration-cleanup config init --from {folder} proposes them"
+        elif known.settings or index.parent != folder:
+            there = [] if index.parent == folder else ["cache.dir"]
+            more = ", ".join([*there, *sorted(known.settings)])
+            remedy = (
+                f'set cache.index = "{printable(index.name)}" and {more}: narration-cleanup config '
+                f"init --from {printable(index.parent)} proposes them"
+            )
         yield warning("cache.unused_index", message, remedy)
     if (why := parts_of_a_job(folder)) is not None:
         remedy = "set cache.dir to a cache: this tool is not for the results of a job"
