@@ -193,8 +193,8 @@ class IndexTimes:
         setting = f'cleanup.timezone = "{proof.zone}" sets it'
         if proof.zone not in (LOCAL, UTC):
             setting = (
-                "to set it, give cleanup.timezone the zone's name, such as America/New_York, since "
-                "an offset changes with daylight saving"
+                "to set it, give cleanup.timezone the zone's name, such as America/New_York: an "
+                "offset would be wrong after the next change of the clocks"
             )
         return Problem(
             Target.CACHE,
