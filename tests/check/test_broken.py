@@ -317,7 +317,7 @@ def test_a_systemd_that_cannot_be_asked(place: Place, monkeypatch: pytest.Monkey
     monkeypatch.setattr("narration_cleanup.systemd.status.find_schedule", without_bus)
     assert place.one("schedule").message == "cron starts runs"
     monkeypatch.setattr("narration_cleanup.systemd.status.cron_lines", list)
-    is_warning(place.one("schedule"), "systemd could not be asked (systemctl show", "install")
+    is_warning(place.one("schedule"), "systemd could not be asked (systemctl show", "as root")
 
 
 def test_credentials_do_not_reach_the_runs_of_cron(

@@ -18,7 +18,7 @@ from narration_cleanup.core.errors import CleanupError, ConfigError
 from narration_cleanup.systemd import discover as facts_room
 from narration_cleanup.systemd import install as install_room
 from narration_cleanup.systemd import status
-from narration_cleanup.systemd.install import check_user, write_handed, write_units
+from narration_cleanup.systemd.install import check_user, remove, write_handed, write_units
 from narration_cleanup.systemd.installation import Installation
 from narration_cleanup.systemd.units import render
 
@@ -221,7 +221,7 @@ def test_what_is_handed_over_is_for_root_alone_and_goes_with_the_units(
     other = replace(installation, handed=((folder / "alerts.ping_url", "https://x.example"),))
     write_handed(other)
     assert [path.name for path in folder.iterdir()] == ["alerts.ping_url"]
-    write_handed(other, remove=True)
+    assert remove(other, place / "units") == []  # the units are gone; the secrets must be too
     assert not folder.exists()
 
 

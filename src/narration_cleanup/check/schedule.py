@@ -30,7 +30,7 @@ def check_schedule(settings: Settings, now: float) -> Iterator[Finding]:
     """The timer or cron, the last run, and the last success."""
     from narration_cleanup.systemd.status import find_schedule, is_running
 
-    schedule, why = None, "systemd has no narration-cleanup.timer"
+    schedule, why, remedy = None, "systemd has no narration-cleanup.timer", _INSTALL
     try:
         schedule = find_schedule(settings.config_file)
         if schedule is not None:
@@ -38,11 +38,11 @@ def check_schedule(settings: Settings, now: float) -> Iterator[Finding]:
         elif not is_running():
             why = "there is no systemd"
     except CleanupError as error:
-        why = f"systemd could not be asked ({error})"
+        why, remedy = f"systemd could not be asked ({error})", "run check as root"
     if schedule is not None and schedule.interval_hours is not None:
         cleanup = replace(settings.cleanup, interval_hours=schedule.interval_hours)
         settings = replace(settings, cleanup=cleanup)
-    yield from _starter(settings, schedule, why)
+    yield from _starter(settings, schedule, why, remedy)
     unreadable: list[str] = []
     past = read_recent_runs(settings, unreadable.append)
     for text in unreadable:
@@ -54,7 +54,9 @@ def check_schedule(settings: Settings, now: float) -> Iterator[Finding]:
         yield from _runs(past, past.counters, settings.cleanup.interval_hours * 3_600, now)
 
 
-def _starter(settings: Settings, schedule: Schedule | None, why: str) -> Iterator[Finding]:
+def _starter(
+    settings: Settings, schedule: Schedule | None, why: str, remedy: str
+) -> Iterator[Finding]:
     """What starts runs; ``why`` no timer of systemd's does. Any one is enough."""
     from narration_cleanup.systemd.status import cron_lines
 
@@ -69,7 +71,7 @@ def _starter(settings: Settings, schedule: Schedule | None, why: str) -> Iterato
     elif by:
         yield passed("schedule", f"{by} starts runs ({SCHEDULED_BY})")
     else:
-        yield warning("schedule", f"nothing is known to start runs: {why}, nor cron", _INSTALL)
+        yield warning("schedule", f"nothing is known to start runs: {why}, nor cron", remedy)
         return
     if missing := for_units_alone(settings, os.environ):
         remedy = f"put them into the configuration file ({make_readable()})"

@@ -14,15 +14,12 @@ from narration_cleanup.core.text import storable
 from narration_cleanup.plan import CachePlan, RequestPlan
 from narration_cleanup.report.history import SCHEDULED_BY, Start, read_clocks, read_history
 from narration_cleanup.report.record import RUNNING, Counters, Places, RunRecord, Trigger
-from narration_cleanup.report.stats import CacheStats, Stats
+from narration_cleanup.report.stats import ALIVE_FOR, CacheStats, Stats
 from narration_cleanup.run.guards import absent, clock_jump, jumped, unproved_absence
 from narration_cleanup.run.stores import cache_policy, open_targets, request_policy
 from narration_cleanup.run.survey import Glass, Plans, survey_and_plan
 from narration_cleanup.settings import Settings, history_elsewhere
 from narration_cleanup.settings.show import without_password
-
-ALIVE_FOR = 1.5
-"""Intervals after the start of a run for which the automatic clean-up counts as alive."""
 
 
 def collect_stats(
@@ -61,10 +58,12 @@ def stats_now(
     ``through`` shows the planner another survey than the whole one. Raises ``ConfigError``.
     """
     policies = cache_policy(settings.cache), request_policy(settings.requests)
-    with open_targets(settings, now) as targets:
+    problems = Problems()
+    with open_targets(settings, now, problems) as targets:
         plans = survey_and_plan(targets, policies, now, progress, through=through)
         working = targets.cache is not None and targets.cache.in_progress()
-    found = plans.cache, plans.requests, plans.problems
+    problems.extend(plans.problems)
+    found = plans.cache, plans.requests, problems
     return collect_stats(settings, *found, now, in_progress=working), plans
 
 

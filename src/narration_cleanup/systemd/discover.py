@@ -153,7 +153,7 @@ def for_units_alone(settings: Settings, environ: Mapping[str, str]) -> str | Non
         return None
     folder = credentials_folder(instance_of(settings.config_file))
     return (
-        f"{', '.join(names)} in {folder} are handed to systemd's units alone: runs of cron or "
+        f"{', '.join(names)} in {folder}: systemd gives these to its units; the runs of cron or "
         "another scheduler are without"
     )
 
@@ -335,10 +335,12 @@ def _carried(
             continue
         text = _as_text(entry, settings, environ)
         if entry.secret or without_password(text) != text:
-            place = "configuration file" if folder is None else f"file {folder / entry.name}"
+            place = "the configuration file"
+            if folder is not None:
+                place = f"the file {folder / entry.name} (mode 0600)"
             faults.append(
                 f"{settings.origin(entry.name)}: a secret is written into no unit or crontab: put "
-                f"it into the {place} (mode 0600), and install again"
+                f"it into {place}, and install again"
             )
         else:
             carried.append((entry.env, text))

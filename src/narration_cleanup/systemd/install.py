@@ -142,10 +142,10 @@ def remove(installation: Installation, folder: Path) -> list[Path]:
         )
         if _is_ours(folder / name)
     ]
+    if installation.user is not None:
+        write_handed(installation, remove=True)  # secrets: also where the units are gone
     if not ours:
         return []
-    if installation.user is not None:
-        write_handed(installation, remove=True)
     if folder / timer_name(installation) in ours:
         systemctl("disable", "--quiet", "--now", timer_name(installation), for_user=for_user)
     for path in ours:
