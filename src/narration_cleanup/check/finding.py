@@ -87,6 +87,7 @@ _REMEDIES = {
     "database_io_error": "look at the disk (dmesg), then check the database (PRAGMA quick_check)",
     "database_unreachable": "see that the server is up, the address is right and the network "
     "allows it",
+    "pooled_connection": "give the address of the server itself, or of a pool in session mode",
     "bucket_unreachable": "check the endpoint, the bucket's name and the credentials",
     "database_corrupt": "restore the database from a backup; it is never repaired",
     "database_slow": "look at what the server is busy with",

@@ -177,14 +177,18 @@ def kept_entries(cache: CacheResult, *, dry_run: bool) -> int:
     return cache.plan.totals.entry_count - entries_among(removed)
 
 
+def removed_items(by_reason: Mapping[Reason, int], total: int) -> str:
+    """``33 of 60 entries and 2 files without an entry``."""
+    going = entries_among(by_reason)
+    files = sum(by_reason.values()) - going
+    more = f" and {count(files, 'file')} without an entry" if files else ""
+    return f"{going:,} of {entries(total)}{more}"
+
+
 def cache_headline(cache: CacheResult, sizes: Sizes, *, dry_run: bool) -> str:
     """``Would remove 33 of 60 entries and 2 files, 1.02 MB`` or ``Removed …, freed …``."""
     by_reason = cache.plan.by_reason if dry_run else cache.removed_by_reason
-    going = entries_among(by_reason)
-    files = sum(by_reason.values()) - going
-    what = f"{going:,} of {entries(cache.plan.totals.entry_count)}"
-    if files:
-        what += f" and {count(files, 'file')} without an entry"
+    what = removed_items(by_reason, cache.plan.totals.entry_count)
     if dry_run:
         return f"Would remove {what}, {sizes(cache.plan.planned_bytes)}"
     return f"Removed {what}, freed {sizes(cache.freed_bytes)}"
