@@ -16,6 +16,7 @@ from narration_cleanup.report.history.store import open_history
 from narration_cleanup.report.metrics import metric_values, metrics_text, write_metrics
 from narration_cleanup.report.record import Counters, RunRecord
 from narration_cleanup.systemd.discover import check_instance
+from tests.security.conftest import unwaited
 
 
 def _history(state: Path) -> list[str]:
@@ -62,7 +63,8 @@ def test_a_look_at_the_history_waits_for_no_pipe(tmp_path: Path, ending: str) ->
     file.unlink(missing_ok=True)
     os.mkfifo(file)
     warnings = list[str]()
-    found = read_history(state, warn=warnings.append)
+    with unwaited(file):
+        found = read_history(state, warn=warnings.append)
     assert found is None
     assert len(warnings) == (1 if ending else 0)  # what is not there holds no history
 

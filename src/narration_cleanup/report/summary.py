@@ -127,9 +127,9 @@ def _name(action: Action) -> str:
 def gathered(problems: Sequence[Problem]) -> list[tuple[Problem, int]]:
     """Problems by reason, as these were met, each with how many more there are of its reason.
 
-    A reason is a code and its message.
-    Up to three of the same are left as they are; of more, the first represents all. Of items that
-    an earlier run reported there is only the number.
+    A reason is a code and its message. Up to three of the same are left as they are; of more, the
+    first represents all. Of one code there are at most ten, and the number of the others; of items
+    that an earlier run reported there is only the number.
     """
     same: dict[tuple[Target, str, Severity, str], list[Problem]] = {}
     reasons: dict[tuple[Target, str, Severity], str] = {}
@@ -144,11 +144,19 @@ def gathered(problems: Sequence[Problem]) -> list[tuple[Problem, int]]:
         reasons[kind] = reason
         same.setdefault((*kind, reason), []).append(problem)
     shown: list[tuple[Problem, int]] = []
-    for found in same.values():
-        if len(found) <= MOST_ALIKE:
+    lines, others = Counter[tuple[Target, str, Severity]](), Counter[tuple[Target, str, Severity]]()
+    for (target, code, severity, _), found in same.items():
+        kind = target, code, severity
+        lines[kind] += 1
+        if lines[kind] > MORE_PROBLEMS:
+            others[kind] += number_of(found)
+        elif len(found) <= MOST_ALIKE:
             shown += [(problem, 0) for problem in found]
         else:
             shown.append((found[0], number_of(found) - 1))
+    for (target, code, severity), number in others.items():
+        message = f"and {number:,} more of the same kind"
+        shown.append((Problem(target, code, message, None, severity, number), 0))
     numbers: Counter[tuple[Target, str]] = Counter()
     for each in known:
         numbers[each.target, each.code] += each.repeats or 1

@@ -940,14 +940,23 @@ def test_where_the_index_cannot_follow_what_is_removed_is_reported_as_removed(
     assert len(read_index(sample.index)) == len(sample.entries)
 
 
+@pytest.mark.parametrize("is_folder", [True, False])
 def test_an_index_that_chattr_has_fixed_is_found_before_anything_is_removed(
-    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
+    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch, is_folder: bool
 ) -> None:
-    immutable = (0x10).to_bytes(4, sys.byteorder) + bytes(4)
-    monkeypatch.setattr(fcntl, "ioctl", lambda *_: immutable)
+    """Itself, or the folder that it lies in."""
+
+    def flags(fd: int, *_: object) -> bytes:
+        fixed = 0x20 if stat.S_ISDIR(os.fstat(fd).st_mode) is is_folder else 0
+        return fixed.to_bytes(4, sys.byteorder) + bytes(4)
+
+    monkeypatch.setattr(fcntl, "ioctl", flags)
     before = names(sample)
     result = apply(store, plan(store))
-    assert [problem.code for problem in result.problems] == ["index_fixed"]
+    (problem,) = result.problems
+    assert problem.code == "index_fixed"
+    place = sample.directory if is_folder else sample.index
+    assert problem.message.startswith(f"{place} is immutable or append-only")
     assert outcomes(result) == ["failed"] * 3
     assert names(sample) == before
 

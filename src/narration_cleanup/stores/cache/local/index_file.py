@@ -207,9 +207,13 @@ def foreign_index(place: Path, index: os.stat_result) -> str:
 def fixed_index(folder: Path, name: str, folder_fd: int) -> str | None:
     """Why no new index can take the place of this one, with what to do; ``None`` if it can.
 
-    A file that is a mount point cannot be replaced, nor can one that ``chattr`` has fixed.
+    A file that is a mount point cannot be replaced, nor can one that ``chattr`` has fixed, itself
+    or its folder.
     """
     with suppress(OSError):
+        if is_immutable(folder_fd):
+            why = "is immutable or append-only, so that nothing in it can be removed: chattr -i -a it"
+            return f"{printable(folder)} {why}"
         fd = open_to_read(name, folder_fd)
         try:
             if mount_id(fd) != mount_id(folder_fd):
