@@ -172,8 +172,9 @@ def test_errors_are_raised_and_recorded(
     assert (last["outcome"], last["exit_code"]) == ("refused", 4)
     with pytest.raises(narration_cleanup.ConfigError, match=r"did you mean cache.dir\?"):
         narration_cleanup.plan({"cache": {"dirr": "/x"}})
-    with pytest.raises(narration_cleanup.ConfigError):
-        narration_cleanup.plan({})
+    for wrong in ({}, {1: 2}, {"cache": {1: 2}}, {"cache": {"dir": "\ud800"}}):
+        with pytest.raises(narration_cleanup.ConfigError):
+            narration_cleanup.plan(wrong)  # type: ignore[arg-type]
 
 
 def test_variables_count_only_where_they_are_asked_for(
