@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import resource
 import sqlite3
+import time
 
 from narration_cleanup.core import signals
 from narration_cleanup.core.deadline import Deadline
@@ -36,7 +37,8 @@ _LIMITS = {
 class QueryLimit:
     """Ends a query of the connection that it guards with ``SQLITE_INTERRUPT``.
 
-    When it takes too long or too much memory, or when this process was asked to end some time ago.
+    When it takes too long or too much memory, or goes on for long when this process was asked to
+    end.
     """
 
     def __init__(self) -> None:
@@ -44,6 +46,7 @@ class QueryLimit:
 
     def restart(self) -> None:
         """Measure from now on."""
+        self._began = time.monotonic()
         self._deadline = Deadline(SECONDS)
         self._memory = _most_memory() + MEMORY
 
@@ -59,7 +62,8 @@ class QueryLimit:
         connection.execute(f"PRAGMA hard_heap_limit={4 * MEMORY}")
 
     def _must_end(self) -> bool:
-        return self._deadline.passed or _most_memory() > self._memory or signals.is_overdue()
+        overdue = self._deadline.passed or signals.is_overdue(self._began)
+        return overdue or _most_memory() > self._memory
 
 
 def _most_memory() -> int:

@@ -225,7 +225,7 @@ def _take_table(
     reading: _Reading, table: Mapping[str, object], prefix: str, origin: Origin
 ) -> None:
     for key, raw in table.items():
-        name = prefix + key
+        name = f"{prefix}{key}"
         if name in BY_NAME:
             reading.take(BY_NAME[name], raw, origin, as_text=False)
         elif name not in TABLES:
