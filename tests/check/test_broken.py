@@ -178,6 +178,17 @@ def test_index_and_files_that_disagree(place: Place) -> None:
     assert sizes.details[0].startswith(longer.name)
 
 
+def test_a_link_where_audio_should_be(place: Place) -> None:
+    cache = place.sample.cache
+    audio, other = (cache.directory / entry.name for entry in cache.entries[-2:])
+    audio.unlink()
+    audio.symlink_to(other.name)
+    finding = place.one("cache.odd_file")
+    is_warning(finding, "1 entry names what is no regular file", "take it away by hand")
+    assert finding.details == (audio.name,)
+    assert not [each for each in place.findings() if each.check == "cache.agreement"]
+
+
 def test_a_cache_over_its_limit(place: Place) -> None:
     place.environ["NARRATION_CACHE_MAX_SIZE_MB"] = "0.01"
     is_warning(place.one("cache.size"), "MB of 0.01 MB", "enforce_max_size")
@@ -432,7 +443,7 @@ def test_a_lock_that_no_run_could_take(place: Place, as_nobody: Callable[[], Non
     lock = place.root / "cache" / "narration" / "cache_index.json.lock"
     assert lock.parent.is_dir()
     lock.symlink_to("nowhere")
-    is_failed(place.one("cache.index_lock"), "is no file that can be locked", "make it a file")
+    is_failed(place.one("cache.index_lock"), "is a symbolic link", "make it a file")
     lock.unlink()
     lock.touch(0o600)
     assert not [finding for finding in place.findings() if finding.check == "cache.index_lock"]

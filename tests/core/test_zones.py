@@ -160,6 +160,22 @@ def test_an_offset_is_proved_for_the_time_of_its_evidence_alone() -> None:
         )
 
 
+@pytest.mark.parametrize("newest_audio", [0.0, 1800.0, 5 * HOUR])
+def test_an_offset_that_the_clocks_have_left_cancels_nothing_live(newest_audio: float) -> None:
+    """The service, in a zone that only its audio shows, has just ended its summer time."""
+    changed = NOW - 600.0 - newest_audio
+    with local("Europe/Berlin"):
+        proof = [written(changed - age, "Asia/Tokyo") for age in (0.0, 900.0, HOUR, DAY)]
+        ages = changed, changed - 900, changed - HOUR, changed - DAY
+        index = IndexTimes(AUTO, NOW)
+        index.judge([Sample(text, at) for text, at in zip(proof, ages, strict=True)])
+        times = TableTimes(AUTO, NOW, index)
+        live = written(NOW - 120, "Asia/Shanghai")  # where the clocks are an hour behind Tokyo's
+        times.judge([live], NOW - 5)
+        assert index.zone == "+09:00"
+        assert times.read(live) == NOW - 120
+
+
 def test_local_and_utc_that_agree_now_are_not_told_apart_for_the_summer() -> None:
     with local("Europe/London"):
         times = IndexTimes(AUTO, NOW)

@@ -7,12 +7,17 @@ import pty
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+import typer
 
 import narration_cleanup
+from narration_cleanup.cli.app import app
+from narration_cleanup.cli.demo import demo_command
 from narration_cleanup.cli.options import this_program
+from narration_cleanup.core.errors import CleanupError
 from tests import forked
 from tests.samples import make_sample, read_index, read_requests, tree_digest
 
@@ -55,6 +60,15 @@ def test_the_demo_shows_all_three_commands_and_leaves_a_clean_sandbox(tmp_path: 
     assert len(audio - set(index)) == 1  # the orphan, in its first hour
     statuses = [row[4] for row in read_requests(place / "requests.db").values()]
     assert (statuses.count("cancelled"), statuses.count("queued")) == (4, 2)
+
+
+def test_without_a_temporary_folder_it_asks_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container with a root that is read-only."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(CleanupError, match="name one: narration-cleanup demo DIR"):
+        demo_command(typer.Context(typer.main.get_command(app)))
 
 
 def test_a_configured_service_is_not_touched_by_the_demo(tmp_path: Path) -> None:

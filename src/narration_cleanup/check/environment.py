@@ -16,6 +16,7 @@ from narration_cleanup.core.users import (
     described,
     nearest_folder,
 )
+from narration_cleanup.report.format import count
 from narration_cleanup.report.history import FILE_NAME
 from narration_cleanup.report.history.database import ENDINGS
 from narration_cleanup.report.metrics import is_page
@@ -53,7 +54,8 @@ def check_settings(settings: Settings, faults: Sequence[str]) -> Iterator[Findin
     else:
         file = settings.config_file
         source = "no configuration file" if file is None else f"file {file}"
-        yield passed("settings", f"valid; {source}, {len(details)} settings are set", details)
+        are_set = count(len(details), "setting is set", "settings are set")
+        yield passed("settings", f"valid; {source}, {are_set}", details)
 
 
 def _open_secrets(settings: Settings) -> Iterator[Finding]:

@@ -77,7 +77,7 @@ _REMEDIES = {
     "no_rights": "grant the rights that are named to the role",
     "index_busy": "run again when the service is less busy",
     "index_locked": "run again when the process that holds the lock has ended",
-    "own_folder": "give the folder to this user, or remove it while no run is at work",
+    "own_folder": "give the folder to this user, or remove what is there while no run is at work",
     "not_a_database": "set requests.db to the database of the service",
     "irregular_file": "remove what lies there while the service is stopped; SQLite makes its own",
     "database_locked": "find the process that holds the lock (fuser, lsof), and end it if it hangs",
@@ -87,6 +87,7 @@ _REMEDIES = {
     "database_io_error": "look at the disk (dmesg), then check the database (PRAGMA quick_check)",
     "database_unreachable": "see that the server is up, the address is right and the network "
     "allows it",
+    "pooled_connection": "give the address of the server itself, or of a pool in session mode",
     "bucket_unreachable": "check the endpoint, the bucket's name and the credentials",
     "database_corrupt": "restore the database from a backup; it is never repaired",
     "database_slow": "look at what the server is busy with",

@@ -17,6 +17,7 @@ import typer
 from narration_cleanup.cli.options import this_program
 from narration_cleanup.cli.run import dry_run_command, run_command
 from narration_cleanup.cli.stats import stats_command
+from narration_cleanup.core.errors import CleanupError
 from narration_cleanup.demo.sandbox import Sandbox, make_sandbox
 from narration_cleanup.report.format import count
 
@@ -49,8 +50,7 @@ def demo_command(
 ) -> None:
     """See it at work: makes a small sandbox, cleans it up, and leaves it to be tried on."""
     foreign = _forget_foreign_settings()
-    place = directory or Path(tempfile.mkdtemp(prefix="narration-demo-"))
-    sandbox = make_sandbox(place, time.time())
+    sandbox = make_sandbox(directory or _temporary_folder(), time.time())
     say = _speaker()
     program = _program(foreign)
     _introduce(sandbox, say)
@@ -66,6 +66,16 @@ def demo_command(
         worst = max(worst, _exit_code(work, context))
     _say_what_next(sandbox, program, say)
     raise typer.Exit(worst)
+
+
+def _temporary_folder() -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="narration-demo-"))
+    except OSError as error:
+        raise CleanupError(
+            f"cannot make a temporary folder: {error.strerror}; name one: "
+            "narration-cleanup demo DIR"
+        ) from error
 
 
 def _introduce(sandbox: Sandbox, say: Callable[[str, str], None]) -> None:

@@ -74,7 +74,7 @@ def first_bytes(file: Path, size: int) -> bytes:
 
 def _refuse_what_is_no_file(mode: int) -> None:
     if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "what is there is no regular file, and stays")
+        raise OSError(errno.EINVAL, "what is there is no regular file")
 
 
 _MOST_LINKS = 40

@@ -34,6 +34,7 @@ from narration_cleanup.settings.sources import (
     NoDefault,
     expand,
     find_file,
+    read_file,
     read_toml,
     state_of_units,
 )
@@ -224,7 +225,7 @@ def _take_table(
     reading: _Reading, table: Mapping[str, object], prefix: str, origin: Origin
 ) -> None:
     for key, raw in table.items():
-        name = prefix + key
+        name = f"{prefix}{key}"
         if name in BY_NAME:
             reading.take(BY_NAME[name], raw, origin, as_text=False)
         elif name not in TABLES:
@@ -253,7 +254,7 @@ def _take_credentials(reading: _Reading) -> None:
         origin = Origin("credential", file)
         if setting is not None:
             try:
-                text = Path(folder, file).read_text("utf-8").strip()
+                text = read_file(Path(folder, file)).decode().strip()
             except OSError as error:
                 reading.faults.append(printable(f"{origin}: {error.strerror}"))
             except UnicodeDecodeError:

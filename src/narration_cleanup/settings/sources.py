@@ -6,6 +6,7 @@ platforms are left to platformdirs.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from narration_cleanup.core.errors import ConfigError
+from narration_cleanup.core.files import first_bytes
 from narration_cleanup.core.text import printable
 
 APP = "narration-cleanup"
@@ -22,6 +24,8 @@ SYSTEM_FILE = CONFIG_DIR / "config.toml"
 STATE_ROOT = Path("/var/lib")
 SYSTEM_STATE = STATE_ROOT / APP
 """What ``StateDirectory=`` of the system's units makes."""
+_MOST_BYTES = 1 << 20
+"""Of a configuration file or a credential."""
 
 
 def make_readable(group: str = "the group of the runs' user") -> str:
@@ -142,13 +146,22 @@ def _is_there(file: Path) -> bool:
     return True
 
 
+def read_file(file: Path) -> bytes:
+    """A whole regular file of a sensible size, or `/dev/null`; raises `OSError` for anything else:
+    a pipe would be waited for, and `/dev/zero` has no end."""
+    content = b"" if str(file) == os.devnull else first_bytes(file, _MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    return content
+
+
 def read_toml(file: Path) -> dict[str, object]:
     """The file's tables; raises `ConfigError` saying what is wrong, and in which line."""
     import tomllib
 
     try:
         # With a last line end, so that a fault in the last line is reported by its number.
-        return tomllib.loads(file.read_bytes().decode("utf-8-sig") + "\n")
+        return tomllib.loads(read_file(file).decode("utf-8-sig") + "\n")
     except OSError as error:
         how = f"; {make_readable()}" if isinstance(error, PermissionError) else ""
         raise ConfigError(f"file {printable(file)}: {error.strerror}{how}") from error
