@@ -217,6 +217,18 @@ def test_a_creation_in_the_future_is_a_problem_beyond_the_tolerance(
     assert len(plan.actions) == 0
 
 
+@pytest.mark.parametrize(("started", "beat"), [(-HOUR, None), (2 * HOUR, -HOUR)])
+@pytest.mark.parametrize("from_start", [False, True])
+def test_a_start_or_a_heartbeat_in_the_future_is_reported(
+    started: float, beat: float | None, *, from_start: bool
+) -> None:
+    """It may keep the row for as long as it lies ahead."""
+    policy = RequestPolicy(from_start=from_start, heartbeat_timeout=10 * MINUTE)
+    plan = plan_requests(Survey(generating(1.5 * HOUR, started, beat)), policy, NOW)
+    role = "started_at" if beat is None else "heartbeat_at"
+    assert [each.message.partition(" ")[0] for each in plan.problems] == [role]
+
+
 def test_finished_rows_go_once_older_than_their_limit() -> None:
     """Of exactly the limit one stays, and so does one that does not say when it ended."""
     rows = [

@@ -15,6 +15,7 @@ from narration_cleanup.settings import (
     SETTINGS,
     DeleteLimit,
     Settings,
+    history_elsewhere,
     load_partial,
     load_settings,
     require_target,
@@ -421,6 +422,34 @@ def test_the_state_folder_of_the_units_is_found_by_their_user_and_root_alone(
     units.rename(tmp_path / "moved")
     units.symlink_to(tmp_path / "moved")
     assert found() == (own, "default")
+
+
+def test_a_user_who_may_not_read_the_history_of_the_units_hears_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    units, etc = tmp_path / "units", tmp_path / "etc"
+    etc.mkdir()
+    for name in ("etc/config.toml", "mine.toml"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(sources, "SYSTEM_STATE", units)
+    for module in ("sources", "load"):
+        name = f"narration_cleanup.settings.{module}.SYSTEM_FILE"
+        monkeypatch.setattr(name, etc / "config.toml")
+
+    def said(file: Path, **variables: str) -> str:
+        environ = {"HOME": str(tmp_path), **variables}
+        settings = load_settings(flags={}, config_file=file, environ=environ)
+        return history_elsewhere(settings) or ""
+
+    assert said(etc / "config.toml") == ""
+    units.mkdir()
+    assert said(etc / "config.toml") == ""
+    monkeypatch.setattr(os, "geteuid", lambda: units.stat().st_uid + 1)
+    found = said(etc / "config.toml")
+    assert f"{units}, for {units.owner()} and root (sudo -u {units.owner()})" in found
+    assert f"{tmp_path}/.local/state/narration-cleanup has only the runs by hand" in found
+    assert said(tmp_path / "mine.toml") == ""
+    assert said(etc / "config.toml", NARRATION_CLEANUP_STATE_DIR="/b") == ""
 
 
 def test_without_any_home_there_is_no_state_folder(monkeypatch: pytest.MonkeyPatch) -> None:

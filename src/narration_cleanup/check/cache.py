@@ -11,6 +11,7 @@ from narration_cleanup.check.examine_cache import parts_of_a_job, unused_index
 from narration_cleanup.check.finding import Finding, failed, findings_of, passed, warning
 from narration_cleanup.core.errors import CleanupError
 from narration_cleanup.core.model import DAY, NoProgress
+from narration_cleanup.core.text import printable
 from narration_cleanup.core.timestamps import AUTO
 from narration_cleanup.core.users import (
     can_read_in,
@@ -24,7 +25,7 @@ from narration_cleanup.core.users import (
 from narration_cleanup.core.zones import LOCAL, IndexTimes, is_utc, zone_text
 from narration_cleanup.plan import CachePlan
 from narration_cleanup.report.format import count, entries
-from narration_cleanup.run.access import fixed, lock_out_of_reach
+from narration_cleanup.run.access import fixed, lock_out_of_reach, own_folder_out_of_reach
 from narration_cleanup.run.stores import (
     Targets,
     cache_policy,
@@ -141,6 +142,9 @@ def _check_store(
     if plans.cache is None:
         return
     yield from findings_of(plans.cache.problems, "cache")
+    if local is not None and (why := own_folder_out_of_reach(local)):
+        remedy = "let this user use the folder; what is no folder, remove"
+        yield failed("cache.own_folder", f"{why}: a run removes nothing", remedy)
     if local is not None and store.has_index:
         index = local / (settings.cache.index or "")
         yield from _check_index_owner(index)
@@ -189,14 +193,19 @@ def _check_unused_index(folder: Path) -> Iterator[Finding]:
     """Without its index, a program would still list what is removed."""
     found = unused_index(folder)
     if found is not None:
-        name, known = found
+        index, known = found
+        name = printable(index.relative_to(folder))
         message = f"{name} lists the audio of this folder, and cache.index is none"
         remedy = f'set cache.index = "{name}"'
         if known is None:
             remedy = "the program would miss what is removed: do not clean this folder without it"
-        elif known.settings:
-            more = ", ".join(sorted(known.settings))
-            remedy += f" and {more}: narration-cleanup config init --from {folder} proposes them"
+        elif known.settings or index.parent != folder:
+            there = [] if index.parent == folder else ["cache.dir"]
+            more = ", ".join([*there, *sorted(known.settings)])
+            remedy = (
+                f'set cache.index = "{printable(index.name)}" and {more}: narration-cleanup config '
+                f"init --from {printable(index.parent)} proposes them"
+            )
         yield warning("cache.unused_index", message, remedy)
     if (why := parts_of_a_job(folder)) is not None:
         remedy = "set cache.dir to a cache: this tool is not for the results of a job"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from difflib import get_close_matches
+from pathlib import Path
 
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.text import printable, printable_line
@@ -29,7 +30,7 @@ def for_program(name: str, directory: str | None, database: str | None) -> tuple
         if given is not None:
             if setting not in settings:
                 raise ConfigError(f"{name} has no {setting} that could be {printable(given)}")
-            settings[setting] = given
+            settings[setting] = given if "://" in given else str(Path(given).absolute())
     about = f"{program.title}: {program.why}"
     places = [] if program.first is None else [program.first]
     places += [

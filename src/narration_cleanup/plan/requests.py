@@ -32,8 +32,8 @@ def plan_requests(survey: RequestSurvey, policy: RequestPolicy, now: float) -> R
     plan = RequestPlan(RequestTotals(by_status=survey.by_status()))
     for page in survey.active():
         for request in page:
-            if request.created_at > now + FUTURE_TOLERANCE:
-                plan.problems.add(_future_request(request))
+            if ahead := _in_future(request, now + FUTURE_TOLERANCE):
+                plan.problems.add(_future_request(request, ahead))
             age, limit, words = age_of(request, policy, now)
             if age <= limit:
                 continue
@@ -118,11 +118,19 @@ def _change(request: GenerationRequest, reason: Reason, detail: str, age: float)
     )
 
 
-def _future_request(request: GenerationRequest) -> Problem:
+def _in_future(request: GenerationRequest, latest: float) -> str | None:
+    """Which of its times lies in the future; to be scheduled for one is no fault."""
+    for role in ("created_at", "started_at", "heartbeat_at"):
+        if (getattr(request, role) or 0.0) > latest:
+            return role
+    return None
+
+
+def _future_request(request: GenerationRequest, role: str) -> Problem:
     return Problem(
         Target.REQUESTS,
         FUTURE,
-        "created_at lies in the future: left alone; is the clock or cleanup.timezone wrong?",
+        f"{role} lies in the future: is the clock or cleanup.timezone wrong?",
         str(request.id),
     )
 

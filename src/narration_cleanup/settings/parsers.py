@@ -99,9 +99,10 @@ def switch() -> Parser[bool]:
 
 
 def text_of(raw: object) -> str:
-    """Text that is not empty and holds no NUL (which neither paths nor databases take)."""
+    """Text that is not empty, and holds neither a NUL nor what no file can be named by."""
     if not isinstance(raw, str) or not raw.strip() or "\0" in raw:
         raise ValueError
+    raw.encode("utf-8", "surrogateescape")  # raises UnicodeEncodeError, a ValueError
     return raw
 
 
