@@ -22,6 +22,7 @@ from narration_cleanup.settings import (
     sources,
 )
 from narration_cleanup.settings.sources import default_files
+from tests.security.conftest import unwaited
 from tests.settings_help import HOME, faults_of, load
 
 NOTHING = Path(os.devnull)
@@ -319,18 +320,16 @@ def test_a_filter_without_a_value_would_match_no_row(tmp_path: Path) -> None:
 
 def test_what_has_no_end_is_no_configuration(tmp_path: Path) -> None:
     """A pipe would be waited for, and a device fills the memory; /dev/null is an empty one."""
-    os.mkfifo(tmp_path / "pipe")
-    os.mkfifo(tmp_path / "cache.dir")
-    for file in (tmp_path / "pipe", Path("/dev/zero")):
-        with pytest.raises(ConfigError, match="no regular file"):
-            load_settings(flags={}, config_file=file, environ=HOME)
-    variables = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
-    assert faults_of(variables=variables) == (
-        "credential cache.dir: what is there is no regular file",
-    )
-    large = tmp_path / "large"
-    with large.open("wb") as stream:
-        stream.truncate(1 << 30)
+    pipe, credential, large = (tmp_path / name for name in ("pipe", "cache.dir", "large"))
+    os.mkfifo(pipe)
+    os.mkfifo(credential)
+    with unwaited(pipe), pytest.raises(ConfigError, match="no regular file"):
+        load_settings(flags={}, config_file=pipe, environ=HOME)
+    with unwaited(credential):
+        assert faults_of(variables={"CREDENTIALS_DIRECTORY": str(tmp_path)}) == (
+            "credential cache.dir: what is there is no regular file",
+        )
+    large.write_text("\n" * (1 << 21))
     with pytest.raises(ConfigError, match="too large"):
         load_settings(flags={}, config_file=large, environ=HOME)
     load_settings(flags={}, config_file=Path("/dev/null"), environ=HOME)
