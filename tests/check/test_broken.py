@@ -160,6 +160,14 @@ def test_an_entry_that_leaves_the_cache(place: Place) -> None:
     finding = place.one("cache.outside_cache")
     is_failed(finding, "/etc/passwd", "set cache.dir_in_index")
     assert finding.details == (key,)
+    for fields in index.values():
+        fields["file_path"] = "/etc/passwd"
+    many = {**index, **{f"{key}-{number}": fields for number in range(200)}}
+    place.sample.cache.index.write_text(json.dumps(many))
+    assert place.one("cache.outside_cache").message.startswith(f"{len(many)} times: ")
+    newest = place.one("cache.newest_entry")
+    is_warning(newest, f"none of {len(many)} entries can be judged", "cache.dir")
+    assert not [each for each in place.findings() if each.check == "cache.agreement"]
 
 
 def test_index_and_files_that_disagree(place: Place) -> None:

@@ -22,7 +22,7 @@ from narration_cleanup.report.history.database import ENDINGS
 from narration_cleanup.report.metrics import is_page
 from narration_cleanup.settings import SETTINGS, Settings
 from narration_cleanup.settings.show import safe, toml
-from narration_cleanup.settings.sources import make_readable
+from narration_cleanup.settings.sources import NO_HISTORY, NO_STATE_DIR, make_readable
 from narration_cleanup.systemd.discover import CREDENTIALS
 
 
@@ -82,7 +82,13 @@ def check_state(settings: Settings) -> Iterator[Finding]:
     folder = settings.cleanup.state_dir
     origin = settings.origin("cleanup.state_dir")
     nearest = nearest_folder(folder)
-    if not nearest.is_dir():
+    if folder == NO_STATE_DIR:
+        yield failed(
+            "state.directory",
+            NO_HISTORY,
+            "set cleanup.state_dir (NARRATION_CLEANUP_STATE_DIR) to a folder",
+        )
+    elif not nearest.is_dir():
         yield failed(
             "state.directory",
             f"{nearest} is not a directory, so {folder} cannot be used (from {origin})",

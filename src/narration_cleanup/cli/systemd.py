@@ -282,6 +282,8 @@ def _settings(
     named = context.obj if isinstance(context.obj, Path) else None
     if named is None and instance is not None:
         named = CONFIG_DIR / f"{instance}.toml"
+        if not os.path.exists(named):
+            raise ConfigError(f"--instance {instance}: there is no file {named}")
     file = named if instance is None else CONFIG_DIR / f"{instance}.toml"
     environ = os.environ if for_user else with_credentials(os.environ, file)
     settings = load_settings(
