@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from narration_cleanup.core.model import Problem, Severity
+from narration_cleanup.report.record import number_of
 
 
 class Status(StrEnum):
@@ -101,6 +102,7 @@ _REMEDIES = {
     "library_failed": "check the AWS_* variables and the proxies",
     "bucket_missing": "correct cache.dir, or make the bucket",
     "directory_replaced": "run again when the folder is in its place",
+    "locale": "set LC_ALL=C.UTF-8, or the locale of the service",
     "mixed_times": "set requests.time_format",
 }
 _ANY = "look up this code in the troubleshooting page (docs/troubleshooting.md)"
@@ -113,7 +115,8 @@ def findings_of(problems: Iterable[Problem], area: str) -> Iterator[Finding]:
         by_code.setdefault(problem.code, []).append(problem)
     for code, found in by_code.items():
         first = found[0]
-        message = first.message if len(found) == 1 else f"{len(found):,} times: {first.message}"
+        number = number_of(found)
+        message = first.message if number == 1 else f"{number:,} times: {first.message}"
         subjects = [problem.subject for problem in found if problem.subject is not None][:SHOWN]
         is_failure = first.severity is Severity.PROBLEM or code == "zone_contradicted"
         judge = failed if is_failure else warning
