@@ -30,7 +30,7 @@ from narration_cleanup.plan.actions import (
 )
 from narration_cleanup.report.format import Sizes, age, clock, count, entries
 from narration_cleanup.report.record import RunRecord, number_of
-from narration_cleanup.report.stats import Stats
+from narration_cleanup.report.stats import ALIVE_FOR, Stats
 
 MOST_ALIKE = 3
 """Problems with the same reason that are each shown, for what they are about."""
@@ -185,14 +185,18 @@ def kept_entries(cache: CacheResult, *, dry_run: bool) -> int:
     return cache.plan.totals.entry_count - entries_among(removed)
 
 
+def removed_items(by_reason: Mapping[Reason, int], total: int) -> str:
+    """``33 of 60 entries and 2 files without an entry``."""
+    going = entries_among(by_reason)
+    files = sum(by_reason.values()) - going
+    more = f" and {count(files, 'file')} without an entry" if files else ""
+    return f"{going:,} of {entries(total)}{more}"
+
+
 def cache_headline(cache: CacheResult, sizes: Sizes, *, dry_run: bool) -> str:
     """``Would remove 33 of 60 entries and 2 files, 1.02 MB`` or ``Removed …, freed …``."""
     by_reason = cache.plan.by_reason if dry_run else cache.removed_by_reason
-    going = entries_among(by_reason)
-    files = sum(by_reason.values()) - going
-    what = f"{going:,} of {entries(cache.plan.totals.entry_count)}"
-    if files:
-        what += f" and {count(files, 'file')} without an entry"
+    what = removed_items(by_reason, cache.plan.totals.entry_count)
     if dry_run:
         return f"Would remove {what}, {sizes(cache.plan.planned_bytes)}"
     return f"Removed {what}, freed {sizes(cache.freed_bytes)}"
@@ -315,7 +319,7 @@ def state(stats: Stats, sizes: Sizes) -> tuple[bool, str]:
     serious = [each for each in stats.problems if each.severity is Severity.PROBLEM]
     wrong = [problems_title(serious)] if serious else []
     if not (stats.running or stats.in_progress):
-        wrong.append("no run lately" if run is not None else "no run recorded")
+        wrong.append("no run recorded" if run is None else _not_alive(stats, run))
     elif run is not None and run.finished_at is not None and run.outcome != RunOutcome.SUCCESS:
         wrong.append(f"the last run ended as {printable(run.outcome)}")
     parts = []
@@ -327,6 +331,13 @@ def state(stats: Stats, sizes: Sizes) -> tuple[bool, str]:
         parts.append(f"{count(requests.total, 'request')}, {requests.abandoned_count:,} abandoned")
     parts = [", ".join(wrong), *parts] if wrong else parts
     return not wrong, f"{'Attention' if wrong else 'OK'}: {'; '.join(parts)}"
+
+
+def _not_alive(stats: Stats, run: RunRecord) -> str:
+    """Why the clean-up is not: a run by hand is no schedule, however late it is."""
+    late = ALIVE_FOR * stats.cleanup_interval_hours * 3_600
+    is_late = stats.generated_at - run.started_at > late
+    return "no run lately" if is_late else "no schedule found"
 
 
 SORT = ("size", "age")

@@ -20,7 +20,7 @@ from narration_cleanup.core.errors import ConfigError, IndexChangedError, Target
 from narration_cleanup.core.model import NoProgress, Severity
 from narration_cleanup.core.signals import Stop
 from narration_cleanup.core.zones import IndexTimes
-from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
+from narration_cleanup.plan import CachePlan, CachePolicy, plan_after, plan_cache
 from narration_cleanup.plan.actions import (
     Kind,
     Outcome,
@@ -187,7 +187,7 @@ def test_malformed_and_outside_entries_keep_their_files(
     ]
     assert planned.totals.entry_count == len(entries)
     assert planned.totals.total_size_bytes == sum(
-        entry.size for entry in sample.entries if entry not in (malformed, outside)
+        entry.size for entry in sample.entries if entry is not outside
     )
     apply(store, planned)
     assert {malformed.name, twin.name} <= names(sample)
@@ -751,6 +751,30 @@ def test_an_index_of_another_group_names_the_group(
     assert list((sample.directory / OWN_FOLDER).iterdir()) == []
 
 
+def test_the_size_is_that_of_the_files_before_a_run_and_after(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    entries = read_index(sample.index)
+    for member in entries.values():
+        member["file_size"] = 1
+    write_index(sample.index, entries)
+    planned = plan(store)
+    sizes = {entry.name: entry.size for entry in sample.entries}
+    assert planned.totals.total_size_bytes == sum(sizes.values())
+    left = plan_after(planned)
+    assert left is not None
+    gone = {action.file for action in planned.actions}
+    assert left.totals.total_size_bytes == sum(sizes[name] for name in sizes.keys() - gone)
+
+
+def test_a_key_that_occurs_twice_is_one_entry(sample: CacheSample, store: IndexedDirectory) -> None:
+    text = sample.index.read_text().rstrip()
+    key = sample.entries[-1].key
+    twin = f"{text[:-1]}, {json.dumps(key)}: {json.dumps(sample.entries[-1].fields)}}}"
+    sample.index.write_text(twin)
+    assert plan(store).totals.entry_count == len(sample.entries)
+
+
 def test_a_size_that_no_file_has_stops_nothing(
     sample: CacheSample, store: IndexedDirectory
 ) -> None:
@@ -760,7 +784,7 @@ def test_a_size_that_no_file_has_stops_nothing(
     write_index(sample.index, entries)
     planned = plan(store)
     assert list(planned.problems) == []
-    assert planned.totals.total_size_bytes == sum(entry.size for entry in sample.entries[2:])
+    assert planned.totals.total_size_bytes == sum(entry.size for entry in sample.entries)
     assert outcomes(apply(store, planned)) == ["done"] * 3
     assert names(sample) == {entry.name for entry in sample.entries[3:]}
 

@@ -130,6 +130,7 @@ class IndexSurvey:
         self._passes = 0
         self._double: frozenset[int] = frozenset()
         self._reported: set[str] = set()
+        self._counted: set[str] = set()
         self._seen: ScannedNames | None = None
 
     @property
@@ -180,6 +181,7 @@ class IndexSurvey:
         self._passes += 1
         problems = self.problems if first_pass else Problems()
         total = 0
+        self._counted.clear()
         keys = DoubleKeys()
         try:
             for members in self._members():
@@ -302,6 +304,9 @@ class IndexSurvey:
             for at in [at for at in range(len(found)) if at not in timed]:
                 needed += self._keep(members, at, found[at], problems, is_judged=at in judged)
         unjudged = len(found) - len(entries)
+        for key in [key for key in members.keys if hash(key) in self._double]:
+            unjudged -= key in self._counted
+            self._counted.add(key)
         return Batch(members, list(judged), entries, names + needed, needed, unjudged)
 
     def _keep(
