@@ -180,6 +180,7 @@ def check_alerts(settings: Settings) -> Iterator[Finding]:
         yield warning("alerts", "no alert target is configured: a failure is not reported", remedy)
         return
     from narration_cleanup.report.notify import unknown_urls
+    from narration_cleanup.report.notify.ping import is_stateless
 
     wrong = unknown_urls(alerts.urls)
     for text in wrong:
@@ -189,5 +190,8 @@ def check_alerts(settings: Settings) -> Iterator[Finding]:
         count = len(alerts.urls)
         message = f"{count} addresses are known to Apprise; sent to on {alerts.on}"
         yield passed("alerts.urls", f"{message} (narration-cleanup notify --test tries them)")
-    if alerts.ping_url is not None:
+    if alerts.ping_url is not None and is_stateless(alerts.ping_url, alerts.ping_style):
+        message = "the address has no {state}: a start and a failure are sent as a success is"
+        yield warning("alerts.ping_url", message, "add {state} to the address")
+    elif alerts.ping_url is not None:
         yield passed("alerts.ping_url", "is set, and is an http or https address")

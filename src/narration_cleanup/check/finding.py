@@ -103,6 +103,7 @@ _REMEDIES = {
     "library_failed": "check the AWS_* variables and the proxies",
     "bucket_missing": "correct cache.dir, or make the bucket",
     "directory_replaced": "run again when the folder is in its place",
+    "locale": "set LC_ALL=C.UTF-8, or the locale of the service",
     "mixed_times": "set requests.time_format",
 }
 _ANY = "look up this code in the troubleshooting page (docs/troubleshooting.md)"

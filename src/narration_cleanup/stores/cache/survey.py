@@ -242,21 +242,12 @@ class IndexSurvey:
             files = [file for file in files if file.name not in spelled]
             named = Counter(self._names(spelled.__contains__, needed))
             shared.update(name for name, count in named.items() if count > 1)
-        unjudged = 0
         partials = list(self._files.stored([] if self._undetermined else self.seen.partials))
-        if self._undetermined or self._encoded:
-            claimed = {f.name for f in files} if self._undetermined else self._encoded
-            unjudged = sum(file.size_bytes for file in files if file.name in claimed)
-            files = [file for file in files if file.name not in claimed]
-        return Unmatched(
-            files,
-            dangling,
-            frozenset(shared),
-            partials,
-            frozenset(needed & shared),
-            frozenset(self.seen.fresh),
-            unjudged,
-        )
+        claimed = {file.name for file in files} if self._undetermined else self._encoded
+        unjudged = sum(file.size_bytes for file in files if file.name in claimed)
+        files = [file for file in files if file.name not in claimed]
+        both, fresh = frozenset(needed & shared), frozenset(self.seen.fresh)
+        return Unmatched(files, dangling, frozenset(shared), partials, both, fresh, unjudged)
 
     def _names(self, wanted: Callable[[str], bool], needed: set[str]) -> Iterator[str]:
         """The claimed names that ``wanted`` picks; fills ``needed`` on the way."""
