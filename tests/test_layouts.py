@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import tomllib
 from collections.abc import Callable
@@ -229,6 +230,11 @@ def test_the_services_own_places_are_proposed_as_they_are(tmp_path: Path) -> Non
     }
     with pytest.raises(CleanupError, match="exists already: add --force"):
         init("--from", sample.cache.directory, file)
+    left = sample.cache.directory / "left.mp3.part"
+    left.write_bytes(b"half")
+    os.utime(left, (0, SAMPLE_NOW.timestamp() - 9 * 86_400))
+    said = init("--from", sample.cache.directory)
+    assert "remove 33 of 60 entries and 1 file without an entry (older than 7 days)\n" in said
 
 
 def test_a_containers_paths_and_zone_are_found(tmp_path: Path) -> None:

@@ -109,6 +109,9 @@ def test_audio_proves_the_zone_of_an_index(here: str, service: str) -> None:
             assert times.read(written(NOW - age, service)) == pytest.approx(NOW - age, abs=1e-3)
         differs = named_offset(here, NOW) != named_offset(service, NOW)
         assert [problem.code for problem in times.problems] == ["zone_differs"] * differs
+        for problem in times.problems:  # an offset alone is wrong for half the year
+            assert ("such as America/New_York" in problem.message) is (times.zone != "UTC")
+            assert ('"UTC" sets it' in problem.message) is (times.zone == "UTC")
 
 
 @pytest.mark.parametrize(
@@ -155,6 +158,22 @@ def test_an_offset_is_proved_for_the_time_of_its_evidence_alone() -> None:
         assert (
             times.read("2026-08-15T12:00:00Z") == datetime(2026, 8, 15, 12, tzinfo=UTC).timestamp()
         )
+
+
+@pytest.mark.parametrize("newest_audio", [0.0, 1800.0, 5 * HOUR])
+def test_an_offset_that_the_clocks_have_left_cancels_nothing_live(newest_audio: float) -> None:
+    """The service, in a zone that only its audio shows, has just ended its summer time."""
+    changed = NOW - 600.0 - newest_audio
+    with local("Europe/Berlin"):
+        proof = [written(changed - age, "Asia/Tokyo") for age in (0.0, 900.0, HOUR, DAY)]
+        ages = changed, changed - 900, changed - HOUR, changed - DAY
+        index = IndexTimes(AUTO, NOW)
+        index.judge([Sample(text, at) for text, at in zip(proof, ages, strict=True)])
+        times = TableTimes(AUTO, NOW, index)
+        live = written(NOW - 120, "Asia/Shanghai")  # where the clocks are an hour behind Tokyo's
+        times.judge([live], NOW - 5)
+        assert index.zone == "+09:00"
+        assert times.read(live) == NOW - 120
 
 
 def test_local_and_utc_that_agree_now_are_not_told_apart_for_the_summer() -> None:

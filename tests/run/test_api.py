@@ -218,7 +218,7 @@ def test_an_event_stops_a_run(sample: Sample, settings: dict[str, dict[str, obje
     before = tree_digest(sample.cache.directory)
     done = narration_cleanup.run(settings, stop=stop)
     assert done["exit_code"] == 143
-    assert str(done["message"]).startswith("Stopped: what was begun")
+    assert str(done["message"]).startswith("Stopped as asked: what was begun")
     after = tree_digest(sample.cache.directory)
     assert all(after[name] == before[name] for name in before.keys() - {"."})
     assert narration_cleanup.run(settings)["exit_code"] == 0

@@ -18,7 +18,7 @@ from narration_cleanup.check.examine_index import (
 )
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.text import printable
-from narration_cleanup.report.format import count
+from narration_cleanup.report.format import count, entries
 from narration_cleanup.settings import BY_NAME
 from narration_cleanup.settings.programs import PROGRAMS
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER
@@ -241,7 +241,7 @@ def _indexed(
     missing = folders.total() - present.total()
     if 2 * missing > folders.total():
         unsure.append(
-            f"{missing:,} of {folders.total():,} entries have no file here: is this the folder "
+            f"{missing:,} of {entries(folders.total())} without a file here: is this the folder "
             "that the service writes to?"
         )
     return sure, unsure

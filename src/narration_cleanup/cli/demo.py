@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from narration_cleanup.cli.options import this_program
 from narration_cleanup.cli.run import dry_run_command, run_command
 from narration_cleanup.cli.stats import stats_command
 from narration_cleanup.core.errors import CleanupError
@@ -58,7 +59,9 @@ def demo_command(
     for number, (title, command, work) in enumerate(_STEPS, 1):
         say("", "")
         say(f"{number}. {title}", "bold cyan")
-        say(f"   $ narration-cleanup -c {sandbox.config.name} {command}", "bright_black")
+        if number == 1:
+            say(f"   $ cd {shlex.quote(str(sandbox.directory))}", "bright_black")
+        say(f"   $ {program} -c {sandbox.config.name} {command}", "bright_black")
         say("", "")
         worst = max(worst, _exit_code(work, context))
     _say_what_next(sandbox, program, say)
@@ -132,15 +135,7 @@ def _forget_foreign_settings() -> list[str]:
 
 def _program(foreign: list[str]) -> str:
     """How the caller can start this program again, without the settings that would interfere."""
-    name = "narration-cleanup"
-    if shutil.which(name) is None:
-        beside = Path(sys.argv[0]).absolute()
-        runs = beside.name == name and os.access(beside, os.X_OK)
-        name = (
-            shlex.quote(str(beside))
-            if runs
-            else f"{shlex.quote(sys.executable)} -m {__package__.split('.')[0]}"
-        )
+    name = this_program()
     unset = "".join(f"-u {variable} " for variable in foreign)
     return f"env {unset}{name}" if unset else name
 

@@ -43,7 +43,7 @@ _FEWEST = 3
 _MONTH = 30 * 86_400.0
 
 _NAIVE = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ])[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:([.,])[0-9]+)?)?", re.ASCII
+    r"[0-9]{4}(?:-?[0-9]{2}){2}([T ])[0-9]{2}:?[0-9]{2}(?::?[0-9]{2}(?:([.,])[0-9]+)?)?", re.ASCII
 )
 
 Form = tuple[str, bool]
@@ -58,12 +58,14 @@ class Sample(NamedTuple):
 
 
 class Proof(NamedTuple):
-    """The zone that so many ``files`` of these forms agree with; ``since``: the oldest of them."""
+    """The zone that so many ``files`` of these forms agree with: the oldest of them is of
+    ``since``, the newest of ``until``."""
 
     zone: str
     files: int
     forms: frozenset[Form]
     since: float
+    until: float
 
 
 def form_of(text: str) -> Form | None:
@@ -143,6 +145,7 @@ def _proof(zone: str, agreeing: Sequence[tuple[Sample, Form]]) -> Proof:
         len(agreeing),
         frozenset(form for _, form in agreeing),
         min(sample.modified_at for sample, _ in agreeing) - WITHIN,
+        max(sample.modified_at for sample, _ in agreeing) + WITHIN,
     )
 
 
@@ -182,7 +185,7 @@ class IndexTimes:
         if self.proof is not None:
             self.problems.append(self._differs(self.proof))
             if self.zone != UTC:
-                self.read = _with_margin(self.read, self.proof.since)
+                self.read = _with_margin(self.read, self.proof, self.latest)
         return True
 
     @property
@@ -190,12 +193,18 @@ class IndexTimes:
         return self.latest - FUTURE_TOLERANCE
 
     def _differs(self, proof: Proof) -> Problem:
+        setting = f'cleanup.timezone = "{proof.zone}" sets it'
+        if proof.zone not in (LOCAL, UTC):
+            setting = (
+                "to set it, give cleanup.timezone the zone's name, such as America/New_York: an "
+                "offset would be wrong after the next change of the clocks"
+            )
         return Problem(
             Target.CACHE,
             "zone_differs",
             f"the service writes its times in {zone_text(proof.zone, self._now)}, as the mtimes of "
             f"{proof.files} audio files show; this process is in {zone_text(LOCAL, self._now)}: "
-            f'read accordingly; cleanup.timezone = "{proof.zone}" sets it',
+            f"read accordingly; {setting}",
             severity=Severity.WARNING,
         )
 
@@ -241,7 +250,7 @@ class TableTimes:
                 zone = proved or self._of_index(form, text, last_write)
                 if zone is not None:
                     self._zones[form] = zone
-                    self._readers[form] = self._reader_of(zone)
+                    self._readers[form] = self._reader_of(zone, last_write if proved else None)
             elif proved and not _agrees(self.setting, text, last_write or 0.0):
                 self._problems.append(_contradicted(Target.REQUESTS, self.setting, proved))
 
@@ -312,12 +321,14 @@ class TableTimes:
         is_last = all(each <= readings[proof.zone] or each > possible for each in readings.values())
         return proof.zone if readings[proof.zone] <= possible and is_last else None
 
-    def _reader_of(self, zone: str) -> Reader:
+    def _reader_of(self, zone: str, seen_at: float | None) -> Reader:
+        """``seen_at``: an instant at which the zone is proved by the table."""
         read = reader(zone, self.latest)
         proof = self._index.proof if self._index is not None else None
         if proof is None or zone in (LOCAL, UTC):
             return read
-        return _with_margin(read, proof.since)
+        until = max(proof.until, (seen_at or 0.0) + WITHIN)
+        return _with_margin(read, proof._replace(until=until), self.latest)
 
 
 def _readings_in(text: str, zones: Iterable[str]) -> Mapping[str, float]:
@@ -328,15 +339,16 @@ def _latest(now: float | None) -> float:
     return (time.time() if now is None else now) + FUTURE_TOLERANCE
 
 
-def _with_margin(read: Reader, since: float) -> Reader:
-    """Times before ``since`` an hour later: an offset is proved for the time since then alone, and
-    before a change of the clocks it may have been less."""
+def _with_margin(read: Reader, proof: Proof, latest: float) -> Reader:
+    """What may lie outside the time of the proof is read an hour later, but not in the future: the
+    offset is not proved there, and with the clocks changed it may be an hour less."""
 
     def later(text: str) -> float | None:
         instant = read(text)
-        if instant is None or instant >= since or form_of(text) is None:
+        if instant is None or form_of(text) is None:
             return instant
-        return instant + 3600
+        is_proved = proof.since <= instant and instant + 3600 <= proof.until
+        return instant if is_proved or instant + 3600 > latest else instant + 3600
 
     return later
 

@@ -135,6 +135,7 @@ def test_a_member_and_its_bytes_belong_together(
             assert value.file_size == said["file_size"]
         else:
             assert "twice" in value.why
+            assert value.file_path == said["file_path"]
             assert [other for other, _, _ in pieces].count(key) > 1
 
 

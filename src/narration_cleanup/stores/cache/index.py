@@ -253,7 +253,7 @@ def _scanned(raw: bytes, at: int, reader: MemberReader, *, is_last: bool) -> Mem
     if len(set(keys)) < len(keys):
         count = Counter(keys)
         values = [
-            value if count[key] == 1 else malformed(TWICE, value)
+            value if count[key] == 1 else malformed(TWICE, value.file_path)
             for key, value in zip(keys, values, strict=True)
         ]
     return Members(keys, values, _byte_offsets(text, starts, at), raw, at)
