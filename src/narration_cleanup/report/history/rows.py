@@ -313,9 +313,9 @@ def replace_known(connection: sqlite3.Connection, place: str, items: bytes) -> N
 
 
 def select_known(connection: sqlite3.Connection, place: str) -> bytes:
-    """The remembered items."""
-    found = connection.execute("SELECT items FROM known WHERE place = ?", (place,)).fetchone()
-    return bytes(found[0]) if found is not None else b""
+    """The remembered items; what is not as it was written is none."""
+    known = "SELECT items FROM known WHERE place = ? AND typeof(items) = 'blob'"
+    return next((bytes(items) for (items,) in connection.execute(known, (place,))), b"")
 
 
 def insert_clock(connection: sqlite3.Connection, mark: ClockMark, most: int) -> None:
