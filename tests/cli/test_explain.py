@@ -194,6 +194,7 @@ def test_an_entry_without_a_file_and_one_that_cannot_be_judged(service: Service)
     service.change_index(1, file_path=7)
     outside, unread, malformed = (item(service, service.entries[n].key) for n in (4, 5, 1))
     assert outside["detail"].startswith("its file_path '/srv/elsewhere/old.mp3' is no audio file")
+    assert item(service, "/srv/elsewhere/old.mp3") == outside
     assert "'the day before' is no time" in unread["detail"]
     assert "its file_path is missing or not text" in malformed["detail"]
     for one in (outside, unread, malformed):

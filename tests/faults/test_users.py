@@ -227,3 +227,22 @@ def test_a_configuration_that_may_not_be_read_is_a_wrong_one(
     assert run.code == 78, run.said
     assert json.loads(run.output)["message"].startswith(f"file {file}: Permission denied; ")
     assert _files(truth.cache.directory) == before
+
+
+def test_a_proposal_says_what_this_user_may_not_do(server: ToolServer, tmp_path: Path) -> None:
+    truth = _sample(tmp_path, 0)
+    environment = environment_for(truth)
+
+    def proposed(folder: Path) -> str:
+        call = ["config", "init", "--from", str(folder)]
+        return server.run(call, tmp_path, environment, user=NOBODY).said
+
+    tree = tmp_path / "tree"
+    (tree / "hidden").mkdir(0o700, parents=True)
+    for number in range(8):
+        (tree / f"{number:08x}1234.mp3").write_bytes(b"audio")
+    assert "not sure  not looked into: Permission denied (hidden)" in (said := proposed(tree))
+    assert f"may not write to {tree} (owner root, mode 0755)" in said
+    index = truth.cache.index
+    index.chmod(0o600)
+    assert f"{index} cannot be read: Permission denied" in proposed(truth.cache.directory)

@@ -80,6 +80,8 @@ def _document(file: Path) -> object:
             is_lines = isinstance(error, json.JSONDecodeError) and error.msg == "Extra data"
             if not INDEX_NAME.search(file.name) or is_lines:
                 return None
+            if isinstance(error, PermissionError):
+                raise ConfigError(f"{printable(file)} cannot be read: {error.strerror}") from None
             if deadline.passed:
                 raise ConfigError(
                     f"{printable(file)} cannot be read as JSON ({printable(str(error))}): it is "

@@ -10,9 +10,11 @@ from narration_cleanup.check.examine_cache import examine_cache
 from narration_cleanup.check.examine_requests import examine_requests
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.model import NoProgress, Target
+from narration_cleanup.core.text import printable
 from narration_cleanup.core.zones import LOCAL, UTC, IndexTimes, is_utc, zone_text
 from narration_cleanup.report.format import count
 from narration_cleanup.report.summary import removed_items
+from narration_cleanup.run.access import missing_rights
 from narration_cleanup.run.stores import (
     Targets,
     cache_policy,
@@ -73,7 +75,9 @@ def propose(directory: str | None, database: str | None, now: float) -> Proposal
     ):
         if wanted is not None and plan is None:
             raise ConfigError(*(each.message for each in problems if each.target is target))
-    proposal.unsure += [problem.message for problem in problems]
+    for problem in (*problems, *missing_rights(settings)):
+        subject = "" if problem.subject is None else f" ({printable(problem.subject)})"
+        proposal.unsure.append(f"{problem.message}{subject}")
     return proposal
 
 

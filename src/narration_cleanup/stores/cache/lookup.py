@@ -105,6 +105,7 @@ class IndexLookup:
             for batch in members()
             for key, value in zip(batch.keys, batch.values, strict=True)
             if key in keys
+            or value.file_path in keys  # as it is in the index: of another folder, perhaps
             or (
                 value.file_path is not None
                 and value.file_path.endswith(endings)
