@@ -107,7 +107,9 @@ def main(arguments: list[str]) -> int:
         return 2
     set_up("" if task in ("demo", "run") else "[test]")
     if task in ("demo", "run"):  # where the caller stands: the arguments may be relative paths
-        return inside("narration-cleanup", *(["demo"] if task == "demo" else []), *rest)
+        # Not `inside`: what it tells the caller to type next has to be found in the caller's path.
+        program = str(PYTHON.parent / "narration-cleanup")
+        return subprocess.call((program, *(["demo"] if task == "demo" else []), *rest))
     os.chdir(HERE)
     if task == "test":
         return inside("pytest", *(rest or ("-n", "auto")))

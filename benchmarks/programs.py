@@ -120,9 +120,9 @@ def pip_cache_info() -> Command:
     raise BenchmarkError("there is no pip to compare with")
 
 
-def nothing(_: Path) -> Command:
-    """Two seconds of nothing: what a writer feels without anything beside it."""
-    return Command(("sleep", "2"))
+def nothing(seconds: float) -> Command:
+    """Nothing, for some time: what a writer waits without anything beside it."""
+    return Command(("sleep", f"{seconds:.1f}"))
 
 
 def one_update(root: Path, cutoff: str, ended: str) -> Command:

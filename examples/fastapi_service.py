@@ -10,7 +10,10 @@ Both ask for ``Authorization: Bearer TOKEN``. For a service that is started by s
 where a timer is at hand, leave the loop out (``every_hours=None``): two runs never overlap, but
 one is enough.
 
-    NARRATION_SERVICE_TOKEN=... uvicorn --factory examples.fastapi_service:create_app
+    NARRATION_SERVICE_TOKEN=... uvicorn --timeout-graceful-shutdown 5 --factory \\
+        examples.fastapi_service:create_app
+
+Without a limit the server waits at its end for a run that was asked for, and stops it only then.
 """
 
 from __future__ import annotations
@@ -20,8 +23,9 @@ import hmac
 import logging
 import os
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 from fastapi import Depends, FastAPI, Header, HTTPException
 
@@ -31,6 +35,7 @@ from narration_cleanup import BusyError, CleanupError
 log = logging.getLogger(__name__)
 Document = Mapping[str, object]
 Given = narration_cleanup.Settings | Document | None
+T = TypeVar("T")
 
 
 def create_app(
@@ -44,28 +49,34 @@ def create_app(
     if not expected:
         raise ValueError("NARRATION_SERVICE_TOKEN is empty")
     stop = threading.Event()
+    at_work = set[asyncio.Task[Any]]()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        loop = None
         if every_hours is not None:
-            loop = asyncio.create_task(clean_every(every_hours * 3600, settings, stop))
+            begin(clean_every(every_hours * 3600, settings, stop))
         yield
         stop.set()  # a run that is at work finishes what it has begun
-        if loop is not None:
-            await loop
+        await asyncio.gather(*at_work, return_exceptions=True)
+
+    def begin(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        at_work.add(task)
+        task.add_done_callback(at_work.discard)
+        return task
 
     def check_token(authorization: str = Header(default="")) -> None:
         if not hmac.compare_digest(authorization.encode(), f"Bearer {expected}".encode()):
             raise HTTPException(401, "a token is needed")
 
-    # Plain functions: FastAPI runs them in a thread, so that no request waits for a run.
+    # Both in a thread, so that no other request waits for them.
     def read_stats() -> dict[str, object]:
         return _stats(narration_cleanup.stats(settings), every_hours)
 
-    def run_now() -> dict[str, object]:
-        try:
-            done = narration_cleanup.run(settings, stop=stop)
+    async def run_now() -> dict[str, object]:
+        task = begin(asyncio.to_thread(narration_cleanup.run, settings, stop=stop))
+        try:  # a server that ends may cancel the request, not the run, which the lifespan stops
+            done = await asyncio.shield(task)
         except BusyError as error:
             raise HTTPException(409, str(error)) from error
         except CleanupError as error:

@@ -84,8 +84,10 @@ def kokoro(root: Path) -> Names:
 
 
 def alltalk(root: Path) -> Names:
+    """With what its user has sorted into a folder."""
     kinds = ("myoutputfile_{}.wav", "{}_combined.wav")
-    return tree(root, lambda n: kinds[n // 2 % 2].format(1_703_149_900 + n))
+    goes, remains = tree(root, lambda n: kinds[n // 2 % 2].format(1_703_149_900 + n))
+    return goes, remains | {put(root, "Bedtime/Story 1.wav", OLD)}
 
 
 def localai(root: Path) -> Names:

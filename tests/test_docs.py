@@ -21,6 +21,14 @@ def test_a_documents_commands_print_what_it_shows(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", documents())
+def test_what_a_document_runs_names_no_place_of_the_machine(name: str) -> None:
+    """What is there, or is not, would decide what the document shows."""
+    commands = re.findall(r"^\$ (.*)", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE)
+    places = [re.findall(r"(?<=[ =])/(?!dev/)\S+", command) for command in commands]
+    assert not any(places)
+
+
+@pytest.mark.parametrize("name", documents())
 def test_what_a_document_does_not_run_it_gives_a_reason_for(name: str) -> None:
     assert blocks_without_reason((ROOT / name).read_text(encoding="utf-8")) == []
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import narration_cleanup
 from tests.samples import Sample, make_sample
 
 pytest.importorskip("fastapi", reason="needs the extra `servers`")
@@ -29,17 +33,20 @@ def sample(tmp_path: Path) -> Sample:
     return make_sample(tmp_path / "service")
 
 
+def places(sample: Sample, state: Path) -> dict[str, object]:
+    return {
+        "cache": {"dir": str(sample.cache.directory)},
+        "requests": {"db": str(sample.database)},
+        "cleanup": {"state_dir": str(state)},
+    }
+
+
 def client(sample: Sample, state: Path, **options: Any) -> Any:
     from fastapi.testclient import TestClient
 
     from examples.fastapi_service import create_app
 
-    settings = {
-        "cache": {"dir": str(sample.cache.directory)},
-        "requests": {"db": str(sample.database)},
-        "cleanup": {"state_dir": str(state)},
-    }
-    return TestClient(create_app(settings, token="secret", **options))
+    return TestClient(create_app(places(sample, state), token="secret", **options))
 
 
 def check_stats(stats: dict[str, Any]) -> None:
@@ -94,16 +101,41 @@ def test_a_run_that_cannot_be_done_is_an_error_with_its_reason(
         assert str(sample.cache.directory) in answer.json()["detail"]
 
 
+def test_a_run_that_was_asked_for_is_stopped_at_the_end_of_the_service(
+    sample: Sample, tmp_path: Path
+) -> None:
+    """A server cancels what it still answers when its time is over, and ends the lifespan."""
+    import httpx
+
+    from examples.fastapi_service import create_app
+
+    settings = places(sample, tmp_path / "state")
+
+    async def serve() -> None:
+        app = create_app(settings, token="secret", every_hours=None)
+        transport = httpx.ASGITransport(app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://service") as http,
+        ):
+            before = sample.cache.index.read_bytes()
+            answer = asyncio.create_task(http.post(f"{PATH}/run", headers=TOKEN))
+            while sample.cache.index.read_bytes() == before:
+                await asyncio.sleep(0.01)
+            answer.cancel()
+        last = narration_cleanup.stats(settings)["last_run"]  # it is over when the lifespan is
+        assert isinstance(last, dict)
+        assert last["outcome"] == "interrupted"
+
+    with closing(sqlite3.connect(sample.database)) as service:
+        service.execute("BEGIN IMMEDIATE")  # so that the run waits in its middle
+        asyncio.run(serve())
+
+
 def test_the_loop_of_the_lifespan_runs_at_the_start_and_ends_with_the_service(
     sample: Sample, tmp_path: Path
 ) -> None:
-    import narration_cleanup
-
     with client(sample, tmp_path / "state", every_hours=6) as http:
         assert http.get(f"{PATH}/stats", headers=TOKEN).json()["running"] is True
     # The end of the service waits for the run that has begun.
-    settings = {
-        "cache": {"dir": str(sample.cache.directory)},
-        "cleanup": {"state_dir": str(tmp_path / "state")},
-    }
-    assert narration_cleanup.stats(settings)["last_run"] is not None
+    assert narration_cleanup.stats(places(sample, tmp_path / "state"))["last_run"] is not None

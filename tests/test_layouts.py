@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import tomllib
 from collections.abc import Callable
@@ -20,7 +21,15 @@ from narration_cleanup.settings.programs import PROGRAMS
 from tests.layouts import CACHES, INDEXES, OLD, digest, home_assistant, put
 from tests.queues import QUEUES, SHARED, iso
 from tests.run_at import stopped_clock
-from tests.samples import SAMPLE_NOW, EntrySpec, evenly_aged, make_cache, make_sample, tree_digest
+from tests.samples import (
+    SAMPLE_NOW,
+    TTL,
+    EntrySpec,
+    evenly_aged,
+    make_cache,
+    make_sample,
+    tree_digest,
+)
 from tests.test_docs import AGAIN
 from tests.test_main_job import document
 from tools.docs.console import ROOT
@@ -95,6 +104,9 @@ def test_exactly_what_is_old_is_removed(name: str, how: str, tmp_path: Path) -> 
         if name == "open-webui":  # a setting that has to be asked for
             goes -= {f"speech/{digest(20)}.json"}
         said = init("--from", root, file)
+        if name == "alltalk":  # a folder that only the user knows to be one of his own
+            goes |= {each for each in remains if "/" in each}
+            assert "such as Bedtime/Story 1.wav, which is named as people do\n" in said
         assert f"sure      {'index' if name in INDEXES else 'no index:'} " in said
     assert said.endswith(f"Try it: narration-cleanup -c {file} dry-run\n")
     written = tomllib.loads(file.read_text())
@@ -126,6 +138,17 @@ def test_exactly_what_is_old_is_removed(name: str, how: str, tmp_path: Path) -> 
     }
     if name == "agent-tts":
         assert len([each for each in root.iterdir() if each.name != OWN]) == 1
+
+
+def test_a_place_is_written_as_any_working_directory_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    init("--for", "agent-tts", "--from", "audio", "--requests-db", "queue.db", "config.toml")
+    written = tomllib.loads(Path("config.toml").read_text())
+    assert written["cache"]["dir"] == str(tmp_path / "audio")
+    assert written["requests"]["db"] == str(tmp_path / "queue.db")
+    assert '"postgresql:///jobs"' in init("--for", "river", "--requests-db", "postgresql:///jobs")
 
 
 def test_a_users_own_files_are_kept_however_many_there_are(tmp_path: Path) -> None:
@@ -207,6 +230,11 @@ def test_the_services_own_places_are_proposed_as_they_are(tmp_path: Path) -> Non
     }
     with pytest.raises(CleanupError, match="exists already: add --force"):
         init("--from", sample.cache.directory, file)
+    left = sample.cache.directory / "left.mp3.part"
+    left.write_bytes(b"half")
+    os.utime(left, (0, SAMPLE_NOW.timestamp() - 9 * 86_400))
+    said = init("--from", sample.cache.directory)
+    assert "remove 33 of 60 entries and 1 file without an entry (older than 7 days)\n" in said
 
 
 def test_a_containers_paths_and_zone_are_found(tmp_path: Path) -> None:
@@ -337,6 +365,24 @@ def audio_book(root: Path) -> None:
     put(root, "A Novel/A Novel.m4b", OLD)
 
 
+def recordings(root: Path) -> None:
+    for number in range(1, 13):
+        put(root, f"VID_202401{number:02}_101210.mp4", OLD)
+        put(root, f"PTT-202402{number:02}-WA0007.opus", OLD)
+
+
+def checkout(root: Path) -> None:
+    for number in range(12):
+        put(root, f"library/tests/{digest(number)}.wav", OLD)
+    put(root, "library/.git/HEAD", OLD)
+
+
+def service(root: Path) -> None:
+    """The service's own folder, with its cache below it."""
+    make_cache(root / "cache" / "narration", entries=evenly_aged(12, TTL, timedelta(hours=1)))
+    put(root, "service.py", OLD)
+
+
 def torn(root: Path) -> None:
     make_cache(root, entries=[EntrySpec(timedelta(days=1))])
     (root / "cache_index.json").write_text('{"a": {"file_pa')
@@ -355,6 +401,9 @@ def torn(root: Path) -> None:
         (timeless, "its entries are no objects with a path and a time"),
         (audio_book, "14 of 14 audio files are numbered parts, such as A Novel/A Novel_chapter_1"),
         (torn, "cannot be read as JSON"),
+        (recordings, "is named as people do, such as PTT-20240201-WA0007.opus"),
+        (checkout, "library is a working copy of a version control system"),
+        (service, "cache/narration/cache_index.json is the index of audio below it"),
     ],
 )
 def test_what_is_no_cache_is_refused_with_the_reason(
@@ -395,6 +444,25 @@ def test_check_names_the_index_of_a_folder_that_is_cleaned_without_one(
     assert findings["cache.empty_audio"]["details"] == ["empty.wav"]
     (root / name).unlink()
     assert "cache.unused_index" not in found_by_check(root, tmp_path / "s")
+
+
+def test_check_names_an_index_below_a_folder_that_is_cleaned_without_one(tmp_path: Path) -> None:
+    service(tmp_path / "service")
+    finding = found_by_check(tmp_path / "service", tmp_path / "s")["cache.unused_index"]
+    assert finding["message"].startswith("cache/narration/cache_index.json lists the audio")
+    place = tmp_path / "service" / "cache" / "narration"
+    assert f"and cache.dir: narration-cleanup config init --from {place}" in finding["remedy"]
+
+
+def test_what_a_run_would_remove_is_what_was_examined(tmp_path: Path) -> None:
+    """Hidden or not; what is hidden and no audio is not looked at."""
+    root, file = tmp_path / "home", tmp_path / "config.toml"
+    goes, _ = home_assistant(root / ".cache")
+    for number in range(100):
+        put(root, f".config/{number}", OLD)
+    said = init("--from", root, file)
+    assert "sure      no index: 21 audio files (.mp3)" in said
+    assert f"sure      a run now would remove {len(goes)} of 21 entries" in said
 
 
 def test_check_says_where_a_folder_is_the_work_of_one_job(tmp_path: Path) -> None:
@@ -487,6 +555,21 @@ def test_a_check_without_a_word_for_cancelled_is_heeded(tmp_path: Path) -> None:
     assert done["requests"]["cancelled_count"] == 1
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute("SELECT status FROM jobs").fetchall() == [("failed",)]
+
+
+def test_what_is_generated_later_is_not_forgotten_where_nothing_is_at_the_moment(
+    tmp_path: Path,
+) -> None:
+    database = sql(
+        tmp_path / "jobs.db",
+        "CREATE TABLE jobs (id INTEGER PRIMARY KEY, created_at TEXT, status TEXT)",
+        f"INSERT INTO jobs VALUES (1, '{iso(5, 'Z')}', 'queued')",
+    )
+    file = tmp_path / "config.toml"
+    said = init("--requests-db", database, file)
+    assert "not sure  which state means generating: no row has one, generating is assumed" in said
+    sql(database, f"INSERT INTO jobs VALUES (2, '{iso(5, 'Z')}', 'generating')")
+    assert document("run", **put_state(file, tmp_path))["requests"]["cancelled_count"] == 2
 
 
 def test_an_unknown_program_is_an_error_that_names_the_known() -> None:

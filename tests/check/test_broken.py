@@ -16,12 +16,14 @@ from types import SimpleNamespace
 import pytest
 
 from narration_cleanup.check import Finding, Status, run_checks, schedule, worst
-from narration_cleanup.core.errors import ConfigError, ExitCode
+from narration_cleanup.core.errors import CleanupError, ConfigError, ExitCode
 from narration_cleanup.core.files import not_found
 from narration_cleanup.report.history.store import open_history
 from narration_cleanup.report.record import record_of
 from narration_cleanup.run.access import lock_out_of_reach
+from narration_cleanup.run.run_as import import_all
 from narration_cleanup.settings import load_partial, load_settings
+from narration_cleanup.systemd.discover import with_credentials
 from narration_cleanup.systemd.status import Schedule
 from tests.results import NOW, make_result
 from tests.samples import SAMPLE_NOW, EntrySpec, Sample, make_cache, make_sample, tree_digest
@@ -176,6 +178,17 @@ def test_index_and_files_that_disagree(place: Place) -> None:
     assert sizes.details[0].startswith(longer.name)
 
 
+def test_a_link_where_audio_should_be(place: Place) -> None:
+    cache = place.sample.cache
+    audio, other = (cache.directory / entry.name for entry in cache.entries[-2:])
+    audio.unlink()
+    audio.symlink_to(other.name)
+    finding = place.one("cache.odd_file")
+    is_warning(finding, "1 entry names what is no regular file", "take it away by hand")
+    assert finding.details == (audio.name,)
+    assert not [each for each in place.findings() if each.check == "cache.agreement"]
+
+
 def test_a_cache_over_its_limit(place: Place) -> None:
     place.environ["NARRATION_CACHE_MAX_SIZE_MB"] = "0.01"
     is_warning(place.one("cache.size"), "MB of 0.01 MB", "enforce_max_size")
@@ -245,6 +258,24 @@ def test_a_secret_that_every_user_can_read(place: Place) -> None:
     assert "settings.secrets" not in {each.check for each in place.findings()}
 
 
+def test_a_configuration_that_may_not_be_read_is_the_one_fault(
+    place: Place, as_nobody: Callable[[], None]
+) -> None:
+    """Of the rest nothing is known: not that nothing is configured, nor that there is no alert."""
+    with tempfile.NamedTemporaryFile() as file:  # root's alone, as config init makes it
+        place.environ = {
+            "NARRATION_CLEANUP_CONFIG": file.name,
+            "NARRATION_CACHE_DIR": "",
+            "NARRATION_REQUESTS_DB": "",
+        }
+        as_nobody()
+        (finding,) = place.findings()
+        os.seteuid(0)
+    is_failed(finding, f"{file.name}: Permission denied", "chgrp it to the group of the runs' user")
+    assert "chmod 0640" in finding.remedy
+    assert "chgrp" not in finding.message
+
+
 def test_a_file_that_root_left_is_given_back_and_no_run_as_root_is_advised(
     place: Place, as_nobody: Callable[[], None]
 ) -> None:
@@ -290,10 +321,36 @@ def test_nothing_that_starts_runs(place: Place, monkeypatch: pytest.MonkeyPatch)
     is_warning(place.one("schedule"), "nothing is known to start runs", "systemd install")
 
 
+def test_a_systemd_that_cannot_be_asked(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_bus(_: object) -> None:
+        raise CleanupError("systemctl show: Failed to connect to bus")
+
+    monkeypatch.setattr("narration_cleanup.systemd.status.find_schedule", without_bus)
+    assert place.one("schedule").message == "cron starts runs"
+    monkeypatch.setattr("narration_cleanup.systemd.status.cron_lines", list)
+    is_warning(place.one("schedule"), "systemd could not be asked (systemctl show", "as root")
+
+
+def test_credentials_do_not_reach_the_runs_of_cron(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = place.root / "credentials"
+    folder.mkdir()
+    (folder / "alerts.ping_url").write_text("http://127.0.0.1:9/canary")
+    monkeypatch.setattr("narration_cleanup.systemd.discover.CREDENTIALS", folder)
+    place.environ = with_credentials({}, None)
+    finding = place.one("schedule.credentials")
+    is_failed(finding, "alerts.ping_url in", "the configuration file (chgrp")
+    assert "canary" not in finding.message
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))  # the line of cron may set it
+    assert "schedule.credentials" not in {each.check for each in place.findings()}
+
+
 @pytest.mark.parametrize(
     ("enabled", "active", "next_run", "status", "message", "remedy"),
     [
         (True, False, None, Status.FAILED, "not active", "systemctl enable --now"),
+        (False, False, None, Status.WARNING, "narration-cleanup.timer is not enabled", "install"),
         (False, True, NOW + 60, Status.WARNING, "after a reboot", "systemctl enable"),
         (True, True, None, Status.FAILED, "no next run", "systemctl list-timers"),
         (True, True, NOW + 60, Status.PASSED, "is active, next at 2026-11-23 12:01 UTC", ""),
@@ -321,6 +378,10 @@ def test_a_timer(
         last_exit=None,
     )
     monkeypatch.setattr("narration_cleanup.systemd.status.find_schedule", lambda _: found)
+    other = place.one("schedule")
+    if not active:  # as the timer of the Debian package, where cron starts the runs
+        assert (other.status, other.message) == (Status.PASSED, "cron starts runs")
+    monkeypatch.setattr("narration_cleanup.systemd.status.cron_lines", list)
     finding = place.one("schedule")
     assert finding.status is status
     assert message in finding.message
@@ -382,7 +443,7 @@ def test_a_lock_that_no_run_could_take(place: Place, as_nobody: Callable[[], Non
     lock = place.root / "cache" / "narration" / "cache_index.json.lock"
     assert lock.parent.is_dir()
     lock.symlink_to("nowhere")
-    is_failed(place.one("cache.index_lock"), "is no file that can be locked", "make it a file")
+    is_failed(place.one("cache.index_lock"), "is a symbolic link", "make it a file")
     lock.unlink()
     lock.touch(0o600)
     assert not [finding for finding in place.findings() if finding.check == "cache.index_lock"]
@@ -440,6 +501,7 @@ def as_nobody(place: Place) -> Iterator[Callable[[], None]]:
         pytest.skip("only root can act as another user")
 
     def act() -> None:
+        import_all()  # the modules may lie where that user cannot read
         os.seteuid(NOBODY)
 
     yield act

@@ -87,6 +87,10 @@ def test_lines_of_cron_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (folder / "ours").write_text("# narration-cleanup\n0 */6 * * * x narration-cleanup run -q\n")
     (folder / "other").write_text("0 0 * * * root true\n")
     assert cron_lines([tmp_path / "crontab", folder]) == ["0 */6 * * * x narration-cleanup run -q"]
+    spool = tmp_path / "crontabs"
+    spool.mkdir()
+    (spool / "voice").write_text("@hourly narration-cleanup run\n")
+    assert cron_lines([spool]) == ["@hourly narration-cleanup run"]
     crontab = tmp_path / "crontab"
     crontab.write_text("#!/bin/sh\necho '@daily /opt/narration-cleanup run'\n")
     crontab.chmod(0o755)

@@ -118,6 +118,15 @@ def test_an_entry_that_is_kept(service: Service) -> None:
     assert found["history"] == []
 
 
+def test_all_times_that_are_shown_are_local(service: Service) -> None:
+    entry = service.entries[4]
+    service.environ["TZ"] = "Asia/Tokyo"
+    shown = lines(service.call("explain", entry.key))
+    assert shown["due"].startswith("after 2026-11-27 21:00 JST")
+    assert shown["created_at"].startswith("2026-11-20 21:00:00 JST: 2026-11-20T12:00:00 in the")
+    assert shown["ctime"].endswith("JST")
+
+
 @pytest.mark.parametrize(
     ("setting", "known_by", "zone", "created"),
     [

@@ -13,3 +13,6 @@ def test_a_line_with_names_in_it_keeps_its_end() -> None:
     """The end says what to do; a path alone may be longer than a name that is shown whole."""
     line = f"{printable('/deep' * 100)} is not there:\x1b run again"
     assert printable_line(line).endswith("is not there:\\x1b run again")
+    hostile = f"{chr(0x1F600) * 3_000} is not there: run again [no_such_name]"
+    assert printable_line(hostile).endswith("is not there: run again [no_such_name]")
+    assert len(printable_line(hostile)) < LINE_LENGTH + 30

@@ -109,6 +109,9 @@ def test_audio_proves_the_zone_of_an_index(here: str, service: str) -> None:
             assert times.read(written(NOW - age, service)) == pytest.approx(NOW - age, abs=1e-3)
         differs = named_offset(here, NOW) != named_offset(service, NOW)
         assert [problem.code for problem in times.problems] == ["zone_differs"] * differs
+        for problem in times.problems:  # an offset alone is wrong for half the year
+            assert ("such as America/New_York" in problem.message) is (times.zone != "UTC")
+            assert ('"UTC" sets it' in problem.message) is (times.zone == "UTC")
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,17 @@ import pty
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+import typer
 
 import narration_cleanup
+from narration_cleanup.cli.app import app
+from narration_cleanup.cli.demo import demo_command
+from narration_cleanup.cli.options import this_program
+from narration_cleanup.core.errors import CleanupError
 from tests import forked
 from tests.samples import make_sample, read_index, read_requests, tree_digest
 
@@ -32,17 +38,17 @@ def test_the_demo_shows_all_three_commands_and_leaves_a_clean_sandbox(tmp_path: 
     assert not re.search("[\x1b╭━]", done.stdout)
     told = [
         "25 narrations in five voices",
-        "$ narration-cleanup -c narration-cleanup.toml dry-run",
+        " -c narration-cleanup.toml dry-run",
         "Would remove 10 of 25 entries and 1 file without an entry",
         "20.5 days old, limit 7",
         "Would cancel 3 of 28 requests",
-        "$ narration-cleanup -c narration-cleanup.toml run",
+        " -c narration-cleanup.toml run",
         "INFO - Removed 10 expired cache entries, freed ",
         "INFO - Cancelled 3 abandoned requests",
         "INFO - Cleanup tasks completed successfully",
-        "$ narration-cleanup -c narration-cleanup.toml stats",
+        " -c narration-cleanup.toml stats",
         "expired   0, 0.00 MB",
-        f"cd {place}",
+        f"\n  cd {place}",
         "-c narration-cleanup.toml stats --json",
     ]
     positions = [done.stdout.index(part) for part in told]
@@ -54,6 +60,15 @@ def test_the_demo_shows_all_three_commands_and_leaves_a_clean_sandbox(tmp_path: 
     assert len(audio - set(index)) == 1  # the orphan, in its first hour
     statuses = [row[4] for row in read_requests(place / "requests.db").values()]
     assert (statuses.count("cancelled"), statuses.count("queued")) == (4, 2)
+
+
+def test_without_a_temporary_folder_it_asks_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container with a root that is read-only."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(CleanupError, match="name one: narration-cleanup demo DIR"):
+        demo_command(typer.Context(typer.main.get_command(app)))
 
 
 def test_a_configured_service_is_not_touched_by_the_demo(tmp_path: Path) -> None:
@@ -89,6 +104,28 @@ def test_what_the_demo_suggests_can_be_typed(tmp_path: Path) -> None:
         assert tried.returncode == 0, (line, tried.stderr)
         told.append(tried.stdout)
     assert "15 entries in the cache" in told[1]
+
+
+def test_what_is_printed_names_this_program_as_the_caller_can_start_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its name only where the path has this very one, and no other installation's."""
+    ours, other = tmp_path / "our s", tmp_path / "other"
+    for folder in (ours, other):
+        folder.mkdir()
+        (folder / "narration-cleanup").touch(mode=0o755)
+    monkeypatch.setattr(sys, "argv", [str(ours / "narration-cleanup")])
+    for path, name in (
+        (ours, "narration-cleanup"),
+        (tmp_path, f"'{ours}/narration-cleanup'"),
+        (other, f"'{ours}/narration-cleanup'"),
+    ):
+        monkeypatch.setenv("PATH", str(path))
+        assert this_program() == name
+    monkeypatch.setattr(sys, "argv", ["/usr/lib/narration_cleanup/__main__.py"])
+    assert this_program() == "narration-cleanup"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert this_program() == f"{sys.executable} -m narration_cleanup"
 
 
 def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from tests.packaging.conftest import EPOCH, build
 from tests.packaging.machine import working_copy
 from tests.test_links import broken_links
+from tools.deb.build import epoch
 
 pytestmark = pytest.mark.packaging
 
@@ -27,6 +28,19 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
             path.chmod(path.stat().st_mode & 0o700)
             os.utime(path, (1_234_567_890, 1_234_567_890))
     return folder
+
+
+def test_without_git_the_time_is_that_of_the_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An archive of the sources has the time of its commit on each file."""
+    (tmp_path / "pyproject.toml").touch()
+    os.utime(tmp_path / "pyproject.toml", (1_234_567_890, 1_234_567_890))
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    monkeypatch.setattr("tools.deb.build.ROOT", tmp_path)
+    assert epoch() == 1_234_567_890
+    monkeypatch.setenv("PATH", str(tmp_path))  # neither is there a git
+    assert epoch() == 1_234_567_890
 
 
 def test_wheel_and_sdist_are_the_same_wherever_they_are_built(

@@ -162,6 +162,9 @@ def test_purged_it_leaves_only_what_the_user_made(machine: tuple[Machine, Files]
     for name, text in written.items():
         installed.write(name, text)
 
+    installed.write("/etc/narration-cleanup/notify/alerts.urls", "json://a.example")
+    installed.write("/etc/narration-cleanup/notify@voices/alerts.urls", "json://a.example")
+
     sandbox = {name: about for name, about in installed.files().items() if name.startswith("/srv/")}
     installed.run("apt-get", "purge", "--yes", "narration-cleanup")
 

@@ -119,7 +119,7 @@ class Survey:
         return Found(frozenset(spellings), self.sightings)
 
     def stored_bytes(self) -> int | None:
-        if self.has_sizes_of_files:
+        if self.has_sizes_of_files or self.more_bytes:
             return None
         files = {entry.file: entry.size_bytes for entry in self.entries}
         files |= {file.name: file.size_bytes for file in self.found.files}

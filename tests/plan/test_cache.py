@@ -1,5 +1,8 @@
 """What goes from a cache and why: a table of constructed values, what stays beside what goes."""
 
+from typing import Literal
+from unicodedata import normalize
+
 import pytest
 
 from narration_cleanup.core.model import CacheEntry, Severity, StoredFile, Unmatched
@@ -83,6 +86,14 @@ def test_keep_pins_by_key_variant_or_voice(pattern: str) -> None:
     kept = {"intro-7"} | ({"outro-7"} if pattern == "*" else set())
     assert set(reasons(plan)) == {"intro-7", "outro-7"} - kept
     assert dict(plan.held) == dict.fromkeys(kept, f"kept by {pattern}")
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_an_accent_is_kept_in_either_of_its_forms(form: Literal["NFC", "NFD"]) -> None:
+    other: Literal["NFC", "NFD"] = "NFD" if form == "NFC" else "NFC"
+    old = entry(normalize(form, "élan-é"), age=8 * DAY)
+    plan = planned(Survey([old]), CachePolicy(keep=(normalize(other, "élan-?"),)))
+    assert len(plan.actions) == 0
 
 
 @pytest.mark.parametrize("pattern", ["intro", "Intro-*", "intro-7.mp3", "intro-??", ""])

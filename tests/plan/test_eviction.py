@@ -100,8 +100,8 @@ def test_protected_entries_that_keep_it_above_are_said() -> None:
     assert evicted(plan) == ["loose"]
     [problem] = plan.problems
     assert problem.message == (
-        "cache over 3 MB, and 3.00 MB more should go than may: "
-        "6 entries of 6.00 MB are protected (dry-run -v says by what)"
+        "cache over 3 MB, and 3.00 MB more should go than may; "
+        "protected: 6 entries of 6.00 MB (dry-run -v says by what)"
     )
     assert dict(plan.held) == {
         **{f"pin{n}": "kept by pin*" for n in range(4)},
@@ -356,7 +356,7 @@ def test_what_is_protected_is_counted_without_what_has_no_byte() -> None:
     policy = CachePolicy(evict_above=MB, evict_to=MB, keep=("pin*",))
     plan = plan_cache(Survey(entries), policy, NOW, explain=True)
     (problem,) = plan.problems
-    assert "2.00 MB more should go than may: 2 entries of 3.00 MB" in problem.message
+    assert "2.00 MB more should go than may; protected: 2 entries of 3.00 MB" in problem.message
     assert plan.held == [("pin-old", "kept by pin*"), ("pin", "kept by pin*")], "each once"
 
 
@@ -379,7 +379,7 @@ def test_how_far_evictions_would_go_is_said_where_it_helps_nobody() -> None:
         ("l.mp3", Reason.EVICTED),
     ]
     (problem,) = plan.problems
-    assert "2.00 MB more should go than may: 0 entries of 0.00 MB" in problem.message
+    assert "2.00 MB more should go than may; nothing else may be evicted" in problem.message
 
 
 def test_files_and_entries_that_went_for_space_count_for_the_size() -> None:

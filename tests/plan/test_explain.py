@@ -311,7 +311,7 @@ def test_the_limit_of_a_heartbeat_is_its_own_after_a_scheduled_time_too() -> Non
 def test_an_abandoned_request_is_said_as_planned() -> None:
     one = of_request(generating(3 * HOUR, None, None))
     assert one.kind is Kind.CANCEL_REQUEST
-    assert one.detail == "generating for 3.0 h, limit 1 h"
+    assert one.detail == "generating, created 3.0 h ago, limit 1 h"
     assert one.due_at == NOW - 2 * HOUR
 
 

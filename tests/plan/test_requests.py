@@ -75,7 +75,7 @@ def detail(request: GenerationRequest, **policy: Any) -> str | None:
         (3 * HOUR, 2 * MINUTE, None, None),
         (3 * HOUR, HOUR, None, None),
         (3 * HOUR, 2 * HOUR, None, "generating for 2.0 h since its start, limit 1 h"),
-        (3 * HOUR, None, None, "generating for 3.0 h, limit 1 h"),
+        (3 * HOUR, None, None, "generating, created 3.0 h ago, limit 1 h"),
         (25 * HOUR, 5.0, 1.0, None),
         (
             26 * HOUR,
@@ -115,7 +115,7 @@ def test_generating_counts_from_the_later_of_start_and_heartbeat(
 
 def test_without_a_timeout_of_its_own_generating_counts_from_created_at() -> None:
     request = generating(2 * HOUR, MINUTE, None)
-    assert detail(request) == "generating for 2.0 h, limit 1 h"
+    assert detail(request) == "generating, created 2.0 h ago, limit 1 h"
 
 
 def test_a_start_that_cannot_be_read_leaves_both_timeouts_together() -> None:
@@ -169,7 +169,13 @@ def test_each_request_has_the_limit_of_its_status_and_is_kept_at_it() -> None:
         )
         for identity, detail, age, status, place in (
             (2, "queued for 2 h and 1 min, limit 2 h", 2 * HOUR + 60, "queued", 3),
-            ("a", "generating for 31.0 min, limit 30 min", 31 * MINUTE, "generating", None),
+            (
+                "a",
+                "generating, created 31.0 min ago, limit 30 min",
+                31 * MINUTE,
+                "generating",
+                None,
+            ),
             (3, "queued for 5.0 h, limit 2 h", 5 * HOUR, "queued", 3),
         )
     ]
@@ -284,7 +290,7 @@ def test_the_edges_of_what_generating_counts_from(
 
 def test_a_heartbeat_counts_only_where_it_has_a_limit_and_a_start_where_it_is_asked_for() -> None:
     request = generating(3 * HOUR, 2 * MINUTE, MINUTE)
-    assert detail(request) == "generating for 3.0 h, limit 1 h"
+    assert detail(request) == "generating, created 3.0 h ago, limit 1 h"
     assert detail(request, heartbeat_timeout=10 * MINUTE) is None
     unread = msgspec.structs.replace(request, started_at=None, heartbeat_at=None)
     assert detail(unread, from_start=True) == (

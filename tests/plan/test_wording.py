@@ -26,6 +26,7 @@ IN_SECONDS = {"s": 1, "min": 60, "h": HOUR, "day": DAY, "days": DAY}
         (2.6 * HOUR, HOUR, HOURS, "2.6 h"),
         (HOUR + 2 * 60, HOUR, HOURS, "1 h and 2 min"),
         (HOUR + 30, HOUR, HOURS, "1 h and 30 s"),
+        (HOUR + 59.7, HOUR, HOURS, "1 h and 59 s"),
         (1.22 * HOUR, 1.21 * HOUR, HOURS, "1.21 h and 36 s"),
         (300 + 2, 300, MINUTES, "5 min and 2 s"),
     ],

@@ -273,7 +273,8 @@ def test_stats_begin_with_the_state_in_one_line(terminal: bool) -> None:
     assert first == "OK: 60 entries, 0.06 MB, 33 expired; 158 requests, 7 abandoned"
     torn = Problem(Target.CACHE, "torn", "torn")
     for stats, attention in (
-        (replace(good, running=False), "no run lately"),
+        (replace(good, running=False), "no schedule found"),
+        (replace(good, running=False, generated_at=good.generated_at + 90_000), "no run lately"),
         (replace(good, running=False, last_run=None), "no run recorded"),
         (replace(good, problems=[torn]), "1 problem"),
     ):

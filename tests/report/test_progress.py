@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from narration_cleanup.cli.options import showing_progress
-from narration_cleanup.core.model import NoProgress
+from narration_cleanup.core.model import NoProgress, Problems
 from narration_cleanup.report.progress_bar import TerminalProgress
 from narration_cleanup.run.stores import cache_policy, open_targets, request_policy
 from narration_cleanup.run.survey import survey_and_plan
@@ -102,7 +102,7 @@ def test_looking_at_a_cache_is_told_as_it_goes(tmp_path: Path) -> None:
     )
     policies = cache_policy(settings.cache), request_policy(settings.requests)
     now = sample.now.timestamp()
-    with open_targets(settings, now) as targets:
+    with open_targets(settings, now, Problems()) as targets:
         plans = survey_and_plan(targets, policies, now, Told())
     assert plans.cache is not None
     assert len(plans.cache.actions) == len(sample.expired)

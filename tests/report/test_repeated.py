@@ -57,6 +57,19 @@ def test_what_may_have_another_reason_is_not_counted_with_the_first() -> None:
     ]
 
 
+def test_of_one_code_ten_reasons_are_each_shown_and_the_others_counted() -> None:
+    many = [failed(number) for number in range(4)]
+    many += [
+        Problem(Target.CACHE, "not_removed", f"reason {number}", f"key-{number}")
+        for number in range(300)
+    ]
+    found = gathered(result_with(*many, Problem(Target.CACHE, "late", "another")).all_problems())
+    assert found[0] == (failed(0), 3)
+    assert [problem.message for problem, _ in found[1:10]] == [f"reason {n}" for n in range(9)]
+    assert found[10][0].code == "late"
+    assert [problem.message for problem, _ in found[11:]] == ["and 291 more of the same kind"]
+
+
 def test_the_log_has_one_line_and_all_where_it_is_verbose() -> None:
     result = result_with(*map(failed, range(2_500)), Problem(Target.CACHE, "odd", "an odd thing"))
     stream = io.StringIO()

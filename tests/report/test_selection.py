@@ -94,3 +94,9 @@ def test_what_there_is_none_of_is_named(option: str, value: str) -> None:
     done = CliRunner().invoke(app, ["dry-run", option, value])
     assert done.exit_code == 2
     assert f"{value} is none of " in done.stderr
+
+
+def test_requests_that_are_left_out_by_a_voice_style_are_said_to_be() -> None:
+    hidden = "not listed: --voice-style is about the cache alone"
+    assert hidden in shown(Selection(voice_style="noir"))
+    assert hidden not in shown(Selection(reason="evicted"))

@@ -14,7 +14,9 @@ import jsonschema
 import pytest
 
 import narration_cleanup
+from narration_cleanup.plan import CachePlan
 from narration_cleanup.report.documents.schema import schema_text
+from narration_cleanup.run.survey import survey_and_plan_cache
 from tests.run_at import stopped_clock
 from tests.samples import SAMPLE_NOW, Sample, make_sample, tree_digest
 from tests.test_main_job import document
@@ -170,8 +172,9 @@ def test_errors_are_raised_and_recorded(
     assert (last["outcome"], last["exit_code"]) == ("refused", 4)
     with pytest.raises(narration_cleanup.ConfigError, match=r"did you mean cache.dir\?"):
         narration_cleanup.plan({"cache": {"dirr": "/x"}})
-    with pytest.raises(narration_cleanup.ConfigError):
-        narration_cleanup.plan({})
+    for wrong in ({}, {1: 2}, {"cache": {1: 2}}, {"cache": {"dir": "\ud800"}}):
+        with pytest.raises(narration_cleanup.ConfigError):
+            narration_cleanup.plan(wrong)  # type: ignore[arg-type]
 
 
 def test_variables_count_only_where_they_are_asked_for(
@@ -191,13 +194,31 @@ def test_settings_that_are_no_mapping_are_wrong_settings(wrong: Any) -> None:
             function(wrong)
 
 
+def test_what_a_stopped_run_did_not_touch_is_not_surveyed_again(
+    settings: dict[str, dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    surveyed = []
+
+    def survey(*all_of: Any) -> CachePlan:
+        surveyed.append(1)
+        return survey_and_plan_cache(*all_of)
+
+    monkeypatch.setattr("narration_cleanup.run.run.survey_and_plan_cache", survey)
+    stop = threading.Event()
+    stop.set()
+    before = narration_cleanup.stats(settings)["cache"]
+    done: Any = narration_cleanup.run(settings, stop=stop)
+    assert done["stats"]["cache"] == before
+    assert surveyed == [1]
+
+
 def test_an_event_stops_a_run(sample: Sample, settings: dict[str, dict[str, object]]) -> None:
     stop = threading.Event()
     stop.set()
     before = tree_digest(sample.cache.directory)
     done = narration_cleanup.run(settings, stop=stop)
     assert done["exit_code"] == 143
-    assert str(done["message"]).startswith("Stopped: what was begun")
+    assert str(done["message"]).startswith("Stopped as asked: what was begun")
     after = tree_digest(sample.cache.directory)
     assert all(after[name] == before[name] for name in before.keys() - {"."})
     assert narration_cleanup.run(settings)["exit_code"] == 0

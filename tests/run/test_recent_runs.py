@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from narration_cleanup.core.errors import ExitCode
+from narration_cleanup.core.errors import ExitCode, TargetError
+from narration_cleanup.core.model import NoProgress
 from narration_cleanup.report.history import ProcessMark, trigger_of
 from narration_cleanup.report.history.store import History, open_history
 from narration_cleanup.report.record import Counters, Places, record_of
 from narration_cleanup.report.stats import Stats
-from narration_cleanup.run.stats import with_recent_runs
+from narration_cleanup.run.stats import stats_now, with_recent_runs
 from narration_cleanup.settings import Settings, load_settings
 from narration_cleanup.systemd.status import Schedule
 from tests.results import NOW, make_result
@@ -49,6 +50,18 @@ def ran(
     run_id = history.begin(at, trigger=trigger, version="1")
     history.finish(run_id, record_of(make_result(started_at=at, stopped=stopped)))
     return run_id
+
+
+def test_a_target_that_cannot_be_opened_has_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise TargetError("other_user", "the database belongs to another user")
+
+    monkeypatch.setattr("narration_cleanup.run.stores.open_requests", refused)
+    stats, plans = stats_now(settings(tmp_path), NOW, NoProgress())
+    assert plans.requests is None
+    assert [each.code for each in stats.problems] == ["other_user"]
 
 
 def test_nothing_recorded_is_nothing_known(tmp_path: Path) -> None:

@@ -442,6 +442,65 @@ def test_an_entry_and_a_row_that_no_run_can_clean_are_problems_once(tmp_path: Pa
     assert {"no-time", "elsewhere", "no-time-either"} <= read_index(sample.cache.index).keys()
 
 
+def test_a_thousand_items_that_no_run_can_clean_are_problems_once(tmp_path: Path) -> None:
+    """They are told by their number, and a new one among them by its name."""
+    entries = [EntrySpec(age=timedelta(days=1))] * 1_100 + [EntrySpec(age=timedelta(days=9))]
+    sample = make_cache(tmp_path / "cache", entries=entries)
+    index = read_index(sample.index)
+    fields = next(iter(index.values()))
+    odd = {f"odd-{number}": dict(fields) | {"created_at": "once"} for number in range(1_000)}
+    write_index(sample.index, index | odd)
+    arguments = ["run", "--cache-dir", str(sample.directory), "--log-format", "json"]
+    environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
+
+    def run() -> tuple[int, list[str]]:
+        with stopped_clock():
+            done = CliRunner().invoke(app, arguments, env=environment)
+        lines = [json.loads(line) for line in done.stderr.splitlines()]
+        said = [f"{each['level']} {each['message']}" for each in lines if "code" in each]
+        return done.exit_code, said
+
+    code, (line,) = run()
+    assert code == 3
+    assert line.startswith("ERROR ")
+    assert "and 999 more for the same reason" in line
+    for _ in range(2):
+        code, (line,) = run()
+        assert code == 0
+        assert line.startswith("WARNING Cache: 1,000 items that an earlier run reported")
+    index = read_index(sample.index)
+    del index["odd-0"]
+    write_index(sample.index, index)
+    assert run()[0] == 0
+    # A new one is written, and then an old one is mended: neither hides the other.
+    write_index(sample.index, {"odd-new": odd["odd-0"]} | index)
+    code, (error, warning) = run()
+    assert code == 3
+    assert error.startswith("ERROR ")
+    assert "(odd-new)" in error
+    assert warning.startswith("WARNING Cache: 999 items")
+    assert run()[0] == 0
+
+
+def test_a_thousand_rows_that_a_trigger_refuses_are_problems_once(tmp_path: Path) -> None:
+    database = tmp_path / "requests.db"
+    rows = [RequestSpec("queued", timedelta(hours=9)) for _ in range(1_000)]
+    rows += [RequestSpec("completed", timedelta(hours=9)) for _ in range(1_200)]
+    made = make_requests(database, rows=rows)
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(
+            f"CREATE TRIGGER t BEFORE UPDATE ON requests WHEN old.request_id <> "
+            f"'{made[0].request_id}' BEGIN {ABORT} END"
+        )
+    arguments = ["run", "--json", "--requests-db", str(database)]
+    environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
+    with stopped_clock():
+        first, second = (CliRunner().invoke(app, arguments, env=environment) for _ in range(2))
+    assert (first.exit_code, second.exit_code) == (3, 0), second.output
+    assert json.loads(first.stdout)["requests"]["cancelled_count"] == 1
+    assert {each["severity"] for each in json.loads(second.stdout)["problems"]} == {"warning"}
+
+
 def _requests(tmp_path: Path, *triggers: str) -> Callable[[], tuple[int, dict[str, str]]]:
     """Runs over three abandoned requests and a fresh one, q0 to q3, in a table with triggers: the
     exit code of each, and the codes of its problems with their severities."""

@@ -7,8 +7,9 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,29 @@ def plant_journal(database: Path, victim: Path) -> Path:
     journal = database.with_name(f"{database.name}-journal")
     journal.write_bytes(head.ljust(512, b"\0") + tail)
     return journal
+
+
+@contextmanager
+def unwaited(pipe: Path) -> Iterator[None]:
+    """Fails where something waits for the other end of a pipe, and ends that wait after 3 s."""
+    ended, waits = threading.Event(), list[Path]()
+
+    def end_waits() -> None:
+        delay = 3.0
+        while not ended.wait(delay):
+            with suppress(OSError):  # nobody has it open
+                os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+                waits.append(pipe)
+                delay = 0.05
+
+    thread = threading.Thread(target=end_waits)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+    assert waits == []
 
 
 _SWAP = """

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from typer.testing import CliRunner
 
 from narration_cleanup.cli.app import app
 from tests.samples import EntrySpec, make_cache, write_index
-from tests.security.conftest import OTHER, SERVICE, call, give
+from tests.security.conftest import OTHER, SERVICE, call, give, unwaited
 
 OLD, YOUNG = EntrySpec(age=timedelta(days=400)), EntrySpec(age=timedelta(days=0))
 _HOLD = """
@@ -82,16 +84,25 @@ def test_what_is_no_file_in_the_cache_is_neither_followed_nor_waited_for(
     os.utime(target, (1e9, 1e9), follow_symlinks=False)
     before = target.lstat()
     monkeypatch.setenv("NARRATION_CLEANUP_STATE_DIR", str(tmp_path / "state"))
-    done = CliRunner().invoke(app, ["run", "--cache-dir", str(sample.directory)])
+    with unwaited(target) if kind == "pipe" else nullcontext():
+        done, checked = (
+            CliRunner().invoke(app, [command, "--cache-dir", str(sample.directory)])
+            for command in ("run", "check")
+        )
     assert isinstance(done.exception, SystemExit | None), done.exception
     assert [path.name for path in outside.iterdir()] == ["precious"]
     assert (outside / "precious").read_text() == precious
     assert (sample.directory / sample.entries[1].name).is_file()
-    usable = kind == "directory" and place in ("index.lock", "own folder")
-    usable = usable or (place, kind) == ("index.lock", "pipe")  # it can be locked, and is not read
+    usable = (place, kind) == ("own folder", "directory")
     assert (done.exit_code == 0) is usable
+    if place in ("index.lock", "own folder") and not usable:
+        word = {"link": "symbolic link"}.get(kind, kind)
+        for said in (done.output, checked.output):
+            assert f"is a {word}" in " ".join(said.split())
+            assert re.search("remove it|take it away", " ".join(said.split()))
+        assert checked.exit_code == 1
     assert os.path.lexists(sample.directory / sample.entries[0].name) is not usable
-    if not (place == "own folder" and kind == "directory"):
+    if not usable:
         assert target.lstat().st_ino == before.st_ino
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from narration_cleanup.core.errors import ConfigError
-from narration_cleanup.core.files import make_folder, make_own_folder, way_to
+from narration_cleanup.core.files import make_folder, way_to
 from narration_cleanup.report.history import FILE_NAME, read_history
 from narration_cleanup.report.history.store import open_history
 from narration_cleanup.report.metrics import metric_values, metrics_text, write_metrics
 from narration_cleanup.report.record import Counters, RunRecord
 from narration_cleanup.systemd.discover import check_instance
+from tests.security.conftest import unwaited
 
 
 def _history(state: Path) -> list[str]:
@@ -62,7 +63,8 @@ def test_a_look_at_the_history_waits_for_no_pipe(tmp_path: Path, ending: str) ->
     file.unlink(missing_ok=True)
     os.mkfifo(file)
     warnings = list[str]()
-    found = read_history(state, warn=warnings.append)
+    with unwaited(file):
+        found = read_history(state, warn=warnings.append)
     assert found is None
     assert len(warnings) == (1 if ending else 0)  # what is not there holds no history
 
@@ -115,13 +117,6 @@ def test_a_folder_is_made_with_its_mode_whatever_the_umask(tmp_path: Path) -> No
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "metrics").stat().st_mode) == 0o755
-
-
-def test_a_folder_that_is_a_link_to_nowhere_is_not_made(tmp_path: Path) -> None:
-    (tmp_path / "state").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(OSError, match=r"exists|No such file"):
-        make_own_folder(tmp_path / "state")
-    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_way_names_each_link_and_folder(tmp_path: Path) -> None:

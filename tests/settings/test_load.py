@@ -15,6 +15,7 @@ from narration_cleanup.settings import (
     SETTINGS,
     DeleteLimit,
     Settings,
+    history_elsewhere,
     load_partial,
     load_settings,
     require_target,
@@ -157,7 +158,7 @@ def test_a_file_may_begin_with_a_byte_order_mark_and_have_windows_line_ends(
 
 
 def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="Is a directory"):
+    with pytest.raises(ConfigError, match="no regular file"):
         load_settings(flags={}, config_file=tmp_path, environ=HOME)
 
 
@@ -240,7 +241,7 @@ def test_a_credential_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "requests.db").mkdir()
     assert faults_of(variables={"CREDENTIALS_DIRECTORY": str(tmp_path)}) == (
         "credential alerts.urls is not UTF-8 text",
-        "credential requests.db: Is a directory",
+        "credential requests.db: what is there is no regular file",
     )
     gone = tmp_path / "gone"
     assert faults_of(variables={"CREDENTIALS_DIRECTORY": str(gone)}) == (
@@ -276,18 +277,62 @@ def test_what_about_a_value_does_not_fit_is_said() -> None:
     variables = {
         "NARRATION_CACHE_TTL_DAYS": "400000",
         "NARRATION_CACHE_EVICT_TO_PERCENT": "101",
-        "NARRATION_CACHE_AUDIO_SUFFIXES": ".mp3,ogg",
+        "NARRATION_CACHE_AUDIO_SUFFIXES": ".mp3 .wav",
         "NARRATION_CACHE_TTL_DAYS_BY_VOICE_STYLE": "a=1,b=0,c=2",
         "NARRATION_HISTORY_KEEP_RUNS": "1000000001",
     }
     told = [fault.partition(", expected ")[2] for fault in faults_of(variables=variables)]
     assert told == [
-        'a list of suffixes with their dot, such as ".mp3": its item 2 is none',
+        'a list of suffixes with their dot, such as ".mp3", ".wav": its item 1 is none',
         "a percentage above 0, at most 100",
         "a number of days above 0 (fractions allowed): at most 365000",
         "a table of days above 0 by voice style, such as eerie_narrator = 30: b has none",
         "a whole number, 1 or more: at most 1000000000",
     ]
+
+
+def test_a_list_in_brackets_is_no_text_for_a_list() -> None:
+    """A variable has the values with commas between them; a list in a file has the brackets."""
+    variables = {
+        "NARRATION_REQUESTS_STATUSES_QUEUED": '["queued"]',
+        "NARRATION_CACHE_KEEP": '["intro-*", "outro-*"]',
+    }
+    for fault in faults_of(variables=variables):
+        assert fault.endswith(": without brackets and quotes here, as in a,b")
+
+
+def test_one_value_is_a_list_of_one(tmp_path: Path) -> None:
+    toml = "[cache]\nkeep = 'intro-*'\n[requests.statuses]\ncancelled = 9\nfailed = 'bad'"
+    settings = load(toml, at=tmp_path)
+    assert settings.cache.keep == ("intro-*",)
+    assert settings.requests.statuses.cancelled == (9,)
+    assert settings.requests.statuses.failed == ("bad",)
+    (fault,) = faults_of("[cache]\nkeep = 'intro-*,outro-*'", at=tmp_path)
+    assert fault.endswith('expected a list of patterns, such as "intro-*"')
+
+
+def test_a_filter_without_a_value_would_match_no_row(tmp_path: Path) -> None:
+    (fault,) = faults_of("[requests.filter]\nqueue = []", at=tmp_path)
+    assert fault.endswith("queue has none, which matches no row")
+
+
+def test_what_has_no_end_is_no_configuration(tmp_path: Path) -> None:
+    """A pipe would be waited for, and a device fills the memory; /dev/null is an empty one."""
+    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "cache.dir")
+    for file in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(ConfigError, match="no regular file"):
+            load_settings(flags={}, config_file=file, environ=HOME)
+    variables = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert faults_of(variables=variables) == (
+        "credential cache.dir: what is there is no regular file",
+    )
+    large = tmp_path / "large"
+    with large.open("wb") as stream:
+        stream.truncate(1 << 30)
+    with pytest.raises(ConfigError, match="too large"):
+        load_settings(flags={}, config_file=large, environ=HOME)
+    load_settings(flags={}, config_file=Path("/dev/null"), environ=HOME)
 
 
 def test_a_wrong_value_is_a_fault_even_where_a_right_one_wins(tmp_path: Path) -> None:
@@ -376,6 +421,34 @@ def test_the_state_folder_of_the_units_is_found_by_their_user_and_root_alone(
     units.rename(tmp_path / "moved")
     units.symlink_to(tmp_path / "moved")
     assert found() == (own, "default")
+
+
+def test_a_user_who_may_not_read_the_history_of_the_units_hears_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    units, etc = tmp_path / "units", tmp_path / "etc"
+    etc.mkdir()
+    for name in ("etc/config.toml", "mine.toml"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(sources, "SYSTEM_STATE", units)
+    for module in ("sources", "load"):
+        name = f"narration_cleanup.settings.{module}.SYSTEM_FILE"
+        monkeypatch.setattr(name, etc / "config.toml")
+
+    def said(file: Path, **variables: str) -> str:
+        environ = {"HOME": str(tmp_path), **variables}
+        settings = load_settings(flags={}, config_file=file, environ=environ)
+        return history_elsewhere(settings) or ""
+
+    assert said(etc / "config.toml") == ""
+    units.mkdir()
+    assert said(etc / "config.toml") == ""
+    monkeypatch.setattr(os, "geteuid", lambda: units.stat().st_uid + 1)
+    found = said(etc / "config.toml")
+    assert f"{units}, for {units.owner()} and root (sudo -u {units.owner()})" in found
+    assert f"{tmp_path}/.local/state/narration-cleanup has only the runs by hand" in found
+    assert said(tmp_path / "mine.toml") == ""
+    assert said(etc / "config.toml", NARRATION_CLEANUP_STATE_DIR="/b") == ""
 
 
 def test_without_any_home_the_state_folder_must_be_said(monkeypatch: pytest.MonkeyPatch) -> None:

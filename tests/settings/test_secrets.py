@@ -95,7 +95,6 @@ def test_no_source_and_no_fault_shows_a_secret(
     "toml",
     [
         f"alerts = '{CANARY}'",
-        f"[alerts]\nurls = '{CANARY}'",
         f"[alerts]\nurls = [['{CANARY}']]",
         f"[alerts]\nurl = '{CANARY}'",
         f"[alerts]\nping_url = {{ a = '{CANARY}' }}",

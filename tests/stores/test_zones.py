@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from narration_cleanup.check import Finding, Status, run_checks
-from narration_cleanup.core.model import NoProgress
+from narration_cleanup.core.model import NoProgress, Problems
 from narration_cleanup.run.stores import cache_policy, open_targets, request_policy
 from narration_cleanup.run.survey import Plans, survey_and_plan
 from narration_cleanup.settings import Settings
@@ -67,7 +67,7 @@ def settings_of(root: Path, **variables: str) -> Settings:
 
 def plans_of(settings: Settings) -> Plans:
     policies = cache_policy(settings.cache), request_policy(settings.requests)
-    with open_targets(settings, NOW) as targets:
+    with open_targets(settings, NOW, Problems()) as targets:
         return survey_and_plan(targets, policies, NOW, NoProgress())
 
 

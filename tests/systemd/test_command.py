@@ -18,7 +18,7 @@ from narration_cleanup.core.errors import CleanupError, ConfigError
 from narration_cleanup.systemd import discover as facts_room
 from narration_cleanup.systemd import install as install_room
 from narration_cleanup.systemd import status
-from narration_cleanup.systemd.install import check_user, write_handed, write_units
+from narration_cleanup.systemd.install import check_user, remove, write_handed, write_units
 from narration_cleanup.systemd.installation import Installation
 from narration_cleanup.systemd.units import render
 
@@ -78,6 +78,15 @@ def test_cron_is_a_line_that_is_quiet(place: Path) -> None:
     assert line.startswith("17 */6 * * * ")
     assert line.endswith(" run --quiet")
     assert f"NARRATION_CLEANUP_CONFIG={place}/config.toml " in line
+
+
+def test_cron_is_without_credentials_and_says_so(place: Path) -> None:
+    (place / "credentials").mkdir()
+    (place / "credentials/alerts.ping_url").write_text("https://x.example/canary")
+    shown = run("install", "--print", "cron")
+    assert "canary" not in shown
+    assert "WARNING - alerts.ping_url in" in shown
+    assert "put them into the configuration file" in shown
 
 
 def test_cron_says_when_it_cannot_say_the_interval() -> None:
@@ -212,7 +221,7 @@ def test_what_is_handed_over_is_for_root_alone_and_goes_with_the_units(
     other = replace(installation, handed=((folder / "alerts.ping_url", "https://x.example"),))
     write_handed(other)
     assert [path.name for path in folder.iterdir()] == ["alerts.ping_url"]
-    write_handed(other, remove=True)
+    assert remove(other, place / "units") == []  # the units are gone; the secrets must be too
     assert not folder.exists()
 
 

@@ -123,6 +123,8 @@ def test_a_secret_from_a_variable_is_not_written(
     with pytest.raises(ConfigError, match=f"/etc/narration-cleanup/credentials/{name}") as caught:
         find({variable: value})
     assert "canary" not in str(caught.value)
+    with pytest.raises(ConfigError, match="put it into the configuration file"):
+        find({variable: value}, for_user=True)
 
 
 def test_a_secret_from_a_credential_goes_to_the_unit_that_needs_it(

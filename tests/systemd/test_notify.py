@@ -136,12 +136,13 @@ def test_the_notify_unit_sees_neither_cache_nor_database(
         NOTIFY,
         "[Service]\nExecStart=\n"
         "ExecStart=/opt/narration-cleanup/bin/python /opt/looks.py /var\n"
-        "ExecStart=/opt/narration-cleanup/bin/python /opt/looks.py /var/log\n",
+        "ExecStart=/opt/narration-cleanup/bin/python /opt/looks.py /var/log\n"
+        "ExecStart=/opt/narration-cleanup/bin/python /opt/looks.py /var/lib\n",
     )
     cursor = machine.journal_cursor()
     machine.run("systemctl", "start", NOTIFY)
     lines = machine.wait_for(cursor, f"Finished {NOTIFY}")
     seen = [json.loads(line.partition(" ")[2]) for line in lines if line.startswith("SEEN ")]
-    assert len(seen) == 2
-    assert "lib" not in seen[0]
+    assert len(seen) == 3
+    assert seen[2] == ["narration-cleanup"]  # the history
     assert seen[1] in ([], ["journal"])

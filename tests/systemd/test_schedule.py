@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.systemd.container import Container
-from tests.systemd.service import AFTER, BEFORE, CACHE, CONFIG, DATABASE, Service
+from tests.systemd.service import AFTER, BEFORE, CACHE, CONFIG, DATABASE, HOME, Service
 
 pytestmark = pytest.mark.systemd
 
@@ -250,6 +250,32 @@ def test_the_interval_is_changed_by_installing_again(machine: Container, service
     assert "OnUnitActiveUSec=7h" in show(machine, TIMER, "TimersMonotonic")
     status = json.loads(machine.run("narration-cleanup", "systemd", "status", "--json").stdout)
     assert status["next_run"] is not None
+
+
+def test_from_the_installation_on_there_is_one_history_and_one_interval(
+    machine: Container, service: Service
+) -> None:
+    def by_hand(*words: str) -> str:
+        home = f"HOME={HOME}"
+        return machine.run("env", home, "narration-cleanup", *words, user="narration").stdout
+
+    by_hand("run", "--quiet")
+    install = "narration-cleanup", "systemd", "install", "--interval-hours", "0.5"
+    said = machine.run(*install).stdout
+    assert "\nThe history of the runs is in /var/lib/narration-cleanup\n" in said
+    assert f"stays in {HOME}/.local/state/narration-cleanup, and is not used\n" in said
+
+    by_hand("run", "--quiet")
+    machine.run("systemctl", "start", RUN)
+
+    as_root = machine.run("narration-cleanup", "history", "--json").stdout
+    for shown in (as_root, by_hand("history", "--json")):
+        assert [run["trigger"] for run in json.loads(shown)["runs"]] == ["systemd", "hand"]
+    assert stat.S_IMODE(machine.path("/var/lib/narration-cleanup").stat().st_mode) == 0o750
+    assert json.loads(by_hand("stats", "--json"))["cleanup_interval_hours"] == 0.5
+    checks = json.loads(by_hand("check", "--json"))["checks"]
+    assert [each["check"] for each in checks if each["status"] == "failed"] == []
+    assert "schedule.units" in {each["check"] for each in checks}
 
 
 def test_uninstall_takes_away_what_install_wrote_and_nothing_else(

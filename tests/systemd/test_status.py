@@ -9,8 +9,15 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
-from narration_cleanup.cli.systemd import NOT_INSTALLED, schedule_document, schedule_lines
+from narration_cleanup.cli.systemd import (
+    NOT_INSTALLED,
+    schedule_document,
+    schedule_lines,
+    systemd_app,
+)
+from narration_cleanup.core.errors import CleanupError
 from narration_cleanup.systemd import status
 from narration_cleanup.systemd.status import (
     next_in_list,
@@ -133,6 +140,38 @@ def test_the_configuration_file_tells_which_timer_is_meant(
     seen.clear()
     status.find_schedule(None)
     assert seen == [(None, False)]
+
+
+def test_a_systemd_that_does_not_answer_is_not_one_without_a_timer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where there is no D-Bus, and for a user who is not logged in."""
+
+    def no_bus(*arguments: str, for_user: bool = False) -> str:
+        raise CleanupError("systemctl show: Failed to connect to bus")
+
+    monkeypatch.setattr(status, "is_running", lambda: True)
+    monkeypatch.setattr(status, "systemctl", no_bus)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(CleanupError, match="connect to bus"):
+        status.find_schedule(None)
+    asked = CliRunner().invoke(systemd_app, ["status"])
+    assert (asked.exit_code, asked.output) == (1, "")
+    assert "connect to bus" in str(asked.exception)
+    not_there = "Id=narration-cleanup.timer\nLoadState=not-found\n"
+    monkeypatch.setattr(
+        status,
+        "systemctl",
+        lambda *each, for_user: no_bus() if for_user else not_there,
+    )
+    assert status.find_schedule(None) is None
+
+
+def test_the_unit_may_have_an_interval_of_its_own() -> None:
+    """`--interval-hours` is in the unit alone, and judges what is late there and by hand."""
+    shown = f"{SHOWN}Environment=TYPER_USE_RICH=0 NARRATION_CLEANUP_INTERVAL_HOURS=0.5\n"
+    assert schedule_of(TIMER, SERVICE, parse_show(shown), None).interval_hours == 0.5
+    assert schedule_of(TIMER, SERVICE, parse_show(SHOWN), None).interval_hours is None
 
 
 def test_nothing_installed() -> None:

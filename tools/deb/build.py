@@ -11,6 +11,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from narration_cleanup import __version__
@@ -66,12 +67,14 @@ License: MIT
 
 
 def epoch() -> int:
-    """The time that everything in the package bears: $SOURCE_DATE_EPOCH, else the last commit's."""
+    """The time that everything in the package bears: $SOURCE_DATE_EPOCH, else the last commit's,
+    which in an archive of the sources is that of each file."""
     given = os.environ.get("SOURCE_DATE_EPOCH")
     if given:
         return int(given)
-    command = ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    with suppress(OSError, subprocess.CalledProcessError):
+        return int(_output("git", "-C", str(ROOT), "log", "-1", "--format=%ct"))
+    return int((ROOT / "pyproject.toml").stat().st_mtime)
 
 
 def build_deb(folder: Path) -> Path:

@@ -43,8 +43,9 @@ POSTRM = """\
 set -e
 if [ "$1" = purge ]; then
     # What the program made: the history of system runs, the units that it wrote, systemd's notes
-    # on them. What the user made stays: configuration, credentials, drop-ins, caches, databases.
-    rm -rf /var/lib/narration-cleanup
+    # on them, the copies of the alerts' settings. What the user made stays: configuration,
+    # credentials, drop-ins, caches, databases.
+    rm -rf /var/lib/narration-cleanup /etc/narration-cleanup/notify /etc/narration-cleanup/notify@*
     rm -f /var/lib/systemd/timers/stamp-narration-cleanup.timer \\
         /var/lib/systemd/timers/stamp-narration-cleanup@*.timer \\
         /etc/systemd/system/timers.target.wants/narration-cleanup.timer \\

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from narration_cleanup.check.finding import Finding, Status, failed
+from narration_cleanup.check.finding import Finding, Status
 from narration_cleanup.settings import Settings
 
 __all__ = ["Finding", "Status", "run_checks", "worst"]
@@ -30,9 +30,10 @@ def run_checks(settings: Settings, faults: Sequence[str], now: float) -> Iterato
     from narration_cleanup.core.zones import IndexTimes
 
     times = IndexTimes(settings.cleanup.timezone, now)
-    for fault in faults:
-        yield failed("settings", fault, "correct it, then: narration-cleanup config validate")
-    yield from check_settings(settings, valid=not faults)
+    yield from check_settings(settings, faults)
+    file, targets = settings.config_file, (settings.cache.dir, settings.requests.db)
+    if faults and file is None and targets == (None, None):
+        return  # the file that could not be read would say what else there is to look at
     yield from check_cache(settings, now, times)
     yield from check_requests(settings, now, times)
     yield from check_state(settings)

@@ -11,6 +11,7 @@ from narration_cleanup.check.examine_cache import parts_of_a_job, unused_index
 from narration_cleanup.check.finding import Finding, failed, findings_of, passed, warning
 from narration_cleanup.core.errors import CleanupError
 from narration_cleanup.core.model import DAY, NoProgress
+from narration_cleanup.core.text import printable
 from narration_cleanup.core.timestamps import AUTO
 from narration_cleanup.core.users import (
     can_read_in,
@@ -24,7 +25,7 @@ from narration_cleanup.core.users import (
 from narration_cleanup.core.zones import LOCAL, IndexTimes, is_utc, zone_text
 from narration_cleanup.plan import CachePlan
 from narration_cleanup.report.format import count, entries
-from narration_cleanup.run.access import fixed, lock_out_of_reach
+from narration_cleanup.run.access import fixed, lock_out_of_reach, own_folder_out_of_reach
 from narration_cleanup.run.stores import (
     Targets,
     cache_policy,
@@ -139,6 +140,9 @@ def _check_store(
     if plans.cache is None:
         return
     yield from findings_of(plans.cache.problems, "cache")
+    if local is not None and (why := own_folder_out_of_reach(local)):
+        remedy = "let this user use the folder; what is no folder, remove"
+        yield failed("cache.own_folder", f"{why}: a run removes nothing", remedy)
     if local is not None and store.has_index:
         index = local / (settings.cache.index or "")
         yield from _check_index_owner(index)
@@ -187,14 +191,19 @@ def _check_unused_index(folder: Path) -> Iterator[Finding]:
     """Without its index, a program would still list what is removed."""
     found = unused_index(folder)
     if found is not None:
-        name, known = found
+        index, known = found
+        name = printable(index.relative_to(folder))
         message = f"{name} lists the audio of this folder, and cache.index is none"
         remedy = f'set cache.index = "{name}"'
         if known is None:
             remedy = "the program would miss what is removed: do not clean this folder without it"
-        elif known.settings:
-            more = ", ".join(sorted(known.settings))
-            remedy += f" and {more}: narration-cleanup config init --from {folder} proposes them"
+        elif known.settings or index.parent != folder:
+            there = [] if index.parent == folder else ["cache.dir"]
+            more = ", ".join([*there, *sorted(known.settings)])
+            remedy = (
+                f'set cache.index = "{printable(index.name)}" and {more}: narration-cleanup config '
+                f"init --from {printable(index.parent)} proposes them"
+            )
         yield warning("cache.unused_index", message, remedy)
     if (why := parts_of_a_job(folder)) is not None:
         remedy = "set cache.dir to a cache: this tool is not for the results of a job"
@@ -265,7 +274,7 @@ def _agreement(plan: CachePlan, store: CacheStore, local: Path | None) -> Iterat
         message = f"{count(totals.orphan_count, 'audio file has', 'audio files have')} no entry"
         remedy = "a run removes those older than the TTL, unless cache.remove_orphans is off"
         yield warning("cache.orphans", message, remedy)
-    empty, differing = _sizes(store, local)
+    empty, differing, irregular = _sizes(store, local)
     if empty:
         message = f"{count(len(empty), 'audio file is', 'audio files are')} empty: served for ever"
         remedy = "a run removes those an hour old, unless cache.remove_empty_audio is off"
@@ -278,27 +287,33 @@ def _agreement(plan: CachePlan, store: CacheStore, local: Path | None) -> Iterat
             "while it writes audio, or two services share the folder"
         )
         yield warning("cache.sizes", message, remedy, differing[:SHOWN])
-    if not (totals.dangling_count or totals.orphan_count or empty or differing):
+    if irregular:
+        links = count(len(irregular), "entry names", "entries name")
+        message = f"{links} what is no regular file: it is not removed when it expires"
+        yield warning("cache.odd_file", message, "take it away by hand", irregular[:SHOWN])
+    if not (totals.dangling_count or totals.orphan_count or empty or differing or irregular):
         yield passed("cache.agreement", "index and files agree")
 
 
-def _sizes(store: CacheStore, local: Path | None) -> tuple[list[str], list[str]]:
-    """Empty audio files, and files whose size is not that in their entry."""
-    empty, differing = list[str](), list[str]()
+def _sizes(store: CacheStore, local: Path | None) -> tuple[list[str], list[str], list[str]]:
+    """Empty audio files, files whose size is not that in their entry, and what is no file."""
+    found = empty, differing, irregular = list[str](), list[str](), list[str]()
     if local is None:
-        return empty, differing
+        return found
     try:
         with store.survey() as survey:
             for batch in survey.batches():
                 for entry in batch.entries:
                     size = _size_of(local / entry.file) if store.has_index else entry.size_bytes
-                    if size == 0:
+                    if size == -1:
+                        irregular.append(entry.file)
+                    elif size == 0:
                         empty.append(entry.file)
                     elif size is not None and size != entry.size_bytes:
                         differing.append(f"{entry.file}: {size} bytes, entry {entry.size_bytes}")
     except CleanupError:  # rewritten meanwhile: the service is at work, and what was seen counts
         pass
-    return empty, differing
+    return found
 
 
 def _size_of(file: Path) -> int | None:
@@ -306,4 +321,4 @@ def _size_of(file: Path) -> int | None:
         status = file.lstat()
     except OSError:
         return None
-    return status.st_size if stat.S_ISREG(status.st_mode) else None
+    return status.st_size if stat.S_ISREG(status.st_mode) else -1

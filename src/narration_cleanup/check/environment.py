@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,16 +16,24 @@ from narration_cleanup.core.users import (
     described,
     nearest_folder,
 )
+from narration_cleanup.report.format import count
 from narration_cleanup.report.history import FILE_NAME
 from narration_cleanup.report.history.database import ENDINGS
 from narration_cleanup.report.metrics import is_page
 from narration_cleanup.settings import SETTINGS, Settings
 from narration_cleanup.settings.show import safe, toml
+from narration_cleanup.settings.sources import make_readable
 from narration_cleanup.systemd.discover import CREDENTIALS
 
 
-def check_settings(settings: Settings, *, valid: bool) -> Iterator[Finding]:
-    """The warnings of the settings, and, where they are ``valid``, where each value came from."""
+def check_settings(settings: Settings, faults: Sequence[str]) -> Iterator[Finding]:
+    """Faults and warnings of the settings, and, where all are valid, where each came from."""
+    for fault in faults:
+        message, unreadable, _ = fault.partition(f"; {make_readable()}")
+        remedy = "correct it, then: narration-cleanup config validate"
+        if unreadable:
+            remedy = f"run this as the runs' user; if that is {current_user()}: {make_readable()}"
+        yield failed("settings", message, remedy)
     for text in settings.warnings:
         yield warning("settings", text, "correct the name, or remove it")
     yield from _open_secrets(settings)
@@ -35,16 +43,19 @@ def check_settings(settings: Settings, *, valid: bool) -> Iterator[Finding]:
         for entry in SETTINGS
         if settings.origin(entry.name).source != "default"
     ]
+    if faults:
+        return
     if settings.cache.dir is None and settings.requests.db is None:
         yield failed(
             "settings",
             "Nothing configured: neither cache.dir nor requests.db is set",
             "set cache.dir (NARRATION_CACHE_DIR) or requests.db (NARRATION_REQUESTS_DB), or both",
         )
-    elif valid:
+    else:
         file = settings.config_file
         source = "no configuration file" if file is None else f"file {file}"
-        yield passed("settings", f"valid; {source}, {len(details)} settings are set", details)
+        are_set = count(len(details), "setting is set", "settings are set")
+        yield passed("settings", f"valid; {source}, {are_set}", details)
 
 
 def _open_secrets(settings: Settings) -> Iterator[Finding]:
@@ -60,8 +71,8 @@ def _open_secrets(settings: Settings) -> Iterator[Finding]:
         if file is not None and secret and file.stat().st_mode & 0o004:
             message = f"{file} holds {', '.join(secret)}, and every user can read it"
             remedy = (
-                f"chmod 0640 {file} and give it the group of the runs' user (chgrp); or move each "
-                f"into a file of root's, {CREDENTIALS}/NAME, and install the units again"
+                f"{make_readable()}; or move each into a file of root's, {CREDENTIALS}/NAME, and "
+                "install the units again"
             )
             yield warning("settings.secrets", message, remedy)
 

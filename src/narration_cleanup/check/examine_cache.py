@@ -5,16 +5,23 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from narration_cleanup.check.examine_index import MOST_INDEX, OtherIndex, form_of, read_index
+from narration_cleanup.check.examine_index import (
+    INDEX_NAME,
+    MOST_INDEX,
+    OtherIndex,
+    form_of,
+    read_index,
+)
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.text import printable
-from narration_cleanup.report.format import count
+from narration_cleanup.report.format import count, entries
 from narration_cleanup.settings import BY_NAME
 from narration_cleanup.settings.programs import PROGRAMS
+from narration_cleanup.stores.cache.local.directory import OWN_FOLDER
 from narration_cleanup.stores.cache.paths import folder_of, with_slashes
 
 Examined = tuple[dict[str, object], list[str], list[str]]
@@ -25,10 +32,14 @@ _SIDECARS = (".json", ".vtt", ".srt", ".txt", ".pho")
 _MOST_FILES = 20_000
 _SAMPLE = 40
 _GENERATED = re.compile(
-    r"[0-9a-f]{8}-[0-9a-f]{4}-|[0-9a-f]*[0-9][0-9a-f]{7,}|[0-9]{6,}|^tmp\w{6,}$|^tts_[0-9]+$",
+    r"[0-9a-f]{8}-[0-9a-f]{4}-|[0-9a-f]*[0-9][0-9a-f]{7,}|^tmp\w{6,}$|^tts_[0-9]+$",
     re.IGNORECASE,
 )
 """In the stems that programs give: a UUID, a digest, an epoch, a temporary name, a counter."""
+_CALENDAR = re.compile(
+    r"(?<![0-9a-f])20[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])(?![0-9a-f])", re.IGNORECASE
+)
+"""A day in the stems that cameras, recorders and messengers give: ``VID_20260131_101500``."""
 _NUMBERED = re.compile(
     r"(?:^|[^a-z])(?:chapter|chap|ch|part|chunk|segment|seg|sentence|section|paragraph|page|track)"
     r"[ _.-]*[0-9]{1,5}(?![0-9a-f])|^[0-9]{1,5}$",
@@ -38,16 +49,21 @@ _NUMBERED = re.compile(
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _USERS = re.compile("OwnFile_|Hailing_")
 """What begins the names of the files that a user puts beside what TTS-Ultimate generates."""
+_CHECKOUT = frozenset((".git", ".hg", ".svn"))
 _TAGS = re.compile(rb"TALB|TRCK|\xa9alb|ALBUM=|TRACKNUMBER=", re.IGNORECASE)
 
 
 @dataclass(slots=True)
 class _Found:
-    """Files below a folder, by their names below it; ``cut``: there are more than were counted."""
+    """Files below a folder, by their names below it; ``cut``: there are more than were counted.
+
+    ``checkout``: a working copy of a version control system.
+    """
 
     audio: list[PurePosixPath] = field(default_factory=list)
     others: list[PurePosixPath] = field(default_factory=list)
     cut: bool = False
+    checkout: PurePosixPath | None = None
 
     @property
     def suffixes(self) -> set[str]:
@@ -69,6 +85,11 @@ def examine_cache(directory: str) -> Examined:
     settings: dict[str, object] = {"cache.dir": str(folder)}
     for index in _json_files(folder, found):
         read = read_index(index, found.audio)
+        if read and index.parent != folder:
+            raise ConfigError(
+                f"{where} is no cache: {printable(index)} is the index of audio below it. Name the "
+                "folder of that index"
+            )
         if read:
             settings["cache.index"] = index.name
             settings.update(_suffixes(found))
@@ -79,11 +100,15 @@ def examine_cache(directory: str) -> Examined:
         total = count(len(found.others), "file", "files")
         what = f"it has {total}, none of them audio" if found.others else "there is nothing in it"
         raise ConfigError(f"{where} is no cache of audio: {what}")
+    return _unindexed(folder, found, settings)
+
+
+def _unindexed(folder: Path, found: _Found, settings: dict[str, object]) -> Examined:
     _refuse_other_index(folder, found)
     users = [path for path in found.audio if _USERS.match(path.name)]
     found.audio = [path for path in found.audio if not _USERS.match(path.name)]
     if not found.audio:
-        raise ConfigError(f"{where} is no cache of audio: all of it is the user's own")
+        raise ConfigError(f"{printable(folder)} is no cache of audio: all of it is the user's own")
     _refuse_no_cache(folder, found)
     settings["cache.index"] = "none"
     if users:
@@ -100,15 +125,14 @@ def examine_cache(directory: str) -> Examined:
     if users:
         files = count(len(users), "file of the user's own", "files of the user's own")
         sure.append(f"{files} (OwnFile_*, Hailing_*): kept")
-    return (
-        settings,
-        sure,
-        ["whether all of this audio can be made anew: what is not, belongs in keep"],
-    )
+    doubt = "whether all of this audio can be made anew: what is not, belongs in keep"
+    if named := _named_by_people(found.audio):
+        doubt += f", such as {printable(str(named[0]))}, which is named as people do"
+    return settings, sure, [doubt]
 
 
-def unused_index(folder: Path) -> tuple[str, OtherIndex | None] | None:
-    """The index of a folder that is cleaned without one: its name, and its form if it is known.
+def unused_index(folder: Path) -> tuple[Path, OtherIndex | None] | None:
+    """The index of a folder that is cleaned without one, and its form if it is known.
 
     ``None`` where there is none, or the folder cannot be read.
     """
@@ -116,11 +140,11 @@ def unused_index(folder: Path) -> tuple[str, OtherIndex | None] | None:
         found = _walk(folder)
         for index in _json_files(folder, found):
             if read := read_index(index, found.audio):
-                return index.name, read
+                return index, read
         other = _other_index(folder, found)
     except (ConfigError, OSError):
         return None
-    return None if other is None else (other.name, None)
+    return None if other is None else (other, None)
 
 
 def parts_of_a_job(folder: Path) -> str | None:
@@ -150,13 +174,18 @@ def _walk(folder: Path) -> _Found:
             raise error
 
     for root, folders, names in os.walk(folder, onerror=failed):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
         below = PurePosixPath(root).relative_to(folder)
+        if found.checkout is None and not _CHECKOUT.isdisjoint((*folders, *names)):
+            found.checkout = below
+        folders[:] = sorted(name for name in folders if name not in (OWN_FOLDER, *_CHECKOUT))
         for name in sorted(names):
-            if name.startswith("."):
-                continue
             path = below / name
-            (found.audio if path.suffix.lower() in _AUDIO else found.others).append(path)
+            if path.suffix.lower() in _AUDIO:  # hidden or not, as a run takes it
+                found.audio.append(path)
+            elif any(part.startswith(".") for part in path.parts):
+                continue
+            else:
+                found.others.append(path)
             seen += 1
             if seen == _MOST_FILES:
                 found.cut = True
@@ -170,16 +199,19 @@ def _beside(found: _Found) -> set[str]:
 
 
 def _json_files(folder: Path, found: _Found) -> Iterator[Path]:
-    """Files at the top that may be an index of this tool's own form, the usual name first."""
+    """Files that may be an index of this tool's own form: at the top, the usual name first, and
+    then those below it that are called index or cache."""
     beside = _beside(found)
-    names = [
-        str(path)
+    paths = [
+        path
         for path in found.others
-        if len(path.parts) == 1 and path.suffix == ".json" and path.stem not in beside
+        if path.suffix == ".json"
+        and (len(path.parts) == 1 or INDEX_NAME.search(path.name))
+        and str(path.with_suffix("")) not in beside
     ]
     usual = str(BY_NAME["cache.index"].default)
-    for name in sorted(names, key=lambda name: name != usual):
-        yield folder / name
+    for path in sorted(paths, key=lambda path: (len(path.parts), path.name != usual)):
+        yield folder / path
 
 
 def _indexed(
@@ -209,7 +241,7 @@ def _indexed(
     missing = folders.total() - present.total()
     if 2 * missing > folders.total():
         unsure.append(
-            f"{missing:,} of {folders.total():,} entries have no file here: is this the folder "
+            f"{missing:,} of {entries(folders.total())} without a file here: is this the folder "
             "that the service writes to?"
         )
     return sure, unsure
@@ -261,6 +293,11 @@ def _other_index(folder: Path, found: _Found) -> Path | None:
 
 def _refuse_no_cache(folder: Path, found: _Found) -> None:
     where = printable(folder)
+    if found.checkout is not None:
+        raise ConfigError(
+            f"{where} is no cache: {printable(folder / found.checkout)} is a working copy of a "
+            "version control system. Name the folder that holds generated audio alone"
+        )
     if why := _parts(found):
         raise ConfigError(f"{where} is no cache: {why}")
     beside = _beside(found)
@@ -278,7 +315,7 @@ def _refuse_no_cache(folder: Path, found: _Found) -> None:
         )
     step = max(1, len(found.audio) // _SAMPLE)
     sample = found.audio[::step][:_SAMPLE]
-    named = [path for path in sample if not _GENERATED.search(path.stem)]
+    named = _named_by_people(sample)
     tagged = [path for path in sample if _is_tagged(folder / path)]
     for chosen, what in ((named, "is named as people do"), (tagged, "has an album in its tags")):
         if 4 * len(chosen) > len(sample):
@@ -287,6 +324,10 @@ def _refuse_no_cache(folder: Path, found: _Found) -> None:
                 f"{what}, such as {printable(str(chosen[0]))}. Nothing here would be made anew. If "
                 "it is a cache all the same, set cache.dir and cache.index by hand"
             )
+
+
+def _named_by_people(audio: Sequence[PurePosixPath]) -> list[PurePosixPath]:
+    return [path for path in audio if not _GENERATED.search(_CALENDAR.sub("", path.stem))]
 
 
 def _is_tagged(file: Path) -> bool:

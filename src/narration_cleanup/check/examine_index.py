@@ -17,6 +17,7 @@ from narration_cleanup.stores.cache.members import KEY, time_text
 from narration_cleanup.stores.cache.paths import with_slashes
 
 MOST_INDEX = 256 * 2**20
+INDEX_NAME = re.compile("index|cache")
 _SETTLED_WITHIN = 2.0
 _SAMPLE = 1_000
 _NAMES: Mapping[str, Sequence[str]] = {
@@ -77,7 +78,7 @@ def _document(file: Path) -> object:
             return json.loads(file.read_bytes()) if file.stat().st_size <= MOST_INDEX else None
         except (ValueError, OSError, RecursionError) as error:
             is_lines = isinstance(error, json.JSONDecodeError) and error.msg == "Extra data"
-            if not re.search("index|cache", file.name) or is_lines:
+            if not INDEX_NAME.search(file.name) or is_lines:
                 return None
             if deadline.passed:
                 raise ConfigError(

@@ -203,7 +203,8 @@ def _statuses(
         meaning["ignored"] = list(strange)
     for state in ("queued", "generating"):
         if not meaning[state]:
-            unsure.append(f"which state means {state}: no row has one")
+            assumed = "" if table.allowed else f", {state} is assumed"
+            unsure.append(f"which state means {state}: no row has one{assumed}")
     if not meaning["cancelled"] and table.allowed:
         if not meaning["failed"]:
             raise ConfigError(
@@ -217,9 +218,9 @@ def _statuses(
     elif not meaning["cancelled"]:
         meaning["cancelled"] = ["cancelled"]
         unsure.append("that the service knows the state cancelled: no row has it")
-    for state in ("completed", "failed"):  # no row has it yet; the usual word is no other state's
-        if not meaning[state] and not table.allowed:
-            meaning[state] = [state]
+    for state, usual in meaning.items():  # no row has it yet; the usual word is no other state's
+        if not usual and not table.allowed and state in _STATUSES:
+            usual.append(state)
     sure.append(f"states: {printable(', '.join(words))}")
     return {
         f"requests.statuses.{state}": found

@@ -58,8 +58,9 @@ _REMEDIES = {
     "unreadable_time": "correct these times, or set how they are written "
     "(requests.time_format, cleanup.timezone)",
     "zone_differs": "nothing, if the service is meant to have another zone than this process",
-    "zone_contradicted": "set it to the zone named, or to auto",
-    "zone_open": "set requests.timezone, if the service is known to use one of the two",
+    "zone_contradicted": "set it to the name of that zone, or to auto",
+    "zone_open": "set requests.timezone to the zone that the service writes; in a third one, live "
+    "requests could be cancelled",
     "created_in_future": "correct the machine's clock, or set cleanup.timezone to the zone that "
     "the service writes its times in",
     "most_files_missing": "finish the restore, or set cache.dir to the folder that "
@@ -76,7 +77,7 @@ _REMEDIES = {
     "no_rights": "grant the rights that are named to the role",
     "index_busy": "run again when the service is less busy",
     "index_locked": "run again when the process that holds the lock has ended",
-    "own_folder": "give the folder to this user, or remove it while no run is at work",
+    "own_folder": "give the folder to this user, or remove what is there while no run is at work",
     "not_a_database": "set requests.db to the database of the service",
     "irregular_file": "remove what lies there while the service is stopped; SQLite makes its own",
     "database_locked": "find the process that holds the lock (fuser, lsof), and end it if it hangs",
@@ -86,6 +87,7 @@ _REMEDIES = {
     "database_io_error": "look at the disk (dmesg), then check the database (PRAGMA quick_check)",
     "database_unreachable": "see that the server is up, the address is right and the network "
     "allows it",
+    "pooled_connection": "give the address of the server itself, or of a pool in session mode",
     "bucket_unreachable": "check the endpoint, the bucket's name and the credentials",
     "database_corrupt": "restore the database from a backup; it is never repaired",
     "database_slow": "look at what the server is busy with",

@@ -11,7 +11,8 @@ from narration_cleanup.check.examine_requests import examine_requests
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.model import NoProgress, Target
 from narration_cleanup.core.zones import LOCAL, UTC, IndexTimes, is_utc, zone_text
-from narration_cleanup.report.format import count, entries
+from narration_cleanup.report.format import count
+from narration_cleanup.report.summary import removed_items
 from narration_cleanup.run.stores import (
     Targets,
     cache_policy,
@@ -56,10 +57,9 @@ def propose(directory: str | None, database: str | None, now: float) -> Proposal
     problems = [*plans.problems]
     if plans.cache is not None:
         problems += plans.cache.problems
-        removed = len(plans.cache.actions)
+        removed = removed_items(plans.cache.by_reason, plans.cache.totals.entry_count)
         proposal.sure.append(
-            f"a run now would remove {removed:,} of {entries(plans.cache.totals.entry_count)} "
-            f"(older than {settings.cache.ttl_days:g} days)"
+            f"a run now would remove {removed} (older than {settings.cache.ttl_days:g} days)"
         )
         if settings.cache.index is not None:
             _zone(proposal, times, now)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 from narration_cleanup.check.finding import Finding, failed, passed, warning
-from narration_cleanup.core.errors import ConfigError
+from narration_cleanup.core.errors import CleanupError, ConfigError
+from narration_cleanup.core.users import can_read_in
 from narration_cleanup.report.format import age, clock
 from narration_cleanup.report.history import SCHEDULED_BY
 from narration_cleanup.report.record import RUNNING, Counters, RunRecord
 from narration_cleanup.run.stats import RecentRuns, read_recent_runs
-from narration_cleanup.settings import Settings
+from narration_cleanup.settings import Settings, history_elsewhere
+from narration_cleanup.settings.sources import make_readable
+from narration_cleanup.systemd.discover import CREDENTIALS, find_facts, for_units_alone
 from narration_cleanup.systemd.status import Schedule
 
 LATE_AFTER = 2.0
@@ -24,30 +28,58 @@ _INSTALL = "narration-cleanup systemd install, or a line for cron: systemd insta
 
 def check_schedule(settings: Settings, now: float) -> Iterator[Finding]:
     """The timer or cron, the last run, and the last success."""
-    yield from _starter(settings)
+    from narration_cleanup.systemd.status import find_schedule, is_running
+
+    schedule, why, remedy = None, "systemd has no narration-cleanup.timer", _INSTALL
+    try:
+        schedule = find_schedule(settings.config_file)
+        if schedule is not None:
+            why = f"{schedule.timer} is not enabled"
+        elif not is_running():
+            why = "there is no systemd"
+    except CleanupError as error:
+        why, remedy = f"systemd could not be asked ({error})", "run check as root"
+    if schedule is not None and schedule.interval_hours is not None:
+        cleanup = replace(settings.cleanup, interval_hours=schedule.interval_hours)
+        settings = replace(settings, cleanup=cleanup)
+    yield from _starter(settings, schedule, why, remedy)
     unreadable: list[str] = []
     past = read_recent_runs(settings, unreadable.append)
     for text in unreadable:
         remedy = "the next run moves a damaged history aside; else give this user the right to it"
         yield failed("runs.history", text, remedy)
-    if past.counters is not None:
+    if elsewhere := history_elsewhere(settings):
+        yield warning("runs.history", elsewhere, "run check as that user")
+    elif past.counters is not None:
         yield from _runs(past, past.counters, settings.cleanup.interval_hours * 3_600, now)
 
 
-def _starter(settings: Settings) -> Iterator[Finding]:
-    from narration_cleanup.systemd.status import cron_lines, find_schedule, is_running
+def _starter(
+    settings: Settings, schedule: Schedule | None, why: str, remedy: str
+) -> Iterator[Finding]:
+    """What starts runs; ``why`` no timer of systemd's does. Any one is enough."""
+    from narration_cleanup.systemd.status import cron_lines
 
-    schedule = find_schedule(settings.config_file)
-    if schedule is not None:
+    lines, by = cron_lines(), os.environ.get(SCHEDULED_BY)
+    wanted = schedule is not None and schedule.enabled and not (lines or by)
+    if schedule is not None and (schedule.active or wanted):
         yield _timer(schedule)
         yield from _units(schedule, settings)
-    elif lines := cron_lines():
+        return
+    if lines:
         yield passed("schedule", "cron starts runs", lines)
-    elif by := os.environ.get(SCHEDULED_BY):
+    elif by:
         yield passed("schedule", f"{by} starts runs ({SCHEDULED_BY})")
     else:
-        why = "systemd has no narration-cleanup.timer" if is_running() else "there is no systemd"
-        yield warning("schedule", f"nothing is known to start runs: {why}, nor cron", _INSTALL)
+        yield warning("schedule", f"nothing is known to start runs: {why}, nor cron", remedy)
+        return
+    if missing := for_units_alone(settings, os.environ):
+        remedy = f"put them into the configuration file ({make_readable()})"
+        yield failed("schedule.credentials", missing, remedy)
+    elif CREDENTIALS.exists() and not can_read_in(CREDENTIALS):
+        message = f"what is in {CREDENTIALS} is for systemd's units alone, and only root reads it"
+        remedy = "run check as root, which reports settings that these runs are without"
+        yield warning("schedule.credentials", message, remedy)
 
 
 def _timer(schedule: Schedule) -> Finding:
@@ -68,7 +100,6 @@ def _timer(schedule: Schedule) -> Finding:
 def _units(schedule: Schedule, settings: Settings) -> Iterator[Finding]:
     """Whether the units are those that the settings would make, and could start their run."""
     from narration_cleanup.systemd.compare import unit_differences
-    from narration_cleanup.systemd.discover import find_facts
 
     install = "narration-cleanup systemd install"
     if schedule.for_user:

@@ -29,6 +29,7 @@ from narration_cleanup.report.streams import until_closed
 from narration_cleanup.settings import SETTINGS, Settings, load_settings, require_target
 from narration_cleanup.settings.programs import PROGRAMS
 from narration_cleanup.settings.show import init_text, plain, safe, show_lines, without_password
+from narration_cleanup.settings.sources import make_readable
 
 config_app = typer.Typer(
     name="config",
@@ -111,7 +112,7 @@ def init_command(
         _write_new(path, text, overwrite=force)
     for remark in remarks:
         typer.echo(printable_line(remark), err=not written)
-    hints = ["Only root may read it: chgrp it to the service's group, and chmod 0640 it"]
+    hints = [f"Only root may read it: {make_readable()}"]
     hints = hints if written and os.geteuid() == 0 else []
     command = f"narration-cleanup -c {shlex.quote(str(path or 'FILE'))}"
     if program is not None or remarks:

@@ -14,8 +14,10 @@ from typing import Annotated
 
 import typer
 
+from narration_cleanup.cli.options import this_program
 from narration_cleanup.cli.run import dry_run_command, run_command
 from narration_cleanup.cli.stats import stats_command
+from narration_cleanup.core.errors import CleanupError
 from narration_cleanup.demo.sandbox import Sandbox, make_sandbox
 from narration_cleanup.report.format import count
 
@@ -48,8 +50,7 @@ def demo_command(
 ) -> None:
     """See it at work: makes a small sandbox, cleans it up, and leaves it to be tried on."""
     foreign = _forget_foreign_settings()
-    place = directory or Path(tempfile.mkdtemp(prefix="narration-demo-"))
-    sandbox = make_sandbox(place, time.time())
+    sandbox = make_sandbox(directory or _temporary_folder(), time.time())
     say = _speaker()
     program = _program(foreign)
     _introduce(sandbox, say)
@@ -58,11 +59,23 @@ def demo_command(
     for number, (title, command, work) in enumerate(_STEPS, 1):
         say("", "")
         say(f"{number}. {title}", "bold cyan")
-        say(f"   $ narration-cleanup -c {sandbox.config.name} {command}", "bright_black")
+        if number == 1:
+            say(f"   $ cd {shlex.quote(str(sandbox.directory))}", "bright_black")
+        say(f"   $ {program} -c {sandbox.config.name} {command}", "bright_black")
         say("", "")
         worst = max(worst, _exit_code(work, context))
     _say_what_next(sandbox, program, say)
     raise typer.Exit(worst)
+
+
+def _temporary_folder() -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="narration-demo-"))
+    except OSError as error:
+        raise CleanupError(
+            f"cannot make a temporary folder: {error.strerror}; name one: "
+            "narration-cleanup demo DIR"
+        ) from error
 
 
 def _introduce(sandbox: Sandbox, say: Callable[[str, str], None]) -> None:
@@ -122,15 +135,7 @@ def _forget_foreign_settings() -> list[str]:
 
 def _program(foreign: list[str]) -> str:
     """How the caller can start this program again, without the settings that would interfere."""
-    name = "narration-cleanup"
-    if shutil.which(name) is None:
-        beside = Path(sys.argv[0]).absolute()
-        runs = beside.name == name and os.access(beside, os.X_OK)
-        name = (
-            shlex.quote(str(beside))
-            if runs
-            else f"{shlex.quote(sys.executable)} -m {__package__.split('.')[0]}"
-        )
+    name = this_program()
     unset = "".join(f"-u {variable} " for variable in foreign)
     return f"env {unset}{name}" if unset else name
 

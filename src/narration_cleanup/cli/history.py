@@ -22,7 +22,7 @@ from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.report.documents import configuration_problems, write_history
 from narration_cleanup.report.history import read_history
 from narration_cleanup.report.record import ENDINGS, RUNNING, RunItem, RunRecord
-from narration_cleanup.settings import Settings, load_partial, load_settings
+from narration_cleanup.settings import Settings, history_elsewhere, load_partial, load_settings
 
 if TYPE_CHECKING:
     from narration_cleanup.report.history.store import History
@@ -206,4 +206,10 @@ def _settings(config_file: Path | None) -> Settings:
         said = error.faults
     for text in (*said, *settings.warnings):
         typer.echo(f"WARNING - {printable_line(text)}", err=True)
+    if settings.cleanup.user is not None and not said:
+        from narration_cleanup.run.run_as import act_as
+
+        settings = act_as(settings)  # whose history it is
+    if elsewhere := history_elsewhere(settings):
+        typer.echo(f"WARNING - {elsewhere} [history_elsewhere]", err=True)
     return settings

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import time
 from difflib import get_close_matches
+from pathlib import Path
 
 from narration_cleanup.core.errors import ConfigError
-from narration_cleanup.core.text import printable
+from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.settings.programs import PROGRAMS
 from narration_cleanup.settings.show import settings_text, without_password
 
@@ -29,7 +30,7 @@ def for_program(name: str, directory: str | None, database: str | None) -> tuple
         if given is not None:
             if setting not in settings:
                 raise ConfigError(f"{name} has no {setting} that could be {printable(given)}")
-            settings[setting] = given
+            settings[setting] = given if "://" in given else str(Path(given).absolute())
     about = f"{program.title}: {program.why}"
     places = [] if program.first is None else [program.first]
     places += [
@@ -58,5 +59,5 @@ def for_places(directory: str | None, database: str | None) -> tuple[str, list[s
         )
     remarks = [f"sure      {line}" for line in proposal.sure]
     remarks += [f"not sure  {line}" for line in proposal.unsure]
-    comments = "".join(f"# {printable(remark)}\n" for remark in remarks)
+    comments = "".join(f"# {printable_line(remark)}\n" for remark in remarks)
     return f"{comments}{settings_text(proposal.settings)}", remarks

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -139,6 +143,20 @@ def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         return called
 
     return decorate
+
+
+def this_program() -> str:
+    """How the caller can start this very program: by its name where that is what the path has."""
+    name = "narration-cleanup"
+    found, script = shutil.which(name), Path(sys.argv[0]).absolute()
+    is_script = script.name == name and os.access(script, os.X_OK)
+    if found is not None and (not is_script or script.samefile(found)):
+        return name
+    return (
+        shlex.quote(str(script))
+        if is_script
+        else f"{shlex.quote(sys.executable)} -m narration_cleanup"
+    )
 
 
 @contextmanager

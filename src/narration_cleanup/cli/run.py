@@ -259,4 +259,4 @@ def _command_of(result: Result) -> str | None:
             at = words.index(option)
             del words[at : at + 2]
     kept = (without_password(word) for word in words if word not in ("-v", "--verbose"))
-    return shlex.join(["narration-cleanup", *kept])
+    return f"{options.this_program()} {shlex.join(kept)}"

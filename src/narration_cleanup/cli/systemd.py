@@ -23,12 +23,14 @@ from narration_cleanup.settings import Settings, load_settings, require_target
 from narration_cleanup.settings.sources import CONFIG_DIR
 from narration_cleanup.systemd.discover import (
     check_instance,
-    credentials_folder,
     find_facts,
+    for_units_alone,
     missing_folders,
+    with_credentials,
 )
 from narration_cleanup.systemd.install import (
     check_user,
+    earlier_histories,
     enable,
     make_folders,
     remove,
@@ -119,6 +121,8 @@ def install_command(
             typer.echo(cron_text(installation), nl=False)
         except ValueError as error:
             raise ConfigError(str(error)) from error
+        if missing := for_units_alone(settings, os.environ):
+            typer.echo(f"WARNING - {missing}: put them into the configuration file", err=True)
         return
     folder = unit_folder(for_user=user)
     try:
@@ -173,6 +177,10 @@ def _install(
         f"Installed {', '.join(units)} in {printable(folder)}, and started "
         f"{timer_name(installation)}"
     )
+    state = installation.history or settings.cleanup.state_dir
+    typer.echo(f"The history of the runs is in {printable(state)}")
+    for folder in earlier_histories(installation):
+        typer.echo(f"That of earlier runs by hand stays in {printable(folder)}, and is not used")
     if installation.user is None:
         typer.echo("To run while you are not logged in: loginctl enable-linger")
     sudo, manager = ("", " --user") if installation.user is None else ("sudo ", "")
@@ -210,7 +218,12 @@ def status_command(
     timer is active, or the last run failed."""
     if instance is not None:
         check_instance(instance)
-    schedule = read_schedule(instance, for_user=user)
+    try:
+        schedule = read_schedule(instance, for_user=user)
+    except CleanupError:
+        if as_json:
+            write(schedule_document(None), sys.stdout, indent=2)
+        raise
     if as_json:
         write(schedule_document(schedule), sys.stdout, indent=2)
     else:
@@ -268,10 +281,8 @@ def _settings(
     named = context.obj if isinstance(context.obj, Path) else None
     if named is None and instance is not None:
         named = CONFIG_DIR / f"{instance}.toml"
-    environ = dict(os.environ)
-    folder = credentials_folder(instance)
-    if not for_user and folder.is_dir():
-        environ["CREDENTIALS_DIRECTORY"] = str(folder)
+    file = named if instance is None else CONFIG_DIR / f"{instance}.toml"
+    environ = os.environ if for_user else with_credentials(os.environ, file)
     settings = load_settings(
         flags={"cleanup.interval_hours": interval_hours}, config_file=named, environ=environ
     )

@@ -74,7 +74,7 @@ def first_bytes(file: Path, size: int) -> bytes:
 
 def _refuse_what_is_no_file(mode: int) -> None:
     if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "what is there is no regular file, and stays")
+        raise OSError(errno.EINVAL, "what is there is no regular file")
 
 
 _MOST_LINKS = 40
@@ -139,10 +139,10 @@ def make_own_folder(folder: Path) -> None:
     check_own_folder(folder)
 
 
-def make_folder(folder: Path, owner: tuple[int, int] | None = None) -> None:
+def make_folder(folder: Path, owner: tuple[int, int] | None = None, mode: int = 0o755) -> None:
     """Make ``folder`` and what is missing above it, each inside the one before, by descriptor.
 
-    With ``owner`` (uid, gid) it is given to that user, with mode 0755 whatever the umask. Raises
+    With ``owner`` (uid, gid) it is given to that user, with ``mode`` whatever the umask. Raises
     ``OSError``, also where another folder was put in its place meanwhile.
     """
     here, made = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), False
@@ -152,7 +152,7 @@ def make_folder(folder: Path, owner: tuple[int, int] | None = None) -> None:
             here, made = _enter(part, here)
             opened.callback(os.close, here)
         if made and owner is not None:
-            os.fchmod(here, 0o755)
+            os.fchmod(here, mode)
             os.fchown(here, *owner)
 
 

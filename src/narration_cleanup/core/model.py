@@ -1,8 +1,7 @@
 """What exists: entries, files, requests, and the problems met while looking at them.
 
 Instants are Unix seconds (UTC) as ``float`` everywhere inside the program: comparing a million
-of them must be cheap, and a float holds microseconds exactly enough until long after 2100.
-Sizes are bytes.
+of them must be cheap, and a float holds microseconds until long after 2100. Sizes are bytes.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from operator import attrgetter
 from typing import Protocol
 
 import msgspec
@@ -47,7 +47,7 @@ class Target(StrEnum):
 class Problem(msgspec.Struct, frozen=True):
     """Something that needs the operator: which target, a stable code, the subject, and one line.
 
-    ``repeats``: how many this one represents, with the code and message of those before it.
+    ``repeats``: how many this one represents, with the code of those before it.
     ``known``: of one item that an earlier run reported, and that no run can clean.
     """
 
@@ -61,8 +61,11 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 MOST_OF_A_KIND = 100
-"""Problems of one code that are kept whole; more are only counted."""
-_Kind = tuple[Target, str, Severity]
+"""Problems of one code that are shown whole; more are one line with their number."""
+MOST_KEPT = 10_000  # to know each again in a later run; more are only counted
+SAME_REASON = "for the same reason"
+_Kind = tuple[Target, str, Severity, bool]
+_kind: Callable[[Problem], _Kind] = attrgetter("target", "code", "severity", "known")
 
 
 class Problems:
@@ -76,22 +79,22 @@ class Problems:
 
     def add(self, problem: Problem) -> None:
         """Take note of one."""
-        kind = (problem.target, problem.code, problem.severity)
+        kind = _kind(problem)
         self._seen[kind] += 1
         if self._reasons.setdefault(kind, problem.message) != problem.message:
             self._reasons[kind] = None
-        if self._seen[kind] <= MOST_OF_A_KIND:
+        if self._seen[kind] <= MOST_KEPT:
             self._kept.append(problem)
 
     def extend(
         self, problems: Iterable[Problem], change: Callable[[Problem], Problem] | None = None
     ) -> None:
-        """Take note of several, each as ``change`` makes it; of those collected elsewhere, also the
-        ones only counted there."""
+        """Take note of several, each as ``change`` makes it, and of those only counted so far."""
         only_counted: Counter[_Kind] = Counter()
         if isinstance(problems, Problems):
-            only_counted = problems._only_counted()
-            for kind, reason in problems._reasons.items():
+            only_counted = problems._seen - Counter(map(_kind, problems._kept))
+            for kind in only_counted:
+                reason = problems._reasons[kind]
                 if self._reasons.setdefault(kind, reason) != reason:
                     self._reasons[kind] = None
             problems = problems._kept
@@ -101,17 +104,19 @@ class Problems:
 
     def count(self, codes: Collection[str]) -> int:
         """How many have one of these codes, with those that are only counted."""
-        return sum(number for (_, code, _), number in self._seen.items() if code in codes)
+        return sum(number for (_, code, *_), number in self._seen.items() if code in codes)
 
     def __iter__(self) -> Iterator[Problem]:
-        yield from self._kept
-        for (target, code, severity), more in self._only_counted().items():
-            same = self._reasons[target, code, severity] is not None
-            message = f"and {more} more {'for the same reason' if same else 'of the same kind'}"
-            yield Problem(target, code, message, None, severity, more if same else 0)
-
-    def _only_counted(self) -> Counter[_Kind]:
-        return self._seen - Counter((each.target, each.code, each.severity) for each in self._kept)
+        shown: Counter[_Kind] = Counter()
+        for problem in self._kept:
+            kind = _kind(problem)
+            shown[kind] += 1
+            if shown[kind] <= MOST_OF_A_KIND:
+                yield problem
+        for kind, number in self._seen.items():
+            why = "of the same kind" if self._reasons[kind] is None else SAME_REASON
+            if more := number - min(shown[kind], MOST_OF_A_KIND):
+                yield Problem(*kind[:2], f"and {more} more {why}", None, kind[2], more, kind[3])
 
     def __len__(self) -> int:
         return self._seen.total()
@@ -185,8 +190,8 @@ class Unmatched(msgspec.Struct, frozen=True):
     were being written, audio or index;
     ``needed`` are those of ``shared`` named by an entry that cannot be judged, and so is kept;
     ``fresh`` is audio written so shortly before the survey that its entry may be yet to come;
-    ``sidecars`` are the text of audio that is gone (caches without an index);
-    ``unjudged_bytes`` is the size of audio that a member which cannot be judged may name.
+    ``sidecars`` are the text of audio that is gone (caches without an index); ``unjudged_bytes``
+    is the size of audio that a member which cannot be judged may name.
     """
 
     files: Iterable[StoredFile] = ()
@@ -311,8 +316,7 @@ class GenerationRequest(msgspec.Struct, frozen=True):
 
     ``guard`` holds the raw (status, created_at, started_at, heartbeat_at, scheduled_at) as read, of
     a finished row (status, created_at, started_at, completed_at); a column that is not mapped is
-    ``None``. ``place`` is where the store has it (a rowid), to find it quickly:
-    whether it is the same row is for its id and the guard to say.
+    ``None``. ``place`` is where the store has it (a rowid), to find it: id and guard identify it.
     """
 
     id: str | int
@@ -374,10 +378,9 @@ DAY = 24 * HOUR
 
 
 class Progress(Protocol):
-    """Told of each phase: ``start``, then ``advance`` as often as suits, then ``done``.
+    """Told of each phase: ``start``, ``advance`` once for a batch, ``done`` unless it fails.
 
-    Call ``advance`` once for a batch, not for an item: reporting must cost nothing. ``total`` is
-    the number of items where it is known. A phase that fails may go without its ``done``.
+    ``total`` is the number of items where it is known.
     """
 
     def start(self, phase: str, total: int | None = None) -> None: ...
@@ -390,11 +393,8 @@ class Progress(Protocol):
 class NoProgress:
     """Shows nothing."""
 
-    def start(self, phase: str, total: int | None = None) -> None:
-        """Take note of nothing."""
+    def start(self, phase: str, total: int | None = None) -> None: ...
 
-    def advance(self, count: int = 1) -> None:
-        """Take note of nothing."""
+    def advance(self, count: int = 1) -> None: ...
 
-    def done(self) -> None:
-        """Take note of nothing."""
+    def done(self) -> None: ...

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import resource
 import sqlite3
+import time
 
 from narration_cleanup.core import signals
 from narration_cleanup.core.deadline import Deadline
@@ -19,8 +20,9 @@ MEMORY = 128 * 1024 * 1024
 page take about 20 MB."""
 _STEPS = 5_000
 """Instructions of SQLite's machine between two checks: a page of a survey has about 300,000."""
-LONGEST_READ = 250_000
-"""Bytes of a value that is read. Values of other columns in the same row may be longer."""
+LONGEST_READ = 1_000_000
+"""Bytes of a value that is read, and of the notes on the rows of a page. Values of other columns
+in the same row may be longer."""
 LONGEST_ROW = 256 * 1024 * 1024
 """Bytes of a row that is changed: SQLite writes it anew with all its values."""
 _LIMITS = {
@@ -35,7 +37,8 @@ _LIMITS = {
 class QueryLimit:
     """Ends a query of the connection that it guards with ``SQLITE_INTERRUPT``.
 
-    When it takes too long or too much memory, or when this process was asked to end some time ago.
+    When it takes too long or too much memory, or goes on for long when this process was asked to
+    end.
     """
 
     def __init__(self) -> None:
@@ -43,6 +46,7 @@ class QueryLimit:
 
     def restart(self) -> None:
         """Measure from now on."""
+        self._began = time.monotonic()
         self._deadline = Deadline(SECONDS)
         self._memory = _most_memory() + MEMORY
 
@@ -58,7 +62,8 @@ class QueryLimit:
         connection.execute(f"PRAGMA hard_heap_limit={4 * MEMORY}")
 
     def _must_end(self) -> bool:
-        return self._deadline.passed or _most_memory() > self._memory or signals.is_overdue()
+        overdue = self._deadline.passed or signals.is_overdue(self._began)
+        return overdue or _most_memory() > self._memory
 
 
 def _most_memory() -> int:

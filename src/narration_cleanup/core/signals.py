@@ -52,9 +52,10 @@ def decide(exit_code: int | None) -> None:
     _Heard.decided = exit_code
 
 
-def is_overdue() -> bool:
-    """Whether the process was asked to end more than ``GRACE`` ago."""
-    return _Heard.number is not None and time.monotonic() - _Heard.at > GRACE
+def is_overdue(since: float = 0.0) -> bool:
+    """Whether the process was asked to end more than ``GRACE`` ago, and what began at ``since``
+    (on the monotonic clock) has had as long."""
+    return _Heard.number is not None and time.monotonic() - max(_Heard.at, since) > GRACE
 
 
 def end_if_asked() -> None:

@@ -22,8 +22,14 @@ def printable(text: object, *, most: int = SHOWN_LENGTH) -> str:
 
 
 def printable_line(text: object) -> str:
-    """The same for a whole line of ours: what, where, and what to do."""
-    return printable(text, most=LINE_LENGTH)
+    """The same for a whole line of ours: what, where, and what to do.
+
+    One that is too long for it is cut in its middle, where the names are.
+    """
+    whole, half = str(text), LINE_LENGTH // 2
+    if len(whole) <= LINE_LENGTH:
+        return printable(whole, most=LINE_LENGTH)
+    return printable(whole, most=half) + printable(whole[-half:], most=half)
 
 
 def storable(text: str) -> str:

@@ -42,7 +42,7 @@ _POSIX_TZ = re.compile(
     re.ASCII,
 )
 _FIXED = re.compile(r"([+-])([01][0-9]):([0-5][0-9])", re.ASCII)
-_HOUR_PREFIX = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}", re.ASCII)
+_HOUR_PREFIX = re.compile(r"[0-9]{4}(-?)[0-9]{2}\1[0-9]{2}[T ][0-9]{2}", re.ASCII)
 _EPOCH_ORDINAL = datetime(1970, 1, 1).toordinal()
 _YEAR_5138 = 1e11
 """Numbers from here on are of a smaller unit than seconds."""
@@ -82,7 +82,8 @@ def fixed_offset(zone: str) -> float | None:
 def reader(zone: str, latest: float = inf) -> Reader:
     """A fast reader of ISO texts; naive ones are in ``zone``, see ``offset_at``, or ``auto``.
 
-    ``YYYY-MM-DD``, ``T`` or a space, and a time; with ``Z`` or an offset it is compared as UTC.
+    ``YYYY-MM-DD`` or ``YYYYMMDD``, ``T`` or a space, and a time; with ``Z`` or an offset it is
+    compared as UTC.
     ``auto`` is the local zone or UTC. Of several readings the last one that is not after the
     instant ``latest`` is taken; where all are after it, the first. A bare date, a week date,
     anything else, and a time before 2000 or that no clock of the machine can hold are ``None``.
@@ -103,13 +104,16 @@ def reader(zone: str, latest: float = inf) -> Reader:
                 within = moment.minute * 60 + moment.second
                 return hour + within + moment.microsecond / 1_000_000
         except KeyError:
-            if not _HOUR_PREFIX.match(text):
+            prefix = _HOUR_PREFIX.match(text)
+            if prefix is None:
                 return None
+            if not prefix[1]:
+                return read(f"{text[:4]}-{text[4:6]}-{text[6:]}")
             if len(hours) >= _MOST_HOURS:
                 hours.clear()
             hours[text[:13]] = _whole_hour(moment, offsets, latest)
         except (ValueError, TypeError, OverflowError):
-            return None
+            return read(f"{text[:-1]}Z") if isinstance(text, str) and text[-1:] == "z" else None
         try:
             readings = _readings(_wall_seconds(moment), offsets)
         except (ValueError, OverflowError, OSError):
@@ -182,6 +186,7 @@ class _Form(NamedTuple):
     scale: int = 0
     point: str = ""
     digits: int = 0
+    dash: str = ""
     separator: str = ""
     colon: str = ""
     has_seconds: bool = True
@@ -195,9 +200,9 @@ def format_like(
 ) -> str | int | float | None:
     """``instant`` in the form that most of ``examples`` have; ``None`` where none has a form.
 
-    Every form that can be read: text with ``T`` or a space, with or without seconds and a
-    fraction, naive, with ``Z`` or with an offset, which is kept; Unix time in any unit, as number
-    or text. ``zone_of`` names the zone in which a naive text of the form is written.
+    Every form that can be read: text with ``T`` or a space, with or without dashes, colons,
+    seconds and a fraction, naive, with ``Z`` or with an offset, which is kept; Unix time in any
+    unit, as number or text. ``zone_of`` names the zone in which a naive text is written.
     """
     counted = Counter(filter(None, map(_form_of, examples)))
     if not counted:
@@ -265,8 +270,8 @@ def _readings(wall: float, offsets: Iterable[OffsetAt]) -> list[float]:
 
 
 _TEXT = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ])[0-9]{2}(:?)[0-9]{2}"
-    r"((?:\2)[0-9]{2}(?:([.,])([0-9]{1,9}))?)?(Z|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)?",
+    r"[0-9]{4}(-?)[0-9]{2}\1[0-9]{2}([T ])[0-9]{2}(:?)[0-9]{2}"
+    r"((?:\3)[0-9]{2}(?:([.,])([0-9]{1,9}))?)?([Zz]|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)?",
     re.ASCII,
 )
 _NUMBER = re.compile(r"[0-9]{1,19}(?:\.([0-9]{1,9}))?", re.ASCII)
@@ -285,8 +290,8 @@ def _form_of(value: object) -> _Form | None:
     match = _TEXT.fullmatch(value)
     if match is None:
         return None
-    separator, colon, seconds, point, fraction, suffix = match.groups(default="")
-    return _Form(str, 0, point, len(fraction), separator, colon, bool(seconds), suffix)
+    dash, separator, colon, seconds, point, fraction, suffix = match.groups(default="")
+    return _Form(str, 0, point, len(fraction), dash, separator, colon, bool(seconds), suffix)
 
 
 def _most_precise(counted: Counter[_Form]) -> _Form:
@@ -299,16 +304,15 @@ def _most_precise(counted: Counter[_Form]) -> _Form:
 def _as_text(form: _Form, instant: float, zone_of: Callable[[str], str]) -> str:
     moment = datetime.fromtimestamp(instant, UTC)
     if form.suffix:
-        ahead = datetime.fromisoformat(f"2000-01-01T00:00{form.suffix}").tzinfo
+        ahead = datetime.fromisoformat(f"2000-01-01T00:00{form.suffix.upper()}").tzinfo
     else:
         like = moment.replace(tzinfo=None).isoformat(form.separator, "seconds")
         zone = zone_of(like + ".0" if form.digits else like)
         ahead = timezone(timedelta(seconds=offset_at(zone)(instant)))
     moment = moment.astimezone(ahead)
     time_format = "%H:%M:%S" if form.has_seconds else "%H:%M"
-    text = (
-        f"{moment:%Y-%m-%d}{form.separator}{moment.strftime(time_format.replace(':', form.colon))}"
-    )
+    written = f"%Y{form.dash}%m{form.dash}%d{form.separator}{time_format.replace(':', form.colon)}"
+    text = moment.strftime(written)
     if form.digits:
         fraction = f"{moment.microsecond:06d}"[: form.digits].ljust(form.digits, "0")
         text += form.point + fraction

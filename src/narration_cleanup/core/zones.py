@@ -43,7 +43,7 @@ _FEWEST = 3
 _MONTH = 30 * 86_400.0
 
 _NAIVE = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ])[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:([.,])[0-9]+)?)?", re.ASCII
+    r"[0-9]{4}(?:-?[0-9]{2}){2}([T ])[0-9]{2}:?[0-9]{2}(?::?[0-9]{2}(?:([.,])[0-9]+)?)?", re.ASCII
 )
 
 CREATED_AT = "created_at"
@@ -194,13 +194,18 @@ class IndexTimes:
         return self.latest - FUTURE_TOLERANCE
 
     def _differs(self, proof: Proof) -> Problem:
+        setting = f'cleanup.timezone = "{proof.zone}" sets it'
+        if proof.zone not in (LOCAL, UTC):
+            setting = (
+                "to set it, give cleanup.timezone the zone's name, such as America/New_York: an "
+                "offset would be wrong after the next change of the clocks"
+            )
         return Problem(
             Target.CACHE,
             "zone_differs",
             f"the service writes its times in {zone_text(proof.zone, self._now)}, as the mtimes of "
             f"{proof.files} audio files show; this process is in {zone_text(LOCAL, self._now)}: "
-            f'read accordingly; set cleanup.timezone = "{proof.zone}", or the name of the zone if '
-            "it has daylight saving time",
+            f"read accordingly; {setting}",
             severity=Severity.WARNING,
         )
 

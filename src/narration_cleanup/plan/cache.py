@@ -53,6 +53,7 @@ def plan_cache(
             rules.needed = staying | unmatched.needed
         plan = _plan_entries(survey, rules, explain=explain)
     plan.problems.extend(survey.problems)
+    _count_what_files_have(plan, survey, unmatched)
     dangling, missing = _plan_dangling(plan, unmatched, rules)
     if missing or unmatched.shared:
         _count_each_file_once(plan, missing, unmatched.shared)
@@ -63,7 +64,7 @@ def plan_cache(
         *_plan_partials(plan, unmatched.partials, rules),
     ]
     useless.sort(key=itemgetter(0))
-    plan.stored_bytes = _stored_bytes(plan, survey, unmatched, rules) + sidecar_bytes
+    plan.stored_bytes = _stored_bytes(plan, unmatched, rules) + sidecar_bytes
     if policy.evict_above is not None or policy.min_free is not None:
         from narration_cleanup.plan.eviction import plan_evictions
 
@@ -71,6 +72,19 @@ def plan_cache(
     if explain:
         plan.problems.extend(map(_matches_nothing, rules.unused_patterns()))
     return plan
+
+
+def _count_what_files_have(plan: CachePlan, survey: CacheSurvey, unmatched: Unmatched) -> None:
+    """The size of the entries is that of their files, whatever the index states."""
+    stored = survey.stored_bytes()
+    if stored is None or plan.staying is None:
+        return
+    others = unmatched.unjudged_bytes + sum(file.size_bytes for file in unmatched.files)
+    going = {action.file: action.size_bytes for action in plan.actions}
+    plan.totals.total_size_bytes = stored - others
+    plan.staying.total_size_bytes = plan.totals.total_size_bytes - sum(
+        survey.size_of(file, stated) for file, stated in going.items()
+    )
 
 
 def _plan_entries(survey: CacheSurvey, rules: Rules, *, explain: bool) -> CachePlan:
@@ -185,21 +199,18 @@ def _count_each_file_once(plan: CachePlan, missing: set[str], shared: frozenset[
             counted.add(action.file)
 
 
-def _stored_bytes(plan: CachePlan, survey: CacheSurvey, unmatched: Unmatched, rules: Rules) -> int:
+def _stored_bytes(plan: CachePlan, unmatched: Unmatched, rules: Rules) -> int:
     """The size of the cache by its files, but for those that may not go: see ``CachePlan``."""
-    stored = survey.stored_bytes()
-    if stored is None:
-        stored = plan.totals.total_size_bytes
-    policy = rules.policy
+    stored, policy = plan.totals.total_size_bytes, rules.policy
     for file in unmatched.files:
-        if policy.orphan_ttl is None or rules.in_flight(file):
-            stored -= file.size_bytes
+        if policy.orphan_ttl is not None and not rules.in_flight(file):
+            stored += file.size_bytes
     if (ttl := policy.partial_ttl) is not None:
         for file in unmatched.partials:
             # An old one is removed, whenever it arrived.
             if not rules.in_flight(file) or rules.now - file.modified_at > ttl:
                 stored += file.size_bytes
-    return stored - unmatched.unjudged_bytes
+    return stored
 
 
 def _report_times(plan: CachePlan, unmatched: Unmatched, rules: Rules) -> None:

@@ -153,7 +153,7 @@ def _size_goal(plan: CachePlan, survey: CacheSurvey, policy: CachePolicy) -> _Go
     staying = plan.stored_bytes - _leaving(plan, survey)
     if staying <= policy.evict_above:
         return _Goal(0, "")
-    return _Goal(staying - policy.evict_to, f"cache over {policy.evict_above / MB:g} MB")
+    return _Goal(staying - policy.evict_to, f"cache over {_limit(policy.evict_above)} MB")
 
 
 def _space_goal(plan: CachePlan, survey: CacheSurvey, policy: CachePolicy) -> _Goal:
@@ -162,7 +162,11 @@ def _space_goal(plan: CachePlan, survey: CacheSurvey, policy: CachePolicy) -> _G
     missing = policy.min_free - free
     if missing > 0:
         missing -= _leaving(plan, survey, to_free=True)
-    return _Goal(missing, f"less than {policy.min_free / MB:g} MB free on the disk", to_free=True)
+    return _Goal(missing, f"less than {_limit(policy.min_free)} MB free on the disk", to_free=True)
+
+
+def _limit(size_bytes: int) -> str:
+    return f"{round(size_bytes / MB, 4):.15g}"
 
 
 def _leaving(plan: CachePlan, survey: CacheSurvey, *, to_free: bool = False) -> int:
@@ -187,10 +191,10 @@ def _out_of_reach(goal: _Goal, gathered: int) -> Problem:
 
 
 def _cannot_reach(missing: int, why: str, protected: int, protected_bytes: int) -> Problem:
-    return Problem(
-        Target.CACHE,
-        "over_limit",
-        f"{why}, and {missing / MB:.2f} MB more should go than may: "
-        f"{protected} entries of {protected_bytes / MB:.2f} MB are protected "
-        "(dry-run -v says by what)",
-    )
+    held, words = "nothing else may be evicted", Kind.REMOVE_ENTRY.value
+    if protected:
+        noun = words.noun if protected == 1 else words.plural
+        held = f"protected: {protected} {noun} of {protected_bytes / MB:.2f} MB"
+        held += " (dry-run -v says by what)"
+    message = f"{why}, and {missing / MB:.2f} MB more should go than may; {held}"
+    return Problem(Target.CACHE, "over_limit", message)

@@ -26,7 +26,7 @@ from narration_cleanup.core.model import (
 )
 from narration_cleanup.core.timestamps import FUTURE_TOLERANCE
 from narration_cleanup.plan.actions import Action, Kind, Reason
-from narration_cleanup.plan.requests import age_of
+from narration_cleanup.plan.requests import age_of, words_of_end
 from narration_cleanup.plan.rules import (
     DAYS,
     EMPTY_AUDIO_AGE,
@@ -361,8 +361,8 @@ def _finished(request: GenerationRequest, policy: RequestPolicy, now: float) -> 
     rule, limit = "requests.delete_finished_after_days", policy.delete_finished_after
     if limit is None or request.finished_at is None:
         return _Why(f"{request.status}, and {rule} is 0: finished rows are kept", rule=rule)
-    age = _aged(now - request.finished_at, DAYS)
-    detail = f"{request.status} {age} ago, limit {limit / DAY:g}"
+    lasted = words_of_end(request).format(_aged(now - request.finished_at, DAYS))
+    detail = f"{lasted}, limit {limit / DAY:g}"
     return _Why(detail, Reason.FINISHED, request.finished_at + limit, rule)
 
 
@@ -380,8 +380,8 @@ def _active(request: GenerationRequest, policy: RequestPolicy, now: float) -> _W
     if age < 0:
         return _Why(f"{request.status}, and {_ahead(request, now)}", Reason.ABANDONED, due, rule)
     unit = HOURS if limit >= HOUR else MINUTES
-    lasted = words.format(_aged(age, unit))
-    detail = f"{request.status} {lasted}, limit {limit / unit.seconds:g} {unit.plural}"
+    lasted = words.format(request.status, _aged(age, unit))
+    detail = f"{lasted}, limit {limit / unit.seconds:g} {unit.plural}"
     return _Why(detail, Reason.ABANDONED, due, rule)
 
 

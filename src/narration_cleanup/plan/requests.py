@@ -34,14 +34,12 @@ def plan_requests(survey: RequestSurvey, policy: RequestPolicy, now: float) -> R
         for request in page:
             if ahead := _in_future(request, now + FUTURE_TOLERANCE):
                 plan.problems.add(_future_request(request, ahead))
-            age, limit, clock = age_of(request, policy, now)
+            age, limit, words = age_of(request, policy, now)
             if age <= limit:
                 continue
             unit = HOURS if limit >= HOUR else MINUTES
-            detail = (
-                f"{request.status} {clock.format(age_past(age, limit, unit))}, "
-                f"limit {limit / unit.seconds:g} {unit.plural}"
-            )
+            lasted = words.format(request.status, age_past(age, limit, unit))
+            detail = f"{lasted}, limit {limit / unit.seconds:g} {unit.plural}"
             plan.totals.count_abandoned(request.status)
             plan.add(_change(request, Reason.ABANDONED, detail, age))
     if policy.delete_finished_after is not None:
@@ -53,20 +51,20 @@ def plan_requests(survey: RequestSurvey, policy: RequestPolicy, now: float) -> R
 def age_of(
     request: GenerationRequest, policy: RequestPolicy, now: float
 ) -> tuple[float, float, str]:
-    """Age and limit in seconds, and the words around the age.
+    """Age and limit in seconds, and the words around the status and the age.
 
     A request that is scheduled for a later time counts from that time.
     """
     since, limit, words = _clock_of(request, policy, now)
     if request.scheduled_at is not None and request.scheduled_at >= since:
-        since, words = request.scheduled_at, "for {} after its scheduled time"
+        since, words = request.scheduled_at, "{} for {} after its scheduled time"
     return now - since, limit, words
 
 
 def _clock_of(
     request: GenerationRequest, policy: RequestPolicy, now: float
 ) -> tuple[float, float, str]:
-    """The instant that a request counts from, its limit in seconds, and the words around its age.
+    """The instant that a request counts from, its limit in seconds, and the words as above.
 
     A generating request counts from its heartbeat, or where ``from_start`` is set and there is no
     heartbeat from its start; a start after the heartbeat is a new try, and counts instead. With
@@ -75,19 +73,25 @@ def _clock_of(
     """
     since = max(request.created_at, request.scheduled_at or request.created_at)
     if request.status is RequestStatus.QUEUED:
-        return since, policy.queued_timeout, "for {}"
+        return since, policy.queued_timeout, "{} for {}"
     heartbeat_at, started_at = request.heartbeat_at, request.started_at
     longest = policy.queued_timeout + policy.generating_timeout
     if policy.from_start and (now - since > longest or request.start_is_unreadable):
-        return since, longest, "{} after it was created, waiting included"
+        return since, longest, "{} {} after it was created, waiting included"
     if heartbeat_at is not None and policy.heartbeat_timeout is not None:
         if started_at is None or started_at <= heartbeat_at:
-            return heartbeat_at, policy.heartbeat_timeout, "without a heartbeat for {}"
-        silent = "without a heartbeat for {} since its start"
+            return heartbeat_at, policy.heartbeat_timeout, "{} without a heartbeat for {}"
+        silent = "{} without a heartbeat for {} since its start"
         return started_at, policy.heartbeat_timeout, silent
     if policy.from_start and started_at is not None:
-        return started_at, policy.generating_timeout, "for {} since its start"
-    return since, policy.generating_timeout, "for {}"
+        return started_at, policy.generating_timeout, "{} for {} since its start"
+    return since, policy.generating_timeout, "{}, created {} ago"
+
+
+def words_of_end(request: GenerationRequest) -> str:
+    """The words around the age of a finished request."""
+    has_end = request.guard[-1:] != (None,)
+    return f"{request.status} {{}} ago" if has_end else f"{request.status}, begun {{}} ago"
 
 
 def _plan_deletions(plan: RequestPlan, survey: RequestSurvey, limit: float, now: float) -> None:
@@ -96,7 +100,8 @@ def _plan_deletions(plan: RequestPlan, survey: RequestSurvey, limit: float, now:
             if request.finished_at is None or now - request.finished_at <= limit:
                 continue
             age = now - request.finished_at
-            detail = f"{request.status} {age_past(age, limit, DAYS)} ago, limit {limit / DAY:g}"
+            lasted = words_of_end(request).format(age_past(age, limit, DAYS))
+            detail = f"{lasted}, limit {limit / DAY:g}"
             plan.add(_change(request, Reason.FINISHED, detail, age))
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
+from unicodedata import normalize
 
 from narration_cleanup.core.model import DAY, HOUR, MINUTE, CacheEntry, StoredFile
 from narration_cleanup.core.timestamps import FUTURE_TOLERANCE
@@ -50,9 +51,14 @@ class RequestPolicy:
 
 
 def pattern_matcher(pattern: str) -> Callable[[str], object]:
-    """Whether a whole name matches: ``*`` is any text, ``?`` any character, all else itself."""
-    parts = (".*" if part == "*" else "." if part == "?" else re.escape(part) for part in pattern)
-    return re.compile(re.sub(r"(\.\*)+", ".*", "".join(parts)), re.DOTALL).fullmatch
+    """Whether a whole name matches: ``*`` is any text, ``?`` any character, all else itself.
+
+    An accent is the same in one character as in two, as a Mac writes it.
+    """
+    whole = normalize("NFC", pattern)
+    parts = (".*" if part == "*" else "." if part == "?" else re.escape(part) for part in whole)
+    matches = re.compile(re.sub(r"(\.\*)+", ".*", "".join(parts)), re.DOTALL).fullmatch
+    return lambda name: matches(normalize("NFC", name))
 
 
 class Rules:
@@ -190,7 +196,7 @@ def age_past(age: float, limit: float, unit: Unit) -> str:
     # The first comparison holds for nearly all, and spares the second for a million entries.
     if amount - allowed > 0.1 or float(tenths) > allowed:
         return f"{tenths} {unit.plural}"
-    past = age - limit
-    more = f"{past // MINUTE:.0f} min" if past >= MINUTE else f"{max(past, 1):.0f} s"
-    more = f"{past // HOUR:.0f} h" if past >= HOUR else more
+    past = max(int(age - limit), 1)
+    more = f"{past // 60} min" if past >= MINUTE else f"{past} s"
+    more = f"{past // 3600} h" if past >= HOUR else more
     return f"{allowed:g} {unit.name if allowed == 1 else unit.plural} and {more}"

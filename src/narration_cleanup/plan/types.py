@@ -26,7 +26,8 @@ class VoiceTotals:
 
 @dataclass(slots=True)
 class CacheTotals:
-    """The cache as surveyed. Instants in Unix seconds, sizes in bytes as the cache states them.
+    """The cache as surveyed. Instants in Unix seconds, sizes in bytes as the cache states them,
+    but for ``total_size_bytes``, which is that of the files.
 
     ``age_bins[i]`` counts entries by age in tenths of the TTL; the last bin is past the TTL.
     """

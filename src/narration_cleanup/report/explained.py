@@ -12,7 +12,7 @@ from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.core.zones import UTC, zone_text
 from narration_cleanup.plan.actions import Kind, Outcome
 from narration_cleanup.plan.explain import Explanation
-from narration_cleanup.report.format import clock, columns, moment, sizes_up_to, wrapped
+from narration_cleanup.report.format import clock, columns, sizes_up_to, wrapped
 from narration_cleanup.report.record import RunItem
 from narration_cleanup.report.streams import allow_any_character, until_closed
 from narration_cleanup.report.summary import problem_line
@@ -131,7 +131,7 @@ def _read(time: ReadTime, now: float) -> str:
         return "not set"
     read = "cannot be read as a time"
     if time.instant is not None:
-        read = f"{moment(time.instant):%Y-%m-%d %H:%M:%S} UTC"
+        read = clock(time.instant, "%H:%M:%S")
     if time.written is None:
         where = "the object's" if time.source == "object" else f"the file's {time.name}"
         return read if time.source == "file" else f"{read}, {where} own"

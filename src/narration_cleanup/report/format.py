@@ -81,13 +81,13 @@ def iso(instant: float) -> str:
     return moment(instant).isoformat()
 
 
-def clock(instant: float) -> str:
+def clock(instant: float, time_format: str = "%H:%M") -> str:
     """An instant for a reader, in this machine's zone: ``2026-11-23 12:00 UTC``."""
     try:
         local = moment(instant).astimezone()
     except (OverflowError, ValueError, OSError):
         local = moment(instant)
-    return f"{local:%Y-%m-%d %H:%M %Z}"
+    return f"{local:%Y-%m-%d {time_format} %Z}"
 
 
 def shortened(text: str, width: int) -> str:

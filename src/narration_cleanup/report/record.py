@@ -17,6 +17,8 @@ from narration_cleanup.plan.actions import CACHE_REASONS, Action, Kind, Outcome
 
 PROBLEMS_KEPT = 20
 """Problems that a record keeps whole, worst first; more are only counted."""
+ITEM_BYTES = 8
+"""Of the name by which the history knows an item that no run can clean."""
 LONGEST_NAME = 1_000
 """Characters of a name, detail or note of an item that the history keeps."""
 
@@ -66,8 +68,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     ``abandoned_left`` (requests that are abandoned still) are ``None`` where that target is not
     configured or could not be looked at. ``undone`` names the
     targets that were not done at all; ``busy_count`` counts the runs in a row, this one included,
-    that found the lock held. ``known`` names the items that no run can clean and that this one
-    reported, or one before it; ``known_failures`` counts the actions that failed for that.
+    that found the lock held. ``known_failures`` counts the actions that failed on items that no
+    run can clean, and that an earlier one reported.
     """
 
     id: int = 0
@@ -96,7 +98,6 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     problems: list[Problem] = []
     undone: list[str] = []
     busy_count: int = 0
-    known: list[str] = []
     known_failures: int = 0
     cache_state: CacheState | None = None
     requests_by_status: dict[str, int] | None = None

@@ -77,7 +77,7 @@ def show_run(
                     count = f"{shown.action_count:,} of {result.action_count:,} planned actions"
                     console.print(Text(f"Showing {count}; a run does them all"))
                 _print_cache(shown, console, sizes, limit, verbose=verbose)
-                _print_requests(shown, console, sizes, limit)
+                _print_requests(shown, console, sizes, limit, selection)
                 if kept := summary.kept_texts(result, stats, sizes):
                     console.print()
                     _print_title("Kept", "; ".join(kept), console, style=f"bold {KEEP}")
@@ -130,7 +130,9 @@ def _print_cache(
         _print_rows(rows, console, sizes, widths, sized=False)
 
 
-def _print_requests(result: Result, console: Console, sizes: Sizes, limit: int | None) -> None:
+def _print_requests(
+    result: Result, console: Console, sizes: Sizes, limit: int | None, selection: Selection
+) -> None:
     requests = result.requests
     if requests is None:
         _print_absent("Requests", result.requests_configured, result, console)
@@ -138,6 +140,8 @@ def _print_requests(result: Result, console: Console, sizes: Sizes, limit: int |
     console.print()
     _print_title("Requests", summary.requests_headline(requests, dry_run=result.dry_run), console)
     _print_groups(requests.outcomes, console, sizes, limit)
+    if selection.voice_style is not None and len(requests.plan.actions):
+        console.print(indented(Text("not listed: --voice-style is about the cache alone", DIM), 2))
     if requests.overwritten:
         text = f"{requests.overwritten:,} cancelled earlier were completed by the service since"
         console.print(indented(Text(text, WARN), 2))

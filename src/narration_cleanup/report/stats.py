@@ -8,6 +8,9 @@ from narration_cleanup.core.model import Problem
 from narration_cleanup.plan.types import CacheTotals, RequestTotals
 from narration_cleanup.report.record import RunRecord
 
+ALIVE_FOR = 1.5
+"""Intervals after the start of a run for which the automatic clean-up counts as alive."""
+
 
 @dataclass(frozen=True, slots=True)
 class CacheStats:

@@ -13,7 +13,14 @@ from itertools import chain, islice
 from typing import NamedTuple, TypeVar
 
 from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult, Result, RunOutcome
-from narration_cleanup.core.model import Problem, RequestStatus, Severity, Target
+from narration_cleanup.core.model import (
+    MOST_OF_A_KIND,
+    SAME_REASON,
+    Problem,
+    RequestStatus,
+    Severity,
+    Target,
+)
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.plan.actions import (
     Action,
@@ -23,7 +30,7 @@ from narration_cleanup.plan.actions import (
 )
 from narration_cleanup.report.format import Sizes, age, clock, count, entries
 from narration_cleanup.report.record import RunRecord, number_of
-from narration_cleanup.report.stats import Stats
+from narration_cleanup.report.stats import ALIVE_FOR, Stats
 
 MOST_ALIKE = 3
 """Problems with the same reason that are each shown, for what they are about."""
@@ -120,9 +127,9 @@ def _name(action: Action) -> str:
 def gathered(problems: Sequence[Problem]) -> list[tuple[Problem, int]]:
     """Problems by reason, as these were met, each with how many more there are of its reason.
 
-    A reason is a code and its message.
-    Up to three of the same are left as they are; of more, the first represents all. Of items that
-    an earlier run reported there is only the number.
+    A reason is a code and its message. Up to three of the same are left as they are; of more, the
+    first represents all. Of one code there are at most ten, and the number of the others; of items
+    that an earlier run reported there is only the number.
     """
     same: dict[tuple[Target, str, Severity, str], list[Problem]] = {}
     reasons: dict[tuple[Target, str, Severity], str] = {}
@@ -132,19 +139,31 @@ def gathered(problems: Sequence[Problem]) -> list[tuple[Problem, int]]:
             continue
         kind = problem.target, problem.code, problem.severity
         # Those that were only counted have the message of the ones before them.
-        reason = reasons.get(kind, "") if problem.repeats else problem.message
+        is_same = problem.repeats and problem.message.endswith(SAME_REASON)
+        reason = reasons.get(kind, "") if is_same else problem.message
         reasons[kind] = reason
         same.setdefault((*kind, reason), []).append(problem)
     shown: list[tuple[Problem, int]] = []
-    for found in same.values():
-        if len(found) <= MOST_ALIKE:
+    lines, others = Counter[tuple[Target, str, Severity]](), Counter[tuple[Target, str, Severity]]()
+    for (target, code, severity, _), found in same.items():
+        kind = target, code, severity
+        lines[kind] += 1
+        if lines[kind] > MORE_PROBLEMS:
+            others[kind] += number_of(found)
+        elif len(found) <= MOST_ALIKE:
             shown += [(problem, 0) for problem in found]
         else:
             shown.append((found[0], number_of(found) - 1))
-    for (target, code), number in Counter((each.target, each.code) for each in known).items():
+    for (target, code, severity), number in others.items():
+        message = f"and {number:,} more of the same kind"
+        shown.append((Problem(target, code, message, None, severity, number), 0))
+    numbers: Counter[tuple[Target, str]] = Counter()
+    for each in known:
+        numbers[each.target, each.code] += each.repeats or 1
+    for (target, code), number in numbers.items():
         message = (
             f"{count(number, 'item')} that an earlier run reported, and that no run can clean: "
-            "-v lists each"
+            f"-v lists {'each' if number <= MOST_OF_A_KIND else f'the first {MOST_OF_A_KIND}'}"
         )
         shown.append((Problem(target, code, message, severity=Severity.WARNING, known=True), 0))
     return shown
@@ -152,7 +171,7 @@ def gathered(problems: Sequence[Problem]) -> list[tuple[Problem, int]]:
 
 def and_more(more: int) -> str:
     """What follows the one that is shown."""
-    return f", and {more:,} more for the same reason" if more else ""
+    return f", and {more:,} more {SAME_REASON}" if more else ""
 
 
 def entries_among(by_reason: Mapping[Reason, int]) -> int:
@@ -166,14 +185,18 @@ def kept_entries(cache: CacheResult, *, dry_run: bool) -> int:
     return cache.plan.totals.entry_count - entries_among(removed)
 
 
+def removed_items(by_reason: Mapping[Reason, int], total: int) -> str:
+    """``33 of 60 entries and 2 files without an entry``."""
+    going = entries_among(by_reason)
+    files = sum(by_reason.values()) - going
+    more = f" and {count(files, 'file')} without an entry" if files else ""
+    return f"{going:,} of {entries(total)}{more}"
+
+
 def cache_headline(cache: CacheResult, sizes: Sizes, *, dry_run: bool) -> str:
     """``Would remove 33 of 60 entries and 2 files, 1.02 MB`` or ``Removed …, freed …``."""
     by_reason = cache.plan.by_reason if dry_run else cache.removed_by_reason
-    going = entries_among(by_reason)
-    files = sum(by_reason.values()) - going
-    what = f"{going:,} of {entries(cache.plan.totals.entry_count)}"
-    if files:
-        what += f" and {count(files, 'file')} without an entry"
+    what = removed_items(by_reason, cache.plan.totals.entry_count)
     if dry_run:
         return f"Would remove {what}, {sizes(cache.plan.planned_bytes)}"
     return f"Removed {what}, freed {sizes(cache.freed_bytes)}"
@@ -296,7 +319,7 @@ def state(stats: Stats, sizes: Sizes) -> tuple[bool, str]:
     serious = [each for each in stats.problems if each.severity is Severity.PROBLEM]
     wrong = [problems_title(serious)] if serious else []
     if not (stats.running or stats.in_progress):
-        wrong.append("no run lately" if run is not None else "no run recorded")
+        wrong.append("no run recorded" if run is None else _not_alive(stats, run))
     elif run is not None and run.finished_at is not None and run.outcome != RunOutcome.SUCCESS:
         wrong.append(f"the last run ended as {printable(run.outcome)}")
     parts = []
@@ -308,6 +331,13 @@ def state(stats: Stats, sizes: Sizes) -> tuple[bool, str]:
         parts.append(f"{count(requests.total, 'request')}, {requests.abandoned_count:,} abandoned")
     parts = [", ".join(wrong), *parts] if wrong else parts
     return not wrong, f"{'Attention' if wrong else 'OK'}: {'; '.join(parts)}"
+
+
+def _not_alive(stats: Stats, run: RunRecord) -> str:
+    """Why the clean-up is not: a run by hand is no schedule, however late it is."""
+    late = ALIVE_FOR * stats.cleanup_interval_hours * 3_600
+    is_late = stats.generated_at - run.started_at > late
+    return "no run lately" if is_late else "no schedule found"
 
 
 SORT = ("size", "age")

@@ -32,12 +32,18 @@ from narration_cleanup.core.users import (
     user_name,
 )
 from narration_cleanup.settings import Settings
-from narration_cleanup.stores.cache.local.directory import RENUMBERS, mounts_of
+from narration_cleanup.stores.cache.local.directory import (
+    OWN_FOLDER,
+    RENUMBERS,
+    mounts_of,
+    what_it_is,
+)
 from narration_cleanup.stores.cache.local.index_file import (
     fixed_index,
     foreign_index,
     left_by_root,
 )
+from narration_cleanup.stores.cache.local.staging_dir import not_own_folder
 
 EVERYBODY = "every user"
 _MOUNT_IT = "mount its file system with umask=022 (cifs: dir_mode=0755,file_mode=0644)"
@@ -238,10 +244,10 @@ def missing_rights(settings: Settings) -> Iterator[Problem]:
         elif settings.cache.index is not None:
             index = folder / settings.cache.index
             yield from _foreign_index(index)
-            for why in (lock_out_of_reach(index.with_name(f"{index.name}.lock")), fixed(index)):
-                if why is not None:
-                    message = f"{why}: a run as this user could remove nothing"
-                    yield Problem(Target.CACHE, "not_writable", message, severity=Severity.WARNING)
+            faults = lock_out_of_reach(index.with_name(f"{index.name}.lock")), fixed(index)
+            yield from map(_could_remove_nothing, filter(None, faults))
+        if why := own_folder_out_of_reach(folder):
+            yield _could_remove_nothing(why)
     if database is not None:
         try:
             # SQLite writes its journal in the folder of the file itself, not of a link to it.
@@ -275,8 +281,8 @@ def lock_out_of_reach(lock: Path) -> str | None:
         status = lock.lstat()
     except OSError:
         return None
-    if stat.S_ISLNK(status.st_mode) or stat.S_ISSOCK(status.st_mode):
-        return f"{printable(lock)} is no file that can be locked"
+    if not stat.S_ISREG(status.st_mode):
+        return f"{printable(lock)} is {what_it_is(status.st_mode)} and cannot be locked: remove it"
     if not can_read(lock):
         return f"{current_user()} may not read {printable(lock)} ({described(status)})"
     try:
@@ -291,6 +297,16 @@ def lock_out_of_reach(lock: Path) -> str | None:
         return f"{printable(lock)} cannot be locked ({error.strerror})"
     finally:
         os.close(fd)
+
+
+def own_folder_out_of_reach(cache: Path) -> str | None:
+    """Why the tool's own folder in a cache could not be used; ``None`` where there is none too."""
+    place = cache / OWN_FOLDER
+    if (why := not_own_folder(cache)) or not place.is_dir():
+        return why
+    if can_read(place) and can_write_in(place):
+        return None
+    return f"{current_user()} may not use {printable(place)} ({described(place.stat())})"
 
 
 def fixed(index: Path) -> str | None:
@@ -311,8 +327,12 @@ def _foreign_index(file: Path) -> Iterator[Problem]:
     except OSError:
         return
     if stat.S_ISREG(index.st_mode) and not may_be_replaced(index, folder):
-        message = f"{foreign_index(file, index)}: a run as this user could remove nothing"
-        yield Problem(Target.CACHE, "not_writable", message, severity=Severity.WARNING)
+        yield _could_remove_nothing(foreign_index(file, index))
+
+
+def _could_remove_nothing(why: str) -> Problem:
+    message = f"{why}: a run as this user could remove nothing"
+    return Problem(Target.CACHE, "not_writable", message, severity=Severity.WARNING)
 
 
 def _warning(target: Target, place: Path, what: str) -> Problem:

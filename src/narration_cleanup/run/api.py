@@ -144,7 +144,7 @@ def explain(settings: Given, name: str) -> Document:
 class _StopOnEvent(Stop):
     """Asked by the host's event instead of by a signal."""
 
-    said = "Stopped"
+    said = "Stopped as asked"
 
     def __init__(self, event: Event | None) -> None:
         super().__init__()

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from narration_cleanup.core.errors import RefusedError
 from narration_cleanup.core.model import DAY, Problem, Severity, Target, is_most
 from narration_cleanup.plan import CachePlan, RequestPlan
+from narration_cleanup.report.format import entries
 from narration_cleanup.report.history import ClockMark
 from narration_cleanup.settings import CleanupSettings, DeleteLimit
 
@@ -97,7 +98,7 @@ def too_many(
     """What is wrong where more would go than the operator allows; each target has its limit."""
     if cache is not None:
         total = cache.totals.entry_count
-        what = f"{len(cache.actions)} entries and files would go from a cache of {total} entries"
+        what = f"{len(cache.actions)} entries and files would go from a cache of {entries(total)}"
         yield from _over(Target.CACHE, "delete", limits.max_delete, len(cache.actions), total, what)
     if requests is not None:
         planned = requests.totals.abandoned_count

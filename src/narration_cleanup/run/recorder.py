@@ -10,10 +10,9 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +41,7 @@ from narration_cleanup.report.history import (
     read_clocks,
     trigger_of,
 )
-from narration_cleanup.report.record import Places, RunRecord, items_of, record_of
+from narration_cleanup.report.record import ITEM_BYTES, RunRecord, items_of, record_of
 from narration_cleanup.run.guards import absent, clock_jump, jumped, refuse_clock, unproved_absence
 from narration_cleanup.run.stats import places_of
 from narration_cleanup.settings import AlertsSettings, Settings, load_partial
@@ -81,7 +80,8 @@ class RunRecorder:
     ``clocks`` is what both clocks showed when it began; ``clock_refused``, whether the run refused
     since they disagreed, which the next one must know. ``None``: it ended before it compared them,
     and so leaves no mark of them. ``clock_trusted``: the operator confirms that the clock is right.
-    ``items``: those that this run, or an earlier one, reported and could not clean.
+    ``items``: of each place that was surveyed, those that this run, or an earlier one, reported
+    and could not clean.
     """
 
     settings: Settings
@@ -95,7 +95,7 @@ class RunRecorder:
     attention: Attention | None = None
     starts: Sequence[Start] = ()
     writes: bool = True
-    items: set[str] = field(default_factory=set)
+    items: dict[str, set[bytes]] = field(default_factory=dict)
 
     @property
     def sends(self) -> bool:
@@ -108,50 +108,40 @@ class RunRecorder:
             self._refuse_clock(jumped(clock_jump(self.clocks, self.history.clock_marks())))
 
     def accept_known(self, target: CacheResult | RequestResult) -> None:
-        """Make the problem of one item that no run can clean a warning, where an earlier run
-        reported it: it does not make every later run partial.
+        """Make the problem of one item that no run can clean a warning, where the last run that
+        looked at the target reported it: it does not make every later run partial.
 
         Not where most of the target is such items, nor of files and rows that cannot be changed
         where nothing else could be: then the target is at fault, and not the item.
         """
-        total = target.plan.totals
-        whole = total.entry_count if isinstance(total, CacheTotals) else total.total
+        total, places = target.plan.totals, places_of(self.settings)
+        if isinstance(total, CacheTotals):
+            place, whole = places.cache or "", total.entry_count
+        else:
+            place, whole = places.requests or "", total.total
+        items = self.items.setdefault(place, set())
         works = len(target.plan.actions) <= 1 or target.outcomes.count(Outcome.DONE) > 0
+        known = () if self.history is None else self.history.known_items(place)
+
+        def judged(problem: Problem) -> Problem:
+            if problem.code not in _OF_ONE_ITEM or problem.subject is None or problem.known:
+                return problem
+            item = item_name(problem)
+            if item in known:
+                items.add(item)
+                if problem.code == ROW_REFUSED:
+                    target.known_failures.add(problem.subject)
+                return msgspec.structs.replace(problem, severity=Severity.WARNING, known=True)
+            if works or problem.code not in _UNCHANGED:
+                items.add(item)
+            return problem
+
         for holder in (target, target.plan):
             problems = holder.problems
-            if is_most(problems.count(_OF_ONE_ITEM), whole) or not problems.count(_OF_ONE_ITEM):
-                continue
-            known = self._earlier_items(target)
-            holder.problems = Problems()
-            holder.problems.extend(problems, partial(self._judged, known=known, works=works))
-            target.known_failures.update(
-                str(each.subject)
-                for each in holder.problems
-                if each.known and each.code == ROW_REFUSED
-            )
-
-    def _judged(self, problem: Problem, *, known: Collection[str], works: bool) -> Problem:
-        if problem.code not in _OF_ONE_ITEM or problem.subject is None or problem.known:
-            return problem
-        item = item_name(problem, places_of(self.settings))
-        if item in known:
-            self.items.add(item)
-            return msgspec.structs.replace(problem, severity=Severity.WARNING, known=True)
-        if works or problem.code not in _UNCHANGED:
-            self.items.add(item)
-        return problem
-
-    def _earlier_items(self, target: CacheResult | RequestResult) -> Collection[str]:
-        """Those of the last run that looked at this target: what was gone then is news again."""
-        for run in () if self.history is None else self.history.before(self.run_id):
-            seen = (
-                run.cache_state
-                if isinstance(target.plan.totals, CacheTotals)
-                else run.requests_by_status
-            )
-            if run.outcome in _WHOLE and seen is not None:
-                return run.known
-        return ()
+            number = problems.count(_OF_ONE_ITEM)
+            if number and not is_most(number, whole):
+                holder.problems = Problems()
+                holder.problems.extend(problems, judged)
 
     def refuse_unproved_absence(self, cache: CachePlan | None) -> None:
         """Raise ``RefusedError`` where most of the cache would expire by a clock far ahead."""
@@ -232,11 +222,12 @@ def finish(recording: RunRecorder, result: Result) -> RunRecord:
     earlier = [] if history is None else history.before(recording.run_id)
     busy_count = _fail_where_held(result, earlier)
     record = record_of(result, limit_bytes=_limit_bytes(settings))
-    known = sorted(recording.items)
-    record = msgspec.structs.replace(record, busy_count=busy_count, known=known)
+    record = msgspec.structs.replace(record, busy_count=busy_count)
     if history is not None:
         items = items_of(result, settings.history.keep_items)
         record = history.finish(recording.run_id, record, items)
+        for place, known in recording.items.items() if result.outcome in _WHOLE else ():
+            history.remember_known(place, known)
     from narration_cleanup.report.attention import attention
 
     recording.attention = attention([*reversed(earlier), record])
@@ -307,13 +298,12 @@ def notify_of(
         _warn_all(warn, send(message, alerts.urls))
 
 
-def item_name(problem: Problem, places: Places) -> str:
+def item_name(problem: Problem) -> bytes:
     """A short name for a problem of one item, the same in each run while its reason is the same:
-    where the item lies, its subject, the code and the message without its figures."""
-    place = places.requests if problem.target is Target.REQUESTS else places.cache
+    from its subject, the code and the message without its figures."""
     reason = re.sub(r"\d+", "", problem.message)
-    whole = "\0".join((place or "", problem.code, problem.subject or "", reason))
-    return hashlib.blake2b(whole.encode(errors="surrogatepass"), digest_size=8).hexdigest()
+    whole = "\0".join((problem.code, problem.subject or "", reason))
+    return hashlib.blake2b(whole.encode(errors="surrogatepass"), digest_size=ITEM_BYTES).digest()
 
 
 def host_name() -> str:

@@ -193,6 +193,8 @@ def clean_cache(store: CacheStore, policy: CachePolicy, work: Work) -> CachePlan
     if work.recorder is not None:
         work.recorder.accept_known(cache)
     work.log.cache_done(cache)
+    if work.stop.asked and not cache.outcomes.count(Outcome.DONE):
+        return plan  # nothing was changed
     if work.stop.asked and took > LOOKED_AT_IN:
         return None
     after = left_in_cache(store, cache) or survey_and_plan_cache(

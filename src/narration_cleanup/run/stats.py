@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from narration_cleanup.core.errors import CleanupError
 from narration_cleanup.core.model import Problem, Problems, Progress, Severity, Target
 from narration_cleanup.core.text import storable
 from narration_cleanup.plan import CachePlan, RequestPlan
 from narration_cleanup.report.history import SCHEDULED_BY, Start, read_clocks, read_history
 from narration_cleanup.report.record import RUNNING, Counters, Places, RunRecord, Trigger
-from narration_cleanup.report.stats import CacheStats, Stats
+from narration_cleanup.report.stats import ALIVE_FOR, CacheStats, Stats
 from narration_cleanup.run.guards import absent, clock_jump, jumped, unproved_absence
 from narration_cleanup.run.stores import cache_policy, open_targets, request_policy
 from narration_cleanup.run.survey import Glass, Plans, survey_and_plan
-from narration_cleanup.settings import Settings
+from narration_cleanup.settings import Settings, history_elsewhere
 from narration_cleanup.settings.show import without_password
-
-ALIVE_FOR = 1.5
-"""Intervals after the start of a run for which the automatic clean-up counts as alive."""
 
 
 def collect_stats(
@@ -59,10 +58,12 @@ def stats_now(
     ``through`` shows the planner another survey than the whole one. Raises ``ConfigError``.
     """
     policies = cache_policy(settings.cache), request_policy(settings.requests)
-    with open_targets(settings, now) as targets:
+    problems = Problems()
+    with open_targets(settings, now, problems) as targets:
         plans = survey_and_plan(targets, policies, now, progress, through=through)
         working = targets.cache is not None and targets.cache.in_progress()
-    found = plans.cache, plans.requests, plans.problems
+    problems.extend(plans.problems)
+    found = plans.cache, plans.requests, problems
     return collect_stats(settings, *found, now, in_progress=working), plans
 
 
@@ -145,6 +146,10 @@ def with_recent_runs(stats: Stats, settings: Settings) -> tuple[Stats, RecentRun
         problems.append(Problem(Target.PROGRAM, "history_unreadable", text, severity=severity))
 
     past = read_recent_runs(settings, warn)
+    if elsewhere := history_elsewhere(settings):
+        severity = Severity.WARNING
+        problem = Problem(Target.PROGRAM, "history_elsewhere", elsewhere, severity=severity)
+        problems.append(problem)
     stats = replace(with_last_run(stats, past.latest, past.starts), problems=problems)
     return _with_schedule(stats, settings.config_file), past
 
@@ -188,10 +193,17 @@ def _with_schedule(stats: Stats, config_file: Path | None) -> Stats:
     """
     from narration_cleanup.systemd.status import cron_lines, find_schedule
 
-    schedule = find_schedule(config_file)
+    schedule = None
+    with suppress(CleanupError):
+        schedule = find_schedule(config_file)
     if schedule is not None and schedule.active:
         due = None if schedule.next_run is None else schedule.next_run.timestamp()
-        return replace(stats, running=True, next_run_at=due or stats.next_run_at)
+        return replace(
+            stats,
+            cleanup_interval_hours=schedule.interval_hours or stats.cleanup_interval_hours,
+            running=True,
+            next_run_at=due or stats.next_run_at,
+        )
     if not os.environ.get(SCHEDULED_BY) and not cron_lines():
         return stats
     last, interval = stats.last_run, stats.cleanup_interval_hours * 3_600

@@ -90,7 +90,7 @@ def _lock_in(state_dir: Path, cache: CacheStore, fault: TargetError, stack: Exit
 
 @contextmanager
 def open_targets(
-    settings: Settings, now: float, problems: Problems | None = None, *, writes: bool = False
+    settings: Settings, now: float, problems: Problems, *, writes: bool = False
 ) -> Iterator[Targets]:
     """Open what is configured, and close it again; ``now``: the instant that ages are of.
 
@@ -100,7 +100,6 @@ def open_targets(
     """
     with ExitStack() as stack:
         times = IndexTimes(settings.cleanup.timezone, now)
-        problems = Problems() if problems is None else problems
 
         def requests_of_this_user() -> RequestStore | None:
             try:

@@ -1,6 +1,7 @@
 """Settings: what they are (`SETTINGS`), and how they are read (`load_settings`)."""
 
 from narration_cleanup.settings.load import (
+    history_elsewhere,
     load_from_tables,
     load_partial,
     load_settings,
@@ -37,6 +38,7 @@ __all__ = [
     "Setting",
     "Settings",
     "StatusSettings",
+    "history_elsewhere",
     "load_from_tables",
     "load_partial",
     "load_settings",

@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.timestamps import is_known_tz
+from narration_cleanup.core.users import user_name
 from narration_cleanup.settings.parsers import InvalidValueError
 from narration_cleanup.settings.schema import (
     BY_NAME,
@@ -29,10 +30,13 @@ from narration_cleanup.settings.setting import PREFIX, Setting
 from narration_cleanup.settings.show import raw_shown
 from narration_cleanup.settings.sources import (
     FILE_VARIABLE,
+    SYSTEM_FILE,
     NoDefault,
     expand,
     find_file,
+    read_file,
     read_toml,
+    state_of_units,
 )
 
 NONE, AUTO = "none", "auto"
@@ -190,6 +194,21 @@ def require_target(settings: Settings, *, by_flag: bool = False) -> None:
     raise ConfigError(f"Nothing configured: set {cache} or {requests}, or both")
 
 
+def history_elsewhere(settings: Settings) -> str | None:
+    """That this user's history is not the one of the timed runs, which he may not read."""
+    file, folder = settings.config_file, settings.cleanup.state_dir
+    of_units = state_of_units(file)
+    is_systems = file is not None and file.parent == SYSTEM_FILE.parent
+    is_default = settings.origin("cleanup.state_dir").source == "default"
+    if not is_systems or not is_default or of_units == folder or not os.path.isdir(of_units):
+        return None
+    owner = user_name(of_units.stat().st_uid)
+    return (
+        f"the history of the timed runs is in {of_units}, for {owner} and root (sudo -u {owner}); "
+        f"{printable(folder)} has only the runs by hand of this user"
+    )
+
+
 def _take_file(reading: _Reading, config_file: Path | None) -> Path | None:
     try:
         file = find_file(config_file, reading.environ)
@@ -206,7 +225,7 @@ def _take_table(
     reading: _Reading, table: Mapping[str, object], prefix: str, origin: Origin
 ) -> None:
     for key, raw in table.items():
-        name = prefix + key
+        name = f"{prefix}{key}"
         if name in BY_NAME:
             reading.take(BY_NAME[name], raw, origin, as_text=False)
         elif name not in TABLES:
@@ -235,7 +254,7 @@ def _take_credentials(reading: _Reading) -> None:
         origin = Origin("credential", file)
         if setting is not None:
             try:
-                text = Path(folder, file).read_text("utf-8").strip()
+                text = read_file(Path(folder, file)).decode().strip()
             except OSError as error:
                 reading.faults.append(printable(f"{origin}: {error.strerror}"))
             except UnicodeDecodeError:

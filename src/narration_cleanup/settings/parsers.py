@@ -99,9 +99,10 @@ def switch() -> Parser[bool]:
 
 
 def text_of(raw: object) -> str:
-    """Text that is not empty and holds no NUL (which neither paths nor databases take)."""
+    """Text that is not empty, and holds neither a NUL nor what no file can be named by."""
     if not isinstance(raw, str) or not raw.strip() or "\0" in raw:
         raise ValueError
+    raw.encode("utf-8", "surrogateescape")  # raises UnicodeEncodeError, a ValueError
     return raw
 
 
@@ -166,6 +167,8 @@ def local_path(place: str | None) -> Path | None:
 
 
 def _comma_list(source: str) -> list[str]:
+    if source.startswith("[") and source.endswith("]"):
+        raise InvalidValueError("without brackets and quotes here, as in a,b")
     return [part for part in (part.strip() for part in source.split(",")) if part]
 
 
@@ -188,11 +191,18 @@ def names(
     """A list of text; as text, split at commas and without quotes unless `split` says otherwise."""
 
     def parse(raw: object) -> tuple[str, ...]:
-        if not isinstance(raw, (list, tuple)):
-            raise ValueError
-        return _each(raw, lambda part: item(text_of(part)))
+        return _each(_several(raw), lambda part: item(text_of(part)))
 
     return Parser(expected, parse, split)
+
+
+def _several(raw: object) -> Sequence[object]:
+    """One value where a list is expected is a list of one."""
+    if isinstance(raw, (list, tuple)):
+        return raw
+    if raw is None or isinstance(raw, Mapping) or (isinstance(raw, str) and "," in raw):
+        raise ValueError
+    return [raw]
 
 
 def _each(raw: Sequence[object], item: Callable[[object], T]) -> tuple[T, ...]:
@@ -207,7 +217,7 @@ def _each(raw: Sequence[object], item: Callable[[object], T]) -> tuple[T, ...]:
 
 def suffix_of(raw: str) -> str:
     """A file name's suffix."""
-    if len(raw) < 2 or raw[0] != "." or "/" in raw or not raw.isprintable():
+    if not re.fullmatch(r"\.[^\s,/]+", raw) or not raw.isprintable():
         raise ValueError
     return raw
 
@@ -216,9 +226,10 @@ def status_values(expected: str, *, least: int = 0) -> Parser[tuple[str | int, .
     """Status words or numbers. As text, digits are a number and quotes keep them text."""
 
     def parse(raw: object) -> tuple[str | int, ...]:
-        if not isinstance(raw, (list, tuple)) or len(raw) < least:
+        several = _several(raw)
+        if len(several) < least:
             raise ValueError
-        return _each(raw, _status)
+        return _each(several, _status)
 
     def from_text(source: str) -> object:
         return [_status_from_text(part) for part in _comma_list(source)]
@@ -270,6 +281,8 @@ def column_values(expected: str) -> Parser[tuple[str | int | float | None, ...]]
 
     def parse(raw: object) -> tuple[str | int | float | None, ...]:
         several = raw if isinstance(raw, (list, tuple)) else [raw]
+        if not several:
+            raise InvalidValueError("which matches no row")
         return _each(several, _column_value)
 
     return Parser(expected, parse, _status_from_text)

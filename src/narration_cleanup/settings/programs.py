@@ -74,7 +74,10 @@ PROGRAMS: Mapping[str, Program] = {
         _tree("/app/api/temp_files", ttl_days=1),
     ),
     "alltalk": Program(
-        "AllTalk", "generated audio lies flat in its outputs folder", _tree("/path/to/outputs")
+        "AllTalk",
+        "generated audio lies flat in its outputs folder; what lies in folders below it is the "
+        "user's own, and never removed",
+        _tree("/path/to/outputs", keep=["*/*"]),
     ),
     "localai": Program(
         "LocalAI", "it removes nothing itself", _tree("/tmp/generated/audio", ttl_days=7)

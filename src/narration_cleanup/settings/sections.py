@@ -113,7 +113,9 @@ class CacheSettings:
         help="Without an index: the file time that counts as its age, mtime or atime.",
     )
     audio_suffixes: tuple[str, ...] = setting(
-        parsers.names('a list of suffixes with their dot, such as ".mp3"', parsers.suffix_of),
+        parsers.names(
+            'a list of suffixes with their dot, such as ".mp3", ".wav"', parsers.suffix_of
+        ),
         (".mp3", ".wav", ".ogg", ".opus", ".m4a", ".flac"),
         help="What audio files end in; other files are never removed as audio.",
     )

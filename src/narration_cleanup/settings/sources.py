@@ -6,6 +6,7 @@ platforms are left to platformdirs.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from narration_cleanup.core.errors import ConfigError
+from narration_cleanup.core.files import first_bytes
 from narration_cleanup.core.text import printable
 
 APP = "narration-cleanup"
@@ -22,6 +24,13 @@ SYSTEM_FILE = CONFIG_DIR / "config.toml"
 STATE_ROOT = Path("/var/lib")
 SYSTEM_STATE = STATE_ROOT / APP
 """What ``StateDirectory=`` of the system's units makes."""
+_MOST_BYTES = 1 << 20
+"""Of a configuration file or a credential."""
+
+
+def make_readable(group: str = "the group of the runs' user") -> str:
+    """What gives the configuration, which may hold secrets, to the runs' user and no other."""
+    return f"chgrp it to {group}, and chmod 0640 it"
 
 
 class NoDefault(Exception):
@@ -58,18 +67,29 @@ def state_dir(environ: Mapping[str, str]) -> tuple[Path, str]:
     return folder, "default"
 
 
+def state_of_units(config_file: Path | None) -> Path:
+    """The state folder of the installed units that this file configures."""
+    return SYSTEM_STATE / (instance_of(config_file) or "")
+
+
 def _folder_of_units(environ: Mapping[str, str]) -> Path | None:
     """The state folder of the installed units, for their user and for root: a command by hand
-    finds the history of the timed runs. An instance's configuration file has its name."""
-    file = Path(environ.get(FILE_VARIABLE) or SYSTEM_FILE)
-    is_instance = file.parent == SYSTEM_FILE.parent and file.name != SYSTEM_FILE.name
-    folder = SYSTEM_STATE / file.stem if is_instance else SYSTEM_STATE
+    finds the history of the timed runs."""
+    given = environ.get(FILE_VARIABLE)
+    folder = state_of_units(Path(given) if given else None)
     try:
         status = folder.lstat()
     except OSError:
         return None
     usable = stat.S_ISDIR(status.st_mode) and os.geteuid() in (0, status.st_uid)
     return folder if usable else None
+
+
+def instance_of(config_file: Path | None) -> str | None:
+    """The instance that a file configures: NAME.toml beside the system's own is that of NAME."""
+    if config_file is None or config_file == SYSTEM_FILE:
+        return None
+    return config_file.stem if config_file.parent == SYSTEM_FILE.parent else None
 
 
 def default_files(environ: Mapping[str, str]) -> list[Path]:
@@ -126,15 +146,25 @@ def _is_there(file: Path) -> bool:
     return True
 
 
+def read_file(file: Path) -> bytes:
+    """A whole regular file of a sensible size, or `/dev/null`; raises `OSError` for anything else:
+    a pipe would be waited for, and `/dev/zero` has no end."""
+    content = b"" if str(file) == os.devnull else first_bytes(file, _MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    return content
+
+
 def read_toml(file: Path) -> dict[str, object]:
     """The file's tables; raises `ConfigError` saying what is wrong, and in which line."""
     import tomllib
 
     try:
         # With a last line end, so that a fault in the last line is reported by its number.
-        return tomllib.loads(file.read_bytes().decode("utf-8-sig") + "\n")
+        return tomllib.loads(read_file(file).decode("utf-8-sig") + "\n")
     except OSError as error:
-        raise ConfigError(f"file {printable(file)}: {error.strerror}") from error
+        how = f"; {make_readable()}" if isinstance(error, PermissionError) else ""
+        raise ConfigError(f"file {printable(file)}: {error.strerror}{how}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"file {printable(file)}: not UTF-8 text (byte {error.start})") from error
     except ValueError as error:

@@ -17,7 +17,7 @@ from narration_cleanup.core.text import printable
 from narration_cleanup.core.users import is_readable_by, user_name
 from narration_cleanup.settings import SETTINGS, Setting, Settings
 from narration_cleanup.settings.show import without_password
-from narration_cleanup.settings.sources import APP, CONFIG_DIR, STATE_ROOT
+from narration_cleanup.settings.sources import APP, CONFIG_DIR, STATE_ROOT, instance_of
 from narration_cleanup.systemd.installation import Installation
 from narration_cleanup.systemd.sandbox_mounts import top_level
 
@@ -74,7 +74,12 @@ def find_facts(
         code=_code(),
         config=settings.config_file,
         state=state,
-        environment=_carried(settings, environ, {name for name, _ in secrets}),
+        environment=_carried(
+            settings,
+            environ,
+            {name for name, _ in secrets},
+            None if for_user else credentials_folder(instance),
+        ),
         credentials=tuple(pair for pair in secrets if not pair[0].startswith("alerts.")),
         notify_credentials=(
             *(pair for pair in secrets if pair[0].startswith("alerts.")),
@@ -134,14 +139,23 @@ def _handed(settings: Settings, folder: Path) -> tuple[tuple[Path, str], ...]:
 def with_credentials(environ: Mapping[str, str], config_file: Path | None) -> dict[str, str]:
     """The environment as the unit of this configuration has it: with the credentials that systemd
     hands over, where this user may read them."""
-    instance = None
-    if config_file is not None and config_file.parent == CONFIG_DIR:
-        instance = None if config_file.stem == "config" else config_file.stem
-    folder = credentials_folder(instance)
+    folder = credentials_folder(instance_of(config_file))
     given = environ.get("CREDENTIALS_DIRECTORY")
     if not given and os.access(folder, os.R_OK | os.X_OK):
         return {**environ, "CREDENTIALS_DIRECTORY": str(folder)}
     return dict(environ)
+
+
+def for_units_alone(settings: Settings, environ: Mapping[str, str]) -> str | None:
+    """That settings are in credentials, which systemd hands to its units and cron to no run."""
+    names = [each.name for each in SETTINGS if settings.origin(each.name).source == "credential"]
+    if not names or environ.get("CREDENTIALS_DIRECTORY"):
+        return None
+    folder = credentials_folder(instance_of(settings.config_file))
+    return (
+        f"{', '.join(names)} in {folder}: systemd gives these to its units; the runs of cron or "
+        "another scheduler are without"
+    )
 
 
 def missing_folders(settings: Settings) -> list[str]:
@@ -308,11 +322,12 @@ def _credentials(folder: Path) -> list[tuple[str, Path]]:
 
 
 def _carried(
-    settings: Settings, environ: Mapping[str, str], credentials: set[str]
+    settings: Settings, environ: Mapping[str, str], credentials: set[str], folder: Path | None
 ) -> tuple[tuple[str, str], ...]:
     """Settings that came from variables or flags, which the unit would not see otherwise.
 
-    A secret is not written into a unit, which everybody can read.
+    A secret is not written into a unit, which everybody can read, nor into a crontab: in the
+    system's units it belongs into `folder`.
     """
     carried, faults = [], []
     for entry in SETTINGS:
@@ -320,9 +335,12 @@ def _carried(
             continue
         text = _as_text(entry, settings, environ)
         if entry.secret or without_password(text) != text:
+            place = "the configuration file"
+            if folder is not None:
+                place = f"the file {folder / entry.name} (mode 0600)"
             faults.append(
-                f"{settings.origin(entry.name)}: a secret cannot be written into a unit: put it "
-                f"into the file {CREDENTIALS}/{entry.name} (mode 0600), and install again"
+                f"{settings.origin(entry.name)}: a secret is written into no unit or crontab: put "
+                f"it into {place}, and install again"
             )
         else:
             carried.append((entry.env, text))

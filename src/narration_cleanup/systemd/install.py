@@ -12,6 +12,7 @@ from narration_cleanup.core.errors import CleanupError, ConfigError
 from narration_cleanup.core.files import make_folder, replace_file
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.users import account_of, is_readable_by
+from narration_cleanup.settings.sources import APP, make_readable
 from narration_cleanup.systemd.discover import HEADER, handed_folder
 from narration_cleanup.systemd.installation import (
     Installation,
@@ -37,9 +38,9 @@ def check_user(installation: Installation) -> None:
     groups = os.getgrouplist(account.pw_name, account.pw_gid)
     config = installation.config
     if config is not None and account.pw_uid and not is_readable_by(config, account.pw_uid, groups):
+        how = make_readable(grp.getgrgid(account.pw_gid).gr_name)
         raise ConfigError(
-            f"{printable(config)} cannot be read by {account.pw_name}, the runs' user: chgrp it to "
-            f"{grp.getgrgid(account.pw_gid).gr_name}, and chmod 0640 it"
+            f"{printable(config)} cannot be read by {account.pw_name}, the runs' user: {how}"
         )
 
 
@@ -47,19 +48,31 @@ def make_folders(installation: Installation) -> list[Path]:
     """Make those of the writable folders that are missing, for the unit's user; return them.
 
     Cache and database are looked at before: what is made here are the folders of the history and
-    of the metrics, which others may read (node_exporter). By descriptor: the user may be able to
+    of the metrics, which others may read (node_exporter). ``StateDirectory=`` would be made by the
+    first run: a command by hand is to find it from now on. By descriptor: the user may be able to
     put a link in the way of a path, and would get the folder that it leads to.
     """
     made = []
-    for folder in installation.data:
+    owner = None if installation.user is None else _account(installation.user)
+    for folder in dict.fromkeys(filter(None, (*installation.data, installation.history))):
         if folder.exists():
             continue
         try:
-            make_folder(folder, None if installation.user is None else _account(installation.user))
+            make_folder(folder, owner, 0o755 if folder in installation.data else 0o750)
         except OSError as error:
             raise CleanupError(f"cannot make {printable(folder)}: {error.strerror}") from error
         made.append(folder)
     return made
+
+
+def earlier_histories(installation: Installation) -> list[Path]:
+    """Histories of runs by hand in the homes of the runs' user and of root, who use the units'
+    folder from now on."""
+    if installation.user is None or installation.state is None:
+        return []
+    homes = dict.fromkeys(account_of(user).home for user in (installation.user, "root"))
+    folders = [Path(home, ".local/state", APP) for home in homes]
+    return [folder for folder in folders if folder.is_dir()]
 
 
 def _account(user: str) -> tuple[int, int]:
@@ -129,10 +142,10 @@ def remove(installation: Installation, folder: Path) -> list[Path]:
         )
         if _is_ours(folder / name)
     ]
+    if installation.user is not None:
+        write_handed(installation, remove=True)  # secrets: also where the units are gone
     if not ours:
         return []
-    if installation.user is not None:
-        write_handed(installation, remove=True)
     if folder / timer_name(installation) in ours:
         systemctl("disable", "--quiet", "--now", timer_name(installation), for_user=for_user)
     for path in ours:

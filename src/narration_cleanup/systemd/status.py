@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from narration_cleanup.core.errors import CleanupError
 from narration_cleanup.core.text import printable
-from narration_cleanup.settings.sources import APP, CONFIG_DIR
+from narration_cleanup.settings.sources import APP, instance_of
 
 SYSTEM_UNITS = Path("/etc/systemd/system")
 _RUNNING = Path("/run/systemd/system")  # what sd_booted(3) checks
@@ -45,15 +46,17 @@ def systemctl(*arguments: str, for_user: bool = False) -> str:
         raise CleanupError(f"cannot run systemctl: {error.strerror}") from error
     if done.returncode != 0:
         said = " ".join(done.stderr.split()) or f"exit {done.returncode}"
-        raise CleanupError(f"{' '.join(command[:3])}: {printable(said)}")
+        hint = "; without D-Bus it answers root alone" if " bus" in said and not for_user else ""
+        raise CleanupError(f"{' '.join(command[:2])}: {printable(said)}{hint}")
     return done.stdout
 
 
 _PROPERTIES = (
     *("Id", "LoadState", "UnitFileState", "ActiveState", "Result", "ExecMainStatus"),
     *("ExecMainStartTimestamp", "ExecMainExitTimestamp", "LastTriggerUSec"),
-    *("NextElapseUSecRealtime", "NextElapseUSecMonotonic"),
+    *("NextElapseUSecRealtime", "NextElapseUSecMonotonic", "Environment"),
 )
+_INTERVAL = re.compile(r"\bNARRATION_CLEANUP_INTERVAL_HOURS=(\d+(?:\.\d+)?)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,7 @@ class Schedule:
 
     `last_result` is systemd's word (`success`, `exit-code`, `timeout`, ...), and None where the
     service has not run since the last boot; `last_exit` is its exit code. `running` is now.
+    `interval_hours` is what the unit itself sets, over the configuration (`--interval-hours`).
     """
 
     timer: str
@@ -73,6 +77,7 @@ class Schedule:
     last_run: datetime | None
     last_result: str | None
     last_exit: int | None
+    interval_hours: float | None = None
     instance: str | None = None
     for_user: bool = False
 
@@ -83,41 +88,45 @@ class Schedule:
 
 
 def read_schedule(instance: str | None = None, *, for_user: bool = False) -> Schedule | None:
-    """The schedule, or None where there is no systemd, no answer, or no such timer."""
+    """The schedule, or None where there is no systemd or no such timer.
+
+    Raises `CleanupError` where systemd does not answer: without D-Bus it answers root alone.
+    """
     if not is_running():
         return None
     stem = APP if instance is None else f"{APP}@{instance}"
     timer, service = f"{stem}.timer", f"{stem}.service"
-    try:
-        shown = systemctl(
-            "show",
-            "--timestamp=unix",
-            f"--property={','.join(_PROPERTIES)}",
-            timer,
-            service,
-            for_user=for_user,
-        )
-        found = parse_show(shown)
-        if found.get(timer, {}).get("LoadState") != "loaded":
-            return None
-        listed = None
-        if _moment(found[timer].get("NextElapseUSecRealtime")) is None:
-            listed = systemctl("list-timers", "--all", "--output=json", timer, for_user=for_user)
-    except CleanupError:
+    shown = systemctl(
+        "show",
+        "--timestamp=unix",
+        f"--property={','.join(_PROPERTIES)}",
+        timer,
+        service,
+        for_user=for_user,
+    )
+    found = parse_show(shown)
+    if found.get(timer, {}).get("LoadState") != "loaded":
         return None
+    listed = None
+    if _moment(found[timer].get("NextElapseUSecRealtime")) is None:
+        listed = systemctl("list-timers", "--all", "--output=json", timer, for_user=for_user)
     schedule = schedule_of(timer, service, found, next_in_list(listed, timer))
     return replace(schedule, instance=instance, for_user=for_user)
 
 
 def find_schedule(config_file: Path | None) -> Schedule | None:
-    """The schedule of the installation that `config_file` configures: NAME.toml beside the
-    system's own file is that of the instance NAME. A user's own manager is asked last."""
-    instance = None
-    if config_file is not None and config_file.parent == CONFIG_DIR:
-        instance = None if config_file.stem == "config" else config_file.stem
-    found = read_schedule(instance)
+    """The schedule of the installation that `config_file` configures. A user's own manager is asked
+    last. Raises `CleanupError` where the system's does not answer, and none is found."""
+    instance, unanswered = instance_of(config_file), None
+    try:
+        found = read_schedule(instance)
+    except CleanupError as error:
+        found, unanswered = None, error
     if found is None and os.geteuid() != 0:
-        found = read_schedule(instance, for_user=True)
+        with suppress(CleanupError):  # one who is not logged in has none
+            found = read_schedule(instance, for_user=True)
+    if found is None and unanswered is not None:
+        raise unanswered
     return found
 
 
@@ -148,6 +157,7 @@ def schedule_of(
     of_timer, of_service = found[timer], found.get(service, {})
     started = _moment(of_service.get("ExecMainStartTimestamp"))
     ended = _moment(of_service.get("ExecMainExitTimestamp")) is not None
+    interval = _INTERVAL.search(of_service.get("Environment", ""))
     return Schedule(
         timer=timer,
         service=service,
@@ -159,6 +169,7 @@ def schedule_of(
         last_run=started or _moment(of_timer.get("LastTriggerUSec")),
         last_result=of_service.get("Result") if ended else None,
         last_exit=int(of_service.get("ExecMainStatus", "0")) if ended else None,
+        interval_hours=float(interval[1]) if interval else None,
     )
 
 
@@ -172,21 +183,27 @@ def _moment(text: str | None) -> datetime | None:
         return None
 
 
-CRON_PLACES = (Path("/etc/crontab"), Path("/etc/cron.d"), Path("/etc/cron.daily"))
+CRON_PLACES = tuple(
+    map(Path, ("/etc/crontab", "/etc/cron.d", "/etc/cron.hourly", "/etc/cron.daily"))
+)
+USERS_CRONTABS = (Path("/var/spool/cron/crontabs"), Path("/var/spool/cron"))
+"""Debian's and others'; root alone reads them."""
 
 
-def cron_lines(places: Sequence[Path] = CRON_PLACES) -> list[str]:
-    """Lines of cron that name the program: of the system's tables, and of this user's own."""
+def cron_lines(places: Sequence[Path] = (*CRON_PLACES, *USERS_CRONTABS)) -> list[str]:
+    """Lines of cron that name the program: of the system's tables, and of this user's own; for
+    root, of all users."""
     texts = []
     for place in places:
-        files = sorted(place.iterdir()) if place.is_dir() else [place]
-        for file in files:
-            with suppress(OSError):
-                texts.append(file.read_text(errors="replace"))
+        with suppress(OSError):
+            for file in sorted(place.iterdir()) if place.is_dir() else [place]:
+                if file.is_file():
+                    texts.append(file.read_text(errors="replace"))
     with suppress(OSError, subprocess.SubprocessError):
         own = subprocess.run(
             ["crontab", "-l"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=5
         )
         texts.append(own.stdout)
     lines = (line.strip() for text in texts for line in text.splitlines())
-    return [line for line in lines if "narration-cleanup" in line and not line.startswith("#")]
+    ours = [line for line in lines if "narration-cleanup" in line and not line.startswith("#")]
+    return list(dict.fromkeys(ours))  # root's own are there twice

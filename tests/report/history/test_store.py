@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from narration_cleanup.apply.result import Outcomes, Result
+from narration_cleanup.core import query_limit, signals
 from narration_cleanup.core.errors import ExitCode
 from narration_cleanup.core.model import Problem, Target
 from narration_cleanup.plan.actions import Action, Outcome, Reason
@@ -439,6 +441,23 @@ def test_a_full_history_is_a_warning_and_the_run_goes_on(history: History, told:
         assert history.finish(run_id, record).outcome == record.outcome
     assert len(told) == 1
     assert "full" in told[0]
+
+
+def test_a_run_is_recorded_long_after_the_signal_that_stopped_it(
+    tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To survey a large cache takes longer than a query may go on after a signal."""
+    monkeypatch.setattr(query_limit, "_STEPS", 1)
+    monkeypatch.setattr(signals, "GRACE", 1.0)
+    history = open_history(tmp_path / "state", warn=told, at=NOW)
+    assert history is not None
+    signals.hear(signal.SIGTERM)
+    monkeypatch.setattr(signals._Heard, "at", signals._Heard.at - 60)
+    run_once(history, NOW)
+    signals.forget()
+    assert history.last_run() is not None
+    assert told == []
+    history.close()
 
 
 def test_a_history_locked_by_another_is_waited_for(history: History, told: Told) -> None:

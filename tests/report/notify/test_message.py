@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from narration_cleanup.core.errors import ExitCode
 from narration_cleanup.core.model import Problem, Target
 from narration_cleanup.report.attention import Attention, Change
-from narration_cleanup.report.notify import UnitEnd, message_of, record_of_unit, wanted
+from narration_cleanup.report.notify import (
+    UnitEnd,
+    message_of,
+    record_of_unit,
+    unit_end,
+    wanted,
+)
 from narration_cleanup.report.record import ENDINGS, KILLED, record_of
 from tests.results import A_PROBLEM, NOW, make_result
 
@@ -112,3 +120,10 @@ def test_a_message_about_a_unit_names_it_and_carries_its_last_lines() -> None:
     assert message.body.endswith(
         "Last lines of the log:\nINFO - one\nERROR - two\n\nMore: journalctl -u x.service"
     )
+
+
+def test_a_line_of_the_journal_keeps_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end has the advice and the code, whatever names come before it."""
+    line = f"ERROR - {'a' * 250}: give it back [index_owner]"
+    monkeypatch.setattr(sys.modules[unit_end.__module__], "_output", lambda command: line)
+    assert unit_end("x.service", {}).lines == (line,)

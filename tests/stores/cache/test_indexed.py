@@ -20,7 +20,7 @@ from narration_cleanup.core.errors import ConfigError, IndexChangedError, Target
 from narration_cleanup.core.model import NoProgress, Severity
 from narration_cleanup.core.signals import Stop
 from narration_cleanup.core.zones import IndexTimes
-from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
+from narration_cleanup.plan import CachePlan, CachePolicy, plan_after, plan_cache
 from narration_cleanup.plan.actions import (
     Kind,
     Outcome,
@@ -33,6 +33,7 @@ from narration_cleanup.stores.cache.local.directory import OWN_FOLDER, Directory
 from narration_cleanup.stores.cache.local.indexed import IndexedDirectory
 from narration_cleanup.stores.cache.local.scan import DirectoryScan
 from narration_cleanup.stores.cache.local.staging_dir import StagingDir
+from narration_cleanup.stores.cache.lookup import MAY_BE_NEEDED
 from tests.run_at import arrival_before
 from tests.samples import SAMPLE_NOW, CacheSample, EntrySpec, make_cache, read_index, write_index
 
@@ -186,11 +187,49 @@ def test_malformed_and_outside_entries_keep_their_files(
     ]
     assert planned.totals.entry_count == len(entries)
     assert planned.totals.total_size_bytes == sum(
-        entry.size for entry in sample.entries if entry not in (malformed, outside)
+        entry.size for entry in sample.entries if entry is not outside
     )
     apply(store, planned)
     assert {malformed.name, twin.name} <= names(sample)
     assert json.loads(sample.index.read_text())[malformed.key] == entries[malformed.key]
+
+
+def test_a_name_is_as_it_is_and_what_it_may_mean_decoded_is_no_orphan(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    """A percent-encoded name is a name; where it has no file, the file of the decoded name stays,
+    and goes as an orphan once its entry is gone."""
+    entries = read_index(sample.index)
+    old, young = sample.entries[0], sample.entries[4]
+    here = sample.directory
+    paths = {
+        "literal": f"{here}/a%20b.mp3",
+        "encoded": f"{here}/c%20d.mp3",
+        "elsewhere": f"file://{here}/e%20f.mp3",
+        "in a folder": f"{here}/g%2fh.mp3",
+        "no name": f"{here}/i%00.mp3",
+        "expired": f"{here}/j%20k.mp3",
+    }
+    for key, path in paths.items():
+        fields = old.fields if key == "expired" else young.fields
+        entries[key] = {**fields, "file_path": path}
+    write_index(sample.index, entries)
+    for name in ("a%20b", "a b", "c d", "e f", "h", "i", "j k"):
+        (here / f"{name}.mp3").write_bytes(b"audio")
+        os.utime(here / f"{name}.mp3", (NOW - 9 * 86_400, NOW - 9 * 86_400))
+    planned = plan(store, orphan_ttl=0.0)
+    expired = [each.name for each in sample.entries[:3]]
+    removed = [action.file for action in planned.actions]
+    assert sorted(removed) == sorted([*expired, "a b.mp3", "i.mp3", "j%20k.mp3"])
+    with store.survey() as survey:
+        plan_cache(survey, CachePolicy(), NOW)
+        (kept,), (orphan,) = (survey.find([name]).sightings for name in ("c d.mp3", "a b.mp3"))
+    assert (kept.unjudged, orphan.unjudged) == (MAY_BE_NEEDED, None)
+    apply(store, planned)
+    kept_names = {"a%20b.mp3", "c d.mp3", "e f.mp3", "h.mp3", "j k.mp3"}
+    assert names(sample) == kept_names | {each.name for each in sample.entries[3:]}
+    apply(store, plan(store, orphan_ttl=0.0))
+    assert names(sample) == kept_names - {"j k.mp3"} | {each.name for each in sample.entries[3:]}
 
 
 def _rename_folder(sample: CacheSample, folder: str, count: int, separator: str = "/") -> None:
@@ -720,6 +759,30 @@ def test_an_index_of_another_group_names_the_group(
     assert list((sample.directory / OWN_FOLDER).iterdir()) == []
 
 
+def test_the_size_is_that_of_the_files_before_a_run_and_after(
+    sample: CacheSample, store: IndexedDirectory
+) -> None:
+    entries = read_index(sample.index)
+    for member in entries.values():
+        member["file_size"] = 1
+    write_index(sample.index, entries)
+    planned = plan(store)
+    sizes = {entry.name: entry.size for entry in sample.entries}
+    assert planned.totals.total_size_bytes == sum(sizes.values())
+    left = plan_after(planned)
+    assert left is not None
+    gone = {action.file for action in planned.actions}
+    assert left.totals.total_size_bytes == sum(sizes[name] for name in sizes.keys() - gone)
+
+
+def test_a_key_that_occurs_twice_is_one_entry(sample: CacheSample, store: IndexedDirectory) -> None:
+    text = sample.index.read_text().rstrip()
+    key = sample.entries[-1].key
+    twin = f"{text[:-1]}, {json.dumps(key)}: {json.dumps(sample.entries[-1].fields)}}}"
+    sample.index.write_text(twin)
+    assert plan(store).totals.entry_count == len(sample.entries)
+
+
 def test_a_size_that_no_file_has_stops_nothing(
     sample: CacheSample, store: IndexedDirectory
 ) -> None:
@@ -729,7 +792,7 @@ def test_a_size_that_no_file_has_stops_nothing(
     write_index(sample.index, entries)
     planned = plan(store)
     assert list(planned.problems) == []
-    assert planned.totals.total_size_bytes == sum(entry.size for entry in sample.entries[2:])
+    assert planned.totals.total_size_bytes == sum(entry.size for entry in sample.entries)
     assert outcomes(apply(store, planned)) == ["done"] * 3
     assert names(sample) == {entry.name for entry in sample.entries[3:]}
 
@@ -818,17 +881,14 @@ def _a_link(lock: Path) -> None:
     lock.symlink_to("elsewhere")
 
 
-@pytest.mark.parametrize(("make", "goes"), [(_a_folder, True), (_a_link, False)])
+@pytest.mark.parametrize("make", [_a_folder, _a_link, os.mkfifo])
 def test_a_lock_that_cannot_be_locked_is_found_before_anything_goes(
-    sample: CacheSample, store: IndexedDirectory, make: Callable[[Path], None], goes: bool
+    sample: CacheSample, store: IndexedDirectory, make: Callable[[Path], None]
 ) -> None:
     lock = sample.directory / "cache_index.json.lock"
     make(lock)
     before = names(sample)
     result = apply(store, plan(store))
-    if goes:  # whatever it is, it can be locked
-        assert outcomes(result) == ["done"] * 3
-        return
     assert outcomes(result) == ["failed"] * 3
     (problem,) = result.problems
     assert problem.code == "index_lock"
@@ -888,14 +948,23 @@ def test_where_the_index_cannot_follow_what_is_removed_is_reported_as_removed(
     assert len(read_index(sample.index)) == len(sample.entries)
 
 
+@pytest.mark.parametrize("is_folder", [True, False])
 def test_an_index_that_chattr_has_fixed_is_found_before_anything_is_removed(
-    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
+    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch, is_folder: bool
 ) -> None:
-    immutable = (0x10).to_bytes(4, sys.byteorder) + bytes(4)
-    monkeypatch.setattr(fcntl, "ioctl", lambda *_: immutable)
+    """Itself, or the folder that it lies in."""
+
+    def flags(fd: int, *_: object) -> bytes:
+        fixed = 0x20 if stat.S_ISDIR(os.fstat(fd).st_mode) is is_folder else 0
+        return fixed.to_bytes(4, sys.byteorder) + bytes(4)
+
+    monkeypatch.setattr(fcntl, "ioctl", flags)
     before = names(sample)
     result = apply(store, plan(store))
-    assert [problem.code for problem in result.problems] == ["index_fixed"]
+    (problem,) = result.problems
+    assert problem.code == "index_fixed"
+    place = sample.directory if is_folder else sample.index
+    assert problem.message.startswith(f"{place} is immutable or append-only")
     assert outcomes(result) == ["failed"] * 3
     assert names(sample) == before
 

@@ -161,6 +161,7 @@ def test_finished_rows_go_after_their_time_and_no_others(table: Table) -> None:
             row("cancelled", "cancelled", ENDED, None, ENDED),
             row("just ended", "completed", ENDED, ENDED, service_time(SAMPLE_NOW)),
             row("no end", "completed", ENDED, ENDED, None),
+            row("begun late", "completed", ENDED, service_time(SAMPLE_NOW), None),
             row("active", "queued", service_time(SAMPLE_NOW)),
             row("exactly", "completed", OLD, OLD, service_time(SAMPLE_NOW - timedelta(days=30))),
             row("again", "completed", ENDED, ENDED, ENDED),
@@ -168,12 +169,14 @@ def test_finished_rows_go_after_their_time_and_no_others(table: Table) -> None:
     )
     store = table.open(MAPPING)
     actions = deletes(store, 30)
-    assert {each.id for each in actions} == {"completed", "failed", "cancelled", "again"}
+    gone = {"completed", "failed", "cancelled", "no end"}
+    assert {each.id for each in actions} == {*gone, "again"}
+    without_end = next(each.detail for each in actions if each.id == "no end")
+    assert without_end.startswith("completed, begun ")
     # Run once more and ended just now, between the look and the deletion.
     table.execute("UPDATE requests SET completed_at = ? WHERE request_id = 'again'", (OLD,))
     before = by_id(table)
     outcomes = {each.id: what for each, what in zip(actions, store.delete(actions), strict=True)}
-    gone = {"completed", "failed", "cancelled"}
     assert outcomes == dict.fromkeys(gone, Outcome.DONE) | {"again": Outcome.SKIPPED}
     assert by_id(table) == {name: found for name, found in before.items() if name not in gone}
     store.close()

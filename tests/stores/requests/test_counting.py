@@ -28,7 +28,7 @@ MAPPINGS = [
             queued=(0, "new"), generating=("1",), completed=(3, "done"), failed=(4,), cancelled=(5,)
         )
     ),
-    RequestMapping(statuses=Statuses(completed=(), failed=(), cancelled=())),
+    RequestMapping(statuses=Statuses(completed=(), failed=(), cancelled=("gone",))),
 ]
 RAW = st.one_of(
     st.sampled_from(["queued", "generating", "completed", "failed", "cancelled", "Completed"]),

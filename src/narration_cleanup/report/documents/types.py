@@ -95,7 +95,7 @@ class CacheStats(Part):
         Amount | None, about("The limit on the size, in MB; null where there is none.")
     ]
     ttl_days: Annotated[Amount, about("The age past which an entry is expired.")]
-    total_size_bytes: Annotated[Count, about("The size of all entries, as the cache states it.")]
+    total_size_bytes: Annotated[Count, about("The size of the files of all entries.")]
     expired_count: Annotated[Count, about("Entries past their TTL that no rule keeps.")]
     expired_size_bytes: Annotated[Count, about("The size of these.")]
     dangling_count: Annotated[Count, about("Entries that have no file.")]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from narration_cleanup.core.query_limit import QueryLimit
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 ENDINGS = ("-journal", "-wal", "-shm")
 """Of what else SQLite reads in its folder: a journal there may name another file to delete."""
 LONGEST = 4_000_000
@@ -65,10 +65,12 @@ CREATE TABLE items (
   id INTEGER PRIMARY KEY, run INTEGER NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, file TEXT,
   size_bytes INTEGER NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, outcome TEXT NOT NULL,
   note TEXT
-);
-PRAGMA user_version = 3
-"""
+)"""
 """No index: few ask for an item, every run writes some, and to search all takes milliseconds."""
+_KNOWN = """\
+CREATE TABLE known (place TEXT PRIMARY KEY, items BLOB NOT NULL) WITHOUT ROWID;
+PRAGMA user_version = 4
+"""
 _FROM_1 = """\
 ALTER TABLE runs ADD COLUMN cache TEXT;
 ALTER TABLE runs ADD COLUMN requests TEXT;
@@ -84,8 +86,12 @@ CREATE TEMP VIEW runs AS SELECT *, NULL AS cache, NULL AS requests FROM main.run
 CREATE TEMP VIEW sums AS SELECT '' AS place, name, value FROM main.counters
 """
 """For a reader, which may not change a history of version 1."""
-_UPGRADES = {0: f"{_SCHEMA};\n{_ITEMS}", 1: f"{_FROM_1};\n{_ITEMS}"}
-"""What makes a history of each version one of this; version 2 was in no release."""
+_UPGRADES = {
+    0: f"{_SCHEMA};\n{_ITEMS};\n{_KNOWN}",
+    1: f"{_FROM_1};\n{_ITEMS};\n{_KNOWN}",
+    3: _KNOWN,
+}
+"""What makes a history of each version one of this; versions 2 and 3 were in no release."""
 
 
 class Unusable(Exception):

@@ -271,11 +271,8 @@ def _items(
 ) -> list[RunItem]:
     names = ("run", "at", *_ITEM.split(", "))
     selected = ", ".join(f"items.{name}" for name in names[2:])
-    found = connection.execute(
-        f"SELECT run, started_at, {selected} FROM items JOIN runs ON runs.id = run"
-        f" WHERE {condition}",
-        values,
-    )
+    joined = f"SELECT run, started_at, {selected} FROM items JOIN runs ON runs.id = run"
+    found = connection.execute(f"{joined} WHERE {condition}", values)
     return [msgspec.convert(dict(zip(names, row, strict=True)), RunItem) for row in found]
 
 
@@ -283,10 +280,8 @@ def insert_cancelled(
     connection: sqlite3.Connection, place: str, ids: Sequence[str], at: float
 ) -> None:
     """Remember cancelled requests."""
-    connection.executemany(
-        "INSERT OR REPLACE INTO cancelled (place, id, at) VALUES (?, ?, ?)",
-        [(place, each, at) for each in ids],
-    )
+    found = [(place, each, at) for each in ids]
+    connection.executemany("INSERT OR REPLACE INTO cancelled VALUES (?, ?, ?)", found)
 
 
 def trim_cancelled(connection: sqlite3.Connection, oldest: float, most: int) -> None:
@@ -310,6 +305,17 @@ def delete_cancelled(connection: sqlite3.Connection, place: str, ids: Sequence[s
     connection.executemany(
         "DELETE FROM cancelled WHERE place = ? AND id = ?", [(place, each) for each in ids]
     )
+
+
+def replace_known(connection: sqlite3.Connection, place: str, items: bytes) -> None:
+    """Remember the items that no run can clean, instead of those of an earlier run."""
+    connection.execute("INSERT OR REPLACE INTO known (place, items) VALUES (?, ?)", (place, items))
+
+
+def select_known(connection: sqlite3.Connection, place: str) -> bytes:
+    """The remembered items."""
+    found = connection.execute("SELECT items FROM known WHERE place = ?", (place,)).fetchone()
+    return bytes(found[0]) if found is not None else b""
 
 
 def insert_clock(connection: sqlite3.Connection, mark: ClockMark, most: int) -> None:

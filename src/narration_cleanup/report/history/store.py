@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -28,6 +28,7 @@ from narration_cleanup.report.history.process import (
 )
 from narration_cleanup.report.record import (
     ANYWHERE,
+    ITEM_BYTES,
     Counters,
     Places,
     RunItem,
@@ -201,6 +202,19 @@ class History:
         """Forget ids that have been counted, so that no later run counts them again."""
         packed, place = _packed(ids), storable(place)
         self._try(lambda connection: rows.delete_cancelled(connection, place, packed), None)
+
+    def remember_known(self, place: str, items: Collection[bytes]) -> None:
+        """Remember the items of ``place`` that no run can clean, each by its ``ITEM_BYTES``; those
+        of earlier runs are forgotten."""
+        packed, place = b"".join(sorted(items)), storable(place)
+        self._try(lambda connection: rows.replace_known(connection, place, packed), None)
+
+    def known_items(self, place: str) -> Collection[bytes]:
+        """Those that the last run which looked at ``place`` remembered."""
+        place = storable(place)
+        packed = self._try(lambda connection: rows.select_known(connection, place), b"")
+        starts = range(0, len(packed), ITEM_BYTES)
+        return frozenset(packed[start : start + ITEM_BYTES] for start in starts)
 
     def mark_clock(self, mark: ClockMark) -> None:
         """Record what both clocks showed at the start or end of a run."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from narration_cleanup.apply.result import RunOutcome
-from narration_cleanup.core.text import printable
+from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.report.record import KILLED, RUNNING, RunRecord, Trigger
 
 LINES_TOLD = 20
@@ -161,7 +161,7 @@ def _journal(unit: str, invocation: str) -> list[str]:
         output = _output([*command, *run])
     else:
         output = _output([*command, f"--unit={unit}"])
-    return [printable(line) for line in output.splitlines()]
+    return [printable_line(line) for line in output.splitlines()]
 
 
 def _output(command: list[str]) -> str:

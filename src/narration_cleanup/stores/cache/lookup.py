@@ -38,7 +38,8 @@ class IndexLookup:
     """Finds a name in an index or in its folder, after a survey.
 
     ``double`` are the hashes of keys that occur twice, ``spellings`` how the directory lists names
-    that the index spells otherwise, ``partials`` the incomplete files. Without ``is_determined``
+    that the index spells otherwise, ``partials`` the incomplete files, ``encoded`` those that a
+    percent-encoded name of the index may mean. Without ``is_determined``
     any file may be that of a member which is not understood.
     """
 
@@ -62,6 +63,7 @@ class IndexLookup:
         self.spellings: Mapping[str, str] = {}
         self.is_determined = True
         self.partials: frozenset[str] = frozenset()
+        self.encoded: frozenset[str] = frozenset()
 
     def find(self, asked: Sequence[str], members: Callable[[], Iterator[Members]]) -> Found:
         """The entries that have the name as their key or file, those that share their file, and
@@ -172,7 +174,7 @@ class IndexLookup:
         role = FileRole.AUDIO if is_audio else FileRole.OTHER
         if name in self.partials:
             role = FileRole.PARTIAL
-        why = None if self.is_determined else MAY_BE_NEEDED
+        why = MAY_BE_NEEDED if name in self.encoded or not self.is_determined else None
         if stored is None:
             why = NOT_REGULAR
         elif role is FileRole.OTHER:

@@ -232,7 +232,7 @@ def other_name(folder: str, count: int) -> Problem:
         f"nearly all of the newest entries name the folder '{printable(folder)}', and their files "
         "are "
         f"in cache.dir: if it is the same folder, set cache.dir_in_index = [{printable(value)}] "
-        f"(NARRATION_CACHE_DIR_IN_INDEX={printable(folder)}); until then {count} entries are kept",
+        f"(NARRATION_CACHE_DIR_IN_INDEX={printable(folder)}); until then they are kept ({count})",
     )
 
 

@@ -46,12 +46,23 @@ def names_meant(file_path: str | None, suffixes: tuple[str, ...]) -> list[str]:
     if file_path is None or "\0" in file_path:
         return []
     paths = (with_slashes(file_path), file_path)
-    names = dict.fromkeys(path.rpartition("/")[2] for path in paths)
+    plain = [path.rpartition("/")[2] for path in paths]
+    names = dict.fromkeys((*plain, *map(unquoted, plain)))
     audio = [name for name in names if name.endswith(suffixes)]
     is_plain = not file_path.startswith(("/", "\\")) and "://" not in file_path
     if audio or not is_plain or names.keys() & {"", ".", ".."}:
         return audio
     return [*names, *(name + suffix for name in names if "." not in name for suffix in suffixes)]
+
+
+def unquoted(name: str) -> str:
+    """The last part of what a percent-encoded name stands for; any other name as it is."""
+    if "%" not in name:
+        return name
+    from urllib.parse import unquote
+
+    meant = unquote(name, errors="surrogateescape").rpartition("/")[2]
+    return name if "\0" in meant else meant
 
 
 class PathResolver:

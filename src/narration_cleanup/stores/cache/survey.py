@@ -50,6 +50,7 @@ from narration_cleanup.stores.cache.paths import (
     folder_of,
     names_meant,
     other_spellings,
+    unquoted,
 )
 
 NEARLY_ALL = 0.95
@@ -125,10 +126,12 @@ class IndexSurvey:
         self._not_understood = 0
         self._outside = Problems()
         self._spellings: dict[str, str] = {}
+        self._encoded: set[str] = set()
         self._example = ""
         self._passes = 0
         self._double: frozenset[int] = frozenset()
         self._reported: set[str] = set()
+        self._counted: set[str] = set()
         self._seen: ScannedNames | None = None
 
     @property
@@ -170,6 +173,7 @@ class IndexSurvey:
         )
         lookup.spellings, lookup.is_determined = self._spellings, not self._undetermined
         lookup.partials = frozenset(self.seen.partials)
+        lookup.encoded = frozenset(self._encoded)
         return lookup.find(spellings, self._members)
 
     def batches(self, *, last_used: bool = False) -> Iterator[Batch]:
@@ -178,6 +182,7 @@ class IndexSurvey:
         self._passes += 1
         problems = self.problems if first_pass else Problems()
         total = 0
+        self._counted.clear()
         keys = DoubleKeys()
         # Uses are compared with each other: in an open zone all are read in one way.
         read_use = reader(self._times.zone) if last_used else None
@@ -218,7 +223,8 @@ class IndexSurvey:
         """Files without an entry, entries without a file, files of several entries; all exact.
 
         While the file of one member is not known, it may be any: then no file counts as one
-        without an entry, and no partial one as left.
+        without an entry, and no partial one as left. Where a name is percent-encoded and has no
+        file, what has the decoded name may be meant, and is none without an entry either.
         """
         files: list[StoredFile] = []
         dangling: list[tuple[CacheEntry, Ref]] = []
@@ -230,6 +236,7 @@ class IndexSurvey:
             shared |= differences.shared
             files.extend(self._files.stored(differences.without_entry))
             missing = self._files.missing(differences.without_file)
+            self._encoded.update(unquoted(name) for name in missing if "%" in name)
             dangling.extend(self._dangling(missing))
             unlisted |= differences.without_file - missing
         if unlisted:
@@ -238,10 +245,12 @@ class IndexSurvey:
             files = [file for file in files if file.name not in spelled]
             named = Counter(self._names(spelled.__contains__, needed))
             shared.update(name for name, count in named.items() if count > 1)
-        partials = list(self._files.stored([] if self._undetermined else self.seen.partials))
         unjudged = 0
-        if self._undetermined:
-            unjudged, files = sum(file.size_bytes for file in files), []
+        partials = list(self._files.stored([] if self._undetermined else self.seen.partials))
+        if self._undetermined or self._encoded:
+            claimed = {f.name for f in files} if self._undetermined else self._encoded
+            unjudged = sum(file.size_bytes for file in files if file.name in claimed)
+            files = [file for file in files if file.name not in claimed]
         return Unmatched(
             files,
             dangling,
@@ -298,6 +307,9 @@ class IndexSurvey:
             for at in [at for at in range(len(found)) if at not in timed]:
                 needed += self._keep(members, at, found[at], problems, is_judged=at in judged)
         unjudged = len(found) - len(entries)
+        for key in [key for key in members.keys if hash(key) in self._double]:
+            unjudged -= key in self._counted
+            self._counted.add(key)
         return Batch(members, list(judged), entries, names + needed, needed, unjudged)
 
     def _keep(

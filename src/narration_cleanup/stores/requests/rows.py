@@ -104,17 +104,17 @@ class RowReader:
         )
 
     def finished_row(self, row: Sequence[object], problems: Problems) -> GenerationRequest | None:
-        """An ended request; ``None`` where the time of its end is missing."""
+        """An ended request; one without the time of its end counts from its last known one."""
         raw = dict(zip(SELECTED, row, strict=False))
-        if raw["completed_at"] is None:
-            return None
         known = self._known(raw, DELETE_GUARD, problems)
         if known is None:
             return None
         identity, status, guard = known
         read = {role: self._times[role](raw[role]) for role in DELETE_GUARD[1:]}
         created_at, finished_at = read["created_at"], read["completed_at"]
-        if finished_at is None:
+        if raw["completed_at"] is None and created_at is not None:
+            finished_at = max(created_at, read["started_at"] or 0.0)
+        elif finished_at is None:
             problems.add(_unreadable(identity, "completed_at", raw["completed_at"]))
             return None
         created_at = finished_at if created_at is None else created_at
@@ -146,7 +146,6 @@ class RowReader:
             why = "a time of it is before 2000, which is no time: left alone"
         elif status is not None:
             request = self.finished_row(row, problems)
-            why = "it has no completed_at: left alone"
         else:
             why = "no setting names its status, or requests.statuses.ignored does: left alone"
         self._unset = unset

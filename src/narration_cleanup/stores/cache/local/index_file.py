@@ -207,9 +207,13 @@ def foreign_index(place: Path, index: os.stat_result) -> str:
 def fixed_index(folder: Path, name: str, folder_fd: int) -> str | None:
     """Why no new index can take the place of this one, with what to do; ``None`` if it can.
 
-    A file that is a mount point cannot be replaced, nor can one that ``chattr`` has fixed.
+    A file that is a mount point cannot be replaced, nor can one that ``chattr`` has fixed, itself
+    or its folder.
     """
     with suppress(OSError):
+        if is_immutable(folder_fd):
+            why = "is immutable or append-only, so that nothing in it can be removed: chattr -i -a it"
+            return f"{printable(folder)} {why}"
         fd = open_to_read(name, folder_fd)
         try:
             if mount_id(fd) != mount_id(folder_fd):
@@ -260,7 +264,7 @@ def index_lock(
         try:
             had = wait_for_lock(fd, seconds, shared=shared)
         except OSError as error:
-            raise _unusable(directory, index_name, error) from None
+            raise _unusable(directory, index_name, str(error.strerror)) from None
         yield had
     finally:
         os.close(fd)
@@ -277,21 +281,29 @@ def held_for(index_name: str, seconds: float) -> TargetError:
 
 def _open_lock(directory: Directory, index_name: str, *, to_write: bool) -> int | None:
     name = f"{index_name}.lock"
+    fd = None
     try:
         if to_write:  # NFS requires it for an exclusive lock
-            with suppress(PermissionError, IsADirectoryError):
-                return os.open(name, os.O_RDWR | _LOCK_FLAGS, dir_fd=directory.fd)
-        return os.open(name, os.O_RDONLY | _LOCK_FLAGS, dir_fd=directory.fd)
+            with suppress(PermissionError):
+                fd = os.open(name, os.O_RDWR | _LOCK_FLAGS, dir_fd=directory.fd)
+        if fd is None:
+            fd = os.open(name, os.O_RDONLY | _LOCK_FLAGS, dir_fd=directory.fd)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _unusable(directory, index_name, error) from None
+        raise _unusable(directory, index_name, str(error.strerror)) from None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise _unusable(directory, index_name, "it is no regular file")
+    return fd
 
 
-def _unusable(directory: Directory, index_name: str, error: OSError) -> TargetError:
+def _unusable(directory: Directory, index_name: str, why: str) -> TargetError:
+    with suppress(OSError):
+        mode = os.lstat(f"{index_name}.lock", dir_fd=directory.fd).st_mode
+        why = why if stat.S_ISREG(mode) else f"it is {what_it_is(mode)}"
     return TargetError(
         "index_lock",
-        f"{printable(directory.path / index_name)}.lock cannot be locked ({error.strerror}): it "
-        "must "
-        "be a file that this user may read; or take it away, if the service does not use it",
+        f"{printable(directory.path / index_name)}.lock cannot be locked ({why}): it must be a "
+        "regular file that this user may read; or take it away, if the service does not use it",
     )

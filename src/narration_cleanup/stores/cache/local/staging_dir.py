@@ -8,10 +8,16 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.text import printable
-from narration_cleanup.stores.cache.local.directory import OWN_FOLDER, Directory, open_folder
+from narration_cleanup.stores.cache.local.directory import (
+    OWN_FOLDER,
+    Directory,
+    open_folder,
+    what_it_is,
+)
 
 MOST_LEVELS = 64
 """Folders deeper than this are not looked into: every level costs two descriptors."""
@@ -100,6 +106,17 @@ _STILL_OPEN = re.compile(r"\.(fuse_hidden|nfs)[0-9a-fA-F]+")
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+def not_own_folder(cache: Path) -> str | None:
+    """What lies in a cache where the tool's own folder should, if that is no folder."""
+    place = cache / OWN_FOLDER
+    with suppress(OSError):
+        mode = place.lstat().st_mode
+        if not stat.S_ISDIR(mode):
+            kind = what_it_is(mode) if not stat.S_ISREG(mode) else "a file"
+            return f"{printable(place)} is {kind}, and must be a folder of this tool's: remove it"
+    return None
+
+
 class StagingDir:
     """Made when first needed. A file waits in it under a name that shows where it came from."""
 
@@ -185,12 +202,12 @@ class StagingDir:
                 os.close(second)
 
     def _out_of_reach(self, error: OSError) -> TargetError:
-        return TargetError(
-            "own_folder",
+        what = not_own_folder(self._directory.path) or (
             f"{printable(self._directory.path / OWN_FOLDER)} cannot be looked into "
             f"({error.strerror}), where an earlier run may have left audio: let this user in, or "
-            "empty it and take it away",
+            "empty it and take it away"
         )
+        return TargetError("own_folder", what)
 
     def waiting(self) -> list[str]:
         """The names in the cache of the files that wait here. Only reads: ``recover`` reports what

@@ -170,6 +170,7 @@ class Session:
             )
             self._connection = connection
             self.connected += 1
+            self._refuse_shared_backend(connection)
             connection.execute(_FIXED_PATH)
             for name, value in _SETTINGS.items():
                 connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
@@ -182,6 +183,33 @@ class Session:
                     "again (another run has it, or the server has not noticed yet): stopped",
                 )
         return self._connection
+
+    def _refuse_shared_backend(self, connection: Connection) -> None:
+        """Raise ``TargetError`` where a pooler lends one session of the server to several clients:
+        the lock would be lost, and these settings would become those of others.
+
+        Behind a pooler the server's process is another than the one that was said to be connected
+        to. If it is lent, a second client gets the same one, or this one gets another meanwhile.
+        """
+        first = _backend(connection)
+        if first == connection.info.backend_pid:
+            return
+        parameters = conninfo.make_conninfo("", **self._parameters)
+        with psycopg.connect(parameters, prepare_threshold=None) as other:
+            shared = _backend(other) == first or _backend(connection) != first
+        if shared:
+            self.close()
+            raise TargetError(
+                "pooled_connection",
+                f"{self.location}: a pooler (as pgbouncer in transaction mode) shares the "
+                "connection with other clients, so that a lock would be lost: nothing is changed; "
+                "give the server's own address, or that of a pool in session mode",
+            )
+
+
+def _backend(connection: Connection) -> object:
+    row = connection.execute("SELECT pg_catalog.pg_backend_pid()").fetchone()
+    return row and row[0]
 
 
 @contextmanager

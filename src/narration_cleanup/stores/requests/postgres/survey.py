@@ -60,7 +60,8 @@ class PostgresSurvey(TableSurvey):
         completed_at = self._layout.columns["completed_at"]
         if completed_at.form is not Form.INSTANT:  # only we know how it is to be read
             return self._stream(FINISHED)
-        condition = f" AND t.{completed_at.quoted} < pg_catalog.to_timestamp(%s)"
+        condition = f" AND (t.{completed_at.quoted} < pg_catalog.to_timestamp(%s)"
+        condition += f" OR t.{completed_at.quoted} IS NULL)"
         return self._stream(FINISHED, condition, [before])
 
     def _stream(

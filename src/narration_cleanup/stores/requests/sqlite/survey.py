@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from string import ascii_letters
 from typing import NamedTuple
 
 from narration_cleanup.core.model import ACTIVE, FINISHED, RequestStatus
@@ -29,6 +30,7 @@ are 20 MB."""
 KEPT = 20_000
 """Active rows kept from the counting pass (about 10 MB), so that most tables are read once."""
 _TIMES = ("created_at", "started_at", "completed_at", "heartbeat_at")
+_STATUS = SELECTED.index("status")
 _NEWEST = 2_000
 """Rows looked at for the newest times, those with the highest keys: a few milliseconds."""
 
@@ -102,29 +104,43 @@ class SqliteSurvey(TableSurvey):
         return look(self._path, lambda it: it.execute(statement, values).fetchall())
 
     def _page(self, connection: sqlite3.Connection, rest: RowRange, size: int) -> _Page:
-        """The first ``size`` rows of ``rest``; their active rows too, while those are kept."""
+        """The first ``size`` rows of ``rest``; their active rows too, while those are kept.
+
+        Most rows ended long ago: each is counted by a letter, in half the time of a ``GROUP BY``.
+        The others are noted by their rowids, where they have such, and read.
+        """
         begun = time.perf_counter()
-        status, table, where = (
-            self._layout.column("status"),
-            self._layout.table,
-            self._layout.filter,
-        )
+        layout, kept = self._layout, () if self._kept is None else ACTIVE
         within, keys = self._within(rest)
         high = connection.execute(
-            f"SELECT {self._keys} FROM {table} WHERE {within} "
+            f"SELECT {self._keys} FROM {layout.table} WHERE {within} "
             f"ORDER BY {self._keys} LIMIT 1 OFFSET {size - 1}",
             keys,
         ).fetchone()
         span = RowRange(rest.low, high)
         within, keys = self._within(span)
-        rows = connection.execute(
-            f"SELECT {status}, count(*) FROM {table} WHERE {within} AND {where} "
-            f"GROUP BY {status} COLLATE BINARY",
-            keys,
-        )
-        counts, active = Counter(dict(rows.fetchall())), []
-        if self._kept is not None and not set(ACTIVE).isdisjoint(map(self._word, counts)):
-            active = self._select(connection, span, ACTIVE)
+        within = f"{within} AND {layout.filter}"
+        # The unary plus takes the column's affinity away: raw values are compared as Python does.
+        status = f"+{layout.column('status')} COLLATE BINARY"
+        words = [raw for raw, word in self._words.items() if word not in kept]
+        letters = dict(zip(words, ascii_letters, strict=False))
+        cases = " ".join(f"WHEN ? THEN '{letter}'" for letter in letters.values())
+        other = f"' ' || {self._keys} || ' '" if layout.by_rowid else "'-'"
+        noted: str = connection.execute(
+            f"SELECT coalesce(group_concat(CASE {status} {cases} ELSE {other} END, ''), '') "
+            f"FROM {layout.table} WHERE {within}",
+            (*letters, *keys),
+        ).fetchone()[0]
+        counts = +Counter[object]({raw: noted.count(letter) for raw, letter in letters.items()})
+        rows: list[Row] = []
+        if others := [each for each in noted.split() if not each.isalpha()]:
+            marks = ", ".join("?" * len(letters))
+            among, values = f"{within} AND ({status} IN ({marks})) IS NOT 1", (*keys, *letters)
+            if layout.by_rowid:
+                among, values = f"{self._keys} IN ({', '.join(others)})", ()
+            rows = connection.execute(f"{self._selecting} WHERE {among}", values).fetchall()
+        counts.update(row[_STATUS] for row in rows)
+        active = [row for row in rows if self._word(row[_STATUS]) in kept]
         return _Page(span, counts, active, time.perf_counter() - begun)
 
     def _active(self) -> Pages:
