@@ -171,7 +171,7 @@ class RequestStore(ABC):
         """``at`` in the form that the column's latest values have, else that of ``created_at``."""
         if role not in self._time_writers:
             examples = [self._examples(each) for each in (role, "created_at")]
-            self._time_writers[role] = time_writer(examples, self._mapping, self._times)
+            self._time_writers[role] = time_writer(role, examples, self._mapping, self._times)
         return self._time_writers[role](at)
 
     def _completed_words(self) -> list[str | int]:
