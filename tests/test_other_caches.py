@@ -200,7 +200,7 @@ def test_what_keeps_the_cache_above_its_limit_is_said(tmp_path: Path) -> None:
     told = cleanup("--config", config, "dry-run", "-v", expect=3).stdout
     for entry in sample.entries:
         assert f"    {entry.key}  kept by variant-*\n" in told
-    assert "4 entries of 0.00 MB are protected (dry-run -v says by what)" in told
+    assert "protected: 4 entries of 0.00 MB (dry-run -v says by what)" in told
 
 
 def test_free_space_is_made(tmp_path: Path) -> None:

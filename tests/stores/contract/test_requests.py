@@ -162,6 +162,7 @@ def test_finished_rows_go_after_their_time_and_no_others(table: Table) -> None:
             row("just ended", "completed", ENDED, ENDED, service_time(SAMPLE_NOW)),
             row("no end", "completed", ENDED, ENDED, None),
             row("begun late", "completed", ENDED, service_time(SAMPLE_NOW), None),
+            row("begun soon", "completed", ENDED, "soon", None),
             row("active", "queued", service_time(SAMPLE_NOW)),
             row("exactly", "completed", OLD, OLD, service_time(SAMPLE_NOW - timedelta(days=30))),
             row("again", "completed", ENDED, ENDED, ENDED),
@@ -179,6 +180,19 @@ def test_finished_rows_go_after_their_time_and_no_others(table: Table) -> None:
     outcomes = {each.id: what for each, what in zip(actions, store.delete(actions), strict=True)}
     assert outcomes == dict.fromkeys(gone, Outcome.DONE) | {"again": Outcome.SKIPPED}
     assert by_id(table) == {name: found for name, found in before.items() if name not in gone}
+    store.close()
+
+
+def test_what_was_meant_for_later_did_not_end_before(table: Table) -> None:
+    table.execute(
+        "CREATE TABLE requests (request_id TEXT, status TEXT, created_at TEXT, "
+        "completed_at TEXT, run_at TEXT)"
+    )
+    insert(table, [("a", "failed", ENDED, None, service_time(SAMPLE_NOW))])
+    insert(table, [("b", "failed", ENDED, None, ENDED)])
+    columns = Columns(scheduled_at="run_at")
+    store = table.open(RequestMapping(columns=columns, timezone="UTC"))
+    assert [each.id for each in deletes(store, 30)] == ["b"]
     store.close()
 
 

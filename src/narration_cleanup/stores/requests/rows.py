@@ -104,7 +104,8 @@ class RowReader:
         )
 
     def finished_row(self, row: Sequence[object], problems: Problems) -> GenerationRequest | None:
-        """An ended request; one without the time of its end counts from its last known one."""
+        """An ended request; one without the time of its end counts from the last of its others,
+        and is left alone where one of them cannot be read."""
         raw = dict(zip(SELECTED, row, strict=False))
         known = self._known(raw, DELETE_GUARD, problems)
         if known is None:
@@ -113,7 +114,12 @@ class RowReader:
         read = {role: self._times[role](raw[role]) for role in DELETE_GUARD[1:]}
         created_at, finished_at = read["created_at"], read["completed_at"]
         if raw["completed_at"] is None and created_at is not None:
-            finished_at = max(created_at, read["started_at"] or 0.0)
+            roles = [role for role in CANCEL_GUARD[1:] if raw[role] is not None]
+            times = [self._times[role](raw[role]) for role in roles]
+            known_times = [each for each in times if each is not None]
+            if len(known_times) < len(times):
+                return None
+            finished_at = max(known_times)
         elif finished_at is None:
             problems.add(_unreadable(identity, "completed_at", raw["completed_at"]))
             return None
