@@ -106,6 +106,18 @@ def test_what_is_no_file_in_the_cache_is_neither_followed_nor_waited_for(
         assert target.lstat().st_ino == before.st_ino
 
 
+def test_a_look_follows_no_link_in_the_place_of_the_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = make_cache(tmp_path / "cache", entries=[OLD, YOUNG])
+    (tmp_path / "outside" / "second").mkdir(parents=True)
+    (tmp_path / "outside" / "second" / "precious.mp3").touch()
+    (sample.directory / ".narration-cleanup").symlink_to(tmp_path / "outside")
+    monkeypatch.setenv("NARRATION_CLEANUP_STATE_DIR", str(tmp_path / "state"))
+    done = CliRunner().invoke(app, ["dry-run", "--json", "--cache-dir", str(sample.directory)])
+    assert [each["code"] for each in json.loads(done.stdout)["problems"]] == ["not_writable"]
+
+
 @pytest.mark.parametrize(
     "path", ["../outside/precious.mp3", "/OUT/precious.mp3", "a/../../outside/precious.mp3"]
 )

@@ -178,6 +178,17 @@ def test_a_receiver_that_hangs_is_waited_for_no_longer_than_the_limit(switch: Re
     assert not switch.ended.is_set()
 
 
+def test_no_start_is_sent_when_nobody_waits_for_it_any_more(
+    switch: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would follow the end of its run, and count as a run that hangs."""
+    monkeypatch.setattr("narration_cleanup.report.notify.ping.ONE_TRY_SECONDS", 0.3)
+    switch.hangs.set()
+    assert ping_start(switch.url(SECRET), seconds=0.1) is not None
+    threading.Event().wait(1.5)
+    assert switch.paths == [f"/{SECRET}/start"]
+
+
 def test_works_are_done_side_by_side() -> None:
     """Each waits for the other: one after the other, neither would come back."""
     barrier = threading.Barrier(2)

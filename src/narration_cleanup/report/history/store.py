@@ -207,7 +207,12 @@ class History:
         """Remember the items of ``place`` that no run can clean, each by its ``ITEM_BYTES``; those
         of earlier runs are forgotten."""
         packed, place = b"".join(sorted(items)), storable(place)
-        self._try(lambda connection: rows.replace_known(connection, place, packed), None)
+
+        def write(connection: sqlite3.Connection) -> None:
+            if rows.select_known(connection, place) != packed:  # mostly there are none, as before
+                rows.replace_known(connection, place, packed)
+
+        self._try(write, None)
 
     def known_items(self, place: str) -> Collection[bytes]:
         """Those that the last run which looked at ``place`` remembered."""

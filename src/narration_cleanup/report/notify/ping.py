@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from narration_cleanup.apply.result import RunOutcome
+from narration_cleanup.core.deadline import Deadline
 from narration_cleanup.report.notify.send import within
 from narration_cleanup.report.record import RunRecord
 
@@ -135,20 +136,25 @@ def _within(
     lines: Sequence[str],
     duration: float | None,
 ) -> str | None:
+    deadline = Deadline(seconds)
+
     def send() -> str | None:
         ping = _ping(url, style, state, lines, duration)
-        return None if ping is None else _send(ping)
+        return None if ping is None else _send(ping, deadline)
 
     (wrong,) = within(seconds, [send])
     return None if wrong is None else f"the ping (alerts.ping_url) did not arrive: {wrong}"
 
 
-def _send(ping: _Ping) -> str | None:
-    """Send, and try again where that may help: after a lost connection, or an answer of 5xx."""
+def _send(ping: _Ping, deadline: Deadline) -> str | None:
+    """Send, and try again where that may help: after a lost connection, or an answer of 5xx; never
+    after the deadline, as a start that follows its end would count as a run that hangs."""
     wrong: str | None = None
     for number in range(TRIES):
         if number:
             time.sleep(0.5 * number)
+            if deadline.passed:
+                break
         wrong, again = _send_once(ping)
         if wrong is None or not again:
             return wrong

@@ -149,10 +149,11 @@ class StagingDir:
         return fd
 
     @contextmanager
-    def entered(self, place: str = OWN_FOLDER) -> Iterator[int | None]:
-        """The descriptor of the folder, or of one in it; ``None`` where it is out of reach."""
+    def entered(self, name: str = OWN_FOLDER, above: int | None = None) -> Iterator[int | None]:
+        """The descriptor of the folder, or of one in it, which is open as ``above``; ``None`` where
+        it is out of reach."""
         try:
-            fd = os.open(place, _FLAGS, dir_fd=self._directory.fd)
+            fd = os.open(name, _FLAGS, dir_fd=self._directory.fd if above is None else above)
         except OSError:
             yield None
             return
@@ -213,9 +214,11 @@ class StagingDir:
         """The names in the cache of the files that wait here. Only reads: ``recover`` reports what
         keeps it from that."""
         found: list[str] = []
-        for place in (OWN_FOLDER, f"{OWN_FOLDER}/{SECOND}"):
-            with suppress(OSError), self.entered(place) as fd:
-                found += [] if fd is None else os.listdir(fd)
+        with suppress(OSError), self.entered() as own:
+            if own is not None:
+                found += os.listdir(own)
+                with self.entered(SECOND, own) as second:
+                    found += [] if second is None else os.listdir(second)
         return [_name_of(each) for each in found if _is_staged(each)]
 
     def take(self, name: str, folders: Folders) -> str:
