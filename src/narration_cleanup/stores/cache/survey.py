@@ -20,7 +20,7 @@ from narration_cleanup.core.model import (
 )
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.timestamps import Reader, reader
-from narration_cleanup.core.zones import NEWEST, IndexTimes, Sample
+from narration_cleanup.core.zones import NEARLY_ALL, NEWEST, IndexTimes, Sample
 from narration_cleanup.stores.cache import index
 from narration_cleanup.stores.cache.index import Members, OtherFormError, UnreadableIndexError
 from narration_cleanup.stores.cache.local.mismatches import (
@@ -52,9 +52,6 @@ from narration_cleanup.stores.cache.paths import (
     other_spellings,
     unquoted,
 )
-
-NEARLY_ALL = 0.95
-"""Of the newest entries."""
 
 
 class Batch:
@@ -278,9 +275,12 @@ class IndexSurvey:
             for at, (value, name) in enumerate(zip(members.values, found, strict=True))
             if name is not None and isinstance(value, IndexMember)
         }
-        if self._double:
-            for at in [at for at in judged if hash(members.keys[at]) in self._double]:
-                del judged[at]
+        again = 0
+        for at, key in enumerate(members.keys if self._double else ()):
+            if hash(key) in self._double:
+                judged.pop(at, None)
+                again += key in self._counted
+                self._counted.add(key)
         keys = [members.keys[at] for at in judged]
         names = [found[at] or "" for at in judged]
         values = list(judged.values())
@@ -297,10 +297,7 @@ class IndexSurvey:
             timed = {at for at, instant in zip(judged, created, strict=True) if instant is not None}
             for at in [at for at in range(len(found)) if at not in timed]:
                 needed += self._keep(members, at, found[at], problems, is_judged=at in judged)
-        unjudged = len(found) - len(entries)
-        for key in [key for key in members.keys if hash(key) in self._double]:
-            unjudged -= key in self._counted
-            self._counted.add(key)
+        unjudged = len(found) - len(entries) - again
         return Batch(members, list(judged), entries, names + needed, needed, unjudged)
 
     def _keep(
