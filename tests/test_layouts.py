@@ -108,7 +108,7 @@ def test_exactly_what_is_old_is_removed(name: str, how: str, tmp_path: Path) -> 
             goes |= {each for each in remains if "/" in each}
             assert "such as Bedtime/Story 1.wav, which is named as people do\n" in said
         assert f"sure      {'index' if name in INDEXES else 'no index:'} " in said
-    assert said.endswith(f"Try it: narration-cleanup -c {file} dry-run\n")
+    assert said.endswith(f" -c {file} dry-run\n")
     written = tomllib.loads(file.read_text())
     assert written["cache"]["dir"] == str(root)
     assert written["cache"]["index"] == INDEXES.get(name, "none")

@@ -160,6 +160,14 @@ def test_an_entry_that_leaves_the_cache(place: Place) -> None:
     finding = place.one("cache.outside_cache")
     is_failed(finding, "/etc/passwd", "set cache.dir_in_index")
     assert finding.details == (key,)
+    for fields in index.values():
+        fields["file_path"] = "/etc/passwd"
+    many = {**index, **{f"{key}-{number}": fields for number in range(200)}}
+    place.sample.cache.index.write_text(json.dumps(many))
+    assert place.one("cache.outside_cache").message.startswith(f"{len(many)} times: ")
+    newest = place.one("cache.newest_entry")
+    is_warning(newest, f"none of {len(many)} entries can be judged", "cache.dir")
+    assert not [each for each in place.findings() if each.check == "cache.agreement"]
 
 
 def test_index_and_files_that_disagree(place: Place) -> None:
@@ -244,6 +252,23 @@ def test_a_file_system_without_inodes(place: Place, monkeypatch: pytest.MonkeyPa
 
 def test_no_alert_target_is_a_warning(place: Place) -> None:
     is_warning(place.one("alerts"), "no alert target is configured", "notify --test")
+
+
+def test_a_ping_that_cannot_tell_a_failure(place: Place) -> None:
+    place.environ["NARRATION_ALERTS_PING_URL"] = "http://127.0.0.1:9/x?said={message}"
+    is_warning(place.one("alerts.ping_url"), "a failure are sent as a success is", "{state}")
+    place.environ["NARRATION_ALERTS_PING_URL"] += "&{state}"
+    assert place.one("alerts.ping_url").status is Status.PASSED
+
+
+def test_each_of_many_problems_is_counted(place: Place) -> None:
+    index = place.root / "cache" / "narration" / "cache_index.json"
+    members = json.loads(index.read_text())
+    odd = {"file_path": "x.mp3", "created_at": "once"}
+    live = {**next(iter(members.values())), "created_at": "2026-11-23T11:00:00"}
+    members |= {f"live-{n}": live for n in range(600)} | {f"odd-{n}": odd for n in range(500)}
+    index.write_text(json.dumps(members))
+    assert place.one("cache.unreadable_time").message.startswith("500 times: ")
 
 
 def test_a_secret_that_every_user_can_read(place: Place) -> None:

@@ -16,6 +16,10 @@ def odd(number: int) -> Problem:
     return Problem(Target.CACHE, "malformed_entry", "kept as it is", f"key-{number}")
 
 
+def warned(problem: Problem) -> Problem:
+    return msgspec.structs.replace(problem, severity=Severity.WARNING)
+
+
 def test_handed_on_they_are_still_as_many() -> None:
     met = Problems(map(odd, range(1_000)))
     told = Problems([Problem(Target.CACHE, "index_busy", "rewritten all the time")])
@@ -30,18 +34,19 @@ def test_handed_on_they_are_still_as_many() -> None:
     assert all(line.severity is Severity.PROBLEM for line in lines)
 
 
-def test_those_that_are_only_counted_stay_as_many_where_the_others_are_changed() -> None:
+def test_those_that_are_only_counted_become_what_all_others_do() -> None:
     met, told, accepted = Problems(map(odd, range(MOST_KEPT + 900))), Problems(), Problems()
     told.extend(met, lambda problem: problem)
     assert list(told) == list(met)
-    accepted.extend(met, lambda it: msgspec.structs.replace(it, severity=Severity.WARNING))
-    counted = {each.severity: each.repeats for each in list(accepted)[MOST_OF_A_KIND:]}
-    assert {each.severity for each in list(accepted)[:MOST_OF_A_KIND]} == {Severity.WARNING}
-    assert counted == {
-        Severity.WARNING: MOST_KEPT - MOST_OF_A_KIND,
-        Severity.PROBLEM: 900,
-    }
-    assert len(accepted) == len(met)
+    accepted.extend(met, warned)
+    *changed, rest = accepted
+    assert {each.severity for each in [*changed, rest]} == {Severity.WARNING}
+    assert (len(changed), rest.repeats) == (MOST_OF_A_KIND, MOST_KEPT + 800)
+    mixed = Problems()
+    mixed.extend(met, lambda problem: problem if problem == odd(5) else warned(problem))
+    assert [each.repeats for each in mixed if each.repeats] == [MOST_KEPT - 101, 900]
+    assert {each.subject for each in mixed if each.severity is Severity.PROBLEM} == {"key-5", None}
+    assert len(accepted) == len(mixed) == len(met)
 
 
 def test_those_that_are_only_counted_may_have_another_reason() -> None:

@@ -171,7 +171,7 @@ def test_an_offset_that_the_clocks_have_left_cancels_nothing_live(newest_audio: 
         index.judge([Sample(text, at) for text, at in zip(proof, ages, strict=True)])
         times = TableTimes(AUTO, NOW, index)
         live = written(NOW - 120, "Asia/Shanghai")  # where the clocks are an hour behind Tokyo's
-        times.judge([live], NOW - 5)
+        times.judge([("created_at", live)], NOW - 5)
         assert index.zone == "+09:00"
         assert times.read(live) == NOW - 120
 
@@ -190,16 +190,46 @@ def test_the_last_write_proves_the_zone_of_a_table(here: str, service: str) -> N
     zone = here if service == "local" else "UTC"
     with local(here):
         times = TableTimes(AUTO, NOW)
-        times.judge([written(NOW - 60, zone), written(NOW - DAY, zone)], NOW - 59.5)
+        newest = [("created_at", written(NOW - age, zone)) for age in (60.0, DAY)]
+        times.judge(newest, NOW - 59.5)
         assert times.read(written(NOW - DAY, zone)) == NOW - DAY
         assert not list(times.problems)
+
+
+@pytest.mark.parametrize("here", ["Europe/Berlin", "Asia/Tokyo", "America/New_York"])
+@pytest.mark.parametrize("made_in", ["local", "UTC"])
+@pytest.mark.parametrize("age", [5.0, 600.0])
+def test_a_proof_by_one_column_is_none_for_another_that_may_be_later(
+    here: str, made_in: str, age: float
+) -> None:
+    """Created by the service and kept alive by a trigger, or the other way round, in one form."""
+
+    def seconds(instant: float, zone: str) -> str:
+        return naive(instant, zone).isoformat(" ", "seconds")
+
+    beaten_in, created_in = ("UTC", here) if made_in == "local" else (here, "UTC")
+    with local(here):
+        created, beat = seconds(NOW - age, created_in), seconds(NOW, beaten_in)
+        times = TableTimes(AUTO, NOW)
+        times.judge([("created_at", created), ("heartbeat_at", beat)], NOW)
+        for text, column, instant in (
+            (created, "created_at", NOW - age),
+            (beat, "heartbeat_at", NOW),
+        ):
+            assert (times.read(text, column) or 0.0) >= instant
+        # Both in one zone: what is too new for any other reading is read to the second.
+        times = TableTimes(AUTO, NOW)
+        same = seconds(NOW - age, beaten_in)
+        times.judge([("created_at", same), ("heartbeat_at", beat)], NOW)
+        assert times.read(seconds(NOW - DAY, beaten_in)) == NOW - DAY
 
 
 def test_a_proof_holds_for_one_written_form() -> None:
     """A worker writes local times, the database itself CURRENT_TIMESTAMP."""
     with local("Asia/Tokyo"):
         times = TableTimes(AUTO, NOW)
-        times.judge([written(NOW, "Asia/Tokyo"), "2026-11-23 11:59:59"], NOW)
+        forms = written(NOW, "Asia/Tokyo"), "2026-11-23 11:59:59"
+        times.judge([("created_at", text) for text in forms], NOW)
         assert times.zone_of(written(NOW, "UTC")) == "local"
         assert times.zone_of("2026-11-23 12:00:00") == "UTC"
         assert times.zone_of("2026-11-23 12:00:00.5") == AUTO
@@ -227,14 +257,14 @@ def test_the_zone_of_the_index_is_used_for_a_table_unless_it_contradicts(
         of_index.judge(samples(index))
         times = TableTimes(AUTO, NOW, of_index)
         newest = written(NOW - age, table)
-        times.judge([newest], NOW - 30)
+        times.judge([("created_at", newest)], NOW - 30)
         assert times.read(newest) == NOW - expected
 
 
 def test_where_nothing_is_proved_one_line_names_the_setting() -> None:
     with local("Europe/Berlin"):
         times = TableTimes(AUTO, NOW)
-        times.judge(["2026-11-23T09:00:00"], NOW)
+        times.judge([("created_at", "2026-11-23T09:00:00")], NOW)
         assert not list(times.problems)
         times.read("2026-11-23T09:00:00")
         (problem,) = times.problems
@@ -248,7 +278,7 @@ def test_a_proof_that_contradicts_the_setting_is_a_problem() -> None:
         index = IndexTimes("Asia/Tokyo", NOW)
         index.judge(samples("UTC"))
         table = TableTimes("Asia/Tokyo", NOW, index)
-        table.judge([written(NOW, "Europe/Berlin")], NOW)
+        table.judge([("created_at", written(NOW, "Europe/Berlin"))], NOW)
         assert [each.code for each in (*index.problems, *table.problems)] == [
             "zone_contradicted",
             "zone_contradicted",

@@ -37,7 +37,7 @@ TABLE: dict[str, tuple[str, str, dict[str, str]]] = {
             "9999-12-31T23:59:59.999999": PROBLEM,
             "2026-11-01": PROBLEM,
             "2026-W40-1": PROBLEM,
-            "20261101T080000": PROBLEM,
+            "20261101T080000": EXPIRED,
             "yesterday": PROBLEM,
             "": PROBLEM,
             "2026-13-01T00:00:00": PROBLEM,

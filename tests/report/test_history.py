@@ -50,7 +50,7 @@ def test_a_pipe_gets_one_line_for_each_run() -> None:
         "id  began                 outcome  by      took  removed   freed  cancelled  problems\n"
         " 4  2026-11-23 15:00 UTC  partial  timer  1.5 s        1  1.0 KB          2         1\n"
         " 3  2026-11-23 14:00 UTC  killed   timer      -        -       -          -         -\n"
-        " 2  2026-11-23 13:00 UTC  refused  timer  1.5 s        0  0.0 KB          0         0\n"
+        " 2  2026-11-23 13:00 UTC  refused  timer  1.5 s        0    0 KB          0         0\n"
         " 1  2026-11-23 12:00 UTC  success  timer  1.5 s        8  7.8 KB          2         0\n"
     )
 

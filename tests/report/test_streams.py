@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.receiver import receiver
-from tests.samples import make_sample, read_index
+from tests.samples import make_sample, read_index, write_index
 
 PROGRAM = f"{sys.executable} -m tests.run_at 2026-11-23T12:00:00+00:00"
 ROOT = Path(__file__).parents[2]
@@ -30,6 +30,23 @@ def test_closed_streams_stop_no_run(redirection: str, form: str, tmp_path: Path)
     assert done.returncode == 0, done.stderr
     assert len(read_index(sample.cache.index)) == len(sample.kept)
     assert "internal error" not in done.stderr
+
+
+def test_a_locale_that_cannot_hold_a_name_stops_the_cache_alone_and_says_what_to_set(
+    tmp_path: Path,
+) -> None:
+    sample = make_sample(tmp_path)
+    index = read_index(sample.cache.index)
+    odd = {**next(iter(index.values())), "file_path": "\u65e5.mp3"}
+    write_index(sample.cache.index, {**index, "odd": odd})
+    before = sorted(sample.cache.directory.glob("*.mp3"))
+    where = f"--cache-dir {sample.cache.directory} --requests-db {sample.database}"
+    done = shell(f"LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 TOOL run {where}")
+    assert done.returncode == 3, done.stderr
+    (line,) = (line for line in done.stderr.splitlines() if "[locale]" in line)
+    assert "set LC_ALL=C.UTF-8" in line
+    assert "Cancelled 7 abandoned requests" in done.stderr
+    assert sorted(sample.cache.directory.glob("*.mp3")) == before
 
 
 @pytest.mark.parametrize("command", ["run --json", "dry-run", "dry-run --json", "stats"])

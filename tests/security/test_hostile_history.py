@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -16,7 +18,7 @@ from narration_cleanup.core import query_limit
 from narration_cleanup.report.history import FILE_NAME, read_history
 from narration_cleanup.report.history.database import connect, connect_read_only
 from narration_cleanup.report.history.store import open_history
-from tests.samples import make_cache
+from tests.samples import make_cache, read_index, write_index
 
 ESCAPES = "\x1b]0;title\x07\x1b[31m\u202e"
 _LONG = """
@@ -68,6 +70,25 @@ def test_a_value_of_any_length_is_not_read(state: Path) -> None:
     assert history is not None
     assert history.runs() == []
     assert len(warnings) == 1
+
+
+@pytest.mark.parametrize("value", [10**15, "x" * 100, None, b"odd", b"\xff" * 3_000_000])
+def test_items_that_are_none_are_not_known(
+    state: Path, monkeypatch: pytest.MonkeyPatch, value: object
+) -> None:
+    cache = make_cache(state.parent / "cache").directory
+    (cache / "x.mp3").symlink_to("nowhere")
+    monkeypatch.setenv("NARRATION_CLEANUP_STATE_DIR", str(state))
+    known = (os.path.realpath(cache), value)
+    _change(state, lambda history: history.execute("DROP TABLE known"))
+    _change(state, lambda history: history.execute("CREATE TABLE known (place, items)"))
+    _change(state, lambda history: history.execute("INSERT INTO known VALUES (?, ?)", known))
+    index = read_index(cache / "cache_index.json")
+    odd = {**next(iter(index.values())), "created_at": "once"}
+    write_index(cache / "cache_index.json", {**index, "odd": odd})
+    done = CliRunner().invoke(app, ["run", "--cache-dir", str(cache)])
+    assert (done.exit_code, "ERROR - Cache: its created_at" in done.output) == (3, True)
+    assert not re.search("internal error|out_of_memory", done.output)
 
 
 def test_the_schema_is_not_trusted(state: Path) -> None:

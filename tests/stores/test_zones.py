@@ -113,6 +113,25 @@ def test_restored_files_prove_nothing_and_nothing_is_removed_too_early(tmp_path:
 
 @pytest.mark.parametrize("here", ZONES)
 @pytest.mark.parametrize("service", ["local", "UTC"])
+def test_in_an_open_zone_the_least_recently_used_are_evicted(
+    tmp_path: Path, here: str, service: str
+) -> None:
+    with local(here):
+        ages = [HOUR * hours + 600 for hours in range(12)]
+        make_index(tmp_path / "cache", here if service == "local" else "UTC", ages)
+        for file in (tmp_path / "cache").glob("*.mp3"):
+            os.utime(file, (NOW - DAY, NOW - DAY))
+        variables = {
+            "NARRATION_CACHE_ENFORCE_MAX_SIZE": "true",
+            "NARRATION_CACHE_MAX_SIZE_MB": str(40 / (1 << 20)),
+        }
+        evicted = expired(plans_of(settings_of(tmp_path, **variables)))
+        assert evicted == {f"{age:.0f}" for age in ages[-len(evicted) :]}
+        assert len(evicted) >= 4
+
+
+@pytest.mark.parametrize("here", ZONES)
+@pytest.mark.parametrize("service", ["local", "UTC"])
 @pytest.mark.parametrize("separator", ["T", " "])
 @pytest.mark.parametrize("fraction", ["seconds", "microseconds"])
 @pytest.mark.parametrize("proved", [True, False])

@@ -234,3 +234,8 @@ def test_a_configuration_that_the_runs_could_not_read_is_said(place: Path) -> No
     with pytest.raises(ConfigError, match=r"cannot be read by nobody.* chmod 0640"):
         check_user(installation)
     check_user(replace(installation, config=Path("/etc/passwd")))
+
+
+def test_an_instance_without_a_configuration_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"^--instance missing: there is no file /etc/"):
+        run("install", "--instance", "missing")

@@ -39,7 +39,7 @@ def _on_terminal(arguments: tuple[str, ...], place: Path) -> str:
         "HOME": str(place.parent),
         "LANG": "C.UTF-8",
         "NARRATION_CLEANUP_CONFIG": "narration-cleanup.toml",
-        "PATH": os.environ.get("PATH", os.defpath),
+        "PATH": f"{place.parent / 'bin'}:{os.environ.get('PATH', os.defpath)}",
         "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}",
         "TERM": "xterm-256color",
         "TZ": "UTC",

@@ -45,6 +45,8 @@ SHOWN = 3
 LITTLE = 1_000_000
 """Bytes free on a disk below which neither an index nor a history can be relied on."""
 FEW_INODES = 100
+_UNJUDGED = ("outside_cache", "dir_in_index", "malformed_entry")
+"""Of an entry whose file is not known."""
 
 _WHICH = "set cache.dir (--cache-dir, NARRATION_CACHE_DIR) to the folder the service writes to"
 
@@ -240,14 +242,17 @@ def _written_lately(plan: CachePlan, settings: CacheSettings, now: float) -> Fin
     """Whether this is the folder that the service writes to."""
     newest = plan.totals.newest_created_at
     remedy = f"is it in use? If so, {_WHICH}"
+    total = plan.totals.entry_count
     if newest is None:
-        return warning("cache.newest_entry", "the cache holds no entries", remedy)
+        message = (
+            f"none of {entries(total)} can be judged" if total else "the cache holds no entries"
+        )
+        return warning("cache.newest_entry", message, remedy)
     days = max(0.0, now - newest) / DAY
     age = f"{days:.1f} days" if days >= 2 else f"{days * 24:.1f} h"
     if now - newest > min(QUIET_AFTER, settings.ttl_days * DAY):
         message = f"the newest entry is {age} old: is this the folder that the service writes to?"
         return warning("cache.newest_entry", message, remedy)
-    total = plan.totals.entry_count
     return passed("cache.newest_entry", f"{entries(total)}, the newest {age} old")
 
 
@@ -291,7 +296,9 @@ def _agreement(plan: CachePlan, store: CacheStore, local: Path | None) -> Iterat
         links = count(len(irregular), "entry names", "entries name")
         message = f"{links} what is no regular file: it is not removed when it expires"
         yield warning("cache.odd_file", message, "take it away by hand", irregular[:SHOWN])
-    if not (totals.dangling_count or totals.orphan_count or empty or differing or irregular):
+    unjudged = [each for each in plan.problems if each.code in _UNJUDGED]
+    disagree = totals.dangling_count or totals.orphan_count or empty or differing or irregular
+    if not (disagree or unjudged):
         yield passed("cache.agreement", "index and files agree")
 
 

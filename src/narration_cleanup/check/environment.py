@@ -22,7 +22,7 @@ from narration_cleanup.report.history.database import ENDINGS
 from narration_cleanup.report.metrics import is_page
 from narration_cleanup.settings import SETTINGS, Settings
 from narration_cleanup.settings.show import safe, toml
-from narration_cleanup.settings.sources import make_readable
+from narration_cleanup.settings.sources import NO_HISTORY, NO_STATE_DIR, make_readable
 from narration_cleanup.systemd.discover import CREDENTIALS
 
 
@@ -82,7 +82,13 @@ def check_state(settings: Settings) -> Iterator[Finding]:
     folder = settings.cleanup.state_dir
     origin = settings.origin("cleanup.state_dir")
     nearest = nearest_folder(folder)
-    if not nearest.is_dir():
+    if folder == NO_STATE_DIR:
+        yield failed(
+            "state.directory",
+            NO_HISTORY,
+            "set cleanup.state_dir (NARRATION_CLEANUP_STATE_DIR) to a folder",
+        )
+    elif not nearest.is_dir():
         yield failed(
             "state.directory",
             f"{nearest} is not a directory, so {folder} cannot be used (from {origin})",
@@ -174,6 +180,7 @@ def check_alerts(settings: Settings) -> Iterator[Finding]:
         yield warning("alerts", "no alert target is configured: a failure is not reported", remedy)
         return
     from narration_cleanup.report.notify import unknown_urls
+    from narration_cleanup.report.notify.ping import is_stateless
 
     wrong = unknown_urls(alerts.urls)
     for text in wrong:
@@ -183,5 +190,8 @@ def check_alerts(settings: Settings) -> Iterator[Finding]:
         count = len(alerts.urls)
         message = f"{count} addresses are known to Apprise; sent to on {alerts.on}"
         yield passed("alerts.urls", f"{message} (narration-cleanup notify --test tries them)")
-    if alerts.ping_url is not None:
+    if alerts.ping_url is not None and is_stateless(alerts.ping_url, alerts.ping_style):
+        message = "the address has no {state}: a start and a failure are sent as a success is"
+        yield warning("alerts.ping_url", message, "add {state} to the address")
+    elif alerts.ping_url is not None:
         yield passed("alerts.ping_url", "is set, and is an http or https address")

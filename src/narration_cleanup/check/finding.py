@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from narration_cleanup.core.model import Problem, Severity
+from narration_cleanup.core.model import Problem, Problems, Severity
 
 
 class Status(StrEnum):
@@ -103,19 +103,21 @@ _REMEDIES = {
     "library_failed": "check the AWS_* variables and the proxies",
     "bucket_missing": "correct cache.dir, or make the bucket",
     "directory_replaced": "run again when the folder is in its place",
+    "locale": "set LC_ALL=C.UTF-8, or the locale of the service",
     "mixed_times": "set requests.time_format",
 }
 _ANY = "look up this code in the troubleshooting page (docs/troubleshooting.md)"
 
 
-def findings_of(problems: Iterable[Problem], area: str) -> Iterator[Finding]:
+def findings_of(problems: Problems, area: str) -> Iterator[Finding]:
     """One finding for each code, failed where it makes a run partly done."""
     by_code: dict[str, list[Problem]] = {}
     for problem in problems:
         by_code.setdefault(problem.code, []).append(problem)
     for code, found in by_code.items():
         first = found[0]
-        message = first.message if len(found) == 1 else f"{len(found):,} times: {first.message}"
+        times = problems.count([code])
+        message = first.message if times == 1 else f"{times:,} times: {first.message}"
         subjects = [problem.subject for problem in found if problem.subject is not None][:SHOWN]
         is_failure = first.severity is Severity.PROBLEM or code == "zone_contradicted"
         judge = failed if is_failure else warning

@@ -13,6 +13,7 @@ import typer
 
 from narration_cleanup.cli.known_layouts import for_places, for_program
 from narration_cleanup.cli.lazy import LazyCommand
+from narration_cleanup.cli.options import this_program
 from narration_cleanup.core.errors import CleanupError, ConfigError
 from narration_cleanup.core.files import check_way, make_folder, replace_file
 from narration_cleanup.core.model import Problem
@@ -114,7 +115,7 @@ def init_command(
         typer.echo(printable_line(remark), err=not written)
     hints = [f"Only root may read it: {make_readable()}"]
     hints = hints if written and os.geteuid() == 0 else []
-    command = f"narration-cleanup -c {shlex.quote(str(path or 'FILE'))}"
+    command = f"{this_program()} -c {shlex.quote(str(path or 'FILE'))}"
     if program is not None or remarks:
         hints.append(f"Try it: {printable(command)} dry-run")
     elif written:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from narration_cleanup.core.model import NoProgress, Progress
 from narration_cleanup.report.log import LogFormat
 from narration_cleanup.settings import BY_NAME
 from narration_cleanup.settings.show import option_help
+from narration_cleanup.settings.sources import APP
 
 _WHERE = "Where"
 _RULES = "Rules"
@@ -147,16 +147,11 @@ def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 
 def this_program() -> str:
     """How the caller can start this very program: by its name where that is what the path has."""
-    name = "narration-cleanup"
-    found, script = shutil.which(name), Path(sys.argv[0]).absolute()
-    is_script = script.name == name and os.access(script, os.X_OK)
-    if found is not None and (not is_script or script.samefile(found)):
-        return name
-    return (
-        shlex.quote(str(script))
-        if is_script
-        else f"{shlex.quote(sys.executable)} -m narration_cleanup"
-    )
+    from narration_cleanup.systemd.discover import own_program
+
+    found, words = shutil.which(APP), own_program()
+    is_found = found is not None and (len(words) > 1 or os.path.samefile(found, words[0]))
+    return APP if is_found else shlex.join(words)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import typer
 
 from narration_cleanup.cli import complete
 from narration_cleanup.cli.lazy import LazyCommand
+from narration_cleanup.cli.options import this_program
 from narration_cleanup.core.errors import CleanupError, ConfigError
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.report.documents import SCHEMA_VERSION, like, operator_types, write
@@ -187,7 +188,7 @@ def _install(
     typer.echo("Try next:")
     instance = f" --instance {installation.instance}" if installation.instance else ""
     typer.echo(f"  {sudo}systemctl{manager} start {service_name(installation)}")
-    typer.echo(f"  narration-cleanup systemd status{manager}{instance}")
+    typer.echo(f"  {this_program()} systemd status{manager}{instance}")
     typer.echo(f"  {sudo}journalctl{manager} --unit {service_name(installation)} --lines 20")
 
 
@@ -281,6 +282,8 @@ def _settings(
     named = context.obj if isinstance(context.obj, Path) else None
     if named is None and instance is not None:
         named = CONFIG_DIR / f"{instance}.toml"
+        if not os.path.exists(named):
+            raise ConfigError(f"--instance {instance}: there is no file {named}")
     file = named if instance is None else CONFIG_DIR / f"{instance}.toml"
     environ = os.environ if for_user else with_credentials(os.environ, file)
     settings = load_settings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from enum import IntEnum
 
 from narration_cleanup.core.text import printable
@@ -92,6 +93,9 @@ def to_target_error(error: BaseException, code: str) -> TargetError:
         raise error
     if isinstance(error, MemoryError):
         return TargetError("out_of_memory", "more memory is needed than there is or is allowed")
+    if isinstance(error, UnicodeEncodeError) and sys.getfilesystemencoding() != "utf-8":
+        what = f"the locale's encoding ({error.encoding}) cannot hold the name of a file"
+        return TargetError("locale", f"{what}: set LC_ALL=C.UTF-8, or the service's locale")
     if not isinstance(error, OSError):
         return TargetError("internal_error", internal_error(error))
     where = f"{printable(error.filename)}: " if error.filename else ""

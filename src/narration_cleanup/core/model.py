@@ -62,7 +62,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 MOST_OF_A_KIND = 100
 """Problems of one code that are shown whole; more are one line with their number."""
-MOST_KEPT = 10_000  # to know each again in a later run; more are only counted
+MOST_KEPT = 10_000  # each is known again in a later run; more are taken for known where all are
 SAME_REASON = "for the same reason"
 _Kind = tuple[Target, str, Severity, bool]
 _kind: Callable[[Problem], _Kind] = attrgetter("target", "code", "severity", "known")
@@ -94,13 +94,14 @@ class Problems:
         if isinstance(problems, Problems):
             only_counted = problems._seen - Counter(map(_kind, problems._kept))
             for kind in only_counted:
-                reason = problems._reasons[kind]
-                if self._reasons.setdefault(kind, reason) != reason:
+                if self._reasons.setdefault(kind, reason := problems._reasons[kind]) != reason:
                     self._reasons[kind] = None
             problems = problems._kept
         for problem in problems:
             self.add(problem if change is None else change(problem))
-        self._seen.update(only_counted)
+        for kind, more in only_counted.items():  # where all of a code became the same, so do these
+            same = [each for each in self._seen if each[:2] == kind[:2]]
+            self._seen[same[0] if len(same) == 1 else kind] += more
 
     def count(self, codes: Collection[str]) -> int:
         """How many have one of these codes, with those that are only counted."""
@@ -368,8 +369,7 @@ class RequestSurvey(Protocol):
         """The rows whose id is shown as ``identity``, those of other services too."""
 
 
-KB = 1024
-MB = 1024 * KB
+KB, MB = 1024, 1024 * 1024
 """The service counts its sizes in these (2**20 bytes), and calls them MB."""
 MINUTE = 60.0
 HOUR = 60 * MINUTE

@@ -6,10 +6,10 @@ reading that is not in the future is taken: a fresh time is never taken for an o
 one is acted on later by the offset at most. Two proofs end that:
 
 - An index: nearly all of its newest entries were created within seconds of their audio's mtime.
-- A table: its newest time lies within seconds of the database's last write. Of another zone's
-  reading that can be true only by accident, and only of a later one: nothing is written before it
-  happens. For the same reason the zone of the index may be used for a table if no later reading
-  of the table's newest time is possible.
+- A column of a table: its newest time lies within seconds of the database's last write. Of another
+  zone's reading that can be true only by accident, and only of a later one: nothing is written
+  before it happens. For the same reason the zone of another column or of the index may be used for
+  a column if no later reading of its newest time is possible.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ _NAIVE = re.compile(
     r"[0-9]{4}(?:-?[0-9]{2}){2}([T ])[0-9]{2}:?[0-9]{2}(?::?[0-9]{2}(?:([.,])[0-9]+)?)?", re.ASCII
 )
 
+CREATED_AT = "created_at"
 Form = tuple[str, bool]
 """How a naive time is written: its separator, and whether it has a fraction of a second."""
 
@@ -210,7 +211,8 @@ class IndexTimes:
 
 
 class TableTimes:
-    """Reads the naive times of one request table: for each written form, in the zone it is in."""
+    """Reads the naive times of one request table: for each written form in each column, in the zone
+    it is in. A database may set one column itself, in UTC, and its service another."""
 
     def __init__(
         self, setting: str = AUTO, now: float | None = None, index: IndexTimes | None = None
@@ -222,15 +224,19 @@ class TableTimes:
         self.was_open = False
         """Whether a time was read whose zone is neither set nor proved."""
         self._index = index
-        self._zones: dict[Form, str] = {}
-        self._readers: dict[Form, Reader] = {}
+        self._zones: dict[tuple[str, Form | None], str] = {}
+        self._readers: dict[tuple[str, Form | None], Reader] = {}
         self._problems: list[Problem] = []
         self._read = reader(setting, self.latest)
 
     def judge(
-        self, newest: Iterable[str], last_write: float | None, now: float | None = None
+        self,
+        times: Iterable[tuple[str, str]],
+        last_write: float | None,
+        now: float | None = None,
     ) -> None:
-        """Find out the zones from the newest times; cancelled rows, which are ours, left aside.
+        """Find out the zones from the newest times, each with its column; cancelled rows, which are
+        ours, left aside.
 
         ``last_write``: an instant, ``None`` if unknown. ``now``: the database's own clock, if it
         has one.
@@ -239,30 +245,33 @@ class TableTimes:
         if now is not None:
             self.latest = _latest(now)
             self._read = reader(self.setting, self.latest)
-        by_form: dict[Form, str] = {}
-        for text in newest:
+        newest: dict[tuple[str, Form], str] = {}
+        for column, text in times:
             form = form_of(text)
             if form is not None and self._read(text) is not None:
-                by_form[form] = max(text, by_form.get(form, ""))
-        for form, text in by_form.items():
-            proved = self._proved(text, last_write)
+                newest[column, form] = max(text, newest.get((column, form), ""))
+        proved = {
+            at: zone for at, text in newest.items() if (zone := self._proved(text, last_write))
+        }
+        for at, text in newest.items():
+            zone = proved.get(at)
             if self.setting == AUTO:
-                zone = proved or self._of_index(form, text, last_write)
+                others = [zone for (_, form), zone in proved.items() if form == at[1]]
+                zone = zone or self._implied(others, at[1], text, last_write)
                 if zone is not None:
-                    self._zones[form] = zone
-                    self._readers[form] = self._reader_of(zone, last_write if proved else None)
-            elif proved and not _agrees(self.setting, text, last_write or 0.0):
-                self._problems.append(_contradicted(Target.REQUESTS, self.setting, proved))
+                    self._zones[at] = zone
+                    self._readers[at] = self._reader_of(
+                        zone, last_write if zone in others else None
+                    )
+            elif zone and not _agrees(self.setting, text, last_write or 0.0):
+                self._problems = [_contradicted(Target.REQUESTS, self.setting, zone)]
 
-    def read(self, text: str) -> float | None:
+    def read(self, text: str, column: str = CREATED_AT) -> float | None:
         """An ISO text as an instant; see ``reader``."""
-        if self.setting != AUTO:
-            return self._read(text)
-        form = form_of(text)
-        if form is not None and form not in self._readers:
-            self.was_open = True
-            return self._read(text)
-        return self._readers.get(form or ("", False), self._read)(text)
+        form = form_of(text) if self.setting == AUTO else None
+        read = self._readers.get((column, form), self._read)
+        self.was_open |= form is not None and read is self._read
+        return read(text)
 
     def at_the_latest(self) -> TableTimes:
         """These, reading an open time as its latest reading, in the future or not."""
@@ -270,20 +279,20 @@ class TableTimes:
         times._read = reader(self.setting)
         return times
 
-    def zone_of(self, text: str) -> str:
+    def zone_of(self, text: str, column: str = CREATED_AT) -> str:
         """The zone in which ``text`` is read; ``auto`` if that is open."""
-        return self._zones.get(form_of(text) or ("", False), self.setting)
+        return self._zones.get((column, form_of(text)), self.setting)
 
-    def zone_to_write(self, text: str) -> str:
-        """The zone in which to write a time of the form of ``text``.
+    def zone_to_write(self, text: str, column: str = CREATED_AT) -> str:
+        """The zone in which to write a time of the form of ``text``: that of the column, or of
+        ``created_at``.
 
-        If it is open, what writes that form as a rule: SQLite's ``CURRENT_TIMESTAMP`` (a space,
+        If both are open, what writes that form as a rule: SQLite's ``CURRENT_TIMESTAMP`` (a space,
         no fraction) is in UTC, all others are local. Either is read rightly by the next run.
         """
-        zone = self.zone_of(text)
-        if zone != AUTO:
-            return zone
-        return UTC if form_of(text) == (" ", False) else LOCAL
+        zones = self.zone_of(text, column), self.zone_of(text)
+        by_form = UTC if form_of(text) == (" ", False) else LOCAL
+        return next((zone for zone in zones if zone != AUTO), by_form)
 
     @property
     def problems(self) -> Iterable[Problem]:
@@ -311,15 +320,17 @@ class TableTimes:
         agreeing = [zone for zone in self._candidates() if _agrees(zone, text, last_write)]
         return agreeing[0] if len(agreeing) == 1 else None
 
-    def _of_index(self, form: Form, text: str, last_write: float | None) -> str | None:
-        """The zone of the index, if ``text`` has no later reading that is possible."""
+    def _implied(
+        self, others: Sequence[str], form: Form, text: str, last_write: float | None
+    ) -> str | None:
+        """The zone of other columns, or of the index, if ``text``, the newest of its column, has
+        no later reading that is possible."""
         proof = self._index.proof if self._index is not None else None
-        if proof is None or form not in proof.forms:
-            return None
+        zones = [*others, proof.zone] if proof and form in proof.forms else others
         possible = self.latest if last_write is None else min(last_write + WITHIN, self.latest)
         readings = _readings_in(text, self._candidates())
-        is_last = all(each <= readings[proof.zone] or each > possible for each in readings.values())
-        return proof.zone if readings[proof.zone] <= possible and is_last else None
+        latest = max((each for each in readings.values() if each <= possible), default=None)
+        return next((zone for zone in zones if latest and readings.get(zone) == latest), None)
 
     def _reader_of(self, zone: str, seen_at: float | None) -> Reader:
         """``seen_at``: an instant at which the zone is proved by the table."""

@@ -111,7 +111,8 @@ def _plan_least_used(
                 protected_bytes += size
                 continue
             entry, ref = batch.whole(position)
-            detail = f"last used {(rules.now + latest_first) / DAY:.1f} days ago, {goal.why}"
+            idle = max(rules.now + latest_first, 0.0)
+            detail = f"last used {idle / DAY:.1f} days ago, {goal.why}"
             action = removal_of(entry, (Reason.EVICTED, detail), ref)
             size = survey.size_of(entry.file, entry.size_bytes)
             action = msgspec.structs.replace(action, size_bytes=size)

@@ -30,7 +30,9 @@ def sizes_up_to(largest: int) -> Sizes:
 
     def shown(size_bytes: int) -> str:
         amount = round(size_bytes / unit, digits)
-        if size_bytes and not amount:
+        if not size_bytes:
+            return f"0 {name}"
+        if not amount:
             return f"<{10**-digits:.{digits}f} {name}"
         return f"{amount:,.{digits}f} {name}"
 

@@ -45,6 +45,7 @@ from narration_cleanup.report.record import ITEM_BYTES, RunRecord, items_of, rec
 from narration_cleanup.run.guards import absent, clock_jump, jumped, refuse_clock, unproved_absence
 from narration_cleanup.run.stats import places_of
 from narration_cleanup.settings import AlertsSettings, Settings, load_partial
+from narration_cleanup.settings.sources import NO_HISTORY, NO_STATE_DIR
 
 if TYPE_CHECKING:
     from narration_cleanup.report.attention import Attention
@@ -161,9 +162,13 @@ def start(settings: Settings, result: Result, environ: Mapping[str, str]) -> Run
     recording = RunRecorder(settings, environ, trigger_of(environ).value)
     recording.clocks = read_clocks(result.started_at, environ)
     warn = _warning(result, "history_unusable")
-    recording.history = open_history(
-        settings.cleanup.state_dir, warn=warn, at=result.started_at, places=places_of(settings)
-    )
+    state_dir = settings.cleanup.state_dir
+    if state_dir == NO_STATE_DIR:
+        warn(f"{NO_HISTORY}; set cleanup.state_dir (NARRATION_CLEANUP_STATE_DIR)")
+    else:
+        recording.history = open_history(
+            state_dir, warn=warn, at=result.started_at, places=places_of(settings)
+        )
     if recording.history is not None:
         recording.run_id = recording.history.begin(
             result.started_at, trigger=recording.trigger, version=__version__

@@ -30,8 +30,8 @@ from narration_cleanup.settings.setting import PREFIX, Setting
 from narration_cleanup.settings.show import raw_shown
 from narration_cleanup.settings.sources import (
     FILE_VARIABLE,
+    NO_STATE_DIR,
     SYSTEM_FILE,
-    NoDefault,
     expand,
     find_file,
     read_file,
@@ -40,8 +40,6 @@ from narration_cleanup.settings.sources import (
 )
 
 NONE, AUTO = "none", "auto"
-NO_STATE_DIR = Path(os.devnull, "state")
-"""A folder that cannot be: nothing is found in it, and nothing can be written to it."""
 _SECTIONS = tuple(table for table in TABLES if "." not in table)
 _OWN_PREFIXES = tuple(f"{PREFIX}{section.upper()}_" for section in _SECTIONS)
 
@@ -146,8 +144,8 @@ def load_partial(
     unit that only notifies.
     """
     reading = _read(flags, config_file, environ)
-    state_known = "cleanup.state_dir" in reading.values and "cleanup.state_dir" not in reading.wrong
-    reading.values.setdefault("cleanup.state_dir", NO_STATE_DIR)
+    name = "cleanup.state_dir"
+    state_known = name not in reading.wrong and reading.values[name] != NO_STATE_DIR
     return _built(reading), state_known
 
 
@@ -200,7 +198,8 @@ def history_elsewhere(settings: Settings) -> str | None:
     of_units = state_of_units(file)
     is_systems = file is not None and file.parent == SYSTEM_FILE.parent
     is_default = settings.origin("cleanup.state_dir").source == "default"
-    if not is_systems or not is_default or of_units == folder or not os.path.isdir(of_units):
+    is_other = of_units != folder != NO_STATE_DIR
+    if not is_systems or not is_default or not is_other or not os.path.isdir(of_units):
         return None
     owner = user_name(of_units.stat().st_uid)
     return (
@@ -293,13 +292,8 @@ def _take_defaults(reading: _Reading) -> None:
         if setting.compute is None:
             reading.values[setting.name] = setting.default
             continue
-        try:
-            file = {} if reading.file is None else {FILE_VARIABLE: str(reading.file)}
-            value, where = setting.compute({**reading.environ, **file})
-            reading.values[setting.name] = value
-        except NoDefault as error:  # it has no value then, and nothing may be built without
-            reading.faults.append(f"{setting.name} ({setting.env}): {error}")
-            continue
+        file = {} if reading.file is None else {FILE_VARIABLE: str(reading.file)}
+        reading.values[setting.name], where = setting.compute({**reading.environ, **file})
         if where != "default":
             reading.origins[setting.name] = Origin("default", f"({where})")
 

@@ -200,7 +200,9 @@ def _several(raw: object) -> Sequence[object]:
     """One value where a list is expected is a list of one."""
     if isinstance(raw, (list, tuple)):
         return raw
-    if raw is None or isinstance(raw, Mapping) or (isinstance(raw, str) and "," in raw):
+    if raw is None or isinstance(raw, Mapping):
+        raise ValueError
+    if isinstance(raw, str) and ("," in raw or raw[:1] == "["):
         raise ValueError
     return [raw]
 

@@ -24,6 +24,9 @@ SYSTEM_FILE = CONFIG_DIR / "config.toml"
 STATE_ROOT = Path("/var/lib")
 SYSTEM_STATE = STATE_ROOT / APP
 """What ``StateDirectory=`` of the system's units makes."""
+NO_STATE_DIR = Path(os.devnull, "state")
+"""Where none is known. It cannot be: nothing is found in it, and nothing can be written to it."""
+NO_HISTORY = "no history is kept: there is neither $STATE_DIRECTORY nor a home directory"
 _MOST_BYTES = 1 << 20
 """Of a configuration file or a credential."""
 
@@ -31,10 +34,6 @@ _MOST_BYTES = 1 << 20
 def make_readable(group: str = "the group of the runs' user") -> str:
     """What gives the configuration, which may hold secrets, to the runs' user and no other."""
     return f"chgrp it to {group}, and chmod 0640 it"
-
-
-class NoDefault(Exception):
-    """A computed default has nothing to be computed from; the text is what to set."""
 
 
 def home(environ: Mapping[str, str]) -> str | None:
@@ -51,10 +50,8 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
 
 
 def state_dir(environ: Mapping[str, str]) -> tuple[Path, str]:
-    """The default state folder, and where that was found.
-
-    Raises `NoDefault` where neither systemd nor a home directory gives one.
-    """
+    """The default state folder, and where that was found; `NO_STATE_DIR` where neither systemd nor
+    a home directory gives one."""
     given = environ.get("STATE_DIRECTORY", "").split(":")[0]  # systemd gives several so
     if given:
         return Path(given).absolute(), "variable STATE_DIRECTORY"
@@ -63,7 +60,7 @@ def state_dir(environ: Mapping[str, str]) -> tuple[Path, str]:
         return units, "the units' folder"
     folder = _user_dir(environ, "XDG_STATE_HOME", ".local/state")
     if folder is None:
-        raise NoDefault("there is neither $STATE_DIRECTORY nor a home directory: set it")
+        return NO_STATE_DIR, "no folder is known"
     return folder, "default"
 
 

@@ -65,7 +65,7 @@ def find_facts(
     user = None if for_user else _user(settings, run_as)
     group = None if user is None else _group(settings, user)
     return Installation(
-        program=_program(),
+        program=own_program(),
         user=user,
         group=group,
         history=None if user is None else STATE_ROOT / state if state else state_folder[0],
@@ -290,7 +290,7 @@ def _account(user: str) -> pwd.struct_passwd:
     return pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
 
 
-def _program() -> tuple[str, ...]:
+def own_program() -> tuple[str, ...]:
     """How this very program is started: by its own script, else as a module of its Python.
 
     Where a link leads, and not the link: pipx keeps links in homes, which the units do not see.
@@ -305,7 +305,7 @@ def _code() -> tuple[Path, ...]:
     """Every folder that holds a part of the program: environment, Python, this package."""
     package = Path(__file__).resolve().parent.parent.parent
     bases = [Path(sys.prefix), Path(sys.base_prefix)]
-    places = [*bases, *(base.resolve() for base in bases), package, Path(_program()[0]).parent]
+    places = [*bases, *(base.resolve() for base in bases), package, Path(own_program()[0]).parent]
     outer = [path for path in dict.fromkeys(places) if not path.is_relative_to("/usr")]
     return tuple(top_level(outer))
 

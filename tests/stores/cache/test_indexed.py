@@ -299,6 +299,14 @@ def test_names_that_differ_in_case_alone_are_one_file_where_the_file_system_says
     assert planned.totals.dangling_count == 0
 
 
+def test_an_index_that_its_service_is_just_replacing_is_waited_for(sample: CacheSample) -> None:
+    moved = sample.index.rename(sample.directory / "moved")
+    save = threading.Timer(0.05, moved.rename, [sample.index])
+    save.start()
+    open_store(sample.directory).close()
+    save.join()
+
+
 def test_while_a_members_file_is_unknown_nothing_is_an_orphan(
     sample: CacheSample, store: IndexedDirectory
 ) -> None:

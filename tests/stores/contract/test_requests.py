@@ -191,6 +191,19 @@ def test_without_a_time_of_ending_no_finished_row_goes_and_it_is_said(table: Tab
     assert "requests.columns.completed_at" in next(iter(planned.problems)).message
 
 
+def test_a_status_that_the_database_makes_is_refused(table: Table) -> None:
+    table.execute(
+        "CREATE TABLE requests (request_id TEXT, created_at TEXT, word TEXT, "
+        "status TEXT GENERATED ALWAYS AS (word) STORED)"
+    )
+    store = table.open(MAPPING)
+    with pytest.raises(
+        TargetError, match=r"column status is generated.* requests\.columns\.status"
+    ):
+        store.survey().by_status()
+    store.close()
+
+
 def test_rows_completed_after_we_cancelled_them_are_counted(table: Table) -> None:
     table.execute(SERVICE_TABLE)
     insert(table, [row(f"r{number}") for number in range(1200)])

@@ -18,6 +18,7 @@ import pytest
 from narration_cleanup.apply.result import Result
 from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.model import NoProgress, Target
+from narration_cleanup.core.query_limit import QueryLimit
 from narration_cleanup.core.signals import Stop
 from narration_cleanup.plan import RequestPolicy, plan_requests
 from narration_cleanup.plan.actions import (
@@ -25,6 +26,7 @@ from narration_cleanup.plan.actions import (
     Outcome,
 )
 from narration_cleanup.run.run import Work, clean_requests
+from narration_cleanup.stores.requests.sqlite import database
 from narration_cleanup.stores.requests.sqlite.errors import to_target_error
 from tests.run.test_run import Silent
 from tests.samples import make_requests, make_sample, read_requests, tree_digest
@@ -348,3 +350,16 @@ def test_a_fault_is_named_by_its_cause(
     assert told.code == expected
     assert "\n" not in str(told)
     assert str(path) in str(told)
+
+
+def test_nothing_is_left_beside_a_database_that_may_not_be_written(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite gives its -shm the mode of the database: the service could not write that either."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+    monkeypatch.setattr(database, "can_write", lambda _: False)
+    with pytest.raises(TargetError, match="may not write") as caught:
+        database.open_to_write(path, QueryLimit())
+    assert caught.value.code == "database_read_only"
+    assert [each.name for each in path.parent.iterdir()] == [path.name]

@@ -50,6 +50,11 @@ def style_of(url: str) -> str:
     return "healthchecks"
 
 
+def is_stateless(url: str, style: str) -> bool:
+    """Whether each state is sent in the same way: an address to fill in has no ``{state}``."""
+    return (style_of(url) if style == "auto" else style) == "template" and "{state}" not in url
+
+
 def ping_start(url: str, style: str = "auto", *, seconds: float = START_SECONDS) -> str | None:
     """Say that a run begins; what went wrong, without the address, or ``None``."""
     return _within(seconds, url, style, "start", [], None)

@@ -19,6 +19,7 @@ from narration_cleanup.core.model import (
     is_most,
 )
 from narration_cleanup.core.text import printable
+from narration_cleanup.core.timestamps import Reader, reader
 from narration_cleanup.core.zones import NEWEST, IndexTimes, Sample
 from narration_cleanup.stores.cache import index
 from narration_cleanup.stores.cache.index import Members, OtherFormError, UnreadableIndexError
@@ -183,9 +184,11 @@ class IndexSurvey:
         total = 0
         self._counted.clear()
         keys = DoubleKeys()
+        # Uses are compared with each other: in an open zone all are read in one way.
+        read_use = reader(self._times.zone) if last_used else None
         try:
             for members in self._members():
-                batch = self._batch(members, problems, last_used)
+                batch = self._batch(members, problems, read_use)
                 if first_pass:
                     self._claimed.add(batch.names)
                     keys.add(members.keys)
@@ -242,21 +245,12 @@ class IndexSurvey:
             files = [file for file in files if file.name not in spelled]
             named = Counter(self._names(spelled.__contains__, needed))
             shared.update(name for name, count in named.items() if count > 1)
-        unjudged = 0
         partials = list(self._files.stored([] if self._undetermined else self.seen.partials))
-        if self._undetermined or self._encoded:
-            claimed = {f.name for f in files} if self._undetermined else self._encoded
-            unjudged = sum(file.size_bytes for file in files if file.name in claimed)
-            files = [file for file in files if file.name not in claimed]
-        return Unmatched(
-            files,
-            dangling,
-            frozenset(shared),
-            partials,
-            frozenset(needed & shared),
-            frozenset(self.seen.fresh),
-            unjudged,
-        )
+        claimed = {file.name for file in files} if self._undetermined else self._encoded
+        unjudged = sum(file.size_bytes for file in files if file.name in claimed)
+        files = [file for file in files if file.name not in claimed]
+        both, fresh = frozenset(needed & shared), frozenset(self.seen.fresh)
+        return Unmatched(files, dangling, frozenset(shared), partials, both, fresh, unjudged)
 
     def _names(self, wanted: Callable[[str], bool], needed: set[str]) -> Iterator[str]:
         """The claimed names that ``wanted`` picks; fills ``needed`` on the way."""
@@ -274,7 +268,7 @@ class IndexSurvey:
                 if entry.file in missing:
                     yield batch.whole(position)
 
-    def _batch(self, members: Members, problems: Problems, last_used: bool) -> Batch:
+    def _batch(self, members: Members, problems: Problems, read_use: Reader | None) -> Batch:
         """By columns, which is quick; members that cannot be judged are kept, and reported."""
         found = self._places.names_of([value.file_path or "" for value in members.values])
         if self._spellings:
@@ -290,11 +284,11 @@ class IndexSurvey:
         keys = [members.keys[at] for at in judged]
         names = [found[at] or "" for at in judged]
         values = list(judged.values())
-        created = self._read([value.created_at for value in values])
+        created = _read([value.created_at for value in values], self._times.read)
         self._note_newest(created, values, names)
         used: Iterable[float | None] = repeat(None)
-        if last_used:
-            used = self._read([value.last_accessed for value in values])
+        if read_use is not None:
+            used = _read([value.last_accessed for value in values], read_use)
         sizes = self._sizes(values, names)
         columns = zip(keys, names, values, sizes, created, used, strict=False)
         entries = [entry_of(*column) for column in columns]
@@ -374,12 +368,6 @@ class IndexSurvey:
             what = f"{count} of {total} members of the index are not understood ({self._example})"
             raise other_format(f"{what}: the service may have changed its format")
 
-    def _read(self, texts: Sequence[str]) -> list[float | None]:
-        """The times in ``texts``, also those in digits."""
-        read_time = self._times.read
-        found = [read_time(text) for text in texts]
-        return [read_time(time_text(text)) for text in texts] if None in found else found
-
     def _sizes(self, values: Sequence[IndexMember], names: Sequence[str]) -> list[int]:
         """As the index states them, or, where it states none, those of the files."""
         if self._form.file_size is None:
@@ -401,3 +389,9 @@ class IndexSurvey:
         ]
         if found:
             self._newest = nlargest(most, self._newest + found)
+
+
+def _read(texts: Sequence[str], read_time: Reader) -> list[float | None]:
+    """The times in ``texts``, also those in digits."""
+    found = [read_time(text) for text in texts]
+    return [read_time(time_text(text)) for text in texts] if None in found else found

@@ -92,6 +92,12 @@ class RequestMapping:
     timezone: str = AUTO
     error_text: str | None = None
 
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The roles of the columns that a cancelled row gets new values in, in their order."""
+        error = () if self.error_text is None else ("error",)
+        return ("status", "completed_at", "updated_at", *error)
+
 
 DEFAULT_COLUMNS = Columns()
 REQUIRED = ("id", "status", "created_at")
@@ -135,9 +141,9 @@ def matching(wanted: str, names: Sequence[str]) -> str | None:
 
 
 def find_columns(
-    mapping: RequestMapping, table: str, names: Sequence[str], where: str
+    mapping: RequestMapping, table: str, names: Mapping[str, bool], where: str
 ) -> dict[str, str]:
-    """The name of the column of each role that is there.
+    """The name of the column of each role that is there; ``names`` say which are generated.
 
     An optional column that only the defaults name may be missing; one that was set may not.
     """
@@ -147,8 +153,12 @@ def find_columns(
         if wanted is None:
             continue
         is_needed = role in REQUIRED or wanted != getattr(DEFAULT_COLUMNS, role)
-        if is_needed or matching(wanted, names) is not None:
-            found[role] = find_column(wanted, table, names, where, f"requests.columns.{role}")
+        if is_needed or matching(wanted, list(names)) is not None:
+            setting = f"requests.columns.{role}"
+            found[role] = find_column(wanted, table, list(names), where, setting)
+            if role in mapping.written and names[found[role]]:
+                why = f"column {printable(wanted)} is generated, so it cannot be written"
+                raise TargetError("unsuitable_column", f"{where}: {why}; set {setting}")
     return found
 
 

@@ -67,7 +67,7 @@ class RowReader:
         iso = replace(mapping, time_format="iso")
         self._times = {
             role: ColumnTimes(
-                names.get(role, role), iso if role in typed else mapping, where, times
+                names.get(role, role), iso if role in typed else mapping, where, times, role
             )
             for role in SELECTED[2:]
         }

@@ -165,16 +165,13 @@ class RequestStore(ABC):
     def _count_completed(self, ids: Sequence[str | int]) -> int: ...
 
     def _written_roles(self) -> list[str]:
-        """The roles of the columns that a cancelled row gets new values in, in their order."""
-        error = () if self._mapping.error_text is None else ("error",)
-        roles = ("status", "completed_at", "updated_at", *error)
-        return [role for role in roles if role in self._columns()]
+        return [role for role in self._mapping.written if role in self._columns()]
 
     def _time_to_write(self, role: str, at: float) -> Scalar:
         """``at`` in the form that the column's latest values have, else that of ``created_at``."""
         if role not in self._time_writers:
             examples = [self._examples(each) for each in (role, "created_at")]
-            self._time_writers[role] = time_writer(examples, self._mapping, self._times)
+            self._time_writers[role] = time_writer(role, examples, self._mapping, self._times)
         return self._time_writers[role](at)
 
     def _completed_words(self) -> list[str | int]:

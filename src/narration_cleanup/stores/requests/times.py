@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.model import Scalar
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.timestamps import SCALES, YEAR_2000, format_like, from_number
-from narration_cleanup.core.zones import TableTimes, known_by
+from narration_cleanup.core.zones import CREATED_AT, TableTimes, known_by
 from narration_cleanup.stores.requests.mapping import RequestMapping
 
 _NUMBER = re.compile(r"-?[0-9]{1,19}(\.[0-9]{1,18})?", re.ASCII)
@@ -28,13 +29,19 @@ class ColumnTimes:
     """
 
     def __init__(
-        self, column: str, mapping: RequestMapping, location: str, times: TableTimes
+        self,
+        column: str,
+        mapping: RequestMapping,
+        location: str,
+        times: TableTimes,
+        role: str = CREATED_AT,
     ) -> None:
         self._column = column
         self._format = mapping.time_format
         self._location = location
-        self._read = times.read
+        self._read = partial(times.read, column=role)
         self._zones = times
+        self._role = role
         self._seen: dict[str, str | float] = {}
 
     def __call__(self, value: object) -> float | None:
@@ -57,7 +64,7 @@ class ColumnTimes:
         """The zone in which a value is read, and how that is known; see ``zones.known_by``."""
         if not isinstance(value, str) or isinstance(_number_in(value), (int, float)):
             return None, None
-        return known_by(self._zones.setting, self._zones.zone_of(value), value)
+        return known_by(self._zones.setting, self._zones.zone_of(value, self._role), value)
 
     def _auto(self, value: object) -> float | None:
         if not isinstance(value, (int, float, str)):
@@ -90,17 +97,22 @@ def _number_in(text: str) -> str | float:
 
 
 def time_writer(
-    examples: Sequence[Sequence[Scalar]], mapping: RequestMapping, times: TableTimes
+    role: str,
+    examples: Sequence[Sequence[Scalar]],
+    mapping: RequestMapping,
+    times: TableTimes,
 ) -> Callable[[float], Scalar]:
     """Writes instants as the first of the columns' ``examples`` that shows a form has it."""
 
+    zone_of = partial(times.zone_to_write, column=role)
+
     def written(instant: float) -> Scalar:
         for each in examples:
-            text = format_like(each, instant, times.zone_to_write)
+            text = format_like(each, instant, zone_of)
             if text is not None:
                 return text
         if mapping.time_format in SCALES:
             return int(instant * SCALES[mapping.time_format])
-        return format_like([_SERVICE_FORM], instant, times.zone_to_write)
+        return format_like([_SERVICE_FORM], instant, zone_of)
 
     return written

@@ -212,8 +212,8 @@ def fixed_index(folder: Path, name: str, folder_fd: int) -> str | None:
     """
     with suppress(OSError):
         if is_immutable(folder_fd):
-            why = "is immutable or append-only, so that nothing in it can be removed: chattr -i -a it"
-            return f"{printable(folder)} {why}"
+            why = "is immutable or append-only, so that nothing in it can be removed: chattr -i -a"
+            return f"{printable(folder)} {why} it"
         fd = open_to_read(name, folder_fd)
         try:
             if mount_id(fd) != mount_id(folder_fd):

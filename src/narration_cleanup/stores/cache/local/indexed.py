@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from narration_cleanup.core.deadline import Deadline
 from narration_cleanup.core.errors import ConfigError, IndexChangedError, TargetError
 from narration_cleanup.core.model import Ref
 from narration_cleanup.core.text import printable
@@ -32,6 +33,9 @@ from narration_cleanup.stores.cache.survey import IndexSurvey
 if TYPE_CHECKING:
     from narration_cleanup.stores.cache.local.staging import Staging
 
+_MISSING_FOR = 0.25
+"""Seconds without an index before it is missing: some services move the old one away to save."""
+_LOOK_EVERY = 0.005
 LOCKED = 1.0
 """Seconds for which a survey waits for the service's lock; then it reads without it."""
 
@@ -69,13 +73,15 @@ class IndexedDirectory(LocalCache):
             raise
 
     def _refuse_missing_index(self) -> None:
+        deadline = Deadline(_MISSING_FOR)
         try:
-            status = self._directory.status(self._index_name)
+            while self._directory.status(self._index_name) is None:
+                if deadline.passed:
+                    raise ConfigError(missing_index(self._directory, self._index_name))
+                deadline.pause(_LOOK_EVERY)
         except OSError as error:
             where = printable(self._directory.path / self._index_name)
             raise ConfigError(f"{where} cannot be looked at: {error.strerror}") from None
-        if status is None:
-            raise ConfigError(missing_index(self._directory, self._index_name))
 
     @contextmanager
     def survey(self) -> Iterator[IndexSurvey]:

@@ -156,7 +156,7 @@ class PostgresRequests(RequestStore):
             return iso(at)
         if form is Form.NAIVE:
             text = iso(at).removesuffix("+00:00")
-            ahead = offset_at(self._times.zone_to_write(text))(at)
+            ahead = offset_at(self._times.zone_to_write(text, role))(at)
             return iso(at + ahead).removesuffix("+00:00")
         return super()._time_to_write(role, at)
 

@@ -30,7 +30,7 @@ FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamesp
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^(pg_|information_schema$)'
 ORDER BY n.nspname, c.relname"""
 _COLUMNS = """\
-SELECT a.attname, b.typname, pg_catalog.format_type(b.oid, -1)
+SELECT a.attname, b.typname, pg_catalog.format_type(b.oid, -1), a.attgenerated::text
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 JOIN pg_catalog.pg_type b ON b.oid = coalesce(nullif(t.typbasetype, 0::oid), t.oid)
@@ -153,17 +153,18 @@ def read_layout(connection: Connection, mapping: RequestMapping, where: str) -> 
     oid, schema, name, kind, _ = table
     if kind in _OTHER_KINDS:
         raise not_a_table(where, name, _OTHER_KINDS[kind])
-    columns = [
-        Column(str(each), quoted(str(each)), str(of_type), _FORMS.get(str(base), Form.TEXT))
-        for each, base, of_type in connection.execute(_COLUMNS, (oid,))
-    ]
+    columns, generated = list[Column](), dict[str, bool]()
+    for each, base, of_type, made in connection.execute(_COLUMNS, (oid,)):
+        form = _FORMS.get(str(base), Form.TEXT)
+        columns.append(Column(str(each), quoted(str(each)), str(of_type), form))
+        generated[str(each)] = bool(made)
     by_name = {column.name: column for column in columns}
     names = list(by_name)
     filtered = {
         by_name[find_column(each, name, names, where, "requests.filter")]: values
         for each, values in mapping.filter.items()
     }
-    found = find_columns(mapping, name, names, where)
+    found = find_columns(mapping, name, generated, where)
     roles = {role: by_name[each] for role, each in found.items()}
     conditions = [_condition(connection, column, values) for column, values in filtered.items()]
     return PgLayout(

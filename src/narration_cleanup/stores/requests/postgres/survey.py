@@ -116,11 +116,16 @@ _COMPARED_AS_THEY_ARE = ("text", "character varying", "smallint", "integer", "bi
 """Types whose index on the status can serve; an enum would refuse a word that it lacks."""
 
 
-def newest_times(connection: Connection, layout: PgLayout, statuses: Statuses) -> list[str]:
+def newest_times(
+    connection: Connection, layout: PgLayout, statuses: Statuses
+) -> list[tuple[str, str]]:
     """The newest time of each written form in each column, cancelled rows aside."""
     newest = [
-        f'pg_catalog.max({column.exchanged} COLLATE "C") '
-        f"FILTER (WHERE {column.exchanged} ~ '^.{{10}}{separator}.{{8}}{fraction}$')"
+        (
+            role,
+            f'pg_catalog.max({column.exchanged} COLLATE "C") '
+            f"FILTER (WHERE {column.exchanged} ~ '^.{{10}}{separator}.{{8}}{fraction}$')",
+        )
         for role, column in layout.columns.items()
         if role.endswith("_at")
         and role != "scheduled_at"
@@ -132,8 +137,10 @@ def newest_times(connection: Connection, layout: PgLayout, statuses: Statuses) -
         return []
     cancelled = [str(word) for word in statuses.values([RequestStatus.CANCELLED])]
     statement = (
-        f"SELECT {', '.join(newest)} FROM {layout.table} AS t "
+        f"SELECT {', '.join(each for _, each in newest)} FROM {layout.table} AS t "
         f"WHERE {layout.filter} AND t.{layout.columns['status'].quoted}::text <> ALL(%s)"
     )
     found = connection.execute(statement.encode(), (cancelled,)).fetchone()
-    return [value for value in found or () if isinstance(value, str)]
+    roles = [role for role, _ in newest]
+    values = zip(roles, found or (), strict=False)
+    return [(role, value) for role, value in values if isinstance(value, str)]

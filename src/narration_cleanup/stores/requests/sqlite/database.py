@@ -23,7 +23,7 @@ from narration_cleanup.core.files import not_found, trusted_users
 from narration_cleanup.core.query_limit import LONGEST_READ, LONGEST_ROW, QueryLimit
 from narration_cleanup.core.signals import end_if_asked, is_overdue
 from narration_cleanup.core.text import printable
-from narration_cleanup.core.users import can_read, user_name
+from narration_cleanup.core.users import can_read, can_write, user_name
 from narration_cleanup.stores.requests.sqlite.errors import (
     LOCKED,
     UNCLEAN,
@@ -159,6 +159,10 @@ def open_to_write(path: Path, limit: QueryLimit) -> sqlite3.Connection:
     """
     real = _checked(path)
     try:
+        if not can_write(real):  # SQLite would leave a -shm that nobody can write either
+            fault = sqlite3.OperationalError("this user may not write to it")
+            fault.sqlite_errorcode = sqlite3.SQLITE_READONLY
+            raise fault
         connection = _connect(real, "mode=rw", limit, writes=True)
     except sqlite3.Error as fault:
         raise to_target_error(fault, path) from fault

@@ -54,6 +54,10 @@ class Layout:
         return self.columns.get(role, "NULL")
 
 
+_GENERATED = (2, 3)
+"""In ``table_xinfo``: virtual, and stored."""
+
+
 def quoted(name: str) -> str:
     """``name`` as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
@@ -65,7 +69,8 @@ def read_layout(connection: sqlite3.Connection, mapping: RequestMapping, where: 
     described = connection.execute(f"PRAGMA table_xinfo({quoted(table)})").fetchall()
     names = [str(row[1]) for row in described]
     by_key = sorted((row for row in described if row[5]), key=lambda row: row[5])
-    found = find_columns(mapping, table, names, where)
+    generated = {str(row[1]): row[6] in _GENERATED for row in described}
+    found = find_columns(mapping, table, generated, where)
     columns = {role: quoted(name) for role, name in found.items()}
     return Layout(
         # With the schema's name, since a temporary table would go before.

@@ -196,8 +196,9 @@ def _bindable(value: object) -> tuple[object, str]:
 
 def newest_times(
     connection: sqlite3.Connection, layout: Layout, mapping: RequestMapping
-) -> Sequence[str]:
-    """The times written as text in the newest rows, cancelled ones aside: those may be ours."""
+) -> Sequence[tuple[str, str]]:
+    """The times written as text in the newest rows, each with its column; cancelled rows aside:
+    those may be ours."""
     columns = [layout.column(role) for role in ("status", *_TIMES)]
     latest = ", ".join(f"{key} DESC" for key in layout.keys)
     words = mapping.statuses.words()
@@ -206,10 +207,10 @@ def newest_times(
         f"ORDER BY {latest} LIMIT {_NEWEST}"
     )
     return [
-        value
+        (role, value)
         for is_ours, status, *values in rows
         if is_ours and words.get(status) is not RequestStatus.CANCELLED
-        for value in values
+        for role, value in zip(_TIMES, values, strict=True)
         if isinstance(value, str)
     ]
 
