@@ -27,7 +27,8 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from fastapi import Depends, FastAPI, Header, HTTPException
+from fastapi import Depends, FastAPI, Header, HTTPException, Request
+from fastapi.responses import JSONResponse
 
 import narration_cleanup
 from narration_cleanup import BusyError, CleanupError
@@ -75,12 +76,8 @@ def create_app(
 
     async def run_now() -> dict[str, object]:
         task = begin(asyncio.to_thread(narration_cleanup.run, settings, stop=stop))
-        try:  # a server that ends may cancel the request, not the run, which the lifespan stops
-            done = await asyncio.shield(task)
-        except BusyError as error:
-            raise HTTPException(409, str(error)) from error
-        except CleanupError as error:
-            raise HTTPException(503, str(error)) from error
+        # A server that ends may cancel the request, not the run, which the lifespan stops.
+        done = await asyncio.shield(task)
         after = done["stats"]
         assert isinstance(after, dict)
         return {
@@ -89,7 +86,11 @@ def create_app(
             "stats": _stats(after, every_hours),
         }
 
-    app = FastAPI(lifespan=lifespan)
+    def say_why_not(_: Request, error: Exception) -> JSONResponse:
+        status = 409 if isinstance(error, BusyError) else 503
+        return JSONResponse({"detail": str(error)}, status)
+
+    app = FastAPI(lifespan=lifespan, exception_handlers={CleanupError: say_why_not})
     guarded = [Depends(check_token)]
     path = "/api/narration/cleanup"
     app.add_api_route(f"{path}/stats", read_stats, methods=["GET"], dependencies=guarded)

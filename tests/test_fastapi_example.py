@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -91,14 +93,33 @@ def test_an_empty_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         create_app({})
 
 
-def test_a_run_that_cannot_be_done_is_an_error_with_its_reason(
-    sample: Sample, tmp_path: Path
-) -> None:
+def test_what_cannot_be_done_is_an_error_with_its_reason(sample: Sample, tmp_path: Path) -> None:
     with client(sample, tmp_path / "state", every_hours=None) as http:
         sample.cache.directory.rename(tmp_path / "elsewhere")
-        answer = http.post(f"{PATH}/run", headers=TOKEN)
-        assert answer.status_code == 503
-        assert str(sample.cache.directory) in answer.json()["detail"]
+        for answer in (
+            http.post(f"{PATH}/run", headers=TOKEN),
+            http.get(f"{PATH}/stats", headers=TOKEN),
+        ):
+            assert answer.status_code == 503
+            assert str(sample.cache.directory) in answer.json()["detail"]
+
+
+def test_a_second_run_at_once_is_told_of_the_first(sample: Sample, tmp_path: Path) -> None:
+    with (
+        closing(sqlite3.connect(sample.database)) as service,
+        client(sample, tmp_path / "state", every_hours=None) as http,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        service.execute("BEGIN IMMEDIATE")  # so that the first run waits in its middle
+        before = sample.cache.index.read_bytes()
+        first = pool.submit(http.post, f"{PATH}/run", headers=TOKEN)
+        while sample.cache.index.read_bytes() == before:
+            time.sleep(0.01)
+        second = http.post(f"{PATH}/run", headers=TOKEN)
+        service.rollback()
+        assert first.result().json()["success"] is True
+    assert second.status_code == 409
+    assert second.json()["detail"].startswith("another run (pid ")
 
 
 def test_a_run_that_was_asked_for_is_stopped_at_the_end_of_the_service(

@@ -47,7 +47,7 @@ def test_the_demo_shows_all_three_commands_and_leaves_a_clean_sandbox(tmp_path: 
         "INFO - Cancelled 3 abandoned requests",
         "INFO - Cleanup tasks completed successfully",
         " -c narration-cleanup.toml stats",
-        "expired   0, 0.00 MB",
+        "expired   0, 0 MB",
         f"\n  cd {place}",
         "-c narration-cleanup.toml stats --json",
     ]
