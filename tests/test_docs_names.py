@@ -15,8 +15,8 @@ from narration_cleanup.cli.app import app
 from narration_cleanup.core.files import NOTIFIED_BY
 from narration_cleanup.report.history import SCHEDULED_BY
 from narration_cleanup.settings import BY_NAME, load_settings
-from narration_cleanup.settings.schema import BY_VARIABLE, TABLES
 from narration_cleanup.settings.sources import FILE_VARIABLE
+from narration_cleanup.settings.types import BY_VARIABLE, TABLES
 from tools.docs.console import ROOT
 from tools.docs.made import documents
 

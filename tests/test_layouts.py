@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from narration_cleanup.cli.config import config_app
 from narration_cleanup.core.errors import CleanupError, ConfigError
-from narration_cleanup.settings.programs import PROGRAMS
+from narration_cleanup.settings.known_programs import PROGRAMS
 from tests.layouts import CACHES, INDEXES, OLD, digest, home_assistant, put
 from tests.queues import QUEUES, SHARED, iso
 from tests.run_at import stopped_clock

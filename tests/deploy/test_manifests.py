@@ -15,7 +15,7 @@ import yaml
 from narration_cleanup import __version__
 from narration_cleanup.core.errors import ExitCode
 from narration_cleanup.report.history import SCHEDULED_BY
-from narration_cleanup.settings.schema import BY_VARIABLE
+from narration_cleanup.settings.types import BY_VARIABLE
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 

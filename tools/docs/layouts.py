@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from narration_cleanup.settings import BY_NAME
-from narration_cleanup.settings.programs import PROGRAMS, Program
+from narration_cleanup.settings.known_programs import PROGRAMS, Program
 from tests.layouts import CACHES, NOW, OLD
 from tests.queues import QUEUES, SHARED
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 
 from narration_cleanup.settings import SETTINGS, Setting
-from narration_cleanup.settings.schema import SECTION_HELP
 from narration_cleanup.settings.show import toml
+from narration_cleanup.settings.types import SECTION_HELP
 from tools.docs.roff import bold, example, heading, italic, item, page, paragraphs, subheading
 
 _EXAMPLE = """\

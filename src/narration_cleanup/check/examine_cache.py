@@ -20,7 +20,7 @@ from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.text import printable
 from narration_cleanup.report.format import count, entries
 from narration_cleanup.settings import BY_NAME
-from narration_cleanup.settings.programs import PROGRAMS
+from narration_cleanup.settings.known_programs import PROGRAMS
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER
 from narration_cleanup.stores.cache.paths import folder_of, with_slashes
 

@@ -12,7 +12,7 @@ from narration_cleanup.check.examine_cache import Examined
 from narration_cleanup.core.errors import ConfigError, TargetError
 from narration_cleanup.core.text import printable
 from narration_cleanup.settings import BY_NAME
-from narration_cleanup.settings.programs import PROGRAMS
+from narration_cleanup.settings.known_programs import PROGRAMS
 from narration_cleanup.settings.show import without_password
 from narration_cleanup.stores.requests import is_postgres, open_requests
 from narration_cleanup.stores.requests.mapping import REQUIRED, RequestMapping

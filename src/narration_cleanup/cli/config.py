@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from narration_cleanup.cli.known_layouts import for_places, for_program
+from narration_cleanup.cli.config_init import for_places, for_program
 from narration_cleanup.cli.lazy import LazyCommand
 from narration_cleanup.cli.options import this_program
 from narration_cleanup.core.errors import CleanupError, ConfigError
@@ -28,7 +28,7 @@ from narration_cleanup.report.documents import (
 from narration_cleanup.report.documents.operator_types import Config, Setting
 from narration_cleanup.report.streams import until_closed
 from narration_cleanup.settings import SETTINGS, Settings, load_settings, require_target
-from narration_cleanup.settings.programs import PROGRAMS
+from narration_cleanup.settings.known_programs import PROGRAMS
 from narration_cleanup.settings.show import init_text, plain, safe, show_lines, without_password
 from narration_cleanup.settings.sources import make_readable
 

@@ -14,7 +14,7 @@ from narration_cleanup.cli.options import Invocation, showing_progress
 from narration_cleanup.core.errors import CleanupError, ConfigError, ExitCode
 from narration_cleanup.core.model import Severity
 from narration_cleanup.report import documents
-from narration_cleanup.report.explained import Explained, show_explained
+from narration_cleanup.report.explain_text import Explained, show_explained
 from narration_cleanup.run.access import refuse_other_users
 from narration_cleanup.run.explain import NO_SUCH_ITEM, explain
 from narration_cleanup.run.run_as import act_as

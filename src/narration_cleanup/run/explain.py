@@ -20,7 +20,7 @@ from narration_cleanup.core.model import (
 from narration_cleanup.core.text import printable
 from narration_cleanup.plan.explain import Explanation, explain_cache, explain_requests
 from narration_cleanup.report.documents import configuration_problems
-from narration_cleanup.report.explained import Explained
+from narration_cleanup.report.explain_text import Explained
 from narration_cleanup.report.format import count
 from narration_cleanup.report.history import read_history
 from narration_cleanup.report.record import RunItem

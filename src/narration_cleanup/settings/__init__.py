@@ -1,15 +1,6 @@
 """Settings: what they are (`SETTINGS`), and how they are read (`load_settings`)."""
 
-from narration_cleanup.settings.load import (
-    history_elsewhere,
-    load_from_tables,
-    load_partial,
-    load_settings,
-    require_target,
-)
-from narration_cleanup.settings.parsers import DeleteLimit
-from narration_cleanup.settings.schema import BY_NAME, SETTINGS, Origin, Settings
-from narration_cleanup.settings.sections import (
+from narration_cleanup.settings.definitions import (
     AlertsSettings,
     CacheSettings,
     CleanupSettings,
@@ -20,7 +11,16 @@ from narration_cleanup.settings.sections import (
     RequestSettings,
     StatusSettings,
 )
+from narration_cleanup.settings.load import (
+    history_elsewhere,
+    load_from_tables,
+    load_partial,
+    load_settings,
+    require_target,
+)
+from narration_cleanup.settings.parsers import DeleteLimit
 from narration_cleanup.settings.setting import Setting
+from narration_cleanup.settings.types import BY_NAME, SETTINGS, Origin, Settings
 
 __all__ = [
     "BY_NAME",

@@ -16,16 +16,6 @@ from narration_cleanup.core.text import printable
 from narration_cleanup.core.timestamps import is_known_tz
 from narration_cleanup.core.users import user_name
 from narration_cleanup.settings.parsers import InvalidValueError
-from narration_cleanup.settings.schema import (
-    BY_NAME,
-    BY_VARIABLE,
-    DEFAULT,
-    SETTINGS,
-    TABLES,
-    Origin,
-    Settings,
-    build,
-)
 from narration_cleanup.settings.setting import PREFIX, Setting
 from narration_cleanup.settings.show import raw_shown
 from narration_cleanup.settings.sources import (
@@ -37,6 +27,16 @@ from narration_cleanup.settings.sources import (
     read_file,
     read_toml,
     state_of_units,
+)
+from narration_cleanup.settings.types import (
+    BY_NAME,
+    BY_VARIABLE,
+    DEFAULT,
+    SETTINGS,
+    TABLES,
+    Origin,
+    Settings,
+    build,
 )
 
 NONE, AUTO = "none", "auto"

@@ -11,8 +11,8 @@ from itertools import groupby
 
 from narration_cleanup.core.text import printable
 from narration_cleanup.settings.parsers import DeleteLimit
-from narration_cleanup.settings.schema import BY_NAME, SECTION_HELP, SETTINGS, Settings
 from narration_cleanup.settings.setting import Setting
+from narration_cleanup.settings.types import BY_NAME, SECTION_HELP, SETTINGS, Settings
 
 HIDDEN = "***"
 _LONGEST = 80

@@ -31,7 +31,7 @@ from narration_cleanup.report.summary import EVERYTHING, Selection, kept_entries
 if TYPE_CHECKING:
     from narration_cleanup.plan.explain import Explanation
     from narration_cleanup.report.documents import operator_types
-    from narration_cleanup.report.explained import Explained
+    from narration_cleanup.report.explain_text import Explained
 
 SCHEMA_VERSION: Literal[1] = 1
 """Raised when a member changes its meaning or is removed; new members may come without."""
@@ -245,7 +245,7 @@ def _request_stats(requests: RequestTotals) -> types.RequestStats:
 
 def _explained_item(item: Explanation) -> operator_types.ExplainedItem:
     from narration_cleanup.report.documents import operator_types
-    from narration_cleanup.report.explained import decision_of
+    from narration_cleanup.report.explain_text import decision_of
 
     is_request = item.target is Target.REQUESTS
     return like(

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
-from narration_cleanup.settings.sections import (
+from narration_cleanup.settings.definitions import (
     AlertsSettings,
     CacheSettings,
     CleanupSettings,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.text import printable, printable_line
-from narration_cleanup.settings.programs import PROGRAMS
+from narration_cleanup.settings.known_programs import PROGRAMS
 from narration_cleanup.settings.show import settings_text, without_password
 
 _MASKED = re.compile(r":\*\*\*(?=@)|(?<=[?&])password=\*\*\*&?")
