@@ -133,7 +133,8 @@ def _bare_environment() -> dict[str, str]:
 
 def _serve() -> None:
     main = importlib.import_module(sys.argv[1]).main
-    importlib.import_module("tomllib")  # another user may be kept out of where Python lies
+    for name in ("tomllib", "grp"):  # another user may be kept out of where Python lies
+        importlib.import_module(name)
     with tempfile.TemporaryDirectory() as folder:
         _warm_up(main, Path(folder))
     answers = os.fdopen(os.dup(1), "w", buffering=1)
