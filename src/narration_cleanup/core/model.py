@@ -64,6 +64,8 @@ MOST_OF_A_KIND = 100
 """Problems of one code that are shown whole; more are one line with their number."""
 MOST_KEPT = 10_000  # each is known again in a later run; more are taken for known where all are
 SAME_REASON = "for the same reason"
+_LONGEST = 1_000
+"""A subject that is longer is kept of those alone that are shown: no file has such a name."""
 _Kind = tuple[Target, str, Severity, bool]
 _kind: Callable[[Problem], _Kind] = attrgetter("target", "code", "severity", "known")
 
@@ -83,7 +85,8 @@ class Problems:
         self._seen[kind] += 1
         if self._reasons.setdefault(kind, problem.message) != problem.message:
             self._reasons[kind] = None
-        if self._seen[kind] <= MOST_KEPT:
+        is_long = len(problem.subject or "") > _LONGEST
+        if self._seen[kind] <= (MOST_OF_A_KIND if is_long else MOST_KEPT):
             self._kept.append(problem)
 
     def extend(
