@@ -300,12 +300,12 @@ def test_a_configuration_of_another_user_makes_root_write_and_send_nothing(
         f'textfile = "{roots / "x.prom"}"\n[alerts]\nping_url = "http://127.0.0.1:9/x"\n'
     )
     os.chown(config, SERVICE, SERVICE)
-    home = {"HOME": str(open_path / "home"), "PATH": os.environ["PATH"]}
-    done = forked.run("-c", config, "run", env=home, cwd=Path("/"), user=0)
+    own = {"STATE_DIRECTORY": str(open_path / "own"), "PATH": os.environ["PATH"]}
+    done = forked.run("-c", config, "run", env=own, cwd=Path("/"), user=0)
     assert done.returncode == 78, done.stdout + done.stderr
     assert "ping" not in done.stdout + done.stderr
     assert list(roots.iterdir()) == []
-    assert list((open_path / "home").rglob(FILE_NAME))  # root's own
+    assert (open_path / "own" / FILE_NAME).exists()
 
 
 def test_a_configuration_of_one_user_makes_root_nobody_else(open_path: Path) -> None:
