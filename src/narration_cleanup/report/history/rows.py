@@ -384,8 +384,7 @@ def _record(row: _Row) -> RunRecord:
         *_,
         cache,
         requests,
-        _,
-    ) = msgspec.convert((*row[:-1], None), _Row)
+    ) = msgspec.convert((*row[:-1], None), _Row)[:-1]
     if outcome is None:
         outcome = RUNNING if is_alive(_mark(row)) else KILLED
     return RunRecord(
