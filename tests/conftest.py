@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator
 import hypothesis
 import pytest
 
+from narration_cleanup.settings.sources import SYSTEM_STATE
 from tests.opened import close_all
 
 # Everything in the environment that changes what the program does or how its output looks, or that
@@ -24,6 +25,11 @@ _FOREIGN = re.compile(
 # A deadline would be a timed assertion; the blob makes a failure seen elsewhere repeatable here.
 hypothesis.settings.register_profile("house", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("house")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if os.geteuid() == 0 and SYSTEM_STATE.exists():
+        pytest.exit(f"{SYSTEM_STATE} is there: root's tests would add to the history in it", 2)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

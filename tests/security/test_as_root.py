@@ -375,3 +375,17 @@ def test_a_folder_that_is_made_for_a_user_is_no_other(open_path: Path) -> None:
             with suppress(OSError):
                 make_folder(home / "folder", (SERVICE, SERVICE))
     assert victim.stat().st_uid == 0
+
+
+def test_no_folder_is_made_behind_a_link_of_a_user(open_path: Path) -> None:
+    home, victim = open_path / "service", open_path / "victim"
+    home.mkdir()
+    victim.mkdir()
+    (home / "upper").symlink_to(victim)
+    give(SERVICE, home)
+    with pytest.raises(NotADirectoryError):
+        make_folder(home / "upper" / "folder", (SERVICE, SERVICE))
+    assert not list(victim.iterdir())
+    (open_path / "mine").symlink_to(victim)  # root's own link leads on
+    make_folder(open_path / "mine" / "folder", (SERVICE, SERVICE))
+    assert (victim / "folder").stat().st_uid == SERVICE

@@ -155,9 +155,15 @@ def make_folder(folder: Path, owner: tuple[int, int] | None = None, mode: int = 
 
 
 def _enter(name: str, above: int) -> tuple[int, bool]:
-    """The folder ``name``, and whether it was made now: then it is empty, and this user's."""
+    """The folder ``name``, and whether it was made now: then it is empty, and this user's.
+
+    A link is followed only where nobody else can put one.
+    """
+    status, flags = os.fstat(above), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    if status.st_uid not in trusted_users() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        flags |= os.O_NOFOLLOW
     with suppress(FileNotFoundError):
-        return os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=above), False
+        return os.open(name, flags, dir_fd=above), False
     os.mkdir(name, 0o755, dir_fd=above)
     made = os.open(name, os.O_RDONLY | _FOLDER, dir_fd=above)
     if os.fstat(made).st_uid != os.geteuid() or os.listdir(made):
