@@ -38,7 +38,7 @@ FIXES = (("ruff", "check", "--fix", "."), ("ruff", "format", "."))
 def set_up(extra: str) -> None:
     """Make the environment hold this checkout with `extra` ("" or "[test]"), unless it does.
 
-    The stamp in it says what it was made from: the files with dependencies and version, this Python,
+    The stamp in it says what it was made from: the files of dependencies and version, this Python,
     and the extra. The larger extra serves for the smaller one too.
     """
     made_from = hashlib.sha256(f"{HERE} {sys.version_info[:2]}".encode())

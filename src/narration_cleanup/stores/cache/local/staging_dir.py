@@ -205,8 +205,8 @@ class StagingDir:
     def _out_of_reach(self, error: OSError) -> TargetError:
         what = not_own_folder(self._directory.path) or (
             f"{printable(self._directory.path / OWN_FOLDER)} cannot be opened "
-            f"({error.strerror}), and an earlier run may have left audio in it: run as its owner, "
-            "or give this user access"
+            f"({error.strerror}), and an earlier run may have left audio in it: correct that, "
+            "or run as its owner"
         )
         return TargetError("own_folder", what)
 
