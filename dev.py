@@ -38,11 +38,12 @@ FIXES = (("ruff", "check", "--fix", "."), ("ruff", "format", "."))
 def set_up(extra: str) -> None:
     """Make the environment hold this checkout with `extra` ("" or "[test]"), unless it does.
 
-    The stamp in it says what it was made from: the files that list the dependencies, this Python,
+    The stamp in it says what it was made from: the files of dependencies and version, this Python,
     and the extra. The larger extra serves for the smaller one too.
     """
     made_from = hashlib.sha256(f"{HERE} {sys.version_info[:2]}".encode())
-    for file in (HERE / "pyproject.toml", *sorted((HERE / "requirements").iterdir())):
+    package = HERE / "src" / "narration_cleanup" / "__init__.py"  # it has the version
+    for file in (package, HERE / "pyproject.toml", *sorted((HERE / "requirements").iterdir())):
         made_from.update(file.read_bytes())
     stamp = VENV / "made-from"
     found = stamp.read_text().split() if stamp.exists() else []

@@ -86,13 +86,12 @@ def create_app(
             "stats": _stats(after, every_hours),
         }
 
-    app = FastAPI(lifespan=lifespan)
-
-    @app.exception_handler(CleanupError)
-    async def say_why_not(_: Request, error: CleanupError) -> JSONResponse:
+    async def report_why_not(_: Request, error: Exception) -> JSONResponse:
         status = 409 if isinstance(error, BusyError) else 503
         return JSONResponse({"detail": str(error)}, status)
 
+    app = FastAPI(lifespan=lifespan)
+    app.add_exception_handler(CleanupError, report_why_not)
     guarded = [Depends(check_token)]
     path = "/api/narration/cleanup"
     app.add_api_route(f"{path}/stats", read_stats, methods=["GET"], dependencies=guarded)

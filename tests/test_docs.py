@@ -96,6 +96,9 @@ def test_every_problem_that_can_be_told_is_in_the_troubleshooting() -> None:
     codes = codes_in_the_source()
     assert {"index_unreadable", "outside_cache", "database_locked"} <= codes
     assert [code for code in sorted(codes) if f"`{code}`" not in page] == []
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "src").rglob("*.py"))
+    named = re.findall(r"`([a-z_]+)`", " ".join(re.findall(r"^\| (`[a-z_]+`[^|]*)\|", page, re.M)))
+    assert [code for code in named if f'"{code}"' not in source] == []
 
 
 def test_every_exit_code_is_told_in_the_help_and_the_documents() -> None:

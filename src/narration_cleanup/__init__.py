@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from types import ModuleType
 
-__version__ = "0.1.1"
+__version__ = "0.2.0"
 __all__ = [
     "BusyError",
     "CleanupError",

@@ -166,7 +166,7 @@ def test_an_entry_that_leaves_the_cache(place: Place) -> None:
     place.sample.cache.index.write_text(json.dumps(many))
     assert place.one("cache.outside_cache").message.startswith(f"{len(many)} times: ")
     newest = place.one("cache.newest_entry")
-    is_warning(newest, f"none of {len(many)} entries can be judged", "cache.dir")
+    is_warning(newest, f"none of {len(many)} entries can be judged", "the other checks")
     assert not [each for each in place.findings() if each.check == "cache.agreement"]
 
 
@@ -296,8 +296,8 @@ def test_a_configuration_that_may_not_be_read_is_the_one_fault(
         as_nobody()
         (finding,) = place.findings()
         os.seteuid(0)
-    is_failed(finding, f"{file.name}: Permission denied", "chgrp it to the group of the runs' user")
-    assert "chmod 0640" in finding.remedy
+    is_failed(finding, f"{file.name}: Permission denied", "run this as the runs' user")
+    assert "chgrp it to the group of the runs' user, and chmod 0640" in finding.remedy
     assert "chgrp" not in finding.message
 
 
@@ -330,7 +330,11 @@ def test_a_timer_that_is_stale(place: Place) -> None:
 
 def test_runs_that_fail(place: Place) -> None:
     place.ran(12.5, 6, failed=True)
-    is_failed(place.one("runs.last_success"), "no run has succeeded", "narration-cleanup history")
+    is_failed(
+        place.one("runs.last_success"),
+        "no run on this cache and database has succeeded",
+        "narration-cleanup history",
+    )
     is_warning(place.one("runs.last"), "failed: It stopped", "history show 2")
 
 

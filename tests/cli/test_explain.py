@@ -408,8 +408,8 @@ def test_a_name_that_nothing_has(service: Service) -> None:
     ended = service.call("explain", "no\x1b[31m such\nname")
     assert (ended.code, ended.out) == (1, "")
     assert ended.err == (
-        "ERROR - nothing has the key, file or id 'no\\x1b[31m such\\nname', and the history has no "
-        "items of earlier runs [no_such_item]\n"
+        "ERROR - nothing has the key, file or id 'no\\x1b[31m such\\nname', and the history in "
+        f"{service.root}/state has no items of earlier runs [no_such_item]\n"
     )
     ended = service.call("explain", "--json", "nothing")
     document = json.loads(ended.out)

@@ -167,6 +167,23 @@ def test_the_index_proves_the_zone_of_the_same_services_table(
         assert abandoned(plans_of(settings_of(tmp_path))) == {"over"}
 
 
+def test_entries_that_name_the_cache_by_another_path_prove_the_zone_of_the_table(
+    tmp_path: Path,
+) -> None:
+    with local("Europe/Berlin"):
+        make_index(tmp_path / "cache", "America/New_York", [60.0 + HOUR * n for n in range(30)])
+        index = tmp_path / "cache" / "cache_index.json"
+        index.write_text(index.read_text().replace(str(tmp_path), "/app"))
+        rows = [
+            (name, written(NOW - age, "America/New_York"))
+            for name, age in (("live", 120), ("over", 2 * HOUR))
+        ]
+        make_table(tmp_path / "r.db", rows, last_write=NOW)
+        plans = plans_of(settings_of(tmp_path))
+        assert (expired(plans), abandoned(plans)) == (set(), {"over"})
+        assert codes(plans) == {"dir_in_index", "zone_differs"}
+
+
 def test_a_table_in_utc_beside_an_index_in_local_time(tmp_path: Path) -> None:
     """The same written form; the last write allows the later reading, so the index proves none."""
     with local("Asia/Tokyo"):

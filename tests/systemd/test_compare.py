@@ -55,6 +55,16 @@ def test_another_folder_user_and_interval_are_each_named(show: Show) -> None:
     assert len(unit_differences(now, user_known=False) or ()) == 2
 
 
+def test_alerts_that_the_installed_units_do_not_send_are_named(show: Show) -> None:
+    pinged = replace(HERE, notify_start=True, notify_success=True)
+    show(cat(HERE))
+    assert unit_differences(pinged) == [
+        "the unit does not start all the units that send what [alerts] asks for"
+    ]
+    show(cat(pinged))
+    assert unit_differences(pinged) == unit_differences(HERE) == []
+
+
 def test_drop_ins_count(show: Show) -> None:
     show(cat(HERE, "BindPaths=/srv/new", "OnCalendar=", "OnCalendar=*-*-* 00/3:00:00"))
     now = replace(HERE, interval_hours=3, data=(*HERE.data, Path("/srv/new/cache")))

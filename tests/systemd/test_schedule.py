@@ -186,7 +186,7 @@ def test_another_run_at_work_is_no_failure(machine: Container, service: Service)
     assert show(machine, RUN, "Result") == "success"
     machine.run("journalctl", "--sync")
     told = machine.run("journalctl", f"--after-cursor={cursor}", "--output=cat").stdout
-    assert "Tell how" not in told
+    assert "Report how" not in told
     assert service.audio() == service.expired | service.kept
     assert service.statuses() == BEFORE
 

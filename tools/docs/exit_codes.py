@@ -12,7 +12,7 @@ MEANINGS: dict[ExitCode, tuple[str, str]] = {
     ExitCode.FAILED: (
         "failed",
         "Nothing of the work was done, or the command had an error; the last line says which. Of "
-        "a run: each half (cache, requests) could not be looked at, or all that it tried failed.",
+        "a run: neither target (cache, requests) could be surveyed, or all that it tried failed.",
     ),
     ExitCode.USAGE: (
         "usage",
@@ -21,8 +21,8 @@ MEANINGS: dict[ExitCode, tuple[str, str]] = {
     ExitCode.PARTLY_DONE: (
         "partly done",
         "Some of the work was done, and some could not be: an item failed, an entry cannot be "
-        "judged, or one half (cache or requests) could not be worked on, while the other one "
-        "could, be it that there was nothing to do in it.",
+        "judged, or one target (cache or requests) could not be cleaned, while the other one "
+        "could, even where there was nothing to do in it.",
     ),
     ExitCode.REFUSED: (
         "refused for safety",

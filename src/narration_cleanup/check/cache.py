@@ -58,7 +58,7 @@ def check_cache(settings: Settings, now: float, times: IndexTimes) -> Iterator[F
     """
     place = settings.cache.dir
     if place is None:
-        yield passed("cache.directory", "no cache is configured: that half is left out")
+        yield passed("cache.directory", "no cache is configured: none is cleaned")
         return
     local = settings.cache.path
     if local is not None:
@@ -243,11 +243,11 @@ def _written_lately(plan: CachePlan, settings: CacheSettings, now: float) -> Fin
     newest = plan.totals.newest_created_at
     remedy = f"is it in use? If so, {_WHICH}"
     total = plan.totals.entry_count
+    if newest is None and total:
+        message = f"none of {entries(total)} can be judged"
+        return warning("cache.newest_entry", message, "see the other checks of the cache")
     if newest is None:
-        message = (
-            f"none of {entries(total)} can be judged" if total else "the cache holds no entries"
-        )
-        return warning("cache.newest_entry", message, remedy)
+        return warning("cache.newest_entry", "the cache holds no entries", remedy)
     days = max(0.0, now - newest) / DAY
     age = f"{days:.1f} days" if days >= 2 else f"{days * 24:.1f} h"
     if now - newest > min(QUIET_AFTER, settings.ttl_days * DAY):

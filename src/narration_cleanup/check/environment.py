@@ -22,17 +22,17 @@ from narration_cleanup.report.history.database import ENDINGS
 from narration_cleanup.report.metrics import is_page
 from narration_cleanup.settings import SETTINGS, Settings
 from narration_cleanup.settings.show import safe, toml
-from narration_cleanup.settings.sources import NO_HISTORY, NO_STATE_DIR, make_readable
+from narration_cleanup.settings.sources import NO_HISTORY, NO_STATE_DIR, UNREADABLE, make_readable
 from narration_cleanup.systemd.discover import CREDENTIALS
 
 
 def check_settings(settings: Settings, faults: Sequence[str]) -> Iterator[Finding]:
     """Faults and warnings of the settings, and, where all are valid, where each came from."""
     for fault in faults:
-        message, unreadable, _ = fault.partition(f"; {make_readable()}")
+        message, unreadable, _ = fault.partition(UNREADABLE)
         remedy = "correct it, then: narration-cleanup config validate"
         if unreadable:
-            remedy = f"run this as the runs' user; if that is {current_user()}: {make_readable()}"
+            remedy = unreadable.removeprefix("; ")
         yield failed("settings", message, remedy)
     for text in settings.warnings:
         yield warning("settings", text, "correct the name, or remove it")

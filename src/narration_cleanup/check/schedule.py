@@ -131,7 +131,9 @@ def _units(schedule: Schedule, settings: Settings) -> Iterator[Finding]:
         message = f"{schedule.service} is not as the settings are: {'; '.join(differences)}"
         yield failed("schedule.units", message, install)
     else:
-        yield passed("schedule.units", "the units have the folders, user and interval as set")
+        yield passed(
+            "schedule.units", "the units have the folders, user, interval and alerts as set"
+        )
 
 
 def _runs(past: RecentRuns, counters: Counters, interval: float, now: float) -> Iterator[Finding]:
@@ -144,7 +146,9 @@ def _runs(past: RecentRuns, counters: Counters, interval: float, now: float) -> 
     success = counters.last_success_at
     if success is None:
         remedy = "narration-cleanup history; narration-cleanup run says what is wrong"
-        yield failed("runs.last_success", "no run has succeeded yet", remedy)
+        yield failed(
+            "runs.last_success", "no run on this cache and database has succeeded yet", remedy
+        )
     elif now - success > LATE_AFTER * interval:
         message = (
             f"the last success is {age(now - success)} ago; a run is due every {age(interval)}"

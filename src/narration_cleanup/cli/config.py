@@ -98,8 +98,7 @@ def init_command(
 ) -> None:
     """Write a configuration file: every setting with its default, or what a program or a place has.
 
-    With --for, --from and --requests-db name that program's places; without, they are examined,
-    and nothing in them is changed.
+    With --for, --from and --requests-db are that program's places. Without, both are read only.
     """
     text, remarks = init_text(), list[str]()
     if program is not None:

@@ -24,12 +24,12 @@ from narration_cleanup.report.format import count
 _STEPS: tuple[tuple[str, str, Callable[[typer.Context], None]], ...] = (
     ("What would a run do?", "dry-run", dry_run_command),
     ("Now let it do that.", "run", run_command),
-    ("How do things stand now?", "stats", stats_command),
+    ("What is the state now?", "stats", stats_command),
 )
 _NEXT = (
     ("stats --json", "the same for programs"),
     ("dry-run -v", "nothing is left to do"),
-    ("history", "the run above, as it is remembered"),
+    ("history", "the run above, as it is recorded"),
     ("config show", "every setting, and where it came from"),
     ("--help", "all there is"),
 )
@@ -97,7 +97,7 @@ def _introduce(sandbox: Sandbox, say: Callable[[str, str], None]) -> None:
 
 def _say_what_next(sandbox: Sandbox, program: str, say: Callable[[str, str], None]) -> None:
     say("", "")
-    say("The sandbox is yours. To try next:", "bold cyan")
+    say("The sandbox is left there. To try next:", "bold cyan")
     say("", "")
     say(f"  cd {shlex.quote(str(sandbox.directory))}", "")
     for arguments, what in _NEXT:

@@ -32,8 +32,7 @@ Name = Annotated[
 
 @options.takes(*options.PLACES, *options.LIMITS, *options.REMOVALS, "as_json", "quiet")
 def explain_command(call: Invocation, name: Name) -> None:
-    """Say why an entry, file or request is kept or removed, by which rule, and when. Changes
-    nothing."""
+    """Say why an entry, file or request is kept or removed, and when. Changes nothing."""
     now = time.time()
     try:
         settings = load_settings(flags=call.flags, config_file=call.config_file, environ=os.environ)

@@ -112,7 +112,7 @@ def show_command(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Show one run whole: counts by reason and status, problems, how things stood after it."""
+    """Show one run whole: counts by reason and status, problems, the state after it."""
     if run != LAST and not re.fullmatch(r"0*[1-9][0-9]{0,8}", run, re.ASCII):
         raise typer.BadParameter(
             f"{printable(run)} is neither a run's number nor {LAST}", param_hint="ID"

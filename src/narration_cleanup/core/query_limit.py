@@ -37,7 +37,7 @@ _LIMITS = {
 class QueryLimit:
     """Ends a query of the connection that it guards with ``SQLITE_INTERRUPT``.
 
-    When it takes too long or too much memory, or goes on for long when this process was asked to
+    When it takes too long or too much memory, or continues for long when this process was asked to
     end.
     """
 

@@ -117,7 +117,8 @@ def _kept(settings: Settings, items: int) -> str:
     if not settings.history.keep_items:
         return "history.keep_items is 0, so no run's items are kept"
     if not items:
-        return "the history has no items of earlier runs"
+        place = printable(settings.cleanup.state_dir)
+        return f"the history in {place} has no items of earlier runs"
     many = count(items, "item")
     return f"nothing was called so among the {many} of earlier runs that the history has"
 

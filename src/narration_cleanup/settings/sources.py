@@ -36,6 +36,9 @@ def make_readable(group: str = "the group of the runs' user") -> str:
     return f"chgrp it to {group}, and chmod 0640 it"
 
 
+UNREADABLE = f"; run this as the runs' user; if this is that user, {make_readable()}"
+
+
 def home(environ: Mapping[str, str]) -> str | None:
     """The home directory, or `None` for a user without one (as under systemd's DynamicUser)."""
     return environ.get("HOME") or _or_none(os.path.expanduser("~"))
@@ -130,7 +133,9 @@ def find_file(named: Path | None, environ: Mapping[str, str]) -> Path | None:
         if given:
             file = Path(expand(given, environ)).absolute()
             if not _is_there(file):
-                raise ConfigError(f"{source}: there is no file {printable(file)}")
+                raise ConfigError(
+                    f"{source}: there is no file {printable(file)}, or none that this user can see"
+                )
             return file
     return next((file for file in default_files(environ) if _is_there(file)), None)
 
@@ -160,7 +165,7 @@ def read_toml(file: Path) -> dict[str, object]:
         # With a last line end, so that a fault in the last line is reported by its number.
         return tomllib.loads(read_file(file).decode("utf-8-sig") + "\n")
     except OSError as error:
-        how = f"; {make_readable()}" if isinstance(error, PermissionError) else ""
+        how = UNREADABLE if isinstance(error, PermissionError) else ""
         raise ConfigError(f"file {printable(file)}: {error.strerror}{how}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"file {printable(file)}: not UTF-8 text (byte {error.start})") from error

@@ -1,4 +1,5 @@
-"""Whether the installed units are those that the settings would make: folders, user, interval."""
+"""Whether the installed units are those that the settings would make: folders, user, interval,
+and the units that notify."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from narration_cleanup.systemd.units import render
 
 _TIMES = ("OnCalendar", "OnActiveSec", "OnUnitActiveSec")
 _FOLDERS = ("BindPaths", "ReadWritePaths")
+_NOTIFYING = ("OnFailure", "OnSuccess", "Wants")
 
 
 def unit_differences(installation: Installation, *, user_known: bool = True) -> list[str] | None:
@@ -44,6 +46,8 @@ def _differences(
     user, meant = ((each.get("User") or ["root"])[-1] for each in (installed, expected))
     if user_known and user != meant:
         yield f"the unit runs as {printable(user)}, the settings are for {meant}"
+    if any(set(expected.get(key, [])) - set(installed.get(key, [])) for key in _NOTIFYING):
+        yield "the unit does not start all the units that send what [alerts] asks for"
     times, meant_times = (
         {key: each[key] for key in _TIMES if each.get(key)} for each in (installed, expected)
     )

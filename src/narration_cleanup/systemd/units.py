@@ -214,7 +214,7 @@ def notify(installation: Installation, *, start: bool = False) -> str:
         "",
         *NOTIFY,
     ]
-    what = "Tell that %i.service begins" if start else "Tell how %i.service ended"
+    what = "Report that %i.service begins" if start else "Report how %i.service ended"
     return _file(installation, ("Unit", [f"Description={what}"]), ("Service", lines))
 
 

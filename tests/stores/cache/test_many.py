@@ -128,6 +128,7 @@ def test_audio_that_cannot_be_put_back_keeps_its_entry(
     )
     assert done is None
     assert [problem.code for problem in result.problems] == ["own_folder"]
+    assert "run as its owner" in next(iter(result.problems)).message
     assert result.outcome is RunOutcome.FAILED
     assert waiting.exists()
     assert sample.index.read_bytes() == before

@@ -9,7 +9,7 @@ from typing import Literal
 from narration_cleanup.apply.result import RunOutcome
 from narration_cleanup.core.text import printable
 from narration_cleanup.report.attention import FAILURES, Attention, Change
-from narration_cleanup.report.format import iso
+from narration_cleanup.report.format import clock
 from narration_cleanup.report.record import RunRecord
 from narration_cleanup.report.summary import problem_line
 
@@ -59,7 +59,7 @@ def message_of(
     if found is not None:
         ended = f"{found.change} ({record.outcome})"
         if found.change is not Change.BEGINS:
-            body.append(f"The operator {_NEEDED[found.change]} since {iso(found.since)}.")
+            body.append(f"The operator {_NEEDED[found.change]} since {clock(found.since)}.")
     head = record.message or f"The run ended: {record.outcome}"
     if record.exit_code is not None:
         head += f" (exit code {record.exit_code})"

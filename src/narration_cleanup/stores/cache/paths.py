@@ -56,7 +56,7 @@ def names_meant(file_path: str | None, suffixes: tuple[str, ...]) -> list[str]:
 
 
 def unquoted(name: str) -> str:
-    """The last part of what a percent-encoded name stands for; any other name as it is."""
+    """The last part of what a percent-encoded name means; any other name as it is."""
     if "%" not in name:
         return name
     from urllib.parse import unquote

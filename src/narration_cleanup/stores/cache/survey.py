@@ -333,28 +333,32 @@ class IndexSurvey:
         """Those of entries elsewhere; a single one where that is this folder by another name."""
         if not total or len(self._outside) < NEARLY_ALL * min(NEWEST, total):
             return self._outside
-        named = [(folder_of(path), name) for path, name in self._newest_paths()]
-        (folder, count), *_ = Counter(folder for folder, _ in named).most_common(1)
-        files = {name for other, name in named if other == folder}
+        newest = self._newest_members()
+        (folder, count), *_ = Counter(folder for folder, _ in newest).most_common(1)
+        there = [dated for other, dated in newest if other == folder]
+        files = {name for _, _, name in there}
         here = len(files) - len(self._files.missing(files))
-        if not folder or count < NEARLY_ALL * len(named) or 2 * here <= len(files):
+        if not folder or count < NEARLY_ALL * len(newest) or 2 * here <= len(files):
             return self._outside
+        self._newest = there  # their files prove the zone, which requests are read in too
         return Problems([other_name(folder, len(self._outside))])
 
     def _members(self) -> Iterator[Members]:
         return index.members(self._index.read, self._index.size, self._form)
 
-    def _newest_paths(self) -> list[tuple[str, str]]:
-        """The paths of the newest entries, and the last parts of them as names."""
+    def _newest_members(self) -> list[tuple[str, tuple[float, str, str]]]:
+        """The folders of the newest entries; their times, and the last parts of their paths."""
         read_time = self._times.read
         dated = (
-            (read_time(value.created_at) or 0.0, value.file_path)
+            (read_time(value.created_at) or 0.0, value.created_at, value.file_path)
             for members in self._members()
             for value in members.values
             if isinstance(value, IndexMember)
         )
-        paths = [path for _, path in nlargest(NEWEST, dated)]
-        return [(path, (names_meant(path, self._suffixes) or [""])[0]) for path in paths]
+        return [
+            (folder_of(path), (at, text, (names_meant(path, self._suffixes) or [""])[0]))
+            for at, text, path in nlargest(NEWEST, dated)
+        ]
 
     def _refuse_other_format(self, total: int) -> None:
         """Raise ``TargetError`` where most members are not understood, or all of them."""

@@ -204,9 +204,9 @@ class StagingDir:
 
     def _out_of_reach(self, error: OSError) -> TargetError:
         what = not_own_folder(self._directory.path) or (
-            f"{printable(self._directory.path / OWN_FOLDER)} cannot be looked into "
-            f"({error.strerror}), where an earlier run may have left audio: let this user in, or "
-            "empty it and take it away"
+            f"{printable(self._directory.path / OWN_FOLDER)} cannot be opened "
+            f"({error.strerror}), and an earlier run may have left audio in it: correct that, "
+            "or run as its owner"
         )
         return TargetError("own_folder", what)
 

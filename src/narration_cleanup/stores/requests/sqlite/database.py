@@ -159,7 +159,7 @@ def open_to_write(path: Path, limit: QueryLimit) -> sqlite3.Connection:
     """
     real = _checked(path)
     try:
-        if not can_write(real):  # SQLite would leave a -shm that nobody can write either
+        if not can_write(real):  # SQLite would leave a -shm that no user can write either
             fault = sqlite3.OperationalError("this user may not write to it")
             fault.sqlite_errorcode = sqlite3.SQLITE_READONLY
             raise fault
