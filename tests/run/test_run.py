@@ -3,11 +3,13 @@
 import errno
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,17 +19,19 @@ from typer.testing import CliRunner
 from narration_cleanup.apply.apply import apply_cache
 from narration_cleanup.apply.result import CacheResult, Result, RunOutcome
 from narration_cleanup.cli.app import app
+from narration_cleanup.core import signals
 from narration_cleanup.core.errors import ExitCode, TargetError
 from narration_cleanup.core.model import DAY, NoProgress, RequestSurvey, Target
 from narration_cleanup.core.signals import Stop
 from narration_cleanup.plan import CachePolicy, RequestPolicy
 from narration_cleanup.run import run as job
 from narration_cleanup.run.stores import attempt
-from narration_cleanup.run.survey import survey_and_plan_cache
+from narration_cleanup.run.survey import CountedSurvey, survey_and_plan_cache
 from narration_cleanup.stores.cache import CacheStore, FileTarget, Removal
 from narration_cleanup.stores.cache.local import staging
 from narration_cleanup.stores.cache.local.directory import Directory
 from narration_cleanup.stores.cache.local.indexed import IndexedDirectory
+from narration_cleanup.stores.cache.survey import IndexSurvey
 from narration_cleanup.stores.requests.mapping import RequestMapping
 from narration_cleanup.stores.requests.sqlite.table import SqliteRequests
 from tests.opened import open_sample
@@ -261,6 +265,49 @@ def test_the_figures_of_a_run_that_was_stopped_are_those_after_it(
     assert result.cache is not None
     assert result.cache.removed_count == 2
     assert list(result.problems) == list(result.cache.problems) == []
+
+
+def test_a_survey_ends_where_the_process_was_asked_to_end_a_while_ago(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = make_cache(tmp_path / "cache", entries=[EntrySpec(age=timedelta(days=20))])
+    monkeypatch.setattr(signals, "GRACE", -1.0)
+    result = Result(NOW, dry_run=False)
+    with closing(open_sample(sample)) as store:
+        signals.hear(signal.SIGTERM)
+        try:
+            with pytest.raises(TargetError, match="before all of it had been surveyed"):
+                job.clean_cache(store, CachePolicy(), work_on(result))
+        finally:
+            signals.forget()
+        assert result.cache is None
+        assert job.clean_cache(store, CachePolicy(), work_on(result)) is not None
+    assert result.cache is not None
+    assert result.cache.removed_count == 1
+
+
+_YOUNG = EntrySpec(age=timedelta(days=1))
+
+
+@pytest.mark.parametrize("part", ["batches", "look", "unmatched"])
+def test_each_pass_over_a_cache_ends_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    sample = make_cache(tmp_path / "cache", entries=[_YOUNG, replace(_YOUNG, file=False)])
+    monkeypatch.setattr(signals, "GRACE", -1.0)
+    with closing(open_sample(sample)) as store, store.survey() as survey:
+        assert isinstance(survey, IndexSurvey)
+        seen = CountedSurvey(survey, NoProgress())
+        if part != "batches":
+            list(seen.batches())
+        if part == "unmatched":
+            assert survey.seen.audio.names
+        signals.hear(signal.SIGTERM)
+        try:
+            with pytest.raises(TargetError, match="before all of it had been surveyed"):
+                list(seen.batches()) if part == "batches" else seen.unmatched()
+        finally:
+            signals.forget()
 
 
 class PanicError(BaseException):

@@ -18,6 +18,7 @@ from narration_cleanup.core.model import (
     Unmatched,
     is_most,
 )
+from narration_cleanup.core.signals import end_survey_if_overdue
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.timestamps import Reader, reader
 from narration_cleanup.core.zones import NEARLY_ALL, NEWEST, IndexTimes, Sample
@@ -252,6 +253,7 @@ class IndexSurvey:
     def _names(self, wanted: Callable[[str], bool], needed: set[str]) -> Iterator[str]:
         """The claimed names that ``wanted`` picks; fills ``needed`` on the way."""
         for batch in self.batches():
+            end_survey_if_overdue()
             needed.update(batch.needed)
             for name in batch.names:
                 if wanted(name):
