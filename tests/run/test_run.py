@@ -381,13 +381,35 @@ def test_what_no_run_can_remove_is_a_problem_once(tmp_path: Path) -> None:
         fields = dict(index[sample.entries[0].key])
         index["other"] = fields | {"file_path": str(other)}
         write_index(sample.index, index)
-        third = CliRunner().invoke(app, arguments, env=environment)
-    assert (first.exit_code, second.exit_code, third.exit_code) == (3, 0, 3)
+        third, fourth = (CliRunner().invoke(app, arguments, env=environment) for _ in range(2))
+    assert (first.exit_code, second.exit_code) == (3, 0)
+    assert (third.exit_code, fourth.exit_code) == (3, 0)
     (known,) = json.loads(second.stdout)["problems"]
     assert (known["code"], known["severity"]) == ("odd_file", "warning")
     problems = json.loads(third.stdout)["problems"]
     assert [each["severity"] for each in problems] == ["warning", "problem"]
     assert link.is_symlink()
+
+
+def test_a_file_that_cannot_be_put_back_is_a_problem_once(tmp_path: Path) -> None:
+    sample = make_cache(tmp_path / "cache", entries=[EntrySpec(age=timedelta(days=1))])
+    own = sample.directory / ".narration-cleanup"
+    own.mkdir()
+    arguments = ["run", "--json", "--cache-dir", str(sample.directory)]
+    environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
+    runs = []
+    with stopped_clock():
+        for name in ("one.mp3", "other.mp3"):
+            (sample.directory / name).mkdir()
+            (own / name).write_bytes(b"staged")
+            runs += [CliRunner().invoke(app, arguments, env=environment) for _ in range(2)]
+    assert [run.exit_code for run in runs] == [3, 0, 3, 0]
+    problems = json.loads(runs[-1].stdout)["problems"]
+    assert [(each["code"], each["subject"]) for each in problems] == [
+        ("not_put_back", "one.mp3"),
+        ("not_put_back", "other.mp3"),
+    ]
+    assert sorted(os.listdir(own)) == ["one.mp3", "other.mp3"]
 
 
 def test_a_read_only_cache_is_reported_each_time_also_where_all_work_is_known(
