@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import time
 from collections.abc import Generator, Iterator
 
@@ -52,11 +53,14 @@ def pytest_runtest_makereport(
 def clean_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[None]:
-    """An empty home, UTC, the C locale, and none of the caller's settings."""
+    """An empty home, UTC, the C locale, the program on the path, and none of the caller's
+    settings."""
     for name in [name for name in os.environ if _FOREIGN.fullmatch(name)]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.setenv("LANG", "C.UTF-8")
+    # The program is on it for whoever has activated the environment.
+    monkeypatch.setenv("PATH", os.path.dirname(sys.executable), prepend=os.pathsep)
     with monkeypatch.context() as zone:
         zone.setenv("TZ", "UTC")
         time.tzset()

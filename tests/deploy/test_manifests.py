@@ -142,7 +142,7 @@ def test_sigterm_ends_the_loop_of_the_compose_file(tmp_path: Path, at_work: bool
     program = tmp_path / ("narration-cleanup" if at_work else "sleep")
     # A shell runs its trap once what it waits for is over: so it waits in `wait`.
     program.write_text(
-        f"#!/bin/sh\ntrap 'kill $!; echo stopped >> {log}; exit 143' TERM\n"
+        f"#!/bin/sh\ntrap 'kill -9 $!; echo stopped >> {log}; exit 143' TERM\n"
         f"mkfifo {tmp_path}/never; cat {tmp_path}/never & echo begun > {report}; wait\n"
     )
     other = tmp_path / ("sleep" if at_work else "narration-cleanup")

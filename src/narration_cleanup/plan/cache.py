@@ -75,13 +75,18 @@ def plan_cache(
 
 
 def _count_what_files_have(plan: CachePlan, survey: CacheSurvey, unmatched: Unmatched) -> None:
-    """The size of the entries is that of their files, whatever the index states."""
+    """The size of the entries is that of their files, whatever the index states.
+
+    Where both have the same sum, no file is asked: in a bucket that lists all objects once more.
+    """
     stored = survey.stored_bytes()
     if stored is None or plan.staying is None:
         return
-    others = unmatched.unjudged_bytes + sum(file.size_bytes for file in unmatched.files)
+    stored -= unmatched.unjudged_bytes + sum(file.size_bytes for file in unmatched.files)
+    if stored == plan.totals.total_size_bytes:
+        return
     going = {action.file: action.size_bytes for action in plan.actions}
-    plan.totals.total_size_bytes = stored - others
+    plan.totals.total_size_bytes = stored
     plan.staying.total_size_bytes = plan.totals.total_size_bytes - sum(
         survey.size_of(file, stated) for file, stated in going.items()
     )

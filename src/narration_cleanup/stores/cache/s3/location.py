@@ -1,4 +1,4 @@
-"""A place in a bucket: how it is named, reached, and what its server's errors mean."""
+"""A place in a bucket: how it is named and reached."""
 
 from __future__ import annotations
 
@@ -12,18 +12,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import (
-    AlreadyExistsError,
-    BaseError,
-    PermissionDeniedError,
-    PreconditionError,
-    UnauthenticatedError,
-)
+from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import S3Store
 
 from narration_cleanup.core.deadline import Deadline
 from narration_cleanup.core.errors import ConfigError, TargetError
 from narration_cleanup.core.text import printable
+from narration_cleanup.stores.cache.s3.errors import UNREACHABLE, to_target_error
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -40,12 +35,9 @@ _ADDRESSES = (
     "AWS_ENDPOINT",
     "AWS_METADATA_ENDPOINT",
 )
-_LONGEST = 160
 _RETRIES = 8
 _RETRY_FOR = timedelta(seconds=10)
 _LEFT_ALONE = 20.0
-_ADDRESS = re.compile(r"\bhttps?://\S+")
-_FAULT = re.compile(r"<Code>(\w+)</Code>")
 
 
 class S3Location:
@@ -159,26 +151,13 @@ class S3Location:
             yield
         except but:
             raise
-        except FileNotFoundError as error:
-            message = f"{self.location}: there is no such bucket or object ({_reason(error)})"
-            raise TargetError("bucket_missing", message) from None
-        except (PermissionDeniedError, UnauthenticatedError) as error:
-            raise TargetError(
-                "no_rights",
-                f"{self.location}: the server does not allow it ({_reason(error)}): are the keys "
-                "right? docs/remote.md lists the rights that they need",
-            ) from None
-        except (BaseError, ValueError) as error:
-            trouble = TargetError(
-                "bucket_unreachable", f"{self.location}: {_reason(error)}; the next run tries again"
-            )
-            self._gone = trouble, Deadline(_LEFT_ALONE)
-            raise trouble from None
         except BaseException as error:
-            if type(error).__module__ != "pyo3_runtime":
+            translated = to_target_error(error, self.location)
+            if translated is None:
                 raise
-            message = f"{self.location}: the library for buckets failed: {_reason(error)}"
-            raise TargetError("library_failed", message) from None
+            if translated.code == UNREACHABLE:
+                self._gone = translated, Deadline(_LEFT_ALONE)
+            raise translated from None
 
 
 def etag_of(meta: ObjectMeta) -> str:
@@ -204,16 +183,3 @@ def _refuse_wrong_addresses() -> None:
                 f"cache.dir: {name} {what}: it begins with http:// or https:// and names a server; "
                 "or unset it"
             )
-
-
-def _reason(error: BaseException) -> str:
-    """The heart of a message of several lines, without addresses."""
-    text = str(error)
-    fault = _FAULT.search(text)
-    if fault:
-        return fault.group(1)
-    first = _ADDRESS.sub("the server", text.partition("\n")[0])
-    first = printable(first.rpartition(" - ")[2] or first)
-    if "error sending request" in first:
-        return "the server cannot be reached, or dropped the connection"
-    return first if len(first) <= _LONGEST else first[: _LONGEST - 1] + "…"
