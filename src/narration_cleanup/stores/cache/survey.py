@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import nlargest
@@ -52,16 +51,9 @@ from narration_cleanup.stores.cache.paths import (
     folder_of,
     names_meant,
     other_spellings,
+    surely_named,
     unquoted,
 )
-
-
-def _surely_named(names: set[str]) -> set[str]:
-    """Those of ``names`` that are the same in the index and on the disk. Where the locale is not in
-    UTF-8, and a service's may be, one name of both may be read as two."""
-    if sys.getfilesystemencoding() == "utf-8":
-        return names
-    return set(filter(str.isascii, names))
 
 
 class Batch:
@@ -241,10 +233,10 @@ class IndexSurvey:
         for wanted in rounds(self._claimed, self.seen.audio):
             differences = Mismatches(self._names(wanted, needed), self._files.names(wanted))
             shared |= differences.shared
-            files.extend(self._files.stored(_surely_named(differences.without_entry)))
+            files.extend(self._files.stored(surely_named(differences.without_entry)))
             missing = self._files.missing(differences.without_file)
             self._encoded.update(unquoted(name) for name in missing if "%" in name)
-            dangling.extend(self._dangling(_surely_named(missing)))
+            dangling.extend(self._dangling(surely_named(missing)))
             unlisted |= differences.without_file - missing
         if unlisted:
             self._spellings = other_spellings(unlisted, self._files.names)
