@@ -12,7 +12,7 @@ import pytest
 
 from narration_cleanup.check import Finding, Status
 from narration_cleanup.check.report import show_check
-from narration_cleanup.systemd.status import cron_lines
+from narration_cleanup.systemd.status import cron_tables
 from tests import forked
 from tests.samples import Sample, make_sample
 
@@ -80,18 +80,31 @@ def test_what_is_shown_can_do_no_harm() -> None:
     ]
 
 
-def test_lines_of_cron_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_of_cron_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     folder = tmp_path / "cron.d"
     folder.mkdir()
     (folder / "ours").write_text("# narration-cleanup\n0 */6 * * * x narration-cleanup run -q\n")
     (folder / "other").write_text("0 0 * * * root true\n")
-    assert cron_lines([tmp_path / "crontab", folder]) == ["0 */6 * * * x narration-cleanup run -q"]
+    assert cron_tables([tmp_path / "crontab", folder]) == [str(folder / "ours")]
     spool = tmp_path / "crontabs"
     spool.mkdir()
     (spool / "voice").write_text("@hourly narration-cleanup run\n")
-    assert cron_lines([spool]) == ["@hourly narration-cleanup run"]
+    (spool / "pipe").symlink_to("/dev/zero")
+    assert cron_tables([spool]) == [str(spool / "voice")]
     crontab = tmp_path / "crontab"
     crontab.write_text("#!/bin/sh\necho '@daily /opt/narration-cleanup run'\n")
     crontab.chmod(0o755)
-    assert cron_lines([]) == ["@daily /opt/narration-cleanup run"]
+    assert cron_tables([]) == ["crontab -l"]
+
+
+def test_a_secret_in_a_crontab_is_not_shown(sample: Sample, tmp_path: Path) -> None:
+    url = "postgresql://u:canary-1@h/db"
+    crontab = tmp_path / "crontab"
+    crontab.write_text(
+        f"#!/bin/sh\necho '@daily NARRATION_REQUESTS_DB={url} narration-cleanup run'\n"
+    )
+    crontab.chmod(0o755)
+    done = check(sample, PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert "crontab -l" in done.stdout
+    assert "canary" not in done.stdout + done.stderr

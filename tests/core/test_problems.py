@@ -57,3 +57,13 @@ def test_those_that_are_only_counted_may_have_another_reason() -> None:
     told = Problems([odd(0)])
     told.extend(met)
     assert list(told)[MOST_OF_A_KIND].message == "and 2 more of the same kind"
+
+
+def test_of_long_subjects_those_alone_are_kept_that_are_shown() -> None:
+    """Ten thousand keys of 100 KB would be a gigabyte."""
+    message, long = "its created_at is missing", "k" * 10_000
+    many = [Problem(Target.CACHE, "malformed_entry", message, f"{n}{long}") for n in range(500)]
+    met = Problems(many)
+    assert len(met) == 500
+    assert len(met._kept) == MOST_OF_A_KIND
+    assert list(met)[-1].repeats == 500 - MOST_OF_A_KIND

@@ -15,6 +15,7 @@ import pytest
 import narration_cleanup
 from narration_cleanup.core.files import make_folder
 from narration_cleanup.report.history import FILE_NAME
+from tests import forked
 from tests.samples import EntrySpec, make_cache, make_requests, tree_digest
 from tests.security.conftest import OTHER, SERVICE, call, give, plant_journal, swapping
 
@@ -285,6 +286,26 @@ def test_a_cache_below_a_folder_where_it_can_be_exchanged_is_refused(open_path: 
     done = call("run", "--cache-dir", cache, state=open_path / "state")
     assert done.returncode == 78, done.stdout + done.stderr
     assert tree_digest(open_path) == before
+
+
+@pytest.mark.parametrize("wrong", ["", "[cache]\nttl_days = 'x'\n"], ids=["whole", "broken"])
+def test_a_configuration_of_another_user_makes_root_write_and_send_nothing(
+    open_path: Path, wrong: str
+) -> None:
+    """Nor where the run is refused for it: history, metrics page and alerts are settings too."""
+    roots, config = open_path / "roots", open_path / "config.toml"
+    roots.mkdir()
+    config.write_text(
+        f'{wrong}[cleanup]\nstate_dir = "{roots / "state"}"\n[metrics]\n'
+        f'textfile = "{roots / "x.prom"}"\n[alerts]\nping_url = "http://127.0.0.1:9/x"\n'
+    )
+    os.chown(config, SERVICE, SERVICE)
+    own = {"STATE_DIRECTORY": str(open_path / "own"), "PATH": os.environ["PATH"]}
+    done = forked.run("-c", config, "run", env=own, cwd=Path("/"), user=0)
+    assert done.returncode == 78, done.stdout + done.stderr
+    assert "ping" not in done.stdout + done.stderr
+    assert list(roots.iterdir()) == []
+    assert (open_path / "own" / FILE_NAME).exists()
 
 
 def test_a_configuration_of_one_user_makes_root_nobody_else(open_path: Path) -> None:

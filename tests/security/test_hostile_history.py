@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from narration_cleanup.cli.app import app
 from narration_cleanup.core import query_limit
+from narration_cleanup.core.errors import CleanupError
 from narration_cleanup.report.history import FILE_NAME, read_history
 from narration_cleanup.report.history.database import connect, connect_read_only
 from narration_cleanup.report.history.store import open_history
@@ -89,6 +90,37 @@ def test_items_that_are_none_are_not_known(
     done = CliRunner().invoke(app, ["run", "--cache-dir", str(cache)])
     assert (done.exit_code, "ERROR - Cache: its created_at" in done.output) == (3, True)
     assert not re.search("internal error|out_of_memory", done.output)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE runs SET outcome = 'failed', started_at = 'soon', story = x'00'",
+        "UPDATE runs SET outcome = 'failed', started_at = 'soon', story = NULL",
+        "UPDATE runs SET pid = 'x'",
+        "UPDATE runs SET outcome = 'failed', exit_code = 'x', version = x'ff'",
+        "UPDATE runs SET outcome = 'failed', started_at = 9e999, finished_at = -9e999",
+        "INSERT INTO sums VALUES ('', 'last_success_at', 'soon')",
+        "INSERT INTO sums VALUES ('', 'last_success_at', 9e999), ('', 'removed_bytes', 9e999)",
+    ],
+)
+def test_values_of_another_type_end_no_command(
+    state: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    cache = make_cache(state.parent / "cache").directory
+    monkeypatch.setenv("NARRATION_CLEANUP_STATE_DIR", str(state))
+    monkeypatch.setenv("NARRATION_CACHE_DIR", str(cache))
+    earlier = (
+        "SELECT 1.6e9, finished_at, outcome, exit_code, trigger, version, pid, story FROM runs"
+    )
+    columns = earlier.replace("1.6e9", "started_at")[7:-10]
+    _change(state, lambda history: history.execute(f"INSERT INTO runs ({columns}) {earlier}"))
+    _change(state, lambda history: history.execute(change))
+    commands = ("history", "history --json", "history show 2", "stats", "stats --prometheus")
+    for command in (*commands, "stats --json", "check", "run", "history"):
+        done = CliRunner().invoke(app, command.split())
+        assert isinstance(done.exception, SystemExit | CleanupError | None), command
+        assert "internal error" not in done.output, command
 
 
 def test_the_schema_is_not_trusted(state: Path) -> None:

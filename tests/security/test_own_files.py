@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +54,23 @@ def test_a_history_that_is_no_file_of_ours_is_a_warning_and_stays(
     assert str(file) in warning
     assert "remove it" in warning
     assert {path.name: path.lstat() for path in state.iterdir()} == before
+
+
+def test_a_folder_that_an_access_list_opens_is_not_trusted(tmp_path: Path) -> None:
+    """Its mode looks as that of a folder of this user's own group."""
+    state = tmp_path / "state"
+    assert _history(state) == []
+    nobody = 0xFFFFFFFF
+    rights = ((0x01, 7, nobody), (0x02, 7, 4711), (0x04, 5, nobody), (0x10, 7, nobody))
+    packed = [struct.pack("<HHI", *right) for right in (*rights, (0x20, 5, nobody))]
+    try:
+        os.setxattr(state, "system.posix_acl_access", struct.pack("<I", 2) + b"".join(packed))
+    except OSError as error:
+        pytest.skip(f"no access lists here: {error}")
+    (warning,) = _history(state)
+    assert f"{state} is not trusted: others can write to it: chmod go-w it" in warning
+    state.chmod(0o755)
+    assert _history(state) == []
 
 
 @pytest.mark.parametrize("ending", ["", "-journal"])

@@ -200,6 +200,17 @@ def test_a_missing_cache_is_said_before_anything_is_written(
     assert not (place / "units").exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file away")
+def test_no_units_are_made_of_another_users_configuration(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "is_running", lambda: True)
+    os.chown(place / "config.toml", 4711, 4711)
+    with pytest.raises(ConfigError, match=r"belongs to uid 4711.*root reads its settings from no"):
+        run("install")
+    assert not (place / "units").exists()
+
+
 def test_system_units_need_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "is_running", lambda: True)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)

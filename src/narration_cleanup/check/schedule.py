@@ -58,16 +58,16 @@ def _starter(
     settings: Settings, schedule: Schedule | None, why: str, remedy: str
 ) -> Iterator[Finding]:
     """What starts runs; ``why`` no timer of systemd's does. Any one is enough."""
-    from narration_cleanup.systemd.status import cron_lines
+    from narration_cleanup.systemd.status import cron_tables
 
-    lines, by = cron_lines(), os.environ.get(SCHEDULED_BY)
-    wanted = schedule is not None and schedule.enabled and not (lines or by)
+    tables, by = cron_tables(), os.environ.get(SCHEDULED_BY)
+    wanted = schedule is not None and schedule.enabled and not (tables or by)
     if schedule is not None and (schedule.active or wanted):
         yield _timer(schedule)
         yield from _units(schedule, settings)
         return
-    if lines:
-        yield passed("schedule", "cron starts runs", lines)
+    if tables:
+        yield passed("schedule", "cron starts runs", tables)
     elif by:
         yield passed("schedule", f"{by} starts runs ({SCHEDULED_BY})")
     else:

@@ -18,8 +18,10 @@ from narration_cleanup.cli.lazy import LazyCommand
 from narration_cleanup.cli.options import this_program
 from narration_cleanup.core.errors import CleanupError, ConfigError
 from narration_cleanup.core.text import printable, printable_line
+from narration_cleanup.core.users import account_of
 from narration_cleanup.report.documents import SCHEMA_VERSION, like, operator_types, write
 from narration_cleanup.report.format import clock
+from narration_cleanup.run.run_as import check_source
 from narration_cleanup.settings import Settings, load_settings, require_target
 from narration_cleanup.settings.sources import CONFIG_DIR
 from narration_cleanup.systemd.discover import (
@@ -161,8 +163,10 @@ def _install(
         raise CleanupError(
             "there is no systemd on this machine; for cron: systemd install --print cron"
         )
-    if installation.user is not None and os.geteuid() != 0:
-        raise CleanupError("system units need root: run this with sudo, or add --user")
+    if installation.user is not None:
+        if os.geteuid() != 0:
+            raise CleanupError("system units need root: run this with sudo, or add --user")
+        check_source(settings, account_of(installation.user).uid)
     faults = missing_folders(settings)
     if faults:
         raise ConfigError(*faults)

@@ -118,9 +118,7 @@ def check_own_folder(folder: Path) -> None:
     """
     check_way(folder)
     status = os.stat(folder)
-    if status.st_mode & stat.S_IWOTH or (
-        status.st_mode & stat.S_IWGRP and not is_own_group(status.st_gid)
-    ):
+    if status.st_mode & stat.S_IWOTH or is_shared(folder, status):
         is_common = status.st_mode & stat.S_ISVTX  # as /tmp: its mode is as it has to be
         remedy = "name another folder" if is_common else "chmod go-w it, or name another folder"
         _refuse(folder, f"others can write to it: {remedy}")
@@ -234,7 +232,18 @@ def check_way(place: Path, *others: int) -> None:
             _refuse(part, "everybody can write to it: chmod o-w it, or name another place")
 
 
-def is_own_group(gid: int) -> bool:
+def is_shared(folder: Path, status: os.stat_result) -> bool:
+    """Whether others can write to a folder by its group or by an access list: what a list allows
+    is limited by the group's part of the mode."""
+    if not status.st_mode & stat.S_IWGRP:
+        return False
+    with suppress(OSError, AttributeError):  # Linux alone shows them here
+        if "system.posix_acl_access" in os.listxattr(folder):
+            return True
+    return not _is_own_group(status.st_gid)
+
+
+def _is_own_group(gid: int) -> bool:
     """Whether a group is this user's private one, which no other user is in."""
     import grp
     import pwd

@@ -64,6 +64,7 @@ MOST_OF_A_KIND = 100
 """Problems of one code that are shown whole; more are one line with their number."""
 MOST_KEPT = 10_000  # each is known again in a later run; more are taken for known where all are
 SAME_REASON = "for the same reason"
+_LONGEST = 1_000  # a longer subject names no file, and is kept of those alone that are shown
 _Kind = tuple[Target, str, Severity, bool]
 _kind: Callable[[Problem], _Kind] = attrgetter("target", "code", "severity", "known")
 
@@ -83,7 +84,8 @@ class Problems:
         self._seen[kind] += 1
         if self._reasons.setdefault(kind, problem.message) != problem.message:
             self._reasons[kind] = None
-        if self._seen[kind] <= MOST_KEPT:
+        most = MOST_OF_A_KIND if len(problem.subject or "") > _LONGEST else MOST_KEPT
+        if self._seen[kind] <= most:
             self._kept.append(problem)
 
     def extend(
@@ -378,10 +380,8 @@ DAY = 24 * HOUR
 
 
 class Progress(Protocol):
-    """Told of each phase: ``start``, ``advance`` once for a batch, ``done`` unless it fails.
-
-    ``total`` is the number of items where it is known.
-    """
+    """Told of each phase: ``start``, with the number of items where it is known, ``advance`` once
+    for a batch, ``done`` unless it fails."""
 
     def start(self, phase: str, total: int | None = None) -> None: ...
 

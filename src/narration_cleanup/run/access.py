@@ -14,7 +14,7 @@ from narration_cleanup.core.errors import ConfigError, TargetError
 from narration_cleanup.core.files import (
     check_own_folder,
     check_way,
-    is_own_group,
+    is_shared,
     trusted_users,
     way_to,
 )
@@ -141,7 +141,7 @@ def shared_folder(database: Path) -> tuple[Path, str] | None:
             if is_open and (place == folder or not status.st_mode & stat.S_ISVTX):
                 return None if _has_one_mode(place) else (place, EVERYBODY)
         status = os.stat(folder)
-        if status.st_mode & stat.S_IWGRP and not is_own_group(status.st_gid):
+        if is_shared(folder, status):
             return folder, f"group {status.st_gid}"
     except OSError:
         pass  # the survey reports what is wrong with it

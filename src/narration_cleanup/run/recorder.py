@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -28,7 +29,7 @@ from narration_cleanup.apply.result import (
     Result,
     RunOutcome,
 )
-from narration_cleanup.core.errors import CleanupError, ExitCode
+from narration_cleanup.core.errors import CleanupError, ConfigError, ExitCode
 from narration_cleanup.core.files import NOTIFIED_BY
 from narration_cleanup.core.model import Problem, Problems, Severity, Target, is_most
 from narration_cleanup.core.text import printable
@@ -43,6 +44,7 @@ from narration_cleanup.report.history import (
 )
 from narration_cleanup.report.record import ITEM_BYTES, RunRecord, items_of, record_of
 from narration_cleanup.run.guards import absent, clock_jump, jumped, refuse_clock, unproved_absence
+from narration_cleanup.run.run_as import check_source
 from narration_cleanup.run.stats import places_of
 from narration_cleanup.settings import AlertsSettings, Settings, load_partial
 from narration_cleanup.settings.sources import NO_HISTORY, NO_STATE_DIR
@@ -197,6 +199,11 @@ def start_with_partial_settings(
     Without ``writes`` neither history nor metrics are written: this may be the wrong user for it.
     """
     settings, state_known = load_partial(flags=flags, config_file=config_file, environ=environ)
+    try:
+        check_source(settings)
+    except ConfigError:  # nor does it say where to write, and whom to tell
+        nowhere = Path(os.devnull)
+        settings, state_known = load_partial(flags=flags, config_file=nowhere, environ=environ)
     if state_known and writes:
         return start(settings, result, environ)
     return RunRecorder(settings, environ, trigger_of(environ).value, writes=writes)

@@ -27,10 +27,10 @@ def act_as(settings: Settings) -> Settings:
     module. Raises ``ConfigError`` where it cannot be done.
     """
     if settings.cleanup.user is None:
-        _check_source(settings)
+        check_source(settings)
         return settings
     account = account_of(settings.cleanup.user)
-    _check_source(settings, account.uid)
+    check_source(settings, account.uid)
     if os.geteuid() == account.uid:
         return settings
     if os.geteuid() != 0:
@@ -54,7 +54,7 @@ def act_as(settings: Settings) -> Settings:
     return settings
 
 
-def _check_source(settings: Settings, *others: int) -> None:
+def check_source(settings: Settings, *others: int) -> None:
     """Refuse, as root, a configuration that a user can write whom root does not become: it says
     what is removed, and as whom."""
     if os.geteuid() != 0 or settings.config_file is None:

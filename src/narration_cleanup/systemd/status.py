@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from narration_cleanup.core.errors import CleanupError
+from narration_cleanup.core.files import first_bytes
 from narration_cleanup.core.text import printable
 from narration_cleanup.settings.sources import APP, instance_of
 
@@ -188,22 +189,26 @@ CRON_PLACES = tuple(
 )
 USERS_CRONTABS = (Path("/var/spool/cron/crontabs"), Path("/var/spool/cron"))
 """Debian's and others'; root alone reads them."""
+_MOST_BYTES = 1 << 20
 
 
-def cron_lines(places: Sequence[Path] = (*CRON_PLACES, *USERS_CRONTABS)) -> list[str]:
-    """Lines of cron that name the program: of the system's tables, and of this user's own; for
-    root, of all users."""
-    texts = []
+def cron_tables(places: Sequence[Path] = (*CRON_PLACES, *USERS_CRONTABS)) -> list[str]:
+    """Where cron has a line that names the program: in the system's tables, and this user's own;
+    for root, in those of all users. The lines themselves may hold secrets."""
+    texts = dict[str, str]()
     for place in places:
         with suppress(OSError):
             for file in sorted(place.iterdir()) if place.is_dir() else [place]:
-                if file.is_file():
-                    texts.append(file.read_text(errors="replace"))
+                with suppress(OSError):
+                    texts[str(file)] = first_bytes(file, _MOST_BYTES).decode(errors="replace")
     with suppress(OSError, subprocess.SubprocessError):
         own = subprocess.run(
             ["crontab", "-l"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=5
         )
-        texts.append(own.stdout)
-    lines = (line.strip() for text in texts for line in text.splitlines())
-    ours = [line for line in lines if "narration-cleanup" in line and not line.startswith("#")]
-    return list(dict.fromkeys(ours))  # root's own are there twice
+        texts["crontab -l"] = own.stdout
+    return [where for where, text in texts.items() if _names_us(text)]
+
+
+def _names_us(text: str) -> bool:
+    lines = map(str.strip, text.splitlines())
+    return any("narration-cleanup" in line and not line.startswith("#") for line in lines)

@@ -67,3 +67,26 @@ def test_a_session_that_is_shared_is_refused(
     else:
         session.do(lambda _: None)
     session.close()
+
+
+def test_a_connection_that_could_not_be_prepared_is_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without its search path and its lock."""
+
+    class Unready(Connection):
+        def execute(self, statement: str, values: object = ()) -> Any:
+            if "set_config" in statement:
+                raise psycopg.OperationalError("too many clients")
+            return super().execute(statement, values)
+
+    made = [Unready(SAID), Connection(SAID)]
+    waiting, used = iter(made), list[object]()
+    monkeypatch.setattr(psycopg, "connect", lambda *_, **__: next(waiting))
+    monkeypatch.setattr("narration_cleanup.stores.requests.postgres.session.RETRY_FOR", 0.0)
+    session = Session("postgresql://cleaner@127.0.0.1/tts")
+    with pytest.raises(TargetError):
+        session.do(used.append)
+    session.do(used.append)
+    assert used == [made[1]]
+    assert made[0].closed

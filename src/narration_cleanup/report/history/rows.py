@@ -180,11 +180,12 @@ def select_before(
 def select_starts(connection: sqlite3.Connection, places: Places) -> list[tuple[float, str]]:
     """When the newest runs began, and what started each."""
     here, of = _here(places)
-    return connection.execute(
+    found = connection.execute(
         f"SELECT started_at, trigger FROM runs WHERE outcome IS NOT ? AND {here}"
         " ORDER BY id DESC LIMIT 10",
         (RunOutcome.BUSY.value, *of),
-    ).fetchall()
+    )
+    return msgspec.convert(found.fetchall(), list[tuple[float, str]])
 
 
 def select_running(connection: sqlite3.Connection, places: Places) -> RunRecord | None:
@@ -202,7 +203,8 @@ def select_counters(connection: sqlite3.Connection, places: Places) -> Counters:
     found: dict[str, float] = dict(
         connection.execute(
             "SELECT name, iif(name = ?, max(value), sum(value)) FROM sums"
-            " WHERE place IN (?, '') AND typeof(name) = 'text' GROUP BY name",
+            " WHERE place IN (?, '') AND typeof(name) = 'text' AND typeof(value) = 'real'"
+            " GROUP BY name",
             (_LAST_SUCCESS, places.keys[0]),
         )
     )
@@ -368,6 +370,9 @@ def _mark(row: _Row) -> ProcessMark:
 
 
 def _record(row: _Row) -> RunRecord:
+    if row[-1] is not None:
+        with suppress(msgspec.MsgspecError, TypeError):  # then the columns say what they can
+            return msgspec.json.decode(row[-1], type=RunRecord)
     (
         run_id,
         started_at,
@@ -379,11 +384,7 @@ def _record(row: _Row) -> RunRecord:
         *_,
         cache,
         requests,
-        story,
-    ) = row
-    if story is not None:
-        with suppress(msgspec.MsgspecError, TypeError):  # then the columns say what they can
-            return msgspec.json.decode(story, type=RunRecord)
+    ) = msgspec.convert((*row[:-1], None), _Row)[:-1]
     if outcome is None:
         outcome = RUNNING if is_alive(_mark(row)) else KILLED
     return RunRecord(

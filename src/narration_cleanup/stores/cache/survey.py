@@ -130,7 +130,6 @@ class IndexSurvey:
         self._passes = 0
         self._double: frozenset[int] = frozenset()
         self._reported: set[str] = set()
-        self._counted: set[str] = set()
         self._seen: ScannedNames | None = None
 
     @property
@@ -180,8 +179,7 @@ class IndexSurvey:
         first_pass, self._newest = not self._passes, []
         self._passes += 1
         problems = self.problems if first_pass else Problems()
-        total = 0
-        self._counted.clear()
+        total, once = 0, len(self._double)
         keys = DoubleKeys()
         # Uses are compared with each other: in an open zone all are read in one way.
         read_use = reader(self._times.zone) if last_used else None
@@ -193,6 +191,8 @@ class IndexSurvey:
                     keys.add(members.keys)
                     self.members_end = members.starts[-1]
                     total += len(members.keys)
+                batch.unjudged += once
+                once = 0
                 yield batch
         except OtherFormError as error:
             raise other_format(str(error)) from None
@@ -278,12 +278,10 @@ class IndexSurvey:
             for at, (value, name) in enumerate(zip(members.values, found, strict=True))
             if name is not None and isinstance(value, IndexMember)
         }
-        again = 0
-        for at, key in enumerate(members.keys if self._double else ()):
-            if hash(key) in self._double:
-                judged.pop(at, None)
-                again += key in self._counted
-                self._counted.add(key)
+        keys = members.keys if self._double else ()
+        double = [at for at, key in enumerate(keys) if hash(key) in self._double]
+        for at in double:
+            judged.pop(at, None)
         keys = [members.keys[at] for at in judged]
         names = [found[at] or "" for at in judged]
         values = list(judged.values())
@@ -300,7 +298,7 @@ class IndexSurvey:
             timed = {at for at, instant in zip(judged, created, strict=True) if instant is not None}
             for at in [at for at in range(len(found)) if at not in timed]:
                 needed += self._keep(members, at, found[at], problems, is_judged=at in judged)
-        unjudged = len(found) - len(entries) - again
+        unjudged = len(found) - len(entries) - len(double)  # those are counted once, by ``batches``
         return Batch(members, list(judged), entries, names + needed, needed, unjudged)
 
     def _keep(

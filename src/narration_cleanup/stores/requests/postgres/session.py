@@ -168,21 +168,28 @@ class Session:
                 autocommit=True,
                 prepare_threshold=None,
             )
-            self._connection = connection
             self.connected += 1
-            self._refuse_shared_backend(connection)
-            connection.execute(_FIXED_PATH)
-            for name, value in _SETTINGS.items():
-                connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
-            if self.now is None:
-                self.now = _clock(connection)
-            if self._lock is not None and not _try_lock(connection, self._lock):
-                raise TargetError(
-                    "lock_lost",
-                    f"{self.location}: the connection dropped, and the lock could not be taken "
-                    "again (another run has it, or the server has not noticed yet): stopped",
-                )
+            try:
+                self._prepare(connection)
+            except BaseException:  # or it would be used without its search path, or its lock
+                connection.close()
+                raise
+            self._connection = connection
         return self._connection
+
+    def _prepare(self, connection: Connection) -> None:
+        self._refuse_shared_backend(connection)
+        connection.execute(_FIXED_PATH)
+        for name, value in _SETTINGS.items():
+            connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
+        if self.now is None:
+            self.now = _clock(connection)
+        if self._lock is not None and not _try_lock(connection, self._lock):
+            raise TargetError(
+                "lock_lost",
+                f"{self.location}: the connection dropped, and the lock could not be taken "
+                "again (another run has it, or the server has not noticed yet): stopped",
+            )
 
     def _refuse_shared_backend(self, connection: Connection) -> None:
         """Raise ``TargetError`` where a pooler lends one session of the server to several clients:
@@ -198,7 +205,6 @@ class Session:
         with psycopg.connect(parameters, prepare_threshold=None) as other:
             shared = _backend(other) == first or _backend(connection) != first
         if shared:
-            self.close()
             raise TargetError(
                 "pooled_connection",
                 f"{self.location}: a pooler (as pgbouncer in transaction mode) shares the "
