@@ -67,8 +67,10 @@ def create_app(
         return task
 
     def check_token(authorization: str = Header(default="")) -> None:
-        if not hmac.compare_digest(authorization.encode(), f"Bearer {expected}".encode()):
-            raise HTTPException(401, "a token is needed")
+        scheme, _, given = authorization.partition(" ")
+        is_right = hmac.compare_digest(given.encode(), expected.encode())
+        if scheme.lower() != "bearer" or not is_right:
+            raise HTTPException(401, "a token is needed", {"WWW-Authenticate": "Bearer"})
 
     # Both in a thread, so that no other request waits for them.
     def read_stats() -> dict[str, object]:

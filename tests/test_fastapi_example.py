@@ -75,6 +75,15 @@ def test_the_endpoints_answer_with_the_services_keys(sample: Sample, tmp_path: P
         assert done["stats"]["cache"]["entry_count"] < 60
 
 
+@pytest.mark.parametrize("scheme", ["bearer", "BEARER"])
+def test_the_scheme_of_a_token_may_be_in_any_case(
+    sample: Sample, tmp_path: Path, scheme: str
+) -> None:
+    headers = {"Authorization": f"{scheme} secret"}
+    with client(sample, tmp_path / "state", every_hours=None) as http:
+        assert http.get(f"{PATH}/stats", headers=headers).status_code == 200
+
+
 @pytest.mark.parametrize("given", ["", "Bearer wrong", "Bearer ", "secret", "Basic secret"])
 def test_without_the_token_nothing_is_done(sample: Sample, tmp_path: Path, given: str) -> None:
     headers = {"Authorization": given}

@@ -560,6 +560,15 @@ def test_a_cache_that_may_not_be_written(place: Place, as_nobody: Callable[[], N
     is_failed(place.one("state.directory"), "may not write in", "set cleanup.state_dir")
 
 
+def test_a_state_folder_that_may_not_be_looked_for(
+    place: Place, as_nobody: Callable[[], None]
+) -> None:
+    (place.root / "private").mkdir(0o700)
+    place.environ["NARRATION_CLEANUP_STATE_DIR"] = str(place.root / "private" / "a" / "state")
+    as_nobody()
+    is_failed(place.one("state.directory"), "may not write in", "set cleanup.state_dir")
+
+
 def test_an_index_that_may_not_be_read(place: Place, as_nobody: Callable[[], None]) -> None:
     place.sample.cache.directory.chmod(0o777)
     place.sample.cache.index.chmod(0o600)

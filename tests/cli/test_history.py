@@ -299,6 +299,16 @@ def test_what_could_not_be_sent_is_exit_1(hears: Receiver) -> None:
     assert hears.paths == [f"/{SECRET}"]
 
 
+def test_a_trial_by_who_may_not_read_the_credentials_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("narration_cleanup.systemd.discover.CREDENTIALS", tmp_path)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    done = call("notify", "--test")
+    assert isinstance(done.exception, ConfigError)
+    assert f"may not read {tmp_path}" in str(done.exception)
+
+
 def test_a_trial_without_anybody_to_send_to_says_what_to_set() -> None:
     done = call("notify", "--test")
     assert isinstance(done.exception, ConfigError)

@@ -176,6 +176,30 @@ def test_an_offset_that_the_clocks_have_left_cancels_nothing_live(newest_audio: 
         assert times.read(live) == NOW - 120
 
 
+@pytest.mark.parametrize("here", ["UTC", "Europe/Berlin"])
+@pytest.mark.parametrize("service", ["America/New_York", "America/Los_Angeles"])
+@pytest.mark.parametrize("month_and_day", [(11, 1), (3, 8)])
+@pytest.mark.parametrize("newer", [1, 2, 3, 20, 37, 38, 39])
+def test_audio_on_both_sides_of_a_change_of_the_clocks_proves_the_offset(
+    here: str, service: str, month_and_day: tuple[int, int], newer: int
+) -> None:
+    """So that requests that are minutes old are not cancelled by the zone that this process has."""
+    change = datetime(2026, *month_and_day, 2, tzinfo=ZoneInfo(service)).timestamp()
+    now = change + 3 * HOUR
+    made = [now - (nth + 1) * 2.9 * HOUR / newer for nth in range(newer)]
+    made += [change - (nth + 1) * HOUR for nth in range(40 - newer)]
+    with local(here):
+        index = IndexTimes(AUTO, now)
+        index.judge([Sample(written(at + 0.05, service), at) for at in made])
+        assert index.proof is not None
+        times = TableTimes(AUTO, now, index)
+        live = written(now - 720, service)
+        times.judge([("created_at", live)], now - 60)
+        assert now - 721 < (times.read(live) or 0.0) <= now - 720 + HOUR
+        for at in made:
+            assert (index.read(written(at, service)) or 0.0) >= at - 1
+
+
 def test_local_and_utc_that_agree_now_are_not_told_apart_for_the_summer() -> None:
     with local("Europe/London"):
         times = IndexTimes(AUTO, NOW)

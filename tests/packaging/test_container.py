@@ -135,6 +135,8 @@ def test_it_cleans_a_mounted_cache_stops_for_sigterm_and_has_its_exit_codes(
     )
     assert dry.returncode == 0, dry.stderr
     assert len(json.loads(dry.stdout)["actions"]) == 2
+    few = subprocess.run(image.command("run", "--max-delete", "0", volumes=volumes))
+    assert few.returncode == 4
     assert set(read_index(cache / "cache_index.json")) == before
 
     with closing(sqlite3.connect(data / "requests.db")) as service:

@@ -194,6 +194,14 @@ def test_settings_that_are_no_mapping_are_wrong_settings(wrong: Any) -> None:
             function(wrong)
 
 
+@pytest.mark.parametrize("wrong", [5, None, b"key"])
+def test_a_name_that_is_no_text_is_wrong(
+    settings: dict[str, dict[str, object]], wrong: Any
+) -> None:
+    with pytest.raises(narration_cleanup.ConfigError, match="name: expected a text, not"):
+        narration_cleanup.explain(settings, wrong)
+
+
 def test_what_a_stopped_run_did_not_touch_is_not_surveyed_again(
     settings: dict[str, dict[str, object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

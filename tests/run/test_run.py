@@ -3,11 +3,13 @@
 import errno
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,17 +19,19 @@ from typer.testing import CliRunner
 from narration_cleanup.apply.apply import apply_cache
 from narration_cleanup.apply.result import CacheResult, Result, RunOutcome
 from narration_cleanup.cli.app import app
+from narration_cleanup.core import signals
 from narration_cleanup.core.errors import ExitCode, TargetError
 from narration_cleanup.core.model import DAY, NoProgress, RequestSurvey, Target
 from narration_cleanup.core.signals import Stop
 from narration_cleanup.plan import CachePolicy, RequestPolicy
 from narration_cleanup.run import run as job
 from narration_cleanup.run.stores import attempt
-from narration_cleanup.run.survey import survey_and_plan_cache
+from narration_cleanup.run.survey import CountedSurvey, survey_and_plan_cache
 from narration_cleanup.stores.cache import CacheStore, FileTarget, Removal
 from narration_cleanup.stores.cache.local import staging
 from narration_cleanup.stores.cache.local.directory import Directory
 from narration_cleanup.stores.cache.local.indexed import IndexedDirectory
+from narration_cleanup.stores.cache.survey import IndexSurvey
 from narration_cleanup.stores.requests.mapping import RequestMapping
 from narration_cleanup.stores.requests.sqlite.table import SqliteRequests
 from tests.opened import open_sample
@@ -263,6 +267,48 @@ def test_the_figures_of_a_run_that_was_stopped_are_those_after_it(
     assert list(result.problems) == list(result.cache.problems) == []
 
 
+def test_a_survey_ends_where_the_process_was_asked_to_end_a_while_ago(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = make_cache(tmp_path / "cache", entries=[EntrySpec(age=timedelta(days=20))])
+    monkeypatch.setattr(signals, "GRACE", -1.0)
+    result = Result(NOW, dry_run=False)
+    with closing(open_sample(sample)) as store:
+        signals.hear(signal.SIGTERM)
+        try:
+            with pytest.raises(TargetError, match="before all of it had been surveyed"):
+                job.clean_cache(store, CachePolicy(), work_on(result))
+        finally:
+            signals.forget()
+        assert not result.targets
+        assert job.clean_cache(store, CachePolicy(), work_on(result)) is not None
+    assert [target.removed_count for target in result.targets] == [1]
+
+
+_YOUNG = EntrySpec(age=timedelta(days=1))
+
+
+@pytest.mark.parametrize("part", ["batches", "look", "unmatched"])
+def test_each_pass_over_a_cache_ends_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    sample = make_cache(tmp_path / "cache", entries=[_YOUNG, replace(_YOUNG, file=False)])
+    monkeypatch.setattr(signals, "GRACE", -1.0)
+    with closing(open_sample(sample)) as store, store.survey() as survey:
+        assert isinstance(survey, IndexSurvey)
+        seen = CountedSurvey(survey, NoProgress())
+        if part != "batches":
+            list(seen.batches())
+        if part == "unmatched":
+            assert survey.seen.audio.names
+        signals.hear(signal.SIGTERM)
+        try:
+            with pytest.raises(TargetError, match="before all of it had been surveyed"):
+                list(seen.batches()) if part == "batches" else seen.unmatched()
+        finally:
+            signals.forget()
+
+
 class PanicError(BaseException):
     """What a library in another language may raise: no ``Exception``."""
 
@@ -334,13 +380,35 @@ def test_what_no_run_can_remove_is_a_problem_once(tmp_path: Path) -> None:
         fields = dict(index[sample.entries[0].key])
         index["other"] = fields | {"file_path": str(other)}
         write_index(sample.index, index)
-        third = CliRunner().invoke(app, arguments, env=environment)
-    assert (first.exit_code, second.exit_code, third.exit_code) == (3, 0, 3)
+        third, fourth = (CliRunner().invoke(app, arguments, env=environment) for _ in range(2))
+    assert (first.exit_code, second.exit_code) == (3, 0)
+    assert (third.exit_code, fourth.exit_code) == (3, 0)
     (known,) = json.loads(second.stdout)["problems"]
     assert (known["code"], known["severity"]) == ("odd_file", "warning")
     problems = json.loads(third.stdout)["problems"]
     assert [each["severity"] for each in problems] == ["warning", "problem"]
     assert link.is_symlink()
+
+
+def test_a_file_that_cannot_be_put_back_is_a_problem_once(tmp_path: Path) -> None:
+    sample = make_cache(tmp_path / "cache", entries=[EntrySpec(age=timedelta(days=1))])
+    own = sample.directory / ".narration-cleanup"
+    own.mkdir()
+    arguments = ["run", "--json", "--cache-dir", str(sample.directory)]
+    environment = {"NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
+    runs = []
+    with stopped_clock():
+        for name in ("one.mp3", "other.mp3"):
+            (sample.directory / name).mkdir()
+            (own / name).write_bytes(b"staged")
+            runs += [CliRunner().invoke(app, arguments, env=environment) for _ in range(2)]
+    assert [run.exit_code for run in runs] == [3, 0, 3, 0]
+    problems = json.loads(runs[-1].stdout)["problems"]
+    assert [(each["code"], each["subject"]) for each in problems] == [
+        ("not_put_back", "one.mp3"),
+        ("not_put_back", "other.mp3"),
+    ]
+    assert sorted(os.listdir(own)) == ["one.mp3", "other.mp3"]
 
 
 def test_a_read_only_cache_is_reported_each_time_also_where_all_work_is_known(

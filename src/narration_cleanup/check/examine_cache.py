@@ -125,7 +125,10 @@ def _unindexed(folder: Path, found: _Found, settings: dict[str, object]) -> Exam
     if users:
         files = count(len(users), "file of the user's own", "files of the user's own")
         sure.append(f"{files} (OwnFile_*, Hailing_*): kept")
-    doubt = "whether all of this audio can be made anew: what is not, belongs in keep"
+    doubt = (
+        "whether a program makes all of this audio anew: a run deletes old audio for good, also "
+        "podcasts, recordings and music that have such names; what is yours belongs in keep"
+    )
     if named := _named_by_people(found.audio):
         doubt += f", such as {printable(str(named[0]))}, which is named as people do"
     return settings, sure, [doubt]

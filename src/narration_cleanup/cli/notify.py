@@ -17,8 +17,11 @@ from narration_cleanup.report.attention import attention
 from narration_cleanup.run.recorder import host_name, notify_of
 from narration_cleanup.run.stats import past_runs
 from narration_cleanup.settings import AlertsSettings, load_partial, load_settings
-from narration_cleanup.settings.sources import CONFIG_DIR, SYSTEM_STATE
-from narration_cleanup.systemd.discover import with_credentials
+from narration_cleanup.settings.sources import CONFIG_DIR, SYSTEM_STATE, instance_of
+from narration_cleanup.systemd.discover import (
+    credentials_folder,
+    with_credentials,
+)
 
 _INSTANCE = r"narration-cleanup@([A-Za-z0-9_.-]+)\.service"
 
@@ -98,7 +101,7 @@ def _trial(context: typer.Context) -> list[str]:
     environ = with_credentials(os.environ, context.obj)
     settings = load_settings(flags={}, config_file=context.obj, environ=environ)
     alerts = settings.alerts
-    _require_somebody(alerts)
+    _require_somebody(alerts, credentials_folder(instance_of(context.obj)))
     from narration_cleanup.report.notify import send, trial_message
 
     said = send(trial_message(host_name()), alerts.urls)
@@ -110,6 +113,12 @@ def _trial(context: typer.Context) -> list[str]:
     return said
 
 
-def _require_somebody(alerts: AlertsSettings) -> None:
-    if alerts.ping_url is None and not alerts.urls:
-        raise ConfigError("no alert target is configured: set alerts.urls (NARRATION_ALERTS_URLS)")
+def _require_somebody(alerts: AlertsSettings, credentials: Path) -> None:
+    if alerts.ping_url is not None or alerts.urls:
+        return
+    if os.path.isdir(credentials) and not os.access(credentials, os.R_OK | os.X_OK):
+        raise ConfigError(
+            f"this user finds no alert target, and may not read {credentials}, where the unit may "
+            "have one: run it as root"
+        )
+    raise ConfigError("no alert target is configured: set alerts.urls (NARRATION_ALERTS_URLS)")

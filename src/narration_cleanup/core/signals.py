@@ -12,11 +12,11 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import NoReturn
 
-from narration_cleanup.core.errors import ExitCode
+from narration_cleanup.core.errors import ExitCode, TargetError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE = 2.0
-"""Seconds for which a query may go on after the process was asked to end."""
+"""Seconds for which a query or a survey may go on after the process was asked to end."""
 
 
 class _Heard:
@@ -56,6 +56,13 @@ def is_overdue(since: float = 0.0) -> bool:
     """Whether the process was asked to end more than ``GRACE`` ago, and what began at ``since``
     (on the monotonic clock) has had as long."""
     return _Heard.number is not None and time.monotonic() - max(_Heard.at, since) > GRACE
+
+
+def end_survey_if_overdue() -> None:
+    """Raise ``TargetError`` where a survey should end: it changes nothing, and has no need to be
+    finished."""
+    if is_overdue():
+        raise TargetError("stopped", "the run was stopped before all of it had been surveyed")
 
 
 def end_if_asked() -> None:

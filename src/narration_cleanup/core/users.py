@@ -96,8 +96,9 @@ def free_bytes(folder: Path) -> int:
 
 
 def nearest_folder(path: Path) -> Path:
-    """``path``, or the folder above it that exists and in which it would have to be made."""
-    while not path.exists() and path != path.parent:
+    """``path``, or the folder above it that exists, as far as this user may look, and in which it
+    would have to be made."""
+    while not os.path.exists(path) and path != path.parent:
         path = path.parent
     return path
 

@@ -41,6 +41,8 @@ _FARTHEST = 14 * 3600.0
 _FEWEST = 3
 """Entries that prove an offset; by accident one file in ninety agrees with some quarter-hour."""
 _MONTH = 30 * 86_400.0
+_CHANGE = 3600.0
+"""By how much clocks change at most."""
 
 _NAIVE = re.compile(
     r"[0-9]{4}(?:-?[0-9]{2}){2}([T ])[0-9]{2}:?[0-9]{2}(?::?[0-9]{2}(?:([.,])[0-9]+)?)?", re.ASCII
@@ -127,8 +129,18 @@ def prove_by_files(samples: Iterable[Sample], zones: Sequence[str] = (LOCAL, UTC
         quarter = round(ahead / _QUARTER) * _QUARTER
         if abs(ahead - quarter) <= WITHIN and abs(quarter) <= _FARTHEST:
             by_offset.setdefault(quarter, []).append((sample, form))
-    offset, found = max(by_offset.items(), key=lambda each: len(each[1]), default=(0.0, []))
-    if len(found) < max(_FEWEST, NEARLY_ALL * len(naive)):
+    most = sorted(by_offset.items(), key=lambda each: len(each[1]))[-2:]
+    offset, found = most[-1] if most else (0.0, [])
+    enough = NEARLY_ALL * len(naive)
+    if len(found) < enough:
+        if sum(len(some) for _, some in most) < enough:
+            return None
+        # Did the clocks change? The other offset's time is then outside that of the proof.
+        (before, first), (after, last) = sorted(most, key=lambda each: _span(each[1]))
+        if abs(after - before) > _CHANGE or _span(first)[1] > _span(last)[0]:
+            return None
+        offset, found = (after, last) if len(last) >= _FEWEST else (before, first)
+    if len(found) < _FEWEST:
         return None
     hours, minutes = divmod(round(abs(offset) / 60), 60)
     return _proof(f"{'-' if offset < 0 else '+'}{hours:02}:{minutes:02}", found)
@@ -140,14 +152,16 @@ def _agrees(zone: str, text: str, instant: float) -> bool:
     return read is not None and abs(read - instant) <= WITHIN
 
 
+def _span(found: Iterable[tuple[Sample, Form]]) -> tuple[float, float]:
+    """The instants of the oldest and the newest audio."""
+    instants = [sample.modified_at for sample, _ in found]
+    return min(instants), max(instants)
+
+
 def _proof(zone: str, agreeing: Sequence[tuple[Sample, Form]]) -> Proof:
-    return Proof(
-        zone,
-        len(agreeing),
-        frozenset(form for _, form in agreeing),
-        min(sample.modified_at for sample, _ in agreeing) - WITHIN,
-        max(sample.modified_at for sample, _ in agreeing) + WITHIN,
-    )
+    since, until = _span(agreeing)
+    forms = frozenset(form for _, form in agreeing)
+    return Proof(zone, len(agreeing), forms, since - WITHIN, until + WITHIN)
 
 
 class IndexTimes:
@@ -324,12 +338,14 @@ class TableTimes:
         self, others: Sequence[str], form: Form, text: str, last_write: float | None
     ) -> str | None:
         """The zone of other columns, or of the index, if ``text``, the newest of its column, has
-        no later reading that is possible."""
+        no later reading that is possible. An offset may be an hour less by now."""
         proof = self._index.proof if self._index is not None else None
         zones = [*others, proof.zone] if proof and form in proof.forms else others
         possible = self.latest if last_write is None else min(last_write + WITHIN, self.latest)
         readings = _readings_in(text, self._candidates())
-        latest = max((each for each in readings.values() if each <= possible), default=None)
+        lag = dict.fromkeys(readings.keys() - {LOCAL, UTC}, _CHANGE)
+        passed = (at for zone, at in readings.items() if at <= possible + lag.get(zone, 0.0))
+        latest = max(passed, default=None)
         return next((zone for zone in zones if latest and readings.get(zone) == latest), None)
 
     def _reader_of(self, zone: str, seen_at: float | None) -> Reader:
@@ -358,8 +374,8 @@ def _with_margin(read: Reader, proof: Proof, latest: float) -> Reader:
         instant = read(text)
         if instant is None or form_of(text) is None:
             return instant
-        is_proved = proof.since <= instant and instant + 3600 <= proof.until
-        return instant if is_proved or instant + 3600 > latest else instant + 3600
+        is_proved = proof.since <= instant and instant + _CHANGE <= proof.until
+        return instant if is_proved or instant + _CHANGE > latest else instant + _CHANGE
 
     return later
 

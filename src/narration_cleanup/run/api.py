@@ -134,6 +134,8 @@ def explain(settings: Given, name: str) -> Document:
 
     Nothing has the name, and nothing had it, where ``items`` and ``history`` are empty.
     """
+    if not isinstance(name, str):
+        raise ConfigError(f"name: expected a text, not {type(name).__name__}")
     now = time.time()
     found = _checked(settings, Result(now, dry_run=True))
     explained = explanation(found, name, now, NoProgress())

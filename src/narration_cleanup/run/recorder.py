@@ -63,6 +63,7 @@ _OF_ONE_ITEM = _UNCHANGED | frozenset(
     {
         "created_in_future",
         "malformed_entry",
+        "not_put_back",
         "outside_cache",
         "unreadable_id",
         "unreadable_time",
@@ -114,8 +115,9 @@ class RunRecorder:
         """Make the problem of one item that no run can clean a warning, where the last run that
         looked at the target reported it: it does not make every later run partial.
 
-        Not where most of the target is such items, nor of files and rows that cannot be changed
-        where nothing else could be: then the target is at fault, and not the item.
+        Not where most of the target is such items, nor of two or more files or rows that cannot be
+        changed, none of them reported before, where nothing else could be: then the target is at
+        fault, and not the item.
         """
         total, places = target.plan.totals, places_of(self.settings)
         if isinstance(total, CacheTotals):
@@ -123,7 +125,7 @@ class RunRecorder:
         else:
             place, whole = places.requests or "", total.total
         items = self.items.setdefault(place, set())
-        works = len(target.plan.actions) <= 1 or target.outcomes.count(Outcome.DONE) > 0
+        unchanged: set[bytes] = set()
         known = () if self.history is None else self.history.known_items(place)
 
         def judged(problem: Problem) -> Problem:
@@ -135,8 +137,7 @@ class RunRecorder:
                 if problem.code == ROW_REFUSED:
                     target.known_failures.add(problem.subject)
                 return msgspec.structs.replace(problem, severity=Severity.WARNING, known=True)
-            if works or problem.code not in _UNCHANGED:
-                items.add(item)
+            (unchanged if problem.code in _UNCHANGED else items).add(item)
             return problem
 
         for holder in (target, target.plan):
@@ -145,6 +146,8 @@ class RunRecorder:
             if number and not is_most(number, whole):
                 holder.problems = Problems()
                 holder.problems.extend(problems, judged)
+        if len(unchanged) <= 1 or target.outcomes.count(Outcome.DONE):
+            items |= unchanged
 
     def refuse_unproved_absence(self, cache: CachePlan | None) -> None:
         """Raise ``RefusedError`` where most of the cache would expire by a clock far ahead."""

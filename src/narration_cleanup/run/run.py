@@ -20,10 +20,9 @@ from narration_cleanup.apply.result import (
     RequestResult,
     Result,
 )
-from narration_cleanup.core.deadline import Stopwatch
 from narration_cleanup.core.errors import ExitCode, RefusedError, TargetError
 from narration_cleanup.core.model import Problem, Problems, Progress, Severity, Target
-from narration_cleanup.core.signals import Stop
+from narration_cleanup.core.signals import Stop, is_overdue
 from narration_cleanup.plan import (
     CachePlan,
     CachePolicy,
@@ -59,8 +58,6 @@ _NOT_CHANGED = (
     "it was skipped, and is still as it was planned on: a worker holds it, or a trigger or row "
     "security of the database does not let it change"
 )
-LOOKED_AT_IN = 5.0
-"""Seconds for which a run that was asked to stop surveys the cache again, to report its state."""
 
 
 class RunLog(Protocol):
@@ -179,9 +176,7 @@ def clean_cache(store: CacheStore, policy: CachePolicy, work: Work) -> CachePlan
     if count := store.recover():
         message = "files that an earlier run, which was killed, had set aside are put back"
         _note_recovery(Target.CACHE, f"{message}: {count}", result)
-    watch = Stopwatch()
     plan = survey_and_plan_cache(store, policy, result.started_at, progress)
-    took = watch.seconds
     if work.recorder is not None:
         work.recorder.refuse_unproved_absence(plan)
     for problem in too_many(work.limits, plan, None):
@@ -195,7 +190,7 @@ def clean_cache(store: CacheStore, policy: CachePolicy, work: Work) -> CachePlan
     work.log.cache_done(cache)
     if work.stop.asked and not cache.outcomes.count(Outcome.DONE):
         return plan  # nothing was changed
-    if work.stop.asked and took > LOOKED_AT_IN:
+    if is_overdue():
         return None
     after = left_in_cache(store, cache) or survey_and_plan_cache(
         store, policy, result.started_at, progress

@@ -25,6 +25,7 @@ from narration_cleanup.core.model import (
     Target,
     Unmatched,
 )
+from narration_cleanup.core.signals import end_survey_if_overdue
 from narration_cleanup.core.text import printable
 from narration_cleanup.plan import (
     CachePlan,
@@ -86,6 +87,7 @@ class CountedSurvey(_SurveyWrapper):
 
     def batches(self, *, last_used: bool = False) -> Iterator[EntryBatch]:
         for batch in self._survey.batches(last_used=last_used):
+            end_survey_if_overdue()
             yield batch
             self._progress.advance(len(batch.entries))
 

@@ -194,6 +194,24 @@ def test_malformed_and_outside_entries_keep_their_files(
     assert json.loads(sample.index.read_text())[malformed.key] == entries[malformed.key]
 
 
+def test_in_a_locale_that_is_not_in_utf_8_a_name_may_have_other_characters_on_the_disk(
+    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Latin-1 makes of a name in UTF-8 is no orphan, and the entry is not without a file."""
+    index = read_index(sample.index)
+    fields = dict(index[sample.entries[-1].key])
+    index["size"] = fields | {"file_path": str(sample.directory / "größe.mp3")}
+    write_index(sample.index, index)
+    for name in ("größe.mp3".encode().decode("latin-1"), "orphan.mp3"):
+        (sample.directory / name).write_bytes(b"audio")
+        os.utime(sample.directory / name, (NOW - 86_400, NOW - 86_400))
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "iso8859-1")
+    planned = plan(store, orphan_ttl=0.0)
+    assert "orphan.mp3" in {action.file for action in planned.actions}
+    assert all(action.file.isascii() for action in planned.actions)
+    assert (planned.totals.orphan_count, planned.totals.dangling_count) == (1, 0)
+
+
 def test_a_name_is_as_it_is_and_what_it_may_mean_decoded_is_no_orphan(
     sample: CacheSample, store: IndexedDirectory
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
@@ -181,3 +182,11 @@ def other_spellings(
 
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFD", name).casefold()
+
+
+def surely_named(names: set[str]) -> set[str]:
+    """Those of ``names`` that are the same in the index and on the disk. Where the locale is not in
+    UTF-8, and a service's may be, one name of both may be read as two."""
+    if sys.getfilesystemencoding() == "utf-8":
+        return names
+    return set(filter(str.isascii, names))

@@ -18,6 +18,7 @@ from narration_cleanup.core.model import (
     Unmatched,
     is_most,
 )
+from narration_cleanup.core.signals import end_survey_if_overdue
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.timestamps import Reader, reader
 from narration_cleanup.core.zones import NEARLY_ALL, NEWEST, IndexTimes, Sample
@@ -50,6 +51,7 @@ from narration_cleanup.stores.cache.paths import (
     folder_of,
     names_meant,
     other_spellings,
+    surely_named,
     unquoted,
 )
 
@@ -231,10 +233,10 @@ class IndexSurvey:
         for wanted in rounds(self._claimed, self.seen.audio):
             differences = Mismatches(self._names(wanted, needed), self._files.names(wanted))
             shared |= differences.shared
-            files.extend(self._files.stored(differences.without_entry))
+            files.extend(self._files.stored(surely_named(differences.without_entry)))
             missing = self._files.missing(differences.without_file)
             self._encoded.update(unquoted(name) for name in missing if "%" in name)
-            dangling.extend(self._dangling(missing))
+            dangling.extend(self._dangling(surely_named(missing)))
             unlisted |= differences.without_file - missing
         if unlisted:
             self._spellings = other_spellings(unlisted, self._files.names)
@@ -252,6 +254,7 @@ class IndexSurvey:
     def _names(self, wanted: Callable[[str], bool], needed: set[str]) -> Iterator[str]:
         """The claimed names that ``wanted`` picks; fills ``needed`` on the way."""
         for batch in self.batches():
+            end_survey_if_overdue()
             needed.update(batch.needed)
             for name in batch.names:
                 if wanted(name):

@@ -19,6 +19,7 @@ from narration_cleanup.core.model import (
     Problems,
     RequestStatus,
 )
+from narration_cleanup.core.signals import end_survey_if_overdue
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.zones import TableTimes
 from narration_cleanup.stores.requests.mapping import RequestMapping, Statuses, forms_of
@@ -117,6 +118,7 @@ def _read(
     with closing(pages):  # at once, should a row be refused: a cursor may be open
         for rows in pages:
             for start in range(0, len(rows), _CHUNK):
+                end_survey_if_overdue()
                 chunk = (read(row, problems) for row in rows[start : start + _CHUNK])
                 found = [request for request in chunk if request is not None]
                 if found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -76,16 +76,19 @@ class LocalCache:
         folders = Folders(self._directory)
         missing = [name for name in names if not _holds(folders, name)]
         folders.forget()
-        return missing, [self._set_aside_problem(len(names))] if names and not another_works else []
+        return missing, [] if another_works else list(self._set_aside_problems(names))
 
-    def _set_aside_problem(self, count: int) -> Problem:
-        what = "a file" if count == 1 else f"{count} files"
+    def _set_aside_problems(self, names: Sequence[str]) -> Iterator[Problem]:
         where = printable(self._directory.path / OWN_FOLDER)
         if self._directory.is_locked:  # this run has put back what it can
-            message = f"{what} that an earlier run had set aside cannot be put back: see {where}"
-            return Problem(Target.CACHE, "not_put_back", message)
-        message = f"a killed run has left {what} in {where}: the next one puts back what it can"
-        return Problem(Target.CACHE, "set_aside", message, severity=Severity.WARNING)
+            message = f"an earlier run had set it aside, and it cannot be put back: see {where}"
+            yield from (
+                Problem(Target.CACHE, "not_put_back", message, name) for name in sorted(names)
+            )
+        elif names:
+            what = "a file" if len(names) == 1 else f"{len(names)} files"
+            message = f"a killed run has left {what} in {where}: the next one puts back what it can"
+            yield Problem(Target.CACHE, "set_aside", message, severity=Severity.WARNING)
 
     def count_older(self, files: Iterable[str], instant: float) -> int:
         folders, older = Folders(self._directory), 0

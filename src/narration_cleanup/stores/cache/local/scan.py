@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 from narration_cleanup.core.model import ReadTime, Ref, StoredFile
+from narration_cleanup.core.signals import end_survey_if_overdue
 from narration_cleanup.core.timestamps import YEAR_2000
 from narration_cleanup.stores.cache.local.directory import Directory
 from narration_cleanup.stores.cache.local.mismatches import NameSums, ScannedNames, file_times
@@ -154,6 +155,7 @@ class DirectoryScan:
         suffixes = self._suffixes
         with self._directory.scan() as found:
             while names := [item.name for item in islice(found, _GROUP)]:
+                end_survey_if_overdue()
                 audio = [name for name in names if name.endswith(suffixes)]
                 yield audio
                 if len(audio) < len(names):
