@@ -24,7 +24,7 @@ from narration_cleanup.plan.actions import (
 from narration_cleanup.plan.types import CacheTotals, RequestTotals
 from narration_cleanup.stores.cache import CommitReport, FileTarget, Removal
 from narration_cleanup.stores.cache.local.indexed import IndexedDirectory
-from narration_cleanup.stores.cache.local.staging_dir import Folders, StagingDir
+from narration_cleanup.stores.cache.local.own_folder import Folders, StagingDir
 from narration_cleanup.stores.cache.local.unindexed import AudioTree
 from narration_cleanup.stores.requests.mapping import RequestMapping
 from narration_cleanup.stores.requests.sqlite.table import SqliteRequests

@@ -17,7 +17,7 @@ from narration_cleanup.core.zones import IndexTimes
 from narration_cleanup.run.stores import Targets
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER
 from narration_cleanup.stores.cache.local.indexed import IndexedDirectory
-from narration_cleanup.stores.cache.local.staging_dir import StagingDir
+from narration_cleanup.stores.cache.local.own_folder import StagingDir
 from narration_cleanup.stores.requests.mapping import RequestMapping
 from narration_cleanup.stores.requests.sqlite.table import SqliteRequests
 from tests.opened import open_sample

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER
-from narration_cleanup.stores.cache.local.staging_dir import LOCK_NAME
+from narration_cleanup.stores.cache.local.own_folder import LOCK_NAME
 from tests.faults.figures import Figures
 from tests.faults.trial import arguments_for, environment_for
 from tests.faults.truth import make_truth

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from narration_cleanup.core.errors import ExitCode
 from narration_cleanup.core.model import Problem, Target
 from narration_cleanup.report.documents import write_history
-from narration_cleanup.report.documents.operator_types import History
+from narration_cleanup.report.documents.setup_types import History
 from narration_cleanup.report.history_text import plotted, show_history, show_run_record
 from narration_cleanup.report.record import KILLED, RunRecord, record_of
 from tests.results import NOW, make_result

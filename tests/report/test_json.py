@@ -26,7 +26,7 @@ from narration_cleanup.plan.actions import (
 )
 from narration_cleanup.plan.types import CacheTotals
 from narration_cleanup.report import documents
-from narration_cleanup.report.documents import types, write, write_run
+from narration_cleanup.report.documents import run_types, write, write_run
 from narration_cleanup.report.documents.schema import schema_names, schema_text
 from narration_cleanup.report.stats import CacheStats, Stats
 from tests.report.results import (
@@ -55,14 +55,14 @@ def run_document(
     stream = io.StringIO()
     write_run(result, stats, stream, trigger=trigger)
     assert stream.getvalue().isascii()
-    return checked(types.Run, stream.getvalue())
+    return checked(run_types.Run, stream.getvalue())
 
 
 def stats_document(stats: Stats) -> Document:
     stream = io.StringIO()
     write(documents.stats_document(stats), stream)
     assert stream.getvalue().count("\n") == 1
-    return checked(types.Stats, stream.getvalue())
+    return checked(run_types.Stats, stream.getvalue())
 
 
 def test_a_dry_run_has_only_planned_outcomes_and_nothing_done() -> None:

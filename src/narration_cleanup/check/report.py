@@ -9,7 +9,7 @@ from narration_cleanup import __version__
 from narration_cleanup.check.finding import Finding, Status
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.report.documents import SCHEMA_VERSION, like
-from narration_cleanup.report.documents.operator_types import Check, CheckCounts, CheckItem
+from narration_cleanup.report.documents.setup_types import Check, CheckCounts, CheckItem
 from narration_cleanup.report.format import columns, count, iso, wrapped
 from narration_cleanup.report.streams import allow_any_character, until_closed
 

@@ -25,7 +25,7 @@ from narration_cleanup.report.documents import (
     problem_items,
     write,
 )
-from narration_cleanup.report.documents.operator_types import Config, Setting
+from narration_cleanup.report.documents.setup_types import Config, Setting
 from narration_cleanup.report.streams import until_closed
 from narration_cleanup.settings import SETTINGS, Settings, load_settings, require_target
 from narration_cleanup.settings.known_programs import PROGRAMS

@@ -13,7 +13,7 @@ import typer
 
 from narration_cleanup.core.errors import ConfigError, ExitCode
 from narration_cleanup.core.text import printable, printable_line
-from narration_cleanup.report.attention import attention
+from narration_cleanup.report.alert_policy import attention
 from narration_cleanup.run.recorder import host_name, notify_of
 from narration_cleanup.run.stats import past_runs
 from narration_cleanup.settings import AlertsSettings, load_partial, load_settings

@@ -19,7 +19,7 @@ from narration_cleanup.cli.options import this_program
 from narration_cleanup.core.errors import CleanupError, ConfigError
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.core.users import account_of
-from narration_cleanup.report.documents import SCHEMA_VERSION, like, operator_types, write
+from narration_cleanup.report.documents import SCHEMA_VERSION, like, setup_types, write
 from narration_cleanup.report.format import clock
 from narration_cleanup.run.run_as import check_source
 from narration_cleanup.settings import Settings, load_settings, require_target
@@ -264,13 +264,13 @@ def _time(moment: datetime | None) -> str:
     return "-" if moment is None else clock(moment.timestamp())
 
 
-def schedule_document(schedule: Schedule | None) -> operator_types.Systemd:
+def schedule_document(schedule: Schedule | None) -> setup_types.Systemd:
     """The document of `systemd status --json`."""
     if schedule is None:
-        return operator_types.Systemd(schema_version=SCHEMA_VERSION, installed=False)
+        return setup_types.Systemd(schema_version=SCHEMA_VERSION, installed=False)
     times = {"next_run": schedule.next_run, "last_run": schedule.last_run}
     return like(
-        operator_types.Systemd,
+        setup_types.Systemd,
         schedule,
         schema_version=SCHEMA_VERSION,
         installed=True,

@@ -43,7 +43,7 @@ from narration_cleanup.stores.cache.local.index_file import (
     foreign_index,
     left_by_root,
 )
-from narration_cleanup.stores.cache.local.staging_dir import not_own_folder
+from narration_cleanup.stores.cache.local.own_folder import not_own_folder
 
 EVERYBODY = "every user"
 _MOUNT_IT = "mount its file system with umask=022 (cifs: dir_mode=0755,file_mode=0644)"

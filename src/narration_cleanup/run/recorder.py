@@ -50,7 +50,7 @@ from narration_cleanup.settings import AlertsSettings, Settings, load_partial
 from narration_cleanup.settings.sources import NO_HISTORY, NO_STATE_DIR
 
 if TYPE_CHECKING:
-    from narration_cleanup.report.attention import Attention
+    from narration_cleanup.report.alert_policy import Attention
     from narration_cleanup.report.history.store import History
     from narration_cleanup.stores.requests import RequestStore
 
@@ -243,7 +243,7 @@ def finish(recording: RunRecorder, result: Result) -> RunRecord:
         record = history.finish(recording.run_id, record, items)
         for place, known in recording.items.items() if result.outcome in _WHOLE else ():
             history.remember_known(place, known)
-    from narration_cleanup.report.attention import attention
+    from narration_cleanup.report.alert_policy import attention
 
     recording.attention = attention([*reversed(earlier), record])
     if history is not None:

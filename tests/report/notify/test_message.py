@@ -8,7 +8,7 @@ import pytest
 
 from narration_cleanup.core.errors import ExitCode
 from narration_cleanup.core.model import Problem, Target
-from narration_cleanup.report.attention import Attention, Change
+from narration_cleanup.report.alert_policy import Attention, Change
 from narration_cleanup.report.notify import (
     UnitEnd,
     message_of,

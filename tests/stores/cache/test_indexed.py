@@ -31,8 +31,8 @@ from narration_cleanup.stores.cache.local import index_commit, index_file, scan
 from narration_cleanup.stores.cache.local import indexed as indexed_module
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER, Directory
 from narration_cleanup.stores.cache.local.indexed import IndexedDirectory
+from narration_cleanup.stores.cache.local.own_folder import StagingDir
 from narration_cleanup.stores.cache.local.scan import DirectoryScan
-from narration_cleanup.stores.cache.local.staging_dir import StagingDir
 from narration_cleanup.stores.cache.lookup import MAY_BE_NEEDED
 from tests.run_at import arrival_before
 from tests.samples import SAMPLE_NOW, CacheSample, EntrySpec, make_cache, read_index, write_index

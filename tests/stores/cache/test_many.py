@@ -22,7 +22,7 @@ from narration_cleanup.run.stores import attempt
 from narration_cleanup.stores.cache.local import staging
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER, Directory
 from narration_cleanup.stores.cache.local.indexed import IndexedDirectory
-from narration_cleanup.stores.cache.local.staging_dir import SECOND, Folders, StagingDir
+from narration_cleanup.stores.cache.local.own_folder import SECOND, Folders, StagingDir
 from tests.opened import open_sample
 from tests.run.test_run import Silent
 from tests.samples import SAMPLE_NOW, CacheSample, EntrySpec, make_cache, read_index

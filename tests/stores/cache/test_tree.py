@@ -28,7 +28,7 @@ from narration_cleanup.stores.cache import FileTarget, Removal
 from narration_cleanup.stores.cache.local import unindexed as tree_module
 from narration_cleanup.stores.cache.local import walk
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER, Mounts
-from narration_cleanup.stores.cache.local.staging_dir import StagingDir
+from narration_cleanup.stores.cache.local.own_folder import StagingDir
 from narration_cleanup.stores.cache.local.unindexed import AudioTree
 from narration_cleanup.stores.cache.sidecars import SIDECAR_SUFFIXES
 from tests.samples import SAMPLE_NOW, tree_digest

@@ -22,7 +22,7 @@ from narration_cleanup.core.model import RequestStatus, Target
 from narration_cleanup.plan.actions import Kind, Outcome, Reason
 from narration_cleanup.plan.types import RequestTotals
 from narration_cleanup.report import stats as found
-from narration_cleanup.report.documents import types
+from narration_cleanup.report.documents import run_types
 from narration_cleanup.report.format import iso, megabytes
 from narration_cleanup.report.record import RunItem, RunRecord
 from narration_cleanup.report.streams import until_closed
@@ -30,16 +30,16 @@ from narration_cleanup.report.summary import EVERYTHING, Selection, kept_entries
 
 if TYPE_CHECKING:
     from narration_cleanup.plan.explain import Explanation
-    from narration_cleanup.report.documents import operator_types
+    from narration_cleanup.report.documents import setup_types
     from narration_cleanup.report.explain_text import Explained
 
 SCHEMA_VERSION: Literal[1] = 1
 """Raised when a member changes its meaning or is removed; new members may come without."""
 
-PartT = TypeVar("PartT", bound=types.Part)
+PartT = TypeVar("PartT", bound=run_types.Part)
 
 
-def write(document: types.Part, stream: TextIO, *, indent: int | None = None) -> None:
+def write(document: run_types.Part, stream: TextIO, *, indent: int | None = None) -> None:
     """Write a document: as one line, or indented."""
     with until_closed(stream):
         stream.write(encode(document, indent) + "\n")
@@ -87,10 +87,10 @@ def write_history(
         stream.write(f'], "problems": {encode(problem_items(problems))}}}\n')
 
 
-def stats_document(stats: found.Stats) -> types.Stats:
+def stats_document(stats: found.Stats) -> run_types.Stats:
     """The document of ``stats``, also found in every ``run`` document."""
     return like(
-        types.Stats,
+        run_types.Stats,
         stats,
         schema_version=SCHEMA_VERSION,
         version=__version__,
@@ -99,18 +99,18 @@ def stats_document(stats: found.Stats) -> types.Stats:
         abandoned_timeout_hours=whole(stats.abandoned_timeout_hours),
         cache=None if stats.cache is None else _cache_stats(stats.cache),
         requests=None if stats.requests is None else _request_stats(stats.requests),
-        last_run=None if stats.last_run is None else like(types.LastRun, stats.last_run),
+        last_run=None if stats.last_run is None else like(run_types.LastRun, stats.last_run),
         next_run_at=_iso(stats.next_run_at),
         problems=problem_items(stats.problems),
     )
 
 
-def explained_document(explained: Explained) -> operator_types.Explain:
+def explained_document(explained: Explained) -> setup_types.Explain:
     """The document of ``explain``."""
-    from narration_cleanup.report.documents import operator_types
+    from narration_cleanup.report.documents import setup_types
 
     return like(
-        operator_types.Explain,
+        setup_types.Explain,
         explained,
         schema_version=SCHEMA_VERSION,
         version=__version__,
@@ -121,9 +121,9 @@ def explained_document(explained: Explained) -> operator_types.Explain:
     )
 
 
-def problem_items(problems: Iterable[model.Problem]) -> list[types.Problem]:
+def problem_items(problems: Iterable[model.Problem]) -> list[run_types.Problem]:
     """Problems, as every document has them."""
-    return [like(types.Problem, problem, half=problem.target) for problem in problems]
+    return [like(run_types.Problem, problem, half=problem.target) for problem in problems]
 
 
 def configuration_problems(error: ConfigError) -> list[model.Problem]:
@@ -145,12 +145,14 @@ def like(kind: type[PartT], source: object, **own: object) -> PartT:
     return make(**values)
 
 
-def _run_head(result: Result, trigger: str | None, shown_count: int | UnsetType) -> types.RunHead:
+def _run_head(
+    result: Result, trigger: str | None, shown_count: int | UnsetType
+) -> run_types.RunHead:
     duration = None
     if result.finished_at is not None:
         duration = round(result.finished_at - result.started_at, 3)
     return like(
-        types.RunHead,
+        run_types.RunHead,
         result,
         schema_version=SCHEMA_VERSION,
         version=__version__,
@@ -163,10 +165,10 @@ def _run_head(result: Result, trigger: str | None, shown_count: int | UnsetType)
     )
 
 
-def _cache(cache: CacheResult, *, dry_run: bool) -> types.CacheRun:
+def _cache(cache: CacheResult, *, dry_run: bool) -> run_types.CacheRun:
     plan = cache.plan
     return like(
-        types.CacheRun,
+        run_types.CacheRun,
         cache,
         planned_count=len(plan.actions),
         planned_bytes=plan.planned_bytes,
@@ -179,10 +181,10 @@ def _cache(cache: CacheResult, *, dry_run: bool) -> types.CacheRun:
     )
 
 
-def _requests(requests: RequestResult) -> types.RequestsRun:
+def _requests(requests: RequestResult) -> run_types.RequestsRun:
     plan = requests.plan
     return like(
-        types.RequestsRun,
+        run_types.RequestsRun,
         requests,
         planned_count=plan.totals.abandoned_count,
         skipped_count=requests.outcomes.count(Outcome.SKIPPED),
@@ -193,16 +195,16 @@ def _requests(requests: RequestResult) -> types.RequestsRun:
     )
 
 
-_ITEMS: dict[Kind, type[types.Action]] = {
-    Kind.REMOVE_ENTRY: types.RemoveEntry,
-    Kind.REMOVE_FILE: types.RemoveFile,
-    Kind.DROP_ENTRY: types.DropEntry,
-    Kind.CANCEL_REQUEST: types.CancelRequest,
-    Kind.DELETE_REQUEST: types.DeleteRequest,
+_ITEMS: dict[Kind, type[run_types.Action]] = {
+    Kind.REMOVE_ENTRY: run_types.RemoveEntry,
+    Kind.REMOVE_FILE: run_types.RemoveFile,
+    Kind.DROP_ENTRY: run_types.DropEntry,
+    Kind.CANCEL_REQUEST: run_types.CancelRequest,
+    Kind.DELETE_REQUEST: run_types.DeleteRequest,
 }
 
 
-def _actions(result: Result) -> Iterator[types.Action]:
+def _actions(result: Result) -> Iterator[run_types.Action]:
     for target in result.targets:
         for action, outcome, note in target.outcomes:
             own: dict[str, object] = {"outcome": outcome}
@@ -219,23 +221,23 @@ def _actions(result: Result) -> Iterator[types.Action]:
             yield like(_ITEMS[action.kind], action, **own)
 
 
-def _cache_stats(cache: found.CacheStats) -> types.CacheStats:
+def _cache_stats(cache: found.CacheStats) -> run_types.CacheStats:
     totals = cache.totals
     return like(
-        types.CacheStats,
+        run_types.CacheStats,
         totals,
         total_size_mb=megabytes(totals.total_size_bytes),
         max_size_mb=None if cache.max_size_mb is None else whole(cache.max_size_mb),
         ttl_days=whole(cache.ttl_days),
         by_voice_style={
-            name: like(types.VoiceStats, voice) for name, voice in totals.by_voice_style.items()
+            name: like(run_types.VoiceStats, voice) for name, voice in totals.by_voice_style.items()
         },
     )
 
 
-def _request_stats(requests: RequestTotals) -> types.RequestStats:
+def _request_stats(requests: RequestTotals) -> run_types.RequestStats:
     return like(
-        types.RequestStats,
+        run_types.RequestStats,
         requests,
         active=requests.by_status.get(RequestStatus.GENERATING, 0),
         queued=requests.by_status.get(RequestStatus.QUEUED, 0),
@@ -243,49 +245,48 @@ def _request_stats(requests: RequestTotals) -> types.RequestStats:
     )
 
 
-def _explained_item(item: Explanation) -> operator_types.ExplainedItem:
-    from narration_cleanup.report.documents import operator_types
+def _explained_item(item: Explanation) -> setup_types.ExplainedItem:
+    from narration_cleanup.report.documents import setup_types
     from narration_cleanup.report.explain_text import decision_of
 
     is_request = item.target is Target.REQUESTS
     return like(
-        operator_types.ExplainedItem,
+        setup_types.ExplainedItem,
         item,
         type="request" if is_request else "entry" if item.is_entry else "file",
         status=item.status if is_request else None,
         decision=decision_of(item),
         notes=list(item.notes),
         times=[
-            like(operator_types.ExplainedTime, each, read_at=_iso(each.instant))
-            for each in item.times
+            like(setup_types.ExplainedTime, each, read_at=_iso(each.instant)) for each in item.times
         ],
     )
 
 
-def _recorded_item(item: RunItem) -> operator_types.RecordedItem:
-    from narration_cleanup.report.documents import operator_types
+def _recorded_item(item: RunItem) -> setup_types.RecordedItem:
+    from narration_cleanup.report.documents import setup_types
 
-    return like(operator_types.RecordedItem, item, run_started_at=iso(item.at))
+    return like(setup_types.RecordedItem, item, run_started_at=iso(item.at))
 
 
 def _recorded_run(
     record: RunRecord, items: Sequence[RunItem] | None = None
-) -> operator_types.RecordedRun:
-    from narration_cleanup.report.documents import operator_types
+) -> setup_types.RecordedRun:
+    from narration_cleanup.report.documents import setup_types
 
     state = record.cache_state
     return like(
-        operator_types.RecordedRun,
+        setup_types.RecordedRun,
         record,
         duration_seconds=None if record.duration is None else round(record.duration, 3),
         problems=problem_items(record.problems),
-        cache_after=None if state is None else like(operator_types.CacheAfter, state),
+        cache_after=None if state is None else like(setup_types.CacheAfter, state),
         requests_after=record.requests_by_status,
         items=UNSET if items is None else list(map(_recorded_item, items)),
     )
 
 
-def _write_each(items: Iterable[types.Part], stream: TextIO) -> None:
+def _write_each(items: Iterable[run_types.Part], stream: TextIO) -> None:
     separator = "\n "
     for item in items:
         stream.write(separator + encode(item))

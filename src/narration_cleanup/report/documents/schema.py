@@ -6,16 +6,16 @@ import json
 
 import msgspec
 
-from narration_cleanup.report.documents import operator_types, types
+from narration_cleanup.report.documents import run_types, setup_types
 
 _DOCUMENTS: dict[str, tuple[type[msgspec.Struct], str]] = {
-    "check": (operator_types.Check, "check --json"),
-    "config": (operator_types.Config, "config show --json"),
-    "explain": (operator_types.Explain, "explain --json"),
-    "history": (operator_types.History, "history --json, history show --json"),
-    "run": (types.Run, "run --json, dry-run --json"),
-    "stats": (types.Stats, "stats --json"),
-    "systemd": (operator_types.Systemd, "systemd status --json"),
+    "check": (setup_types.Check, "check --json"),
+    "config": (setup_types.Config, "config show --json"),
+    "explain": (setup_types.Explain, "explain --json"),
+    "history": (setup_types.History, "history --json, history show --json"),
+    "run": (run_types.Run, "run --json, dry-run --json"),
+    "stats": (run_types.Stats, "stats --json"),
+    "systemd": (setup_types.Systemd, "systemd status --json"),
 }
 """Each document by name: its type, and the commands that write it."""
 

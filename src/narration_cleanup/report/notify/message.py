@@ -8,7 +8,7 @@ from typing import Literal
 
 from narration_cleanup.apply.result import RunOutcome
 from narration_cleanup.core.text import printable
-from narration_cleanup.report.attention import FAILURES, Attention, Change
+from narration_cleanup.report.alert_policy import FAILURES, Attention, Change
 from narration_cleanup.report.format import clock
 from narration_cleanup.report.record import RunRecord
 from narration_cleanup.report.summary import problem_line

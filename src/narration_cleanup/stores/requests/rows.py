@@ -25,8 +25,8 @@ from narration_cleanup.core.model import (
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.timestamps import is_unset
 from narration_cleanup.core.zones import TableTimes
+from narration_cleanup.stores.requests.column_times import ColumnTimes
 from narration_cleanup.stores.requests.mapping import RequestMapping, Statuses, forms_of
-from narration_cleanup.stores.requests.times import ColumnTimes
 
 SELECTED = (
     "id",

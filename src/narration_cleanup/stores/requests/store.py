@@ -18,9 +18,9 @@ from narration_cleanup.core.model import (
 )
 from narration_cleanup.core.zones import IndexTimes, TableTimes
 from narration_cleanup.plan.actions import Action, Kind, Outcome
+from narration_cleanup.stores.requests.column_times import time_writer
 from narration_cleanup.stores.requests.mapping import RequestMapping
 from narration_cleanup.stores.requests.rows import are_cancelled
-from narration_cleanup.stores.requests.times import time_writer
 
 BATCH = 500
 """Rows changed in one transaction, at most; a store asks for fewer where they take too long."""

@@ -12,7 +12,7 @@ from narration_cleanup.core.locks import is_held, run_lock
 from narration_cleanup.core.model import Problem, Severity, Target
 from narration_cleanup.core.text import printable
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER, Directory
-from narration_cleanup.stores.cache.local.staging_dir import LOCK_NAME, Folders, StagingDir
+from narration_cleanup.stores.cache.local.own_folder import LOCK_NAME, Folders, StagingDir
 
 COARSEST_TIME = 2.0
 """Seconds by which the mtime of a new file may lie before the clock (FAT)."""

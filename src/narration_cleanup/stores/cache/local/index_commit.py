@@ -30,8 +30,8 @@ from narration_cleanup.stores.cache.local.index_file import (
     held_for,
     index_lock,
 )
+from narration_cleanup.stores.cache.local.own_folder import INDEX_FILE_NAME, StagingDir
 from narration_cleanup.stores.cache.local.staging import SETTLE
-from narration_cleanup.stores.cache.local.staging_dir import INDEX_FILE_NAME, StagingDir
 from narration_cleanup.stores.cache.members import IndexForm, IndexMember, MalformedEntry
 from narration_cleanup.stores.cache.paths import PathResolver
 from narration_cleanup.stores.cache.rewrite import ByteRange, without

@@ -23,7 +23,7 @@ from narration_cleanup.stores.cache.local.directory import (
     open_to_read,
     what_it_is,
 )
-from narration_cleanup.stores.cache.local.staging_dir import INDEX_FILE_NAME
+from narration_cleanup.stores.cache.local.own_folder import INDEX_FILE_NAME
 
 Status = tuple[int, int, int, int]
 """(inode, size, mtime in ns, ctime in ns). Two versions may have the same one: file systems with

@@ -30,8 +30,8 @@ from narration_cleanup.stores.cache.local.directory import (
     open_to_read,
     what_it_is,
 )
+from narration_cleanup.stores.cache.local.own_folder import Folders, StagingDir
 from narration_cleanup.stores.cache.local.scan import AHEAD_NS, group_ref, ref_of
-from narration_cleanup.stores.cache.local.staging_dir import Folders, StagingDir
 from narration_cleanup.stores.cache.sidecars import Names, stem_of
 
 SETTLE = 0.005

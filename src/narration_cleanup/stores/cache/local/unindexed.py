@@ -32,9 +32,9 @@ from narration_cleanup.stores.cache.local.directory import (
     what_it_is,
 )
 from narration_cleanup.stores.cache.local.mismatches import NO_RULE, NOT_REGULAR, file_times
+from narration_cleanup.stores.cache.local.own_folder import Folders
 from narration_cleanup.stores.cache.local.scan import group_ref, stored_file
 from narration_cleanup.stores.cache.local.staging import Staging
-from narration_cleanup.stores.cache.local.staging_dir import Folders
 from narration_cleanup.stores.cache.local.walk import FoundBatch, Leftovers, Walk
 from narration_cleanup.stores.cache.sidecars import LARGEST_SIDECAR, Names
 

@@ -27,8 +27,8 @@ from narration_cleanup.stores.cache.local.directory import (
     open_folder,
     what_it_is,
 )
+from narration_cleanup.stores.cache.local.own_folder import MOST_LEVELS, Folders
 from narration_cleanup.stores.cache.local.scan import group_ref, modified_at
-from narration_cleanup.stores.cache.local.staging_dir import MOST_LEVELS, Folders
 from narration_cleanup.stores.cache.sidecars import NameForms, Names, stem_of
 
 _GROUP = 2048

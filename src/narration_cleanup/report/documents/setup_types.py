@@ -1,4 +1,4 @@
-"""The JSON documents of ``history``, ``check``, ``config`` and ``systemd``: see ``types``."""
+"""The JSON documents of ``history``, ``check``, ``config`` and ``systemd``: see ``run_types``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from narration_cleanup.apply.result import RunOutcome
-from narration_cleanup.report.documents.types import (
+from narration_cleanup.report.documents.run_types import (
     Amount,
     Count,
     Counts,

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.zones import TableTimes
+from narration_cleanup.stores.requests.column_times import ColumnTimes
 from narration_cleanup.stores.requests.mapping import RequestMapping, TimeFormat
-from narration_cleanup.stores.requests.times import ColumnTimes
 
 NOON = datetime.fromisoformat("2026-11-23T12:00:00+00:00").timestamp()
 

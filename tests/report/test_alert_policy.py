@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from narration_cleanup.report.attention import REMIND_AFTER, Attention, Change, attention
+from narration_cleanup.report.alert_policy import REMIND_AFTER, Attention, Change, attention
 from narration_cleanup.report.record import RunRecord
 
 HOUR = 3_600.0
