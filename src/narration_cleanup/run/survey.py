@@ -37,6 +37,7 @@ from narration_cleanup.plan import (
 )
 from narration_cleanup.run.stores import Targets, attempt
 from narration_cleanup.stores.cache import CacheStore
+from narration_cleanup.stores.cache.members import OTHER_FORMAT
 
 if TYPE_CHECKING:
     from narration_cleanup.stores.requests import RequestStore
@@ -266,6 +267,11 @@ def survey_and_plan_cache(
                 watched = CountedSurvey(survey, progress)
                 seen = watched if through is None else through(watched)
                 return plan_cache(seen, policy, now, explain=explain)
+        except TargetError as error:
+            if error.code != OTHER_FORMAT:
+                raise
+            where = f"the index of {printable(store.location)}"
+            raise TargetError(error.code, f"{where}: {error}") from None
         except IndexChangedError as error:
             deadline = deadline or Deadline(time_to_write(error.size))
             if deadline.passed:

@@ -214,13 +214,16 @@ def unreadable_time(key: str, value: IndexMember) -> Problem:
     return Problem(Target.CACHE, "unreadable_time", why, key)
 
 
+OTHER_FORMAT = "index_format"
+
+
 def other_format(what: str) -> TargetError:
     """The error of an index in a form that is not the one that is set."""
     remedy = (
         "Nothing is removed; look for a newer version of narration-cleanup, or, if the index is "
         "another program's, set cache.fields and cache.index_member (config init --from)"
     )
-    return TargetError("index_format", f"{what}. {remedy}")
+    return TargetError(OTHER_FORMAT, f"{what}. {remedy}")
 
 
 def other_name(folder: str, count: int) -> Problem:

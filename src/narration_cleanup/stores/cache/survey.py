@@ -367,7 +367,7 @@ class IndexSurvey:
         """Raise ``TargetError`` where most members are not understood, or all of them."""
         count = self._not_understood
         if count and (count == total or is_most(count, total)):
-            what = f"{count} of {total} members of the index are not understood ({self._example})"
+            what = f"{count} of {total} members are not understood ({self._example})"
             raise other_format(f"{what}: the service may have changed its format")
 
     def _sizes(self, values: Sequence[IndexMember], names: Sequence[str]) -> list[int]:
