@@ -84,9 +84,9 @@ def _check_store(store: RequestStore, settings: Settings, now: float) -> Iterato
     yield passed("requests.statuses", f"table {settings.requests.table}: {counted or 'no rows'}")
     abandoned = plans.requests.totals.abandoned_count
     rows = [_understood(request, store, now) for request in _some(store, now)]
-    yield passed(
-        "requests.times", f"{count(abandoned, 'request is', 'requests are')} abandoned", rows
-    )
+    number = count(abandoned, "request is", "requests are")
+    how = "; how times are read, in the first rows" if rows else ""
+    yield passed("requests.times", f"{number} abandoned{how}", rows)
 
 
 def _about(location: str, store: RequestStore) -> str:
