@@ -237,6 +237,16 @@ def test_the_services_own_places_are_proposed_as_they_are(tmp_path: Path) -> Non
     assert "remove 33 of 60 entries and 1 file without an entry (older than 7 days)\n" in said
 
 
+def test_a_terminal_shows_each_remark_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = make_sample(tmp_path)
+    remark = "sure      index cache_index.json: 60 entries\n"
+    assert init("--from", sample.cache.directory).count(remark) == 2  # one may go into a file
+    monkeypatch.setattr("narration_cleanup.cli.config.is_terminal", lambda _: True)
+    assert init("--from", sample.cache.directory).count(remark) == 1
+    set_it = "Set cache.dir: the place differs from installation to installation\n"
+    assert set_it in init("--for", "alltalk")
+
+
 def test_a_containers_paths_and_zone_are_found(tmp_path: Path) -> None:
     """The service ran in another zone, and under another path."""
     root = tmp_path / "volumes" / "_data"

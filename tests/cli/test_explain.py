@@ -421,7 +421,8 @@ def test_a_name_that_nothing_has(service: Service) -> None:
 def test_the_items_that_were_looked_through_are_counted(service: Service) -> None:
     service.call("run")
     ended = service.call("explain", "nothing", after=2 * MINUTE)
-    assert "nothing was called so among the 9 items of earlier runs" in ended.err
+    history = f"the history in {service.root}/state"
+    assert f"nothing was called so among the 9 items of earlier runs in {history} [" in ended.err
 
 
 def test_what_is_gone_is_known_where_the_index_is_missing(service: Service) -> None:

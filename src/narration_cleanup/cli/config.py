@@ -26,7 +26,7 @@ from narration_cleanup.report.documents import (
     write,
 )
 from narration_cleanup.report.documents.setup_types import Config, Setting
-from narration_cleanup.report.streams import until_closed
+from narration_cleanup.report.streams import is_terminal, until_closed
 from narration_cleanup.settings import SETTINGS, Settings, load_settings, require_target
 from narration_cleanup.settings.known_programs import PROGRAMS
 from narration_cleanup.settings.show import init_text, plain, safe, show_lines, without_password
@@ -110,8 +110,10 @@ def init_command(
         typer.echo(text, nl=False)
     else:
         _write_new(path, text, overwrite=force)
-    for remark in remarks:
-        typer.echo(printable_line(remark), err=not written)
+    read = text if not written and is_terminal(sys.stdout) else ""
+    for remark in map(printable_line, remarks):
+        if f"# {remark}\n" not in read:
+            typer.echo(remark, err=not written)
     hints = [f"Only root may read it: {make_readable()}"]
     hints = hints if written and os.geteuid() == 0 else []
     command = f"{this_program()} -c {shlex.quote(str(path or 'FILE'))}"

@@ -20,9 +20,8 @@ MEMORY = 128 * 1024 * 1024
 page take about 20 MB."""
 _STEPS = 5_000
 """Instructions of SQLite's machine between two checks: a page of a survey has about 300,000."""
-LONGEST_READ = 1_000_000
-"""Bytes of a value that is read, and of the notes on the rows of a page. Values of other columns
-in the same row may be longer."""
+LONGEST_READ = 250_000
+"""Bytes of a value that is read. Values of other columns in the same row may be longer."""
 LONGEST_ROW = 256 * 1024 * 1024
 """Bytes of a row that is changed: SQLite writes it anew with all its values."""
 _LIMITS = {

@@ -236,7 +236,7 @@ def missing_rights(settings: Settings) -> Iterator[Problem]:
         if other is not None:
             message = (
                 f"{printable(folder)} belongs to {_named(other)}: a run as root would refuse; "
-                "give --run-as, or run as that user"
+                "set cleanup.user (--run-as), or run as that user"
             )
             yield Problem(Target.CACHE, "other_user", message, severity=Severity.WARNING)
         elif not can_write_in(folder):

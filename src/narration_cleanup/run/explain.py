@@ -116,11 +116,10 @@ def _kept(settings: Settings, items: int) -> str:
     """What the history says of a name that nothing had as far as it is known."""
     if not settings.history.keep_items:
         return "history.keep_items is 0, so no run's items are kept"
+    history = f"the history in {printable(settings.cleanup.state_dir)}"
     if not items:
-        place = printable(settings.cleanup.state_dir)
-        return f"the history in {place} has no items of earlier runs"
-    many = count(items, "item")
-    return f"nothing was called so among the {many} of earlier runs that the history has"
+        return f"{history} has no items of earlier runs"
+    return f"nothing was called so among the {count(items, 'item')} of earlier runs in {history}"
 
 
 def _history(

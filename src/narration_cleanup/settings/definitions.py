@@ -233,7 +233,7 @@ class RequestSettings:
     abandoned_timeout_hours: float = setting(
         _HOURS_ABOVE_0,
         1.0,
-        help="A request queued or generating for longer than this many hours is abandoned.",
+        help="A request queued or generating this many hours after it was created is abandoned.",
         flag="--abandoned-timeout-hours",
     )
     queued_timeout_hours: float | None = none_or(

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from narration_cleanup.core.model import ACTIVE, RequestStatus
 from narration_cleanup.core.zones import TableTimes
 from narration_cleanup.stores.requests.mapping import RequestMapping, Statuses
+from narration_cleanup.stores.requests.sqlite import database as database_module
 from narration_cleanup.stores.requests.sqlite import survey as survey_module
 from narration_cleanup.stores.requests.sqlite.layout import Layout, read_layout
 from narration_cleanup.stores.requests.sqlite.survey import SqliteSurvey
@@ -94,6 +95,14 @@ def test_pages_of_any_size_agree(page: int, kept: int, monkeypatch: pytest.Monke
     counts, active, rows = counted(raws, MAPPINGS[0], "TEXT")
     assert counts == Counter(raws)
     assert active == [*rows[:3], rows[-1]]
+
+
+def test_more_rowids_than_one_value_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_module, "LONGEST_READ", 1_000)
+    raws = ["completed"] * 10 + ["queued"] * 300 + ["failed", "paused"]
+    counts, active, rows = counted(raws, MAPPINGS[0], "TEXT")
+    assert counts == Counter(raws)
+    assert active == rows[10:310]
 
 
 def test_an_empty_table_has_nothing() -> None:

@@ -125,19 +125,26 @@ class SqliteSurvey(TableSurvey):
         words = [raw for raw, word in self._words.items() if word not in kept]
         letters = dict(zip(words, ascii_letters, strict=False))
         cases = " ".join(f"WHEN ? THEN '{letter}'" for letter in letters.values())
-        other = f"' ' || {self._keys} || ' '" if layout.by_rowid else "'-'"
-        noted: str = connection.execute(
-            f"SELECT coalesce(group_concat(CASE {status} {cases} ELSE {other} END, ''), '') "
-            f"FROM {layout.table} WHERE {within}",
-            (*letters, *keys),
-        ).fetchone()[0]
+
+        def noted_by(other: str) -> str:
+            noted: str = connection.execute(
+                f"SELECT coalesce(group_concat(CASE {status} {cases} ELSE {other} END, ''), '') "
+                f"FROM {layout.table} WHERE {within}",
+                (*letters, *keys),
+            ).fetchone()[0]
+            return noted
+
+        try:
+            noted = noted_by(f"' ' || {self._keys} || ' '" if layout.by_rowid else "'-'")
+        except sqlite3.DataError:  # more rowids than one value may hold
+            noted = noted_by("'-'")
         counts = +Counter[object]({raw: noted.count(letter) for raw, letter in letters.items()})
+        marks = ", ".join("?" * len(letters))
+        among, values = f"{within} AND ({status} IN ({marks})) IS NOT 1", (*keys, *letters)
+        if rowids := [each for each in noted.split() if each.lstrip("-").isdigit()]:
+            among, values = f"{self._keys} IN ({', '.join(rowids)})", ()
         rows: list[Row] = []
-        if others := [each for each in noted.split() if not each.isalpha()]:
-            marks = ", ".join("?" * len(letters))
-            among, values = f"{within} AND ({status} IN ({marks})) IS NOT 1", (*keys, *letters)
-            if layout.by_rowid:
-                among, values = f"{self._keys} IN ({', '.join(others)})", ()
+        if rowids or "-" in noted:
             rows = connection.execute(f"{self._selecting} WHERE {among}", values).fetchall()
         counts.update(row[_STATUS] for row in rows)
         active = [row for row in rows if self._word(row[_STATUS]) in kept]
