@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import stat
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -386,6 +387,61 @@ def test_no_folder_is_made_behind_a_link_of_a_user(open_path: Path) -> None:
     with pytest.raises(NotADirectoryError):
         make_folder(home / "upper" / "folder", (SERVICE, SERVICE))
     assert not list(victim.iterdir())
-    (open_path / "mine").symlink_to(victim)  # root's own link leads on
+    (open_path / "mine").symlink_to(home / "upper")  # nor where root's own link leads to it
+    with pytest.raises(NotADirectoryError):
+        make_folder(open_path / "mine" / "folder", (SERVICE, SERVICE))
+    assert not list(victim.iterdir())
+    (open_path / "mine").unlink()
+    (open_path / "mine").symlink_to("victim")  # root's own link leads on
     make_folder(open_path / "mine" / "folder", (SERVICE, SERVICE))
     assert (victim / "folder").stat().st_uid == SERVICE
+    (open_path / "loop").symlink_to("loop")
+    with pytest.raises(OSError, match="symbolic links"):
+        make_folder(open_path / "loop" / "folder")
+
+
+@pytest.mark.parametrize("ending", ["-journal", "-wal", "-shm"])
+def test_a_second_name_of_roots_file_is_not_given_away(open_path: Path, ending: str) -> None:
+    """SQLite, as root, gives what lies beside a database to its owner, a reader's too."""
+    state, victim = open_path / "state", open_path / "victim"
+    database = open_path / "service" / "requests.db"
+    make_requests(database)
+    call("run", "-q", "--requests-db", database, state=state)
+    for file in (state / FILE_NAME, database):
+        if ending != "-journal":
+            _leave_in_wal_mode(file)
+    give(SERVICE, state, database.parent)
+    victim.write_bytes(b"precious" * 5_000)
+    for file in (state / FILE_NAME, database):
+        file.with_name(file.name + ending).unlink(missing_ok=True)
+        file.with_name(file.name + ending).hardlink_to(victim)
+    done = call("history", state=state)
+    assert "remove it" in done.stderr, done.stdout + done.stderr
+    done = call("config", "init", "--requests-db", database, state=state)
+    assert "this is a file of root" in done.stderr, done.stdout + done.stderr
+    assert (victim.stat().st_uid, victim.read_bytes()) == (0, b"precious" * 5_000)
+
+
+def _leave_in_wal_mode(file: Path) -> None:
+    """As a process leaves it that is killed: its last change is in the ``-wal`` alone."""
+    wal = file.with_name(f"{file.name}-wal")
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE more (id)")
+        connection.commit()
+        kept = file.read_bytes(), wal.read_bytes()
+    file.write_bytes(kept[0])
+    wal.write_bytes(kept[1])
+
+
+def test_root_notifies_nobody_whom_another_user_names(open_path: Path) -> None:
+    config = open_path / "config.toml"
+    alerts = '[alerts]\nping_url = "http://127.0.0.1:9/x"\nurls = ["json://127.0.0.1:9"]\n'
+    config.write_text(alerts)
+    trial, unit = ("--test",), ("--unit", "narration-cleanup.service")
+    for owner, code in ((SERVICE, 78), (0, 1)):
+        os.chown(config, owner, owner)
+        for how in (trial, unit):
+            done = call("-c", config, "notify", *how, state=open_path / "state")
+            assert done.returncode == code, done.stdout + done.stderr
+            assert ("root reads its settings from no such file" in done.stderr) is (code == 78)

@@ -207,3 +207,10 @@ def test_no_command_shows_a_secret(
     said = f"{done.stdout}{done.stderr}{done.exception!s}"
     assert said.strip()
     assert "canary" not in said
+
+
+@pytest.mark.parametrize("scheme", ["mysql://", "PostgreSQL://", "postgresql:/"])
+def test_nor_one_of_an_address_of_another_kind(scheme: str) -> None:
+    told = CliRunner().invoke(app, ["config", "init", "--requests-db", f"{scheme}u:precious@h/db"])
+    assert "is no database file" in str(told.exception)
+    assert "precious" not in str(told.exception)

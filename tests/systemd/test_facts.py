@@ -188,6 +188,13 @@ def test_the_state_folder(find: Find, place: Path) -> None:
     assert own.user is None
 
 
+def test_a_state_folder_is_where_its_way_leads(find: Find) -> None:
+    way = "/var/lib/narration/../../lib/history"
+    assert find({"NARRATION_CLEANUP_STATE_DIR": way}).state == "history"
+    with pytest.raises(ConfigError, match="holds more than this program's data"):
+        find({"NARRATION_CLEANUP_STATE_DIR": "/home/service/../service"})
+
+
 def test_the_metrics_file_has_its_folder_opened(find: Find) -> None:
     assert find({"NARRATION_METRICS_TEXTFILE": "/var/lib/m/n.prom"}).data[-1] == Path("/var/lib/m")
 

@@ -99,6 +99,11 @@ def test_systemd_does_object_to_a_misspelt_setting(tmp_path: Path) -> None:
     assert "LokPers" in analyze("verify", *map(str, write(units, tmp_path))).stderr
 
 
+def test_no_service_can_take_the_machines_memory() -> None:
+    services = [text for name, text in packaged().items() if name.endswith(".service")]
+    assert all("\nMemoryMax=" in text for text in services)
+
+
 @needs_analyze
 def test_scores_of_the_sandboxes(tmp_path: Path) -> None:
     assert score(SHIPPED / "narration-cleanup.service") <= 0.5

@@ -59,11 +59,10 @@ class _Table:
 
 def examine_requests(database: str) -> Examined:
     """Settings for the requests in ``database``; raises ``ConfigError`` where there are none."""
-    where = printable(database)
+    where = printable(without_password(database))
     try:
         if is_postgres(database):
             place, tables = database, _read_postgres(database)
-            where = printable(without_password(database))
         else:
             place = str(Path(database).absolute())
             if not Path(place).is_file():

@@ -15,6 +15,7 @@ from narration_cleanup.core.errors import ConfigError, ExitCode
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.report.alert_policy import attention
 from narration_cleanup.run.recorder import host_name, notify_of
+from narration_cleanup.run.run_as import act_as, check_source
 from narration_cleanup.run.stats import past_runs
 from narration_cleanup.settings import AlertsSettings, load_partial, load_settings
 from narration_cleanup.settings.sources import CONFIG_DIR, SYSTEM_STATE, instance_of
@@ -77,6 +78,7 @@ def _notify_of_unit(context: typer.Context, unit: str, *, start: bool) -> list[s
     except ConfigError as error:
         said += [f"the settings for alerts cannot be read whole: {each}" for each in error.faults]
         settings, _ = load_partial(flags={}, config_file=file, environ=environ)
+    check_source(settings)
     alerts = settings.alerts
     if alerts.ping_url is None and not alerts.urls:
         typer.echo("No alert target is configured: neither alerts.ping_url nor alerts.urls is set.")
@@ -99,7 +101,7 @@ def _notify_of_unit(context: typer.Context, unit: str, *, start: bool) -> list[s
 def _trial(context: typer.Context) -> list[str]:
     """Send a trial message; what could not be sent."""
     environ = with_credentials(os.environ, context.obj)
-    settings = load_settings(flags={}, config_file=context.obj, environ=environ)
+    settings = act_as(load_settings(flags={}, config_file=context.obj, environ=environ))
     alerts = settings.alerts
     _require_somebody(alerts, credentials_folder(instance_of(context.obj)))
     from narration_cleanup.report.notify import send, trial_message

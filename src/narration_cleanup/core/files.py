@@ -97,9 +97,15 @@ def check_own_file(file: Path, *endings: str) -> None:
 
 
 def check_kind(file: Path, *endings: str) -> None:
-    """Check, as far as reading needs it, that ``file`` and its companions are regular files."""
-    for _ in _existing(file, endings):
-        pass
+    """Check, as far as reading needs it, that ``file`` and its companions are regular files.
+
+    As root also that they are one user's: SQLite gives what lies there to the file's owner.
+    """
+    owner = None
+    for place, status in _existing(file, endings):
+        owner = status.st_uid if owner is None else owner
+        if os.geteuid() == 0 and status.st_uid != owner:
+            _refuse(place, f"it belongs to uid {status.st_uid}, not to uid {owner}: remove it")
 
 
 def _existing(file: Path, endings: Sequence[str]) -> Iterator[tuple[Path, os.stat_result]]:
@@ -146,7 +152,15 @@ def make_folder(folder: Path, owner: tuple[int, int] | None = None, mode: int = 
     here, made = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), False
     with ExitStack() as opened:
         opened.callback(os.close, here)
-        for part in folder.absolute().parts[1:]:
+        waiting, links = list(reversed(folder.absolute().parts[1:])), 0
+        while waiting:
+            part = waiting.pop()
+            if target := _link_to_follow(part, here):
+                links += 1
+                if links > _MOST_LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+                waiting += reversed(Path(target).parts)
+                continue
             here, made = _enter(part, here)
             opened.callback(os.close, here)
         if made and owner is not None:
@@ -155,21 +169,25 @@ def make_folder(folder: Path, owner: tuple[int, int] | None = None, mode: int = 
 
 
 def _enter(name: str, above: int) -> tuple[int, bool]:
-    """The folder ``name``, and whether it was made now: then it is empty, and this user's.
-
-    A link is followed only where nobody else can put one.
-    """
-    status, flags = os.fstat(above), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-    if status.st_uid not in trusted_users() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        flags |= os.O_NOFOLLOW
+    """The folder ``name``, and whether it was made now: then it is empty, and this user's."""
     with suppress(FileNotFoundError):
-        return os.open(name, flags, dir_fd=above), False
+        return os.open(name, os.O_PATH | _FOLDER, dir_fd=above), False
     os.mkdir(name, 0o755, dir_fd=above)
     made = os.open(name, os.O_RDONLY | _FOLDER, dir_fd=above)
     if os.fstat(made).st_uid != os.geteuid() or os.listdir(made):
         os.close(made)
         raise OSError(errno.EAGAIN, f"{printable(name)} was replaced while it was made")
     return made, True
+
+
+def _link_to_follow(name: str, above: int) -> str | None:
+    """Where the link ``name`` leads, if it is one, and nobody else can put one there."""
+    status = os.fstat(above)
+    if status.st_uid not in trusted_users() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return None
+    with suppress(OSError):
+        return os.readlink(name, dir_fd=above)
+    return None
 
 
 def way_to(path: Path) -> Iterator[tuple[Path, os.stat_result]]:

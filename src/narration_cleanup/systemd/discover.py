@@ -221,6 +221,8 @@ def _state(
 ) -> tuple[str | None, list[Path]]:
     """`StateDirectory=`, and the folder to open for writing where that cannot say it."""
     folder = settings.cleanup.state_dir
+    if ".." in folder.parts:
+        folder = folder.resolve()
     if for_user:
         return None, [folder]
     if settings.origin("cleanup.state_dir").source == "default":

@@ -200,6 +200,8 @@ def notify(installation: Installation, *, start: bool = False) -> str:
         "# To read the settings, what the run wrote, and the history of runs.",
         f"SupplementaryGroups=systemd-journal{readers}",
         "TimeoutStartSec=5min",
+        "# The history that it reads is the service's user's.",
+        "MemoryMax=1G",
         "Environment=TYPER_USE_RICH=0",
         *_environment(installation),
         *(f"LoadCredential={name}:{word(file)}" for name, file in installation.notify_credentials),

@@ -227,13 +227,16 @@ def _checked(path: Path) -> Path:
 
 def _refuse_foreign(file: Path, owner: int) -> None:
     """SQLite would follow a link there, wait for ever for the other end of a pipe, and delete any
-    file that a journal names: one may be the database's owner's, or its group's."""
+    file that a journal names: one may be the database's owner's, or its group's. As root it gives
+    what lies there to the database's owner: it may be a second name of root's file."""
     try:
         found, folder = file.lstat(), file.parent.stat().st_mode
     except OSError:
         return
-    is_of_group = folder & stat.S_IWGRP and not folder & stat.S_IWOTH
-    if not is_of_group and found.st_uid not in trusted_users() | {owner}:
+    is_root = os.geteuid() == 0
+    is_of_group = not is_root and folder & stat.S_IWGRP and not folder & stat.S_IWOTH
+    trusted = {owner} if is_root else trusted_users() | {owner}
+    if not is_of_group and found.st_uid not in trusted:
         kind = f"a file of {user_name(found.st_uid)} (uid {found.st_uid})"
     elif stat.S_ISREG(found.st_mode):
         return
