@@ -56,8 +56,9 @@ class S3Location:
                 "keys and the server's address come from AWS_ACCESS_KEY_ID, "
                 "AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL"
             )
-        if any(part in ("", ".", "..") or not part.isprintable() for part in parts):
-            raise ConfigError("cache.dir: a prefix has no empty parts, no . and no ..")
+        # What follows a question mark may be a secret, in an address of another program's form.
+        if any(part in ("", ".", "..") or not part.isprintable() or "?" in part for part in parts):
+            raise ConfigError("cache.dir: a prefix has no empty parts, no . and no .., and no ?")
         self._bucket = bucket
         self._prefix = "/".join(parts)
         self.location = printable("/".join(["s3:/", bucket, *parts]))
