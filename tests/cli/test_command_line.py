@@ -92,6 +92,7 @@ def test_the_help_shows_every_variable_whole(command: str, columns: str, tmp_pat
     done = tool(command, "--help", home=tmp_path, COLUMNS=columns)
     assert done.returncode == 0
     assert "…" not in done.stdout
+    assert "bool" not in done.stdout.lower()  # a flag takes no value
     said = "".join(done.stdout.replace("│", " ").split())
     assert "Default:1.Variable:NARRATION_REQUESTS_ABANDONED_TIMEOUT_HOURS" in said
     assert max(map(len, done.stdout.splitlines())) <= int(columns)

@@ -15,8 +15,8 @@ _BETWEEN_COLUMNS = (0, 1, 0, 0)
 
 
 def flag(names: str, text: str, panel: str | None = None) -> object:
-    """An option that takes no value, ``-q,--quiet`` for example; its help shows none either."""
-    option = typer.Option(*names.split(","), help=text, rich_help_panel=panel, metavar="")
+    """An option that takes no value, ``-q,--quiet`` for example."""
+    option = typer.Option(*names.split(","), help=text, rich_help_panel=panel)
     return Annotated[bool, option]
 
 
@@ -42,7 +42,7 @@ def _with_plain_defaults(params: Sequence[Any]) -> list[Any]:
 @cache  # the parser and what reads its answer must have the same ones
 def _made_of(param: TyperOption) -> _Option:
     option = _Option.__new__(_Option)
-    vars(option).update(vars(param))
+    vars(option).update(vars(param), metavar="" if param.is_flag else param.metavar)
     return option
 
 
