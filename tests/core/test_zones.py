@@ -351,3 +351,20 @@ def test_the_hour_that_is_repeated_is_its_first_pass_while_that_lasts() -> None:
         assert read("2026-10-25T02:10:00") == first - 600
         later = reader("local", first + timedelta(hours=1).total_seconds())
         assert later("2026-10-25T02:10:00") == first - 600 + HOUR
+
+
+def test_in_its_first_pass_a_local_time_is_not_read_in_the_zone_of_another_column() -> None:
+    """West of Greenwich, where that would make it older."""
+    created = datetime(2026, 11, 1, 5, 15, 13, tzinfo=UTC).timestamp()
+    with local("America/New_York"):
+        times = TableTimes(AUTO, created + 700)
+        texts = [
+            naive(at, zone).isoformat(" ", "seconds")
+            for at, zone in (
+                (created, "America/New_York"),
+                (created + 50, "UTC"),
+            )
+        ]
+        times.judge(zip(("created_at", "started_at"), texts, strict=True), created + 51)
+        assert times.zone_of(texts[1], "started_at") == "UTC"
+        assert times.read(texts[0]) == created

@@ -342,7 +342,7 @@ class TableTimes:
         proof = self._index.proof if self._index is not None else None
         zones = [*others, proof.zone] if proof and form in proof.forms else others
         possible = self.latest if last_write is None else min(last_write + WITHIN, self.latest)
-        readings = _readings_in(text, self._candidates())
+        readings = _readings_in(text, self._candidates(), possible)
         lag = dict.fromkeys(readings.keys() - {LOCAL, UTC}, _CHANGE)
         passed = (at for zone, at in readings.items() if at <= possible + lag.get(zone, 0.0))
         latest = max(passed, default=None)
@@ -358,8 +358,9 @@ class TableTimes:
         return _with_margin(read, proof._replace(until=until), self.latest)
 
 
-def _readings_in(text: str, zones: Iterable[str]) -> Mapping[str, float]:
-    return {zone: instant for zone in zones if (instant := reader(zone)(text)) is not None}
+def _readings_in(text: str, zones: Iterable[str], latest: float) -> Mapping[str, float]:
+    """The reading in each zone; in an hour that is repeated, the last one up to ``latest``."""
+    return {zone: instant for zone in zones if (instant := reader(zone, latest)(text)) is not None}
 
 
 def _latest(now: float | None) -> float:

@@ -97,7 +97,7 @@ class CacheStats(Part):
     ttl_days: Annotated[Amount, about("The age past which an entry is expired.")]
     total_size_bytes: Annotated[Count, about("The size of the files of all entries.")]
     expired_count: Annotated[Count, about("Entries past their TTL that no rule keeps.")]
-    expired_size_bytes: Annotated[Count, about("The size of these.")]
+    expired_size_bytes: Annotated[Count, about("Their size, as the cache states it.")]
     dangling_count: Annotated[Count, about("Entries that have no file.")]
     orphan_count: Annotated[Count, about("Audio files that no entry names.")]
     orphan_size_bytes: Annotated[Count, about("The size of these.")]
@@ -271,7 +271,9 @@ class CacheRun(Part):
     """The cache's part of a run."""
 
     planned_count: Annotated[Count, about("Actions planned: entries and files.")]
-    planned_bytes: Annotated[Count, about("What they are expected to free.")]
+    planned_bytes: Annotated[
+        Count, about("What they are expected to free, as the cache states it.")
+    ]
     removed_count: Annotated[Count, about("Actions done; 0 in a dry run.")]
     freed_bytes: Annotated[
         Count,
