@@ -116,8 +116,10 @@ def _plan_batch(plan: CachePlan, batch: EntryBatch, rules: Rules) -> dict[int, C
     """Plan the removals in a batch; the entries that go, with their sidecars, by position."""
     entries = batch.entries
     going = {}
-    for position in rules.candidates(entries):
+    for position in rules.in_question(entries):
         entry = entries[position]
+        if (entry.created_at or 0.0) > rules.latest:
+            plan.problems.add(_future(entry.key, "created_at"))
         verdict = rules.verdict(entry)
         if verdict is None:
             continue
@@ -126,9 +128,6 @@ def _plan_batch(plan: CachePlan, batch: EntryBatch, rules: Rules) -> dict[int, C
             continue
         going[position], ref = batch.whole(position)
         plan.remove(going[position], verdict, ref)
-    latest = rules.latest
-    for entry in [entry for entry in entries if (entry.created_at or 0.0) > latest]:
-        plan.problems.add(_future(entry.key, "created_at"))
     if plan.explain:
         for key, why in _living_longer(entries, rules):
             plan.hold(key, why)

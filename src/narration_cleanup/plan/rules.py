@@ -80,14 +80,15 @@ class Rules:
         self._keep = [(pattern, pattern_matcher(pattern)) for pattern in policy.keep]
         self._unused = dict(self._keep)
 
-    def candidates(self, entries: Sequence[CacheEntry]) -> list[int]:
-        """Positions of the entries that may go: the rest is not worth a call for each."""
-        cutoff, empty = self.earliest_cutoff, self.empty_files
+    def in_question(self, entries: Sequence[CacheEntry]) -> list[int]:
+        """Positions of the entries that may go, or lie in the future: the rest is not worth a call
+        for each."""
+        cutoff, latest, empty = self.earliest_cutoff, self.latest, self.empty_files
         return [
             position
             for position, entry in enumerate(entries)
-            if ((created_at := entry.created_at) is not None and created_at < cutoff)
-            or entry.file in empty
+            if not cutoff <= (entry.created_at or cutoff) <= latest
+            or (empty and entry.file in empty)
         ]
 
     def verdict(self, entry: CacheEntry) -> Verdict | None:

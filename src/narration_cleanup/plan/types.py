@@ -88,14 +88,15 @@ class CacheTotals:
                 voice.size_bytes += bytes_of[voice_style]
 
     def _count_ages(self, created: Sequence[float], now: float) -> None:
-        self._widen(min(created), max(created))
-        ages = [now - created_at for created_at in created]
+        oldest = min(created)
+        self._widen(oldest, max(created))
         tenth = self.ttl / AGE_BINS
-        for number, count in Counter([age // tenth for age in ages]).items():
+        for number, count in Counter([(now - at) // tenth for at in created]).items():
             self.age_bins[int(min(max(number, 0), AGE_BINS - 1))] += count
-        past = sum([age > self.ttl for age in ages])
-        self.age_bins[AGE_BINS - 1] -= past
-        self.age_bins[AGE_BINS] += past
+        if now - oldest > self.ttl:
+            past = sum([now - at > self.ttl for at in created])
+            self.age_bins[AGE_BINS - 1] -= past
+            self.age_bins[AGE_BINS] += past
 
 
 @dataclass(slots=True)

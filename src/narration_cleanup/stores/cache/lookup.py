@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from narration_cleanup.core.model import (
+    CacheEntry,
     FileRole,
     Found,
     ReadTime,
@@ -20,7 +21,6 @@ from narration_cleanup.stores.cache.members import (
     TWICE,
     IndexMember,
     MalformedEntry,
-    entry_of,
     malformed,
     time_text,
     unjudged,
@@ -133,11 +133,12 @@ class IndexLookup:
             is_determined = bool([name] if name else names_meant(value.file_path, self._suffixes))
             why = unjudged(key, value, is_determined=is_determined).message.removeprefix("kept: ")
             return Sighting(key=key, file=name, stored=stored, times=times, unjudged=why)
-        size = max(value.file_size, 0)
+        size = value.file_size
         if not self._has_sizes:
             size = 0 if stored is None else stored.size_bytes
-        read = [self._read(text) for text in (value.created_at, value.last_accessed)]
-        entry = entry_of(key, name, value, size, *read)
+        created_at, used_at = self._read(value.created_at), self._read(value.last_accessed)
+        voice, variant = value.voice_style, value.variant_id
+        entry = CacheEntry(key, name, size, created_at, used_at, voice, variant)
         why = unreadable_time(key, value).message
         return Sighting(
             key=key,

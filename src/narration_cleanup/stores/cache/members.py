@@ -15,7 +15,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from narration_cleanup.core.errors import TargetError
-from narration_cleanup.core.model import CacheEntry, Problem, Target
+from narration_cleanup.core.model import Problem, Target
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.timestamps import from_number, iso
 
@@ -65,7 +65,7 @@ class IndexMember(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=T
     file_path: str
     created_at: str
     last_accessed: str
-    file_size: Annotated[int, msgspec.Meta(le=LARGEST_FILE)]
+    file_size: Annotated[int, msgspec.Meta(ge=0, le=LARGEST_FILE)]
     variant_id: str
     voice_style: str
 
@@ -237,15 +237,3 @@ def other_name(folder: str, count: int) -> Problem:
         f"in cache.dir: if it is the same folder, set cache.dir_in_index = [{printable(value)}] "
         f"(NARRATION_CACHE_DIR_IN_INDEX={printable(folder)}); until then they are kept ({count})",
     )
-
-
-def entry_of(
-    key: str,
-    name: str,
-    value: IndexMember,
-    size: int,
-    created_at: float | None,
-    used_at: float | None,
-) -> CacheEntry:
-    """A member that is understood, as the planner judges it."""
-    return CacheEntry(key, name, size, created_at, used_at, value.voice_style, value.variant_id)

@@ -38,7 +38,6 @@ from narration_cleanup.stores.cache.members import (
     IndexForm,
     IndexMember,
     MalformedEntry,
-    entry_of,
     malformed,
     other_format,
     other_name,
@@ -273,15 +272,13 @@ class IndexSurvey:
         found = self._places.names_of([value.file_path or "" for value in members.values])
         if self._spellings:
             found = [name and self._spellings.get(name, name) for name in found]
+        all_keys = members.keys if self._double else ()
+        double = {at for at, key in enumerate(all_keys) if hash(key) in self._double}
         judged = {
             at: value
             for at, (value, name) in enumerate(zip(members.values, found, strict=True))
-            if name is not None and isinstance(value, IndexMember)
+            if name is not None and isinstance(value, IndexMember) and at not in double
         }
-        keys = members.keys if self._double else ()
-        double = [at for at, key in enumerate(keys) if hash(key) in self._double]
-        for at in double:
-            judged.pop(at, None)
         keys = [members.keys[at] for at in judged]
         names = [found[at] or "" for at in judged]
         values = list(judged.values())
@@ -290,9 +287,11 @@ class IndexSurvey:
         used: Iterable[float | None] = repeat(None)
         if read_use is not None:
             used = _read([value.last_accessed for value in values], read_use)
-        sizes = self._sizes(values, names)
-        columns = zip(keys, names, values, sizes, created, used, strict=False)
-        entries = [entry_of(*column) for column in columns]
+        columns = zip(keys, names, self._sizes(values, names), created, used, values, strict=False)
+        entries = [
+            CacheEntry(key, name, size, created_at, used_at, value.voice_style, value.variant_id)
+            for key, name, size, created_at, used_at, value in columns
+        ]
         needed: list[str] = []
         if len(entries) < len(found) or None in created:
             timed = {at for at, instant in zip(judged, created, strict=True) if instant is not None}
@@ -374,7 +373,7 @@ class IndexSurvey:
         """As the index states them, or, where it states none, those of the files."""
         if self._form.file_size is None:
             return [self._files.size_of(name) for name in names]
-        return [max(value.file_size, 0) for value in values]
+        return [value.file_size for value in values]
 
     def _note_newest(
         self, created: Sequence[float | None], values: Iterable[IndexMember], names: Sequence[str]
@@ -384,6 +383,8 @@ class IndexSurvey:
             return
         most = 2 * NEWEST
         oldest = self._newest[-1][0] if len(self._newest) == most else 0.0
+        if max(filter(None, created), default=0.0) <= oldest:
+            return
         found = [
             (at, value.created_at, name)
             for at, value, name in zip(created, values, names, strict=True)

@@ -168,18 +168,19 @@ class DirectoryScan:
 
     def _note(self, group: list[str], seen: ScannedNames) -> int:
         """Note which audio is fresh or empty; the size of all of it."""
-        fd, look = self._directory.fd, os.stat
+        fd, look, is_regular = self._directory.fd, os.stat, stat.S_ISREG
+        first, last = self._settled_before, self._settled_before + AHEAD_NS / 1e9
         size = 0
         for name in group:
             try:
                 status = look(name, dir_fd=fd, follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            if not stat.S_ISREG(status.st_mode):
+            if not is_regular(status.st_mode):
                 continue
-            size += status.st_size
-            if 0 <= status.st_mtime - self._settled_before <= AHEAD_NS / 1e9:
+            size += (own := status.st_size)
+            if first <= status.st_mtime <= last:
                 seen.fresh.add(name)
-            if not status.st_size:
+            if not own:
                 seen.empty_files[name] = modified_at(status)
         return size
