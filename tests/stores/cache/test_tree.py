@@ -31,7 +31,7 @@ from narration_cleanup.stores.cache.local import walk
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER, Mounts
 from narration_cleanup.stores.cache.local.own_folder import MARK, StagingDir
 from narration_cleanup.stores.cache.local.unindexed import AudioTree
-from narration_cleanup.stores.cache.sidecars import SIDECAR_SUFFIXES
+from narration_cleanup.stores.cache.paths import SIDECAR_SUFFIXES
 from tests.samples import SAMPLE_NOW, tree_digest
 from tests.stores.leftovers import FRESH, KEPT, SIDECARS, USELESS, digest, temporary
 
@@ -416,7 +416,8 @@ def test_killed_as_it_puts_back_what_an_earlier_version_staged_the_next_one_goes
     """A sidecar without a mark is known by its audio, which therefore waits until last."""
     for name in ("old.json", "old.mp3", "old.vtt"):
         make(f"{OWN_FOLDER}/{name}")
-    link, listed, put_back = os.link, os.listdir, []
+    put_back: list[str] = []
+    link, listed = os.link, os.listdir
 
     def audio_first(folder: int) -> list[str]:
         return sorted(listed(folder), key=lambda name: not name.endswith(".mp3"))
