@@ -40,9 +40,10 @@ def test_a_service_that_locks_loses_no_update_and_brings_nothing_back(tmp_path: 
     with start_run(sample) as run:
         for number in itertools.count():
             key = f"{number:064x}"
-            audio = sample.cache.directory / f"{key}.mp3"
+            audio = tmp_path / f"{key}.mp3"
             audio.write_bytes(b"audio")
             os.utime(audio, (SAMPLE_NOW.timestamp(),) * 2)  # by the run's clock, not ahead of it
+            audio.rename(sample.cache.directory / audio.name)  # and never seen ahead of it
             service.entries[key] = young | {"file_path": f"cache/narration/{key}.mp3"}
             service.save()
             put.append(key)

@@ -2,7 +2,10 @@
 
 import errno
 import os
+import signal
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,10 +14,18 @@ import pytest
 from narration_cleanup.apply import apply
 from narration_cleanup.apply.apply import apply_cache, apply_requests
 from narration_cleanup.apply.result import CacheResult
+from narration_cleanup.core import signals
 from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.model import NoProgress, Ref, RequestStatus
-from narration_cleanup.core.signals import Stop
-from narration_cleanup.plan import CachePlan, CachePolicy, RequestPlan, plan_cache
+from narration_cleanup.core.signals import Stop, stop_on_signals
+from narration_cleanup.plan import (
+    CachePlan,
+    CachePolicy,
+    RequestPlan,
+    RequestPolicy,
+    plan_cache,
+    plan_requests,
+)
 from narration_cleanup.plan.actions import (
     Action,
     Actions,
@@ -156,6 +167,46 @@ def test_files_that_fail_for_one_reason_have_one_message_and_are_its_subjects(
     notes = [note for _, _, note in result.outcomes]
     assert notes == [f"{each.name}: Read-only file system" for each in expired]
     assert set(read_index(sample.index)) == {each.key for each in sample.entries}
+
+
+def test_rows_that_a_stop_leaves_in_the_middle_of_a_batch_have_not_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that the database refused has: the others were not tried, or were given up."""
+    monkeypatch.setattr(signals, "GRACE", 0.0)
+    database = tmp_path / "requests.db"
+    make_requests(database, rows=[RequestSpec("queued", age=timedelta(days=9))] * 4)
+    before = read_requests(database)
+    first = min(before)
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute(
+            f"CREATE TRIGGER t BEFORE UPDATE ON requests WHEN new.request_id = '{first}' BEGIN"
+            " SELECT RAISE(ABORT, 'no'); END"
+        )
+        connection.execute(
+            f"CREATE TRIGGER u BEFORE UPDATE ON requests WHEN new.request_id <> '{first}' BEGIN"
+            " SELECT count(*) FROM (WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c)"
+            " SELECT x FROM c); END"
+        )
+    requests = SqliteRequests(database, RequestMapping())
+    closed_later(requests)
+    planned = plan_requests(requests.survey(), RequestPolicy(), NOW)
+    with stop_on_signals() as (stop, _):
+        change = requests.cancel
+
+        def cancel(batch: Sequence[Action], at: float) -> Sequence[Outcome]:
+            signal.raise_signal(signal.SIGTERM)
+            return change(batch, at)
+
+        monkeypatch.setattr(requests, "cancel", cancel)
+        result = apply_requests(planned, requests, NOW, stop, NoProgress())
+    found = {str(action.id): (outcome, note) for action, outcome, note in result.outcomes}
+    assert found.pop(first) == (Outcome.FAILED, None)
+    assert set(found.values()) == {(Outcome.SKIPPED, "the run was stopped before it")}
+    assert len(found) == 3
+    assert [problem.code for problem in result.problems] == ["row_refused"]
+    requests.close()
+    assert read_requests(database) == before
 
 
 def test_deleted_rows_are_told_of_although_the_figures_after_them_cannot_be_had(

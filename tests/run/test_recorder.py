@@ -481,6 +481,8 @@ def test_a_run_that_is_stopped_before_its_work_is_recorded_as_interrupted(
     """The first thing it does that takes time is to ping the start."""
     hears.hangs.set()
     before = {path.name for path in sample.cache.directory.iterdir()}
+    # A signal that is ignored here, as under nohup, would be ignored there too.
+    here = signal.signal(number, signal.default_int_handler)
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.run_at", AT, "run", "--json"],
         cwd=ROOT,
@@ -489,6 +491,7 @@ def test_a_run_that_is_stopped_before_its_work_is_recorded_as_interrupted(
         stderr=subprocess.DEVNULL,
         text=True,
     )
+    signal.signal(number, here)
     with process:
         hears.arrived.wait()
         process.send_signal(number)

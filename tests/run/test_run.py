@@ -19,9 +19,9 @@ from typer.testing import CliRunner
 from narration_cleanup.apply.apply import apply_cache
 from narration_cleanup.apply.result import CacheResult, Result, RunOutcome
 from narration_cleanup.cli.app import app
-from narration_cleanup.core import signals
+from narration_cleanup.core import model, signals
 from narration_cleanup.core.errors import ExitCode, TargetError
-from narration_cleanup.core.model import DAY, NoProgress, RequestSurvey, Target
+from narration_cleanup.core.model import DAY, MOST_KEPT, NoProgress, RequestSurvey, Target
 from narration_cleanup.core.signals import Stop
 from narration_cleanup.plan import CachePolicy, RequestPolicy
 from narration_cleanup.run import run as job
@@ -550,7 +550,12 @@ def test_a_thousand_items_that_no_run_can_clean_are_problems_once(tmp_path: Path
     assert run()[0] == 0
 
 
-def test_a_thousand_rows_that_a_trigger_refuses_are_problems_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [MOST_KEPT, 600])
+def test_a_thousand_rows_that_a_trigger_refuses_are_problems_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    """Of more than are kept, those that are only counted are known where all that are kept are."""
+    monkeypatch.setattr(model, "MOST_KEPT", kept)
     database = tmp_path / "requests.db"
     rows = [RequestSpec("queued", timedelta(hours=9)) for _ in range(1_000)]
     rows += [RequestSpec("completed", timedelta(hours=9)) for _ in range(1_200)]
@@ -567,6 +572,15 @@ def test_a_thousand_rows_that_a_trigger_refuses_are_problems_once(tmp_path: Path
     assert (first.exit_code, second.exit_code) == (3, 0), second.output
     assert json.loads(first.stdout)["requests"]["cancelled_count"] == 1
     assert {each["severity"] for each in json.loads(second.stdout)["problems"]} == {"warning"}
+    assert json.loads(second.stdout)["requests"]["failed_count"] == 999
+    with closing(sqlite3.connect(database)) as connection, connection:
+        row = "-1, 'new', 'v', 's', 'queued', '2026-11-20T00:00:00'"
+        names = "rowid, request_id, variant_id, voice_style, status, created_at"
+        connection.execute(f"INSERT INTO requests ({names}) VALUES ({row})")
+    with stopped_clock():
+        third = CliRunner().invoke(app, arguments, env=environment)
+    # One row shows nothing of the table; which of those that are only counted are new is not known.
+    assert third.exit_code == (3 if kept == MOST_KEPT else 1)
 
 
 def _requests(tmp_path: Path, *triggers: str) -> Callable[[], tuple[int, dict[str, str]]]:

@@ -17,7 +17,7 @@ from narration_cleanup.apply.result import ODD_FILE, CacheResult, Outcomes, Requ
 from narration_cleanup.core.deadline import Stopwatch
 from narration_cleanup.core.errors import TargetError, to_target_error
 from narration_cleanup.core.model import Problem, Progress, Ref, Target
-from narration_cleanup.core.signals import Stop
+from narration_cleanup.core.signals import STOPPED, Stop
 from narration_cleanup.core.text import printable
 from narration_cleanup.plan import CachePlan, RequestPlan
 from narration_cleanup.plan.actions import Action, Kind, Outcome, Reason
@@ -122,10 +122,13 @@ def _in_batches(
             work(batch)
         except Exception as error:  # an unforeseen one, too, must not stop the other target
             trouble = to_target_error(error, "not_removed")
+            ended = Outcome.FAILED, str(trouble)
+            if trouble.code == STOPPED:
+                ended = Outcome.SKIPPED, _INTERRUPTED
             for position, action in batch:
                 untouched = outcomes.get(position) is Outcome.PLANNED
                 if untouched and action.kind is not Kind.DROP_ENTRY:
-                    outcomes.set(position, Outcome.FAILED, str(trouble))
+                    outcomes.set(position, *ended)
         progress.advance(len(batch))
     progress.done()
     return trouble
@@ -249,6 +252,8 @@ def _note_row(
 ) -> None:
     skipped = outcome is Outcome.SKIPPED
     note = "it changed since planning, or a worker holds it" if skipped else None
+    if outcome is Outcome.PLANNED:
+        outcome, note = Outcome.SKIPPED, _INTERRUPTED
     result.outcomes.set(position, outcome, note)
     if outcome is Outcome.DONE:
         counts[status] = counts.get(status, 0) + 1

@@ -125,9 +125,10 @@ class TargetResult(Generic[TotalsT]):
         """There was work, and all of it failed. (Of an entry that is still in the index, the file
         may be gone: that is something. That the database refuses one row, and no other was to be
         changed, shows nothing of the table.)"""
-        count = len(self.outcomes.actions)
-        is_one_row = count == 1 == self.problems.count({ROW_REFUSED})
-        all_failed = 0 < count - len(self.known_failures) == self.new_failures
+        known = len(self.known_failures)
+        count = len(self.outcomes.actions) - known
+        is_one_row = count == 1 == self.problems.count({ROW_REFUSED}) - known
+        all_failed = 0 < count == self.new_failures
         return all_failed and not self.freed_bytes and not is_one_row
 
 

@@ -311,12 +311,15 @@ def _sizes(store: CacheStore, local: Path | None) -> tuple[list[str], list[str],
         with store.survey() as survey:
             for batch in survey.batches():
                 for entry in batch.entries:
-                    size = _size_of(local / entry.file) if store.has_index else entry.size_bytes
-                    if size == -1:
+                    try:
+                        size = _size_of(local / entry.file) if store.has_index else entry.size_bytes
+                    except OSError:
+                        continue
+                    if size is None:
                         irregular.append(entry.file)
                     elif size == 0:
                         empty.append(entry.file)
-                    elif size is not None and size != entry.size_bytes:
+                    elif size != entry.size_bytes:
                         differing.append(f"{entry.file}: {size} bytes, entry {entry.size_bytes}")
     except CleanupError:  # rewritten meanwhile: the service is at work, and what was seen counts
         pass
@@ -324,8 +327,6 @@ def _sizes(store: CacheStore, local: Path | None) -> tuple[list[str], list[str],
 
 
 def _size_of(file: Path) -> int | None:
-    try:
-        status = file.lstat()
-    except OSError:
-        return None
-    return status.st_size if stat.S_ISREG(status.st_mode) else -1
+    """Its size in bytes; ``None`` of what is no regular file. Raises ``OSError``."""
+    status = file.lstat()
+    return status.st_size if stat.S_ISREG(status.st_mode) else None

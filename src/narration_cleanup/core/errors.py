@@ -84,6 +84,10 @@ class IndexChangedError(CleanupError):
         self.size, self.rewritten = size, rewritten
 
 
+class IndexFormatError(CleanupError):
+    """The index is not in the form that is set, and will not be when it is read again."""
+
+
 def to_target_error(error: BaseException, code: str) -> TargetError:
     """What stops a target: ``error`` itself, a fault of the disk with what and where (``code``), or
     one that was not foreseen (``internal_error``). An error that stops both is raised again."""

@@ -17,6 +17,8 @@ from narration_cleanup.core.errors import ExitCode, TargetError
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE = 2.0
 """Seconds for which a query or a survey may go on after the process was asked to end."""
+STOPPED = "stopped"
+"""The code of a ``TargetError`` about what was given up therefore: nothing failed."""
 
 
 class _Heard:
@@ -62,7 +64,12 @@ def end_survey_if_overdue() -> None:
     """Raise ``TargetError`` where a survey should end: it changes nothing, and has no need to be
     finished."""
     if is_overdue():
-        raise TargetError("stopped", "the run was stopped before all of it had been surveyed")
+        raise TargetError(STOPPED, "the run was stopped before all of it had been surveyed")
+
+
+def given_up(where: str) -> TargetError:
+    """What is raised for a query that was ended, or not tried again, since ``is_overdue``."""
+    return TargetError(STOPPED, f"{where}: given up, since the command was asked to stop")
 
 
 def end_if_asked() -> None:

@@ -146,6 +146,12 @@ class RunRecorder:
             if number and not is_most(number, whole):
                 holder.problems = Problems()
                 holder.problems.extend(problems, judged)
+        outcomes, refused = target.outcomes, target.problems.count({ROW_REFUSED})
+        known_alone = target.known_failures and not unchanged
+        if known_alone and refused == outcomes.count(Outcome.FAILED):
+            # So are those that are only counted: see ``Problems.extend``.
+            failed = (str(each.id) for each, outcome, _ in outcomes if outcome is Outcome.FAILED)
+            target.known_failures.update(failed)
         if len(unchanged) <= 1 or target.outcomes.count(Outcome.DONE):
             items |= unchanged
 

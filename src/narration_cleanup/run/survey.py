@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from narration_cleanup.core.deadline import Deadline, time_to_write
-from narration_cleanup.core.errors import IndexChangedError, TargetError
+from narration_cleanup.core.errors import IndexChangedError, IndexFormatError, TargetError
 from narration_cleanup.core.model import (
     CacheEntry,
     CacheSurvey,
@@ -37,7 +37,6 @@ from narration_cleanup.plan import (
 )
 from narration_cleanup.run.stores import Targets, attempt
 from narration_cleanup.stores.cache import CacheStore
-from narration_cleanup.stores.cache.members import OTHER_FORMAT
 
 if TYPE_CHECKING:
     from narration_cleanup.stores.requests import RequestStore
@@ -267,11 +266,13 @@ def survey_and_plan_cache(
                 watched = CountedSurvey(survey, progress)
                 seen = watched if through is None else through(watched)
                 return plan_cache(seen, policy, now, explain=explain)
-        except TargetError as error:
-            if error.code != OTHER_FORMAT:
-                raise
-            where = f"the index of {printable(store.location)}"
-            raise TargetError(error.code, f"{where}: {error}") from None
+        except IndexFormatError as error:
+            raise TargetError(
+                "index_format",
+                f"the index of {printable(store.location)}: {error}. Nothing is removed; look for "
+                "a newer version of narration-cleanup, or, if the index is another program's, set "
+                "cache.fields and cache.index_member (config init --from)",
+            ) from None
         except IndexChangedError as error:
             deadline = deadline or Deadline(time_to_write(error.size))
             if deadline.passed:

@@ -26,6 +26,7 @@ from narration_cleanup.stores.cache.local import directory as directory_module
 from narration_cleanup.stores.cache.local import walk
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER, Directory, Mounts
 from narration_cleanup.stores.cache.local.indexed import IndexedDirectory
+from narration_cleanup.stores.cache.local.own_folder import MARK, SECOND
 from narration_cleanup.stores.cache.local.unindexed import AudioTree
 from tests.samples import SAMPLE_NOW, CacheSample, EntrySpec, make_cache, read_index
 
@@ -105,7 +106,7 @@ def test_a_file_that_is_written_to_there_is_put_back(
     sample: CacheSample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_file_system("fuse.rclone", monkeypatch)
-    staged = sample.directory / OWN_FOLDER / sample.entries[0].name
+    staged = sample.directory / OWN_FOLDER / f"{MARK}{sample.entries[0].name}"
     monkeypatch.setattr("time.sleep", lambda _: staged.exists() and staged.write_bytes(b"fresh"))
     assert outcomes(run(sample.directory)) == [
         ("skipped", "it was being written to"),
@@ -225,11 +226,27 @@ def test_a_folder_that_cannot_be_synced_is_no_fault(
     assert list(result.problems) == []
 
 
-@pytest.mark.parametrize("name", [".fuse_hidden0000000300000001", ".nfs00000000024a01c700000002"])
-def test_a_removed_file_that_is_open_still_is_not_put_back(sample: CacheSample, name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".fuse_hidden0000000300000001",
+        ".nfs00000000024a01c700000002",
+        ".smbdelete00000000001a2b",
+        ".DS_Store",
+        "Thumbs.db",
+        "notes.txt",
+        "notes",
+        "%notes",
+    ],
+)
+@pytest.mark.parametrize("place", [".", SECOND])
+def test_what_no_run_staged_is_neither_put_back_nor_removed(
+    sample: CacheSample, name: str, place: str
+) -> None:
+    """As a removed file that a program has open still, which its file system removes."""
     own = sample.directory / OWN_FOLDER
-    own.mkdir()
-    (own / name).write_bytes(b"removed, and open still")
+    (own / place).mkdir(parents=True)
+    (own / place / name).write_bytes(b"removed, and open still")
     (own / "staged.mp3").write_bytes(b"staged by a run that was killed")
     store = AudioTree(sample.directory, audio_suffixes=(".mp3",))
     try:
@@ -242,7 +259,7 @@ def test_a_removed_file_that_is_open_still_is_not_put_back(sample: CacheSample, 
         store.close()
     assert (sample.directory / "staged.mp3").exists()
     assert not (sample.directory / name).exists()
-    assert os.listdir(own) == [name]
+    assert [path for path in own.rglob("*") if path.is_file()] == [own / place / name]
 
 
 @pytest.fixture

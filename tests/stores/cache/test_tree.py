@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -28,9 +29,9 @@ from narration_cleanup.stores.cache import FileTarget, Removal
 from narration_cleanup.stores.cache.local import unindexed as tree_module
 from narration_cleanup.stores.cache.local import walk
 from narration_cleanup.stores.cache.local.directory import OWN_FOLDER, Mounts
-from narration_cleanup.stores.cache.local.own_folder import StagingDir
+from narration_cleanup.stores.cache.local.own_folder import MARK, StagingDir
 from narration_cleanup.stores.cache.local.unindexed import AudioTree
-from narration_cleanup.stores.cache.sidecars import SIDECAR_SUFFIXES
+from narration_cleanup.stores.cache.paths import SIDECAR_SUFFIXES
 from tests.samples import SAMPLE_NOW, tree_digest
 from tests.stores.leftovers import FRESH, KEPT, SIDECARS, USELESS, digest, temporary
 
@@ -359,7 +360,15 @@ def crashed(store: AudioTree, targets: Sequence[FileTarget]) -> None:
             store.remove(targets)
 
 
-NAMES = ["old.mp3", "a/old.mp3", "a/b/50%2Foff.mp3", "100%.mp3", "a%2Fb.mp3", "ü/ñ %25.mp3"]
+NAMES = [
+    "old.mp3",
+    "a/old.mp3",
+    "a/b/50%2Foff.mp3",
+    "100%.mp3",
+    "a%2Fb.mp3",
+    "ü/ñ %25.mp3",
+    f"{MARK}x.mp3",
+]
 
 
 @pytest.mark.parametrize("folders_gone", [False, True])
@@ -380,6 +389,53 @@ def test_what_a_killed_run_had_staged_is_put_back_into_its_folder(
     assert os.listdir(root / OWN_FOLDER) == []
     assert run(store).removed_count == len(NAMES)
     assert names(root) == set()
+
+
+def test_what_an_earlier_version_had_staged_is_put_back_without_a_mark(
+    root: Path, make: Make, store: AudioTree
+) -> None:
+    """Its sidecars with it; what is none of either is left where it is."""
+    staged = {"a/old.MP3", "a/old.MP3.json", "a/old.vtt", "50%.wav", ".ogg"}
+    for name in staged:
+        make(f"{OWN_FOLDER}/{name.replace('%', '%25').replace('/', '%2F')}")
+    others = {"old.txt", "a%2Fold.yaml", "index.pho", "run.lock", "notes"}
+    for name in others:
+        make(f"{OWN_FOLDER}/{name}")
+    with store.survey() as survey:
+        (problem,) = survey.problems
+        assert "5 files" in problem.message
+    assert store.recover() == len(staged)
+    assert names(root) == staged
+    assert set(os.listdir(root / OWN_FOLDER)) == others
+    assert list(plan(store).problems) == []
+
+
+def test_killed_as_it_puts_back_what_an_earlier_version_staged_the_next_one_goes_on(
+    root: Path, make: Make, store: AudioTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sidecar without a mark is known by its audio, which therefore waits until last."""
+    for name in ("old.json", "old.mp3", "old.vtt"):
+        make(f"{OWN_FOLDER}/{name}")
+    put_back: list[str] = []
+    link, listed = os.link, os.listdir
+
+    def audio_first(folder: int) -> list[str]:
+        return sorted(listed(folder), key=lambda name: not name.endswith(".mp3"))
+
+    def first_one(src: str, dst: str, **folders: Any) -> None:
+        if put_back:
+            raise KeyboardInterrupt
+        put_back.append(dst)
+        link(src, dst, **folders)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", audio_first)
+        patch.setattr(os, "link", first_one)
+        with pytest.raises(KeyboardInterrupt):
+            store.recover()
+    assert put_back != ["old.mp3"]
+    assert store.recover() == 2
+    assert names(root) == {"old.json", "old.mp3", "old.vtt"}
 
 
 def test_a_newer_file_is_not_put_back_over(root: Path, make: Make, store: AudioTree) -> None:
@@ -417,7 +473,7 @@ def test_what_is_set_aside_waits_where_something_else_has_its_name(
     crashed(store, [FileTarget("a/old.mp3")])
     make_other(root / "a" / "old.mp3")
     assert store.recover() == 0
-    assert (root / OWN_FOLDER / "a%2Fold.mp3").stat().st_size == 10
+    assert (root / OWN_FOLDER / f"{MARK}a%2Fold.mp3").stat().st_size == 10
     with store.locked():
         (problem,) = (p for p in plan(store).problems if p.code == "not_put_back")
     assert str(root / OWN_FOLDER) in problem.message
@@ -434,7 +490,7 @@ def test_a_put_back_does_not_follow_a_symlink(
     (root / "a").symlink_to(outside)
     assert store.recover() == 0
     assert os.listdir(outside) == []
-    assert os.listdir(root / OWN_FOLDER) == ["a%2Fold.mp3"]
+    assert os.listdir(root / OWN_FOLDER) == [f"{MARK}a%2Fold.mp3"]
 
 
 def test_names_of_any_bytes_go_like_others(root: Path, make: Make, store: AudioTree) -> None:
@@ -445,10 +501,10 @@ def test_names_of_any_bytes_go_like_others(root: Path, make: Make, store: AudioT
     assert names(root) == {"f/stays.mp3"}
 
 
+@pytest.mark.parametrize("name", ["/".join(["d" * 120] * 3) + "/old", "d" * (255 - len(".mp3"))])
 def test_a_name_too_long_to_be_staged_is_removed_in_place(
-    root: Path, make: Make, store: AudioTree
+    root: Path, make: Make, store: AudioTree, name: str
 ) -> None:
-    name = "/".join(["d" * 120] * 3) + "/old"
     make(f"{name}.mp3")
     make(f"{name}.pho")
     result = run(store)

@@ -668,15 +668,18 @@ def test_a_server_that_is_killed_in_the_middle(own_server: Server, tmp_path: Pat
     assert statuses(table) == {"cancelled": 250}
 
 
+@pytest.mark.parametrize("refused", [0, 1])
 def test_a_signal_ends_a_statement_that_the_server_is_at(
-    table: PostgresTable, tmp_path: Path
+    table: PostgresTable, tmp_path: Path, refused: int
 ) -> None:
     """A trigger that sleeps would hold the run for two minutes, which is longer than a stop of
-    systemd's waits for it."""
+    systemd's waits for it. What is not done therefore has not failed."""
     service_table(table, 3)
+    word = ("", "r0000")[refused]
     table.execute(
-        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS "
-        "'BEGIN PERFORM pg_sleep(100); RETURN NEW; END'"
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN "
+        f"IF NEW.request_id = ''{word}'' THEN RAISE ''no''; END IF; "
+        f"IF NEW.request_id <> ''{word}'' THEN PERFORM pg_sleep(100); END IF; RETURN NEW; END'"
     )
     table.execute(
         "CREATE TRIGGER slow BEFORE UPDATE ON requests FOR EACH ROW EXECUTE FUNCTION slow()"
@@ -687,7 +690,11 @@ def test_a_signal_ends_a_statement_that_the_server_is_at(
     process.terminate()
     out, err = process.communicate(timeout=120)
     assert process.returncode == 143, err
-    assert {each["code"] for each in json.loads(out)["problems"]} == {"database_unread"}
+    told = json.loads(out)
+    assert told["outcome"] == "interrupted"
+    assert told["requests"]["failed_count"] == refused
+    assert told["requests"]["skipped_count"] == 3 - refused
+    assert {each["code"] for each in told["problems"]} == {("stopped", "row_refused")[refused]}
     assert statuses(table) == {"queued": 3}
 
 

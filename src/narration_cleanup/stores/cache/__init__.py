@@ -84,8 +84,8 @@ class CacheStore(Protocol):
     def survey(self) -> AbstractContextManager[CacheSurvey]:
         """Look at the cache.
 
-        Raises ``TargetError`` where it cannot be read, ``IndexChangedError`` (also from the passes)
-        where the index was rewritten under the look.
+        Raises ``TargetError`` where it cannot be read and, also from the passes,
+        ``IndexChangedError`` where the index was rewritten under the look, ``IndexFormatError``.
         """
 
     def remove(self, files: Sequence[FileTarget]) -> Sequence[Removal]:

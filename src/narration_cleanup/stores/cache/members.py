@@ -14,7 +14,6 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
-from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.model import Problem, Target
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.timestamps import from_number, iso
@@ -212,18 +211,6 @@ def unreadable_time(key: str, value: IndexMember) -> Problem:
     """The problem of a member whose time cannot be read: it never expires."""
     why = f"its created_at '{printable(value.created_at)}' is no time, so it does not expire"
     return Problem(Target.CACHE, "unreadable_time", why, key)
-
-
-OTHER_FORMAT = "index_format"
-
-
-def other_format(what: str) -> TargetError:
-    """The error of an index in a form that is not the one that is set."""
-    remedy = (
-        "Nothing is removed; look for a newer version of narration-cleanup, or, if the index is "
-        "another program's, set cache.fields and cache.index_member (config init --from)"
-    )
-    return TargetError(OTHER_FORMAT, f"{what}. {remedy}")
 
 
 def other_name(folder: str, count: int) -> Problem:

@@ -9,6 +9,8 @@ from typing import Protocol
 
 PARTIAL_SUFFIXES = (".part", ".tmp")
 """Of audio that is being written, behind the audio's own."""
+SIDECAR_SUFFIXES = (".json", ".vtt", ".srt", ".txt", ".pho")
+"""What belongs to audio of the same name or stem: its subtitles, its text, its phonemes."""
 MOST_ASKED = 8
 """Absolute folders that the file system is asked about: an index may name any number of them."""
 _MOST_REMEMBERED = 10_000

@@ -6,10 +6,8 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 
-from narration_cleanup.stores.cache.paths import PARTIAL_SUFFIXES
+from narration_cleanup.stores.cache.paths import PARTIAL_SUFFIXES, SIDECAR_SUFFIXES
 
-SIDECAR_SUFFIXES = (".json", ".vtt", ".srt", ".txt", ".pho")
-"""What belongs to audio of the same name or stem: its subtitles, its text, its phonemes."""
 LARGEST_SIDECAR = 1 << 20
 """Bytes; a file of more is not the text of one narration."""
 _MOST_FORMS = 1_000

@@ -8,7 +8,7 @@ from heapq import nlargest
 from itertools import repeat
 from typing import Protocol
 
-from narration_cleanup.core.errors import IndexChangedError
+from narration_cleanup.core.errors import IndexChangedError, IndexFormatError
 from narration_cleanup.core.model import (
     CacheEntry,
     Found,
@@ -39,7 +39,6 @@ from narration_cleanup.stores.cache.members import (
     IndexMember,
     MalformedEntry,
     malformed,
-    other_format,
     other_name,
     time_text,
     unjudged,
@@ -194,7 +193,7 @@ class IndexSurvey:
                 once = 0
                 yield batch
         except OtherFormError as error:
-            raise other_format(str(error)) from None
+            raise IndexFormatError(str(error)) from None
         except UnreadableIndexError as error:
             raise IndexChangedError(str(error), self._index.size) from None
         self._index.check_unchanged()
@@ -363,11 +362,11 @@ class IndexSurvey:
         ]
 
     def _refuse_other_format(self, total: int) -> None:
-        """Raise ``TargetError`` where most members are not understood, or all of them."""
+        """Raise ``IndexFormatError`` where most members are not understood, or all of them."""
         count = self._not_understood
         if count and (count == total or is_most(count, total)):
             what = f"{count} of {total} members are not understood ({self._example})"
-            raise other_format(f"{what}: the service may have changed its format")
+            raise IndexFormatError(f"{what}: the service may have changed its format")
 
     def _sizes(self, values: Sequence[IndexMember], names: Sequence[str]) -> list[int]:
         """As the index states them, or, where it states none, those of the files."""

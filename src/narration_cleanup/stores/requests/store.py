@@ -16,6 +16,7 @@ from narration_cleanup.core.model import (
     Scalar,
     Target,
 )
+from narration_cleanup.core.signals import STOPPED
 from narration_cleanup.core.zones import IndexTimes, TableTimes
 from narration_cleanup.plan.actions import Action, Kind, Outcome
 from narration_cleanup.stores.requests.column_times import time_writer
@@ -78,8 +79,9 @@ class RequestStore(ABC):
     def cancel(self, batch: Sequence[Action], at: float) -> Sequence[Outcome]:
         """Cancel at most ``BATCH`` requests that are still what was surveyed; ``at`` an instant.
 
-        ``done``, ``skipped`` where the row has changed, or ``failed`` where the database refuses
-        the change of this one row (a constraint, a trigger): see ``problems``. The new times get
+        ``done``, ``skipped`` where the row has changed, ``failed`` where the database refuses the
+        change of this one row (a constraint, a trigger): see ``problems``, or still ``planned``
+        where the run was asked to stop before it. The new times get
         the form of the columns' other values. Raises ``TargetError`` when the database remains busy
         or fails: then nothing of this batch is done.
         """
@@ -201,6 +203,8 @@ class RequestStore(ABC):
                 if len(part) == len(batch):
                     raise
                 rest = [*part, *(action for each in reversed(waiting) for action in each)]
+                if fault.code == STOPPED:
+                    return outcomes + [Outcome.PLANNED] * len(rest)
                 return outcomes + self._failed(rest, str(fault))
         return outcomes
 

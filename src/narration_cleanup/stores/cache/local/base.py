@@ -23,10 +23,10 @@ class LocalCache:
 
     has_lock = True
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, audio_suffixes: tuple[str, ...]) -> None:
         """Raises ``ConfigError`` where ``path`` is no directory that a cache lies in."""
         self._directory = Directory(path)
-        self._own = StagingDir(self._directory)
+        self._own = StagingDir(self._directory, audio_suffixes)
 
     @property
     def location(self) -> str:

@@ -56,7 +56,7 @@ class IndexedDirectory(LocalCache):
         form: IndexForm = OWN_FORM,
     ) -> None:
         """Raises ``ConfigError`` where ``path`` is no narration cache."""
-        super().__init__(path)
+        super().__init__(path, audio_suffixes)
         self._index_name = index_name
         self._form = form
         self._suffixes = audio_suffixes

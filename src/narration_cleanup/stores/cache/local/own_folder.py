@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from narration_cleanup.stores.cache.local.directory import (
     open_folder,
     what_it_is,
 )
+from narration_cleanup.stores.cache.paths import SIDECAR_SUFFIXES
 
 MOST_LEVELS = 64
 """Folders deeper than this are not looked into: every level costs two descriptors."""
@@ -100,9 +100,9 @@ INDEX_FILE_NAME = "index.new"
 LOCK_NAME = "run.lock"
 SECOND = "second"
 """A folder in it, in which versions before 0.2 staged some of the files."""
-_NOT_STAGED = frozenset({INDEX_FILE_NAME, LOCK_NAME, SECOND})
-_STILL_OPEN = re.compile(r"\.(fuse_hidden|nfs)[0-9a-fA-F]+")
-"""What FUSE and NFS make of a removed file that a program has open still: they remove it."""
+MARK = "%_"
+"""What the names of staged files begin with. Those that versions up to 0.2 gave never do: there a
+``%`` was followed by ``25`` or ``2F``."""
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -118,10 +118,16 @@ def not_own_folder(cache: Path) -> str | None:
 
 
 class StagingDir:
-    """Made when first needed. A file waits in it under a name that shows where it came from."""
+    """Made when first needed. A file waits in it under a name that shows where it came from.
 
-    def __init__(self, directory: Directory) -> None:
+    Only such files are put back or counted: others, as those that a file system keeps for who has
+    a removed file open still, are left where they are.
+    """
+
+    def __init__(self, directory: Directory, audio_suffixes: Iterable[str]) -> None:
+        """By ``audio_suffixes`` is known what versions up to 0.2 staged, without a mark."""
         self._directory = directory
+        self._suffixes = tuple(suffix.lower() for suffix in audio_suffixes)
         self._fd: int | None = None
 
     def descriptor(self) -> int:
@@ -185,20 +191,36 @@ class StagingDir:
         if INDEX_FILE_NAME in waiting:
             self.discard_index()
         folders = Folders(self._directory)
-        restored = [
-            self.restore(waiting_as, folders) for waiting_as in waiting if _is_staged(waiting_as)
-        ]
+        restored = [self.restore(waiting_as, folders) for waiting_as in self._staged(waiting)]
         folders.forget()
         return sum(restored)
+
+    def _staged(self, names: list[str]) -> list[str]:
+        """Those of ``names`` that were staged. Without a mark: audio, and after it is known what
+        are sidecars, which therefore come first."""
+
+        def is_audio(name: str) -> bool:
+            return name.lower().endswith(self._suffixes)
+
+        audio = {each for name in filter(is_audio, names) for each in (name, _stem(name))} - {""}
+        staged = (
+            name
+            for name in names
+            if name.startswith(MARK)
+            or is_audio(name)
+            or (name.lower().endswith(SIDECAR_SUFFIXES) and _stem(name) in audio)
+        )
+        return sorted(staged, key=is_audio)
 
     def _empty_second(self, folder: int) -> None:
         """Move what an older version staged in ``SECOND`` to where files are staged now."""
         with suppress(FileNotFoundError):
             second = os.open(SECOND, _FLAGS, dir_fd=folder)
             try:
-                for name in os.listdir(second):
+                for name in self._staged(os.listdir(second)):
                     os.rename(name, name, src_dir_fd=second, dst_dir_fd=folder)
-                os.rmdir(SECOND, dir_fd=folder)
+                with suppress(OSError):  # something else is in it
+                    os.rmdir(SECOND, dir_fd=folder)
             finally:
                 os.close(second)
 
@@ -219,13 +241,11 @@ class StagingDir:
                 found += os.listdir(own)
                 with self.entered(SECOND, own) as second:
                     found += [] if second is None else os.listdir(second)
-        return [_name_of(each) for each in found if _is_staged(each)]
+        return [name_of(each) for each in self._staged(found)]
 
     def take(self, name: str, folders: Folders) -> str:
         """Move one file of the cache into the folder; the name that it waits under there."""
-        waiting_as = name
-        if "/" in name or "%" in name:
-            waiting_as = name.replace("%", "%25").replace("/", "%2F")
+        waiting_as = MARK + name.replace("%", "%25").replace("/", "%2F")
         above, base = folders.locate(name)
         os.rename(base, waiting_as, src_dir_fd=above, dst_dir_fd=self.descriptor())
         return waiting_as
@@ -233,7 +253,7 @@ class StagingDir:
     def restore(self, waiting_as: str, folders: Folders) -> bool:
         """Give a waiting file its name again, whether it has it. Where a newer file has that name
         the waiting one is removed; where something else has, it is left waiting."""
-        name = _name_of(waiting_as)
+        name = name_of(waiting_as)
         folder = self.descriptor()
         try:
             above, base = folders.locate(name)
@@ -301,10 +321,10 @@ def _is_regular(base: str, folder: int) -> bool:
         return False
 
 
-def _is_staged(waiting_as: str) -> bool:
-    return waiting_as not in _NOT_STAGED and not _STILL_OPEN.fullmatch(waiting_as)
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
-def _name_of(waiting_as: str) -> str:
+def name_of(waiting_as: str) -> str:
     """The name in the cache of a file that waits under that name."""
-    return waiting_as.replace("%2F", "/").replace("%25", "%") if "%" in waiting_as else waiting_as
+    return waiting_as.removeprefix(MARK).replace("%2F", "/").replace("%25", "%")

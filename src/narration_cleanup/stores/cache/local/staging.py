@@ -30,7 +30,7 @@ from narration_cleanup.stores.cache.local.directory import (
     open_to_read,
     what_it_is,
 )
-from narration_cleanup.stores.cache.local.own_folder import Folders, StagingDir
+from narration_cleanup.stores.cache.local.own_folder import Folders, StagingDir, name_of
 from narration_cleanup.stores.cache.local.scan import AHEAD_NS, group_ref, ref_of
 from narration_cleanup.stores.cache.sidecars import Names, stem_of
 
@@ -219,7 +219,9 @@ class Staging:
                 os.unlink(waiting_as, dir_fd=folder)
         except OSError as error:
             _put_back(staged, folders, own)
-            return Removal(Outcome.FAILED, note=f"{printable(staged[0][0])}: {error.strerror}")
+            return Removal(
+                Outcome.FAILED, note=f"{printable(name_of(staged[0][0]))}: {error.strerror}"
+            )
         return Removal(Outcome.DONE, freed)
 
     def _remove_in_place(

@@ -212,7 +212,7 @@ class AudioTree(LocalCache):
         remove_sidecars: bool = False,
     ) -> None:
         """Raises ``ConfigError`` where ``path`` is no directory that a cache lies in."""
-        super().__init__(path)
+        super().__init__(path, audio_suffixes)
         self._known = Names(audio_suffixes)
         self._by_atime = by_atime
         self._remove_empty_dirs = remove_empty_dirs

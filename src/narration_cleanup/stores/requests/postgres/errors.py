@@ -6,7 +6,7 @@ import psycopg
 from psycopg import errors
 
 from narration_cleanup.core.errors import TargetError
-from narration_cleanup.core.signals import is_overdue
+from narration_cleanup.core.signals import given_up, is_overdue
 from narration_cleanup.core.text import printable
 
 _LONGEST = 200
@@ -29,8 +29,8 @@ _MEANINGS: tuple[tuple[type[psycopg.Error], str, str], ...] = (
     (
         errors.QueryCanceled,
         "database_slow",
-        "a statement took too long and was given up; is there an index on the id, is the server "
-        "overloaded?",
+        "a statement took too long and was given up; does a trigger of the table wait, as for a "
+        "lock, is there an index on the id, is the server overloaded?",
     ),
     (
         errors.InsufficientPrivilege,
@@ -64,10 +64,9 @@ def to_target_error(
     ``limit`` is the time in seconds for which a lock is waited for; ``secrets`` are texts that
     must not be shown, should the server repeat one.
     """
+    if isinstance(fault, psycopg.OperationalError) and is_overdue():
+        return given_up(where)
     text = _one_line(fault, secrets)
-    if isinstance(fault, errors.QueryCanceled) and is_overdue():
-        why = "the query was ended, since the command was asked to stop; run again"
-        return TargetError("database_unread", f"{where}: {why}")
     for kind, code, meaning in _MEANINGS:
         if isinstance(fault, kind):
             return TargetError(code, f"{where}: {meaning.format(error=text, limit=limit)}")

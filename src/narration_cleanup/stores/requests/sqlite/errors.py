@@ -8,7 +8,7 @@ from pathlib import Path
 
 from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.query_limit import MEMORY, SECONDS
-from narration_cleanup.core.signals import is_overdue
+from narration_cleanup.core.signals import given_up, is_overdue
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.users import can_read, can_write_in
 
@@ -67,10 +67,6 @@ _MEANINGS: dict[int, tuple[str, str]] = {
         "the disk gave an error ({error}): nothing of this batch is done; look at the disk",
     ),
 }
-_STOPPED = (
-    "database_unread",
-    "the query was ended, since the command was asked to stop; run again",
-)
 _UNFINISHED = (
     "a killed process left a change unfinished in the -journal file; run rolls it back, if its "
     "user may write to the database"
@@ -79,14 +75,14 @@ _UNFINISHED = (
 
 def to_target_error(fault: sqlite3.Error, path: Path) -> TargetError:
     """``fault`` as what stops the target that has the requests."""
+    if is_overdue() and (is_costly(fault) or is_busy(fault)):
+        return given_up(printable(path))
     extended = _code(fault)
     code, meaning = _MEANINGS.get(
         extended & _PRIMARY, ("database_error", "SQLite reports: {error}; nothing is done")
     )
     if extended == sqlite3.SQLITE_READONLY_ROLLBACK:
         code, meaning = UNCLEAN, _UNFINISHED
-    elif is_costly(fault) and is_overdue():
-        code, meaning = _STOPPED
     elif extended & _PRIMARY == sqlite3.SQLITE_IOERR and _is_full(path):
         # What a full disk gives where SQLite cannot make its -shm.
         code, meaning = _MEANINGS[sqlite3.SQLITE_FULL]

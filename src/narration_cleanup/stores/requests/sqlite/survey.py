@@ -65,6 +65,8 @@ class SqliteSurvey(TableSurvey):
         if layout.by_rowid:
             selected.append(layout.keys[0])
         self._selecting = f"SELECT {', '.join(selected)} FROM {layout.table}"
+        # The unary plus takes the column's affinity away: raw values are compared as Python does.
+        self._status = f"+{layout.column('status')} COLLATE BINARY"
         self._words = mapping.statuses.words()
         self._counted: Counter[object] | None = None
         self._pages: dict[RowRange, set[RequestStatus | None]] = {}
@@ -118,29 +120,13 @@ class SqliteSurvey(TableSurvey):
             keys,
         ).fetchone()
         span = RowRange(rest.low, high)
-        within, keys = self._within(span)
-        within = f"{within} AND {layout.filter}"
-        # The unary plus takes the column's affinity away: raw values are compared as Python does.
-        status = f"+{layout.column('status')} COLLATE BINARY"
         words = [raw for raw, word in self._words.items() if word not in kept]
         letters = dict(zip(words, ascii_letters, strict=False))
-        cases = " ".join(f"WHEN ? THEN '{letter}'" for letter in letters.values())
-
-        def noted_by(other: str) -> str:
-            noted: str = connection.execute(
-                f"SELECT coalesce(group_concat(CASE {status} {cases} ELSE {other} END, ''), '') "
-                f"FROM {layout.table} WHERE {within}",
-                (*letters, *keys),
-            ).fetchone()[0]
-            return noted
-
-        try:
-            noted = noted_by(f"' ' || {self._keys} || ' '" if layout.by_rowid else "'-'")
-        except sqlite3.DataError:  # more rowids than one value may hold
-            noted = noted_by("'-'")
+        noted = self._noted(connection, span, letters)
         counts = +Counter[object]({raw: noted.count(letter) for raw, letter in letters.items()})
+        within, keys = self._within(span, layout.filter)
         marks = ", ".join("?" * len(letters))
-        among, values = f"{within} AND ({status} IN ({marks})) IS NOT 1", (*keys, *letters)
+        among, values = f"{within} AND ({self._status} IN ({marks})) IS NOT 1", (*keys, *letters)
         if rowids := [each for each in noted.split() if each.lstrip("-").isdigit()]:
             among, values = f"{self._keys} IN ({', '.join(rowids)})", ()
         rows: list[Row] = []
@@ -149,6 +135,26 @@ class SqliteSurvey(TableSurvey):
         counts.update(row[_STATUS] for row in rows)
         active = [row for row in rows if self._word(row[_STATUS]) in kept]
         return _Page(span, counts, active, time.perf_counter() - begun)
+
+    def _noted(
+        self, connection: sqlite3.Connection, span: RowRange, letters: Mapping[str | float, str]
+    ) -> str:
+        """A letter for each row whose status has one; of the others the rowid, or ``-``."""
+        within, keys = self._within(span, self._layout.filter)
+        cases = " ".join(f"WHEN ? THEN '{letter}'" for letter in letters.values())
+
+        def noted_by(other: str) -> str:
+            noted: str = connection.execute(
+                f"SELECT coalesce(group_concat(CASE {self._status} {cases} ELSE {other} END, ''), "
+                f"'') FROM {self._layout.table} WHERE {within}",
+                (*letters, *keys),
+            ).fetchone()[0]
+            return noted
+
+        try:
+            return noted_by(f"' ' || {self._keys} || ' '" if self._layout.by_rowid else "'-'")
+        except sqlite3.DataError:  # more rowids than one value may hold
+            return noted_by("'-'")
 
     def _active(self) -> Pages:
         self._counts()
@@ -169,19 +175,18 @@ class SqliteSurvey(TableSurvey):
     def _select(
         self, connection: sqlite3.Connection, span: RowRange, statuses: Sequence[RequestStatus]
     ) -> list[Row]:
-        within, keys = self._within(span)
+        within, keys = self._within(span, self._layout.filter)
         values = self._mapping.statuses.values(statuses)
         among = f"{self._layout.column('status')} IN ({', '.join('?' * len(values))})"
-        condition = f"{within} AND {self._layout.filter} AND {among}"
-        statement = f"{self._selecting} WHERE {condition}"
+        statement = f"{self._selecting} WHERE {within} AND {among}"
         return connection.execute(statement, (*keys, *values)).fetchall()
 
     def _word(self, raw: object) -> RequestStatus | None:
         return self._words.get(raw) if isinstance(raw, (str, int, float)) else None
 
-    def _within(self, span: RowRange) -> tuple[str, tuple[object, ...]]:
-        """The condition that a row's key lies in a page, and its values."""
-        parts = ["1"]
+    def _within(self, span: RowRange, condition: str = "1") -> tuple[str, tuple[object, ...]]:
+        """The condition that a row's key lies in a page, besides another one, and its values."""
+        parts = [condition]
         values: list[object] = []
         for sign, bound in ((">", span.low), ("<=", span.high)):
             if bound is not None:
