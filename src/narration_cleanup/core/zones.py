@@ -208,18 +208,12 @@ class IndexTimes:
         return self.latest - FUTURE_TOLERANCE
 
     def _differs(self, proof: Proof) -> Problem:
-        setting = f'cleanup.timezone = "{proof.zone}" sets it'
-        if proof.zone not in (LOCAL, UTC):
-            setting = (
-                "to set it, give cleanup.timezone the zone's name, such as America/New_York: an "
-                "offset would be wrong after the next change of the clocks"
-            )
+        name = f'"{proof.zone}"' if proof.zone in (LOCAL, UTC) else "its name (America/New_York)"
         return Problem(
             Target.CACHE,
             "zone_differs",
-            f"the service writes its times in {zone_text(proof.zone, self._now)}, as the mtimes of "
-            f"{proof.files} audio files show; this process is in {zone_text(LOCAL, self._now)}: "
-            f"read accordingly; {setting}",
+            f"times in the index are read in {zone_text(proof.zone, self._now)}, as the audio's "
+            f"mtimes show, not in {zone_text(LOCAL, self._now)}; set cleanup.timezone to {name}",
             severity=Severity.WARNING,
         )
 
