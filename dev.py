@@ -50,7 +50,8 @@ def set_up(extra: str) -> None:
     current = found[:1] == [made_from.hexdigest()]
     if current and extra in ("", *found[1:]):
         return
-    print(f"Setting up {VENV} (about half a minute, only now) ...", file=sys.stderr, flush=True)
+    doing = "Adding the test tools to" if current else "Setting up"
+    print(f"{doing} {VENV} (about half a minute, once) ...", file=sys.stderr, flush=True)
     # Made anew where anything changed, and added to where only the extra is missing; but nothing is
     # removed that is not a virtual environment.
     if VENV.exists() and not current:
@@ -107,8 +108,8 @@ def main(arguments: list[str]) -> int:
         print(f"dev.py: there is no task {task!r}; python3 dev.py lists them", file=sys.stderr)
         return 2
     set_up("" if task in ("demo", "run") else "[test]")
-    if task in ("demo", "run"):  # where the caller stands: the arguments may be relative paths
-        # Not `inside`: what it tells the caller to type next has to be found in the caller's path.
+    if task in ("demo", "run"):  # in the caller's folder: the arguments may be relative paths
+        # Not `inside`: the commands that it prints to type next are found in the caller's path.
         program = str(PYTHON.parent / "narration-cleanup")
         return subprocess.call((program, *(["demo"] if task == "demo" else []), *rest))
     os.chdir(HERE)

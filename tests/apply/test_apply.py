@@ -33,7 +33,7 @@ from narration_cleanup.plan.actions import (
     Reason,
 )
 from narration_cleanup.plan.types import CacheTotals, RequestTotals
-from narration_cleanup.stores.cache import CommitReport, FileTarget, Removal
+from narration_cleanup.stores.cache import CommitReport, FileTarget, Removal, StoppedError
 from narration_cleanup.stores.cache.local.indexed import IndexedDirectory
 from narration_cleanup.stores.cache.local.own_folder import Folders, StagingDir
 from narration_cleanup.stores.cache.local.unindexed import AudioTree
@@ -99,6 +99,23 @@ def test_what_went_before_a_store_failed_leaves_the_index(
     assert len(result.problems) == 1
     left = [entry.key for entry in sample.entries[1:]]
     assert list(read_index(sample.index)) == left
+
+
+def test_what_a_store_removed_before_it_stopped_is_done_and_the_rest_has_one_message(
+    sample: CacheSample, store: IndexedDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove = IndexedDirectory.remove
+
+    def stopping(store: IndexedDirectory, files: Sequence[FileTarget]) -> Sequence[Removal]:
+        rest = [Removal(Outcome.FAILED, note="it is lost")] * (len(files) - 1)
+        raise StoppedError(TargetError("lost", "it is lost"), [*remove(store, files[:1]), *rest])
+
+    monkeypatch.setattr(IndexedDirectory, "remove", stopping)
+    result = apply_cache(plan(store), store, Stop(), NoProgress())
+    assert outcomes(result) == ["done", "failed", "failed"]
+    assert [(each.code, each.subject) for each in result.problems] == [("lost", None)]
+    assert result.freed_bytes == sample.entries[0].size
+    assert list(read_index(sample.index)) == [entry.key for entry in sample.entries[1:]]
 
 
 class Remote(AudioTree):

@@ -299,6 +299,15 @@ def test_no_text_has_a_colour_that_one_background_hides() -> None:
         assert not re.search(r"\x1b\[[0-9;]*\b(90|37|97)m", text)
 
 
+def test_nothing_that_is_to_be_read_is_dim() -> None:
+    """On Solarized, dim text has a contrast of 1.9 to 2.9: enough for a frame alone."""
+    result = everything(dry_run=False)
+    shown = "".join((run_shown(result), stats_shown(collect_stats(result))))
+    dim = re.findall(r"\x1b\[(?:[0-9]+;)*2(?:;[0-9]+)*m([^\x1b]*)", shown)
+    assert any("─" in text for text in dim)
+    assert [text for text in dim if re.search(r"\w", text)] == []
+
+
 def test_colours_are_left_out_where_not_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     coloured = re.compile(r"\x1b\[[0-9;]*(3[0-7]|9[0-7])")

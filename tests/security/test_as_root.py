@@ -445,3 +445,25 @@ def test_root_notifies_nobody_whom_another_user_names(open_path: Path) -> None:
             done = call("-c", config, "notify", *how, state=open_path / "state")
             assert done.returncode == code, done.stdout + done.stderr
             assert ("root reads its settings from no such file" in done.stderr) is (code == 78)
+
+
+def test_a_proposal_names_the_user_that_a_run_of_root_becomes(open_path: Path) -> None:
+    cache = _cache(open_path / "service", SERVICE)
+    make_cache(cache, entries=[OLD, EntrySpec(age=timedelta(hours=1))])
+    database = cache / "requests.db"
+    make_requests(database)
+    give(SERVICE, cache)
+    file, state = open_path / "proposed.toml", open_path / "state"
+    places = ("--from", cache, "--requests-db", database)
+    call("config", "init", *places, file, state=state)
+    assert f'user = "{SERVICE}"' in file.read_text()
+    done = call("-c", file, "dry-run", state=state)
+    assert done.returncode == 0, done.stdout + done.stderr
+    give(OTHER, database)
+    done = call("config", "init", "--force", *places, file, state=state)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "user =" not in file.read_text()
+    assert "set cleanup.user" in done.stdout
+    give(0, cache, database)
+    call("config", "init", "--force", *places, file, state=state)
+    assert "user =" not in file.read_text()

@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -20,15 +21,15 @@ from tests.core.test_zones import DAY, HOUR, NOW, ZONES, local, naive, written
 from tests.settings_help import load
 
 
-def make_index(folder: Path, zone: str, ages: Sequence[float]) -> None:
+def make_index(folder: Path, zone: str, ages: Sequence[float], *, now: float = NOW) -> None:
     """A cache whose service is in ``zone``; the key of each entry is its age in seconds."""
     folder.mkdir()
     entries = {}
     for age in ages:
         file = folder / f"{age:.0f}.mp3"
         file.write_bytes(b"audio")
-        os.utime(file, (NOW - age, NOW - age))
-        at = written(NOW - age + 0.05, zone)
+        os.utime(file, (now - age, now - age))
+        at = written(now - age + 0.05, zone)
         entries[f"{age:.0f}"] = {
             "narration_id": "1",
             "file_path": str(file),
@@ -65,10 +66,10 @@ def settings_of(root: Path, **variables: str) -> Settings:
     return load(variables=found)
 
 
-def plans_of(settings: Settings) -> Plans:
+def plans_of(settings: Settings, now: float = NOW) -> Plans:
     policies = cache_policy(settings.cache), request_policy(settings.requests)
-    with open_targets(settings, NOW, Problems()) as targets:
-        return survey_and_plan(targets, policies, NOW, NoProgress())
+    with open_targets(settings, now, Problems()) as targets:
+        return survey_and_plan(targets, policies, now, NoProgress())
 
 
 def expired(plans: Plans) -> set[str]:
@@ -209,7 +210,7 @@ def test_check_names_the_zone_that_times_were_read_in(tmp_path: Path) -> None:
         found = found_by_check(settings_of(tmp_path))
         differs = found["cache.zone_differs"]
         assert differs.status is Status.WARNING
-        assert 'cleanup.timezone = "UTC"' in differs.message
+        assert 'set cleanup.timezone to "UTC"' in differs.message
         assert "read in UTC, as 3 audio files prove" in found["cache.times"].message
         (row,) = found["requests.times"].details
         assert row.endswith("1.0 h ago, read in UTC or local time (+01:00)")
@@ -244,3 +245,28 @@ def test_a_tz_that_names_no_zone_is_reported(value: str, is_reported: bool) -> N
     warnings = load(variables={"TZ": value}).warnings
     assert bool(warnings) is is_reported
     assert not warnings or "TZ" in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("zone", "setting"),
+    [("Europe/Berlin", "auto"), ("Europe/Berlin", "local"), ("UTC", "Europe/Berlin")],
+)
+@pytest.mark.parametrize("month", [3, 10])
+def test_no_entry_expires_before_the_services_own_rule_when_clocks_change(
+    tmp_path: Path, zone: str, setting: str, month: int
+) -> None:
+    """The service subtracts naive times: after the end of daylight saving an entry is an hour
+    younger by its clock than it is, after its beginning an hour older."""
+    now = datetime(2026, month, 30 if month == 3 else 28, 12, tzinfo=UTC).timestamp()
+    ages = [7 * DAY + minutes * 60.0 for minutes in range(-90, 100, 30)]
+    with local(zone):
+        make_index(tmp_path / "cache", "Europe/Berlin", ages, now=now)
+        settings = settings_of(tmp_path, NARRATION_CLEANUP_TIMEZONE=setting)
+        by_clock = {
+            f"{age:.0f}"
+            for age in ages
+            if naive(now, "Europe/Berlin") - naive(now - age, "Europe/Berlin") > timedelta(days=7)
+        }
+        elapsed = {f"{age:.0f}" for age in ages if age > 7 * DAY}
+        assert by_clock != elapsed
+        assert expired(plans_of(settings, now)) == by_clock & elapsed

@@ -167,6 +167,25 @@ def test_a_systemd_that_does_not_answer_is_not_one_without_a_timer(
     assert status.find_schedule(None) is None
 
 
+def test_a_timer_of_another_configuration_is_not_this_ones(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A cache that is tried by hand beside an installed one has no schedule."""
+    file, link = tmp_path / "of the service.toml", tmp_path / "link.toml"
+    link.symlink_to(file)
+    shown = f'{SHOWN}Environment=TYPER_USE_RICH=0 "NARRATION_CLEANUP_CONFIG={file}"\n'
+    monkeypatch.setattr(status, "is_running", lambda: True)
+    monkeypatch.setattr(status, "systemctl", lambda *_, for_user: shown)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    for config in (None, file, link):
+        found = status.find_schedule(config)
+        assert found is not None
+        assert found.active
+    assert status.find_schedule(tmp_path / "demo" / "narration-cleanup.toml") is None
+    monkeypatch.setattr(status, "systemctl", lambda *_, for_user: SHOWN)  # that names no file
+    assert status.find_schedule(tmp_path / "demo" / "narration-cleanup.toml") is not None
+
+
 def test_the_unit_may_have_an_interval_of_its_own() -> None:
     """`--interval-hours` is in the unit alone, and judges what is late there and by hand."""
     shown = f"{SHOWN}Environment=TYPER_USE_RICH=0 NARRATION_CLEANUP_INTERVAL_HOURS=0.5\n"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from narration_cleanup.check.examine_cache import examine_cache
@@ -11,10 +13,11 @@ from narration_cleanup.check.examine_requests import examine_requests
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.model import NoProgress, Target
 from narration_cleanup.core.text import printable
+from narration_cleanup.core.users import user_name
 from narration_cleanup.core.zones import LOCAL, UTC, IndexTimes, is_utc, zone_text
 from narration_cleanup.report.format import count
 from narration_cleanup.report.summary import removed_items
-from narration_cleanup.run.access import missing_rights
+from narration_cleanup.run.access import missing_rights, refuse_two_owners
 from narration_cleanup.run.stores import (
     Targets,
     cache_policy,
@@ -25,6 +28,7 @@ from narration_cleanup.run.stores import (
 from narration_cleanup.run.survey import Plans, survey_and_plan
 from narration_cleanup.settings import Settings, load_from_tables
 from narration_cleanup.settings.show import settings_text
+from narration_cleanup.systemd.discover import owner_of_places
 
 
 @dataclass(slots=True)
@@ -54,6 +58,8 @@ def propose(directory: str | None, database: str | None, now: float) -> Proposal
     if database is not None:
         proposal.add(*examine_requests(database))
     settings = _loaded(proposal.settings)
+    if os.geteuid() == 0:
+        settings = _as_owner(proposal, settings)
     times = IndexTimes(settings.cleanup.timezone, now)
     plans = _tried(settings, times, now)
     problems = [*plans.problems]
@@ -84,6 +90,17 @@ def propose(directory: str | None, database: str | None, now: float) -> Proposal
 def _loaded(proposed: Mapping[str, object]) -> Settings:
     """The proposal as a program reads it from its file, without this process's variables."""
     return load_from_tables(tomllib.loads(settings_text(proposed)), {"HOME": "/"})
+
+
+def _as_owner(proposal: Proposal, settings: Settings) -> Settings:
+    """The settings with the user that owns the places, which root has to become."""
+    with suppress(ConfigError):  # of two users, or of none
+        user = owner_of_places(settings)
+        refuse_two_owners(settings)
+        if user != user_name(0):
+            proposal.settings["cleanup.user"] = user
+            proposal.sure.append(f"a run that root starts becomes {user}, whose files these are")
+    return _loaded(proposal.settings)
 
 
 def _tried(settings: Settings, times: IndexTimes, now: float) -> Plans:

@@ -181,7 +181,7 @@ def _enter(name: str, above: int) -> tuple[int, bool]:
 
 
 def _link_to_follow(name: str, above: int) -> str | None:
-    """Where the link ``name`` leads, if it is one, and nobody else can put one there."""
+    """Where the link ``name`` leads, if it is one, and no one else can put one there."""
     status = os.fstat(above)
     if status.st_uid not in trusted_users() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         return None

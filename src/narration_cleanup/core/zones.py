@@ -165,7 +165,8 @@ def _proof(zone: str, agreeing: Sequence[tuple[Sample, Form]]) -> Proof:
 
 
 class IndexTimes:
-    """Reads the times of one index: ``read``, in the zone ``zone``.
+    """Reads the times of one index: ``read``, in the zone ``zone``, so that no entry expires before
+    the service's own rule, which subtracts naive times.
 
     Until ``judge`` was given the samples, an open time is read as local: the usual case, so that
     a large index need not be read twice.
@@ -179,7 +180,7 @@ class IndexTimes:
         self.proof: Proof | None = None
         self.problems: list[Problem] = []
         self.is_judged = False
-        self.read = reader(self.zone, self.latest)
+        self.read = reader(self.zone, self.latest, by_clock=True)
 
     def judge(self, samples: Iterable[Sample]) -> bool:
         """Find out the zone from the newest entries; whether times are read otherwise from now."""
@@ -196,7 +197,7 @@ class IndexTimes:
         self.zone = AUTO if self.proof is None else self.proof.zone
         if self.zone == LOCAL or (self.zone in (AUTO, UTC) and is_utc(LOCAL, self._now)):
             return False
-        self.read = reader(self.zone, self.latest)
+        self.read = reader(self.zone, self.latest, by_clock=True)
         if self.proof is not None:
             self.problems.append(self._differs(self.proof))
             if self.zone != UTC:
@@ -208,18 +209,12 @@ class IndexTimes:
         return self.latest - FUTURE_TOLERANCE
 
     def _differs(self, proof: Proof) -> Problem:
-        setting = f'cleanup.timezone = "{proof.zone}" sets it'
-        if proof.zone not in (LOCAL, UTC):
-            setting = (
-                "to set it, give cleanup.timezone the zone's name, such as America/New_York: an "
-                "offset would be wrong after the next change of the clocks"
-            )
+        name = f'"{proof.zone}"' if proof.zone in (LOCAL, UTC) else "its name (America/New_York)"
         return Problem(
             Target.CACHE,
             "zone_differs",
-            f"the service writes its times in {zone_text(proof.zone, self._now)}, as the mtimes of "
-            f"{proof.files} audio files show; this process is in {zone_text(LOCAL, self._now)}: "
-            f"read accordingly; {setting}",
+            f"times in the index are read in {zone_text(proof.zone, self._now)}, as the audio's "
+            f"mtimes show, not in {zone_text(LOCAL, self._now)}; set cleanup.timezone to {name}",
             severity=Severity.WARNING,
         )
 

@@ -16,7 +16,7 @@ from narration_cleanup.report.format import Sizes, age, clock, columns, count, s
 from narration_cleanup.report.record import KILLED, RUNNING, RunItem, RunRecord
 from narration_cleanup.report.streams import allow_any_character, until_closed
 from narration_cleanup.report.summary import problem_line
-from narration_cleanup.report.terminal import DIM, ERROR, KEEP, OK, WARN, report_console
+from narration_cleanup.report.terminal import ERROR, KEEP, OK, WARN, report_console
 
 _COLUMNS = ("id", "began", "outcome", "by", "took", "removed", "freed", "cancelled", "problems")
 _FIGURES = frozenset({"id", "took", "removed", "freed", "cancelled", "problems"})
@@ -31,7 +31,7 @@ _AXIS = 11
 _STYLES = {
     RunOutcome.SUCCESS.value: OK,
     RUNNING: KEEP,
-    RunOutcome.BUSY.value: DIM,
+    RunOutcome.BUSY.value: "",
     RunOutcome.FAILED.value: ERROR,
     RunOutcome.REFUSED.value: ERROR,
     KILLED: ERROR,
@@ -202,7 +202,7 @@ def _plot(title: str, values: Sequence[float], top: str, style: str, console: Co
     text = Text(no_wrap=True)
     for number, line in enumerate(lines):
         label = top if number == 0 else title if number == 1 else ""
-        text.append(f"{label:>{_AXIS}} ", DIM)
+        text.append(f"{label:>{_AXIS}} ")
         gap = " " if scale > 1 else ""
         text.append("".join(cell * (scale - len(gap)) + gap for cell in line), style)
         if number < len(lines) - 1:
@@ -217,7 +217,7 @@ def _time_axis(ended: Sequence[RunRecord], console: Console) -> Text:
     if len(lines[0]) > console.width:
         lines = [first, f"to {last}, {count(len(ended), 'run')}"]
     left = max(0, min(_AXIS + 1, console.width - max(map(len, lines))))
-    return Text("\n".join(" " * left + line for line in lines), DIM, no_wrap=True)
+    return Text("\n".join(" " * left + line for line in lines), no_wrap=True)
 
 
 def _cells(record: RunRecord, sizes: Sizes) -> tuple[str, ...]:

@@ -17,7 +17,6 @@ from narration_cleanup.report.format import Sizes, clock, shortened, sizes_up_to
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.report.summary import EVERYTHING, Row, Selection
 from narration_cleanup.report.terminal import (
-    DIM,
     ERROR,
     KEEP,
     OK,
@@ -103,7 +102,7 @@ def _sizes(cache: CacheResult | None) -> Sizes:
 def _print_title(
     name: str, text: str, console: Console, more: str = "", style: str = "bold"
 ) -> None:
-    console.print(Text.assemble((name, style), f"  {text}", (f"  {more}" if more else "", DIM)))
+    console.print(Text.assemble((name, style), f"  {text}", f"  {more}" if more else ""))
 
 
 def _print_cache(
@@ -141,7 +140,7 @@ def _print_requests(
     _print_title("Requests", summary.requests_headline(requests, dry_run=result.dry_run), console)
     _print_groups(requests.outcomes, console, sizes, limit)
     if selection.voice_style is not None and len(requests.plan.actions):
-        console.print(indented(Text("not listed: --voice-style is about the cache alone", DIM), 2))
+        console.print(indented(Text("not listed: --voice-style is about the cache alone"), 2))
     if requests.overwritten:
         text = f"{requests.overwritten:,} cancelled earlier were completed by the service since"
         console.print(indented(Text(text, WARN), 2))
@@ -153,7 +152,7 @@ def _print_absent(name: str, configured: bool, result: Result, console: Console)
         stopped = result.stopped is not None
         why = "not reached" if stopped else "could not be worked on: see the problems"
     console.print()
-    console.print(Text.assemble((name, "bold"), "  ", (why, DIM)))
+    console.print(Text.assemble((name, "bold"), f"  {why}"))
 
 
 def _print_groups(outcomes: Outcomes, console: Console, sizes: Sizes, limit: int | None) -> None:
@@ -168,7 +167,7 @@ def _print_groups(outcomes: Outcomes, console: Console, sizes: Sizes, limit: int
         widths = group.name_width, group.detail_width
         _print_rows(group.rows(limit), console, sizes, widths, sized=sized)
         if limit is not None and group.count > limit:
-            more = Text(f"and {group.count - limit:,} more (-v shows all)", DIM)
+            more = Text(f"and {group.count - limit:,} more (-v shows all)")
             console.print(indented(more, 4))
 
 
@@ -213,4 +212,4 @@ def _print_rows(
 
 def _detail(row: Row) -> Text:
     problem = (f"{row.problem}: " if row.problem else "", ERROR)
-    return Text.assemble(problem, (row.detail, DIM))
+    return Text.assemble(problem, row.detail)

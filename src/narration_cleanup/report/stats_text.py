@@ -25,7 +25,6 @@ from narration_cleanup.report.format import (
 )
 from narration_cleanup.report.stats import CacheStats, Stats
 from narration_cleanup.report.terminal import (
-    DIM,
     ERROR,
     KEEP,
     OK,
@@ -69,7 +68,7 @@ def show_stats(
             sizes = _sizes(stats)
             good, state = summary.state(stats, sizes)
             console.print(Text(state, f"bold {OK if good else ERROR}"))
-            console.print(Text(f"Narration system, {clock(stats.generated_at)}", DIM))
+            console.print(Text(f"Narration system, {clock(stats.generated_at)}"))
             whole = min(console.width, WIDEST)
             two = whole >= SIDE_BY_SIDE and console.is_terminal
             width = (whole - 1) // 2 if two else whole
@@ -167,7 +166,7 @@ def _voices_body(
 ) -> RenderableType:
     voices = sorted(cache.totals.by_voice_style.items(), key=_largest_first)
     if not voices:
-        return Text("none yet", DIM)
+        return Text("none yet")
     cap = len(voices) if verbose else VOICES
     unit = " entries" if width >= _ROOMY else ""
     most = max(voice.size_bytes for _, voice in voices)
@@ -182,7 +181,7 @@ def _voices_body(
     body = _bars(bars, most, console, width)
     if len(voices) <= cap:
         return body
-    return Group(body, Text(f"and {len(voices) - cap:,} more (-v shows all)", DIM))
+    return Group(body, Text(f"and {len(voices) - cap:,} more (-v shows all)"))
 
 
 def _largest_first(voice: tuple[str, VoiceTotals]) -> tuple[int, str]:
@@ -201,9 +200,9 @@ def _requests_panel(stats: Stats, console: Console, width: int) -> RenderableTyp
         parts = [(abandoned, WARN), (number - abandoned, KEEP)]
         bars.append((shortened(printable(status), max(8, width // 3)), parts, figure))
     limit = f"limit {stats.abandoned_timeout_hours:g} h"
-    foot = Text(f"{count(totals.total, 'request')}, ", DIM)
-    foot.append(f"{totals.abandoned_count:,} abandoned", WARN if totals.abandoned_count else DIM)
-    foot.append(f" ({limit})", DIM)
+    foot = Text(f"{count(totals.total, 'request')}, ")
+    foot.append(f"{totals.abandoned_count:,} abandoned", WARN if totals.abandoned_count else "")
+    foot.append(f" ({limit})")
     most = max(totals.by_status.values(), default=0)
     return panel(console, "Requests", Group(_bars(bars, most, console, width), foot), width)
 
@@ -235,7 +234,7 @@ def _bars(
     figure = max((len(text) for _, _, text in rows), default=0)
     room = max(4, width - 4 - label - figure - 2)
     grid = Table.grid(padding=(0, 1, 0, 0))
-    grid.add_column(justify="right", no_wrap=True, style=DIM)
+    grid.add_column(justify="right", no_wrap=True)
     grid.add_column(no_wrap=True)
     numbers = not any("abandoned" in text for _, _, text in rows)
     grid.add_column(overflow="fold", justify="right" if numbers else "left")
@@ -251,4 +250,4 @@ def _marked(number: int) -> Text:
 def _absent(stats: Stats, target: Target) -> Text:
     if any(problem.target is target for problem in stats.problems):
         return Text("could not be read: see the problems", ERROR)
-    return Text(summary.NOT_CONFIGURED, DIM)
+    return Text(summary.NOT_CONFIGURED)

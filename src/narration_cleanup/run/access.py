@@ -233,7 +233,7 @@ def missing_rights(settings: Settings) -> Iterator[Problem]:
     folder, database = settings.cache.path, settings.requests.path
     if folder is not None:
         other = _other_owner(folder) if os.geteuid() == 0 else None
-        if other is not None:
+        if other is not None and settings.cleanup.user is None:
             message = (
                 f"{printable(folder)} belongs to {_named(other)}: a run as root would refuse; "
                 "set cleanup.user (--run-as), or run as that user"

@@ -240,11 +240,11 @@ def _user(settings: Settings, run_as: str | None) -> str:
             f"--run-as {printable(run_as)}, but cleanup.user is {printable(named)}: name one of "
             "them"
         )
-    return run_as or named or _owner(settings)
+    return run_as or named or owner_of_places(settings)
 
 
-def _owner(settings: Settings) -> str:
-    """The user that owns the database, or else the cache.
+def owner_of_places(settings: Settings) -> str:
+    """The user that owns the database, or else the cache. Raises ``ConfigError`` for neither.
 
     Not asked where a link of another user leads there, who would choose the unit's user.
     """

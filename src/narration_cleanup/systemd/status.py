@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from pathlib import Path
 from narration_cleanup.core.errors import CleanupError
 from narration_cleanup.core.files import first_bytes
 from narration_cleanup.core.text import printable
-from narration_cleanup.settings.sources import APP, instance_of
+from narration_cleanup.settings.sources import APP, FILE_VARIABLE, instance_of
 
 SYSTEM_UNITS = Path("/etc/systemd/system")
 _RUNNING = Path("/run/systemd/system")  # what sd_booted(3) checks
@@ -66,7 +67,8 @@ class Schedule:
 
     `last_result` is systemd's word (`success`, `exit-code`, `timeout`, ...), and None where the
     service has not run since the last boot; `last_exit` is its exit code. `running` is now.
-    `interval_hours` is what the unit itself sets, over the configuration (`--interval-hours`).
+    `interval_hours` is what the unit itself sets, over the configuration (`--interval-hours`), and
+    `config_file` the configuration that it names.
     """
 
     timer: str
@@ -79,6 +81,7 @@ class Schedule:
     last_result: str | None
     last_exit: int | None
     interval_hours: float | None = None
+    config_file: str | None = None
     instance: str | None = None
     for_user: bool = False
 
@@ -117,7 +120,9 @@ def read_schedule(instance: str | None = None, *, for_user: bool = False) -> Sch
 
 def find_schedule(config_file: Path | None) -> Schedule | None:
     """The schedule of the installation that `config_file` configures. A user's own manager is asked
-    last. Raises `CleanupError` where the system's does not answer, and none is found."""
+    last. Raises `CleanupError` where the system's does not answer, and none is found.
+
+    A unit that names another file is of another installation."""
     instance, unanswered = instance_of(config_file), None
     try:
         found = read_schedule(instance)
@@ -128,7 +133,14 @@ def find_schedule(config_file: Path | None) -> Schedule | None:
             found = read_schedule(instance, for_user=True)
     if found is None and unanswered is not None:
         raise unanswered
+    named = found and found.config_file
+    if named and config_file is not None and not _is_same(named, config_file):
+        return None
     return found
+
+
+def _is_same(named: str, config_file: Path) -> bool:
+    return os.path.realpath(named) == os.path.realpath(config_file)
 
 
 def parse_show(output: str) -> dict[str, dict[str, str]]:
@@ -151,6 +163,16 @@ def next_in_list(output: str | None, timer: str) -> datetime | None:
     return datetime.fromtimestamp(found / 1e6, UTC) if isinstance(found, int) and found else None
 
 
+def _config_file(environment: str) -> str | None:
+    """The file in the `Environment` that systemd shows, which quotes as a shell does."""
+    with suppress(ValueError):
+        for assigned in shlex.split(environment):
+            name, _, value = assigned.partition("=")
+            if name == FILE_VARIABLE:
+                return value
+    return None
+
+
 def schedule_of(
     timer: str, service: str, found: dict[str, dict[str, str]], listed_next: datetime | None
 ) -> Schedule:
@@ -171,6 +193,7 @@ def schedule_of(
         last_result=of_service.get("Result") if ended else None,
         last_exit=int(of_service.get("ExecMainStatus", "0")) if ended else None,
         interval_hours=float(interval[1]) if interval else None,
+        config_file=_config_file(of_service.get("Environment", "")),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -29,6 +30,7 @@ from narration_cleanup.plan.actions import (
 )
 from narration_cleanup.stores.requests import open_requests
 from narration_cleanup.stores.requests.mapping import Columns, RequestMapping, Statuses
+from narration_cleanup.stores.requests.postgres import session
 from narration_cleanup.stores.requests.store import RequestStore
 from tests.postgres_server import PASSWORD, Server, running
 from tests.proxy import Do, Proxy
@@ -812,3 +814,24 @@ def test_another_roles_operators_are_not_called(
     assert statuses(table) == {"cancelled": 2}
     table.execute("DROP OWNED BY careful")
     table.execute("DROP ROLE careful")
+
+
+def test_a_password_file_that_libpq_ignores_is_reported_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    passwords = tmp_path / "pgpass"
+    passwords.write_text("*:*:*:*:secret\n")
+    passwords.chmod(0o644)
+    monkeypatch.setenv("PGPASSFILE", str(passwords))
+    monkeypatch.setattr(session, "RETRY_FOR", 0.5)
+    with socket.socket() as closed:  # bound, and not listening: refused
+        closed.bind(("127.0.0.1", 0))
+        asked = session.Session(f"postgresql://u@127.0.0.1:{closed.getsockname()[1]}/x")
+        with pytest.raises(TargetError, match="refused"):
+            asked.do(lambda connection: connection.closed)
+        assert capfd.readouterr().err.count("has group or world access") == 1
+        passwords.chmod(0o600)  # which is used at each connection
+        asked = session.Session(f"postgresql://u@127.0.0.1:{closed.getsockname()[1]}/x")
+        with pytest.raises(TargetError, match="refused"):
+            asked.do(lambda connection: connection.closed)
+    assert asked._parameters.get("passfile") is None

@@ -35,6 +35,7 @@ LOCK_SECONDS = 10.0
 STATEMENT_SECONDS = 120.0
 """The longest that a statement of a survey may take: it counts the whole table."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+_NO_FILE = "/dev/null/pgpass"
 _WORK_SECONDS = 2 * STATEMENT_SECONDS
 """After this time the server itself should have ended a statement: it does not answer."""
 _CANCEL_SECONDS = 2.0
@@ -163,11 +164,10 @@ class Session:
     def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:
             self._connection = None
-            connection = psycopg.connect(
-                conninfo.make_conninfo("", **self._parameters),
-                autocommit=True,
-                prepare_threshold=None,
-            )
+            parameters = conninfo.make_conninfo("", **self._parameters)
+            if _is_ignored(self._parameters.get("passfile")):
+                self._parameters["passfile"] = _NO_FILE
+            connection = psycopg.connect(parameters, autocommit=True, prepare_threshold=None)
             self.connected += 1
             try:
                 self._prepare(connection)
@@ -211,6 +211,16 @@ class Session:
                 "connection with other clients, so that a lock would be lost: nothing is changed; "
                 "give the server's own address, or that of a pool in session mode",
             )
+
+
+def _is_ignored(passfile: str | int | None) -> bool:
+    """Whether libpq ignores the password file, since others can read it, and prints a warning at
+    each connection. The first one is enough."""
+    if passfile is None:
+        passfile = os.environ.get("PGPASSFILE") or os.path.expanduser("~/.pgpass")
+    with suppress(OSError):
+        return bool(os.stat(passfile).st_mode & 0o077)
+    return False
 
 
 def _backend(connection: Connection) -> object:
