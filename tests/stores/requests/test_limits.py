@@ -116,6 +116,22 @@ def test_a_change_that_was_asked_to_stop_is_ended_and_rolled_back(
     assert len(cancels(store_of(path))) == 7
 
 
+def test_a_lock_that_is_not_waited_for_since_a_stop_was_asked_is_no_fault_of_who_holds_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "GRACE", 0.0)
+    store = store_of(path)
+    found = cancels(store)
+    with closing(sqlite3.connect(path)) as holder, stop_on_signals():
+        holder.execute("BEGIN IMMEDIATE")
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(TargetError, match="asked to stop") as fault:
+            store.cancel(found, NOW)
+    assert fault.value.code == signals.STOPPED
+    store.close()
+    assert len(cancels(store_of(path))) == len(found)
+
+
 def test_a_command_that_looks_ends_in_the_middle_of_a_query(tmp_path: Path) -> None:
     path = tmp_path / "requests.db"
     generated(path, _SLOW, rows=20_000)
