@@ -835,3 +835,39 @@ def test_a_password_file_that_libpq_ignores_is_reported_once(
         with pytest.raises(TargetError, match="refused"):
             asked.do(lambda connection: connection.closed)
     assert asked._parameters.get("passfile") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "fits"),
+    [
+        ("text", "abandoned", True),
+        ("jsonb", '{"why": "abandoned"}', True),
+        ("jsonb", "abandoned", False),
+        ("text[]", "{abandoned}", True),
+        ("text[]", "abandoned", False),
+        ("jsonb[]", '{"why": 1}', False),
+    ],
+)
+def test_an_error_text_that_is_no_value_of_its_column_is_found_before_a_run(
+    table: PostgresTable, kind: str, text: str, fits: bool
+) -> None:
+    table.execute(
+        "CREATE TABLE requests (request_id text PRIMARY KEY, status text, created_at text, "
+        f"completed_at text, error {kind})"
+    )
+    table.execute(f"INSERT INTO requests VALUES ('old', 'queued', '{LONG_AGO}')")
+    store = open_requests(
+        table.url, RequestMapping(columns=Columns(error="error"), error_text=text)
+    )
+    try:
+        if fits:
+            plan = plan_requests(store.survey(), RequestPolicy(), time.time())
+            result = apply_requests(plan, store, time.time(), Stop(), NoProgress())
+            assert [outcome for _, outcome, _ in result.outcomes] == [Outcome.DONE]
+        else:
+            with pytest.raises(TargetError, match="set requests") as told:
+                store.survey()
+            assert told.value.code == "unsuitable_column"
+            assert ask(table.url, "SELECT status FROM requests") == [("queued",)]
+    finally:
+        store.close()

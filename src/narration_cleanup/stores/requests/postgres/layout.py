@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from types import MappingProxyType
 
-from psycopg import sql
+from psycopg import DataError, sql
 
+from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.text import printable
 from narration_cleanup.stores.requests.mapping import (
     MOST_WORDS,
@@ -166,6 +167,8 @@ def read_layout(connection: Connection, mapping: RequestMapping, where: str) -> 
     }
     found = find_columns(mapping, name, generated, where)
     roles = {role: by_name[each] for role, each in found.items()}
+    if mapping.error_text is not None and "error" in roles:
+        _try_text(connection, mapping.error_text, roles["error"], where)
     conditions = [_condition(connection, column, values) for column, values in filtered.items()]
     return PgLayout(
         oid,
@@ -176,6 +179,18 @@ def read_layout(connection: Connection, mapping: RequestMapping, where: str) -> 
         tuple(filtered),
         allowed_words(connection, oid, roles["status"].name),
     )
+
+
+def _try_text(connection: Connection, text: str, column: Column, where: str) -> None:
+    """Raise ``TargetError`` where the server takes ``text`` for no value of the column's type."""
+    try:
+        connection.execute(f"SELECT %s::text::{column.type}", (text,))
+    except DataError:
+        raise TargetError(
+            "unsuitable_column",
+            f"{where}: column {printable(column.name)} is of type {column.type}, which "
+            f"{printable(text)} is no value of; set requests.error_text",
+        ) from None
 
 
 def allowed_words(connection: Connection, oid: int, column: str) -> tuple[str, ...]:
