@@ -165,7 +165,7 @@ def _members(read: Read, size: int, reader: MemberReader) -> Iterator[Members]:
             has_members = True
             held, at = held[batch.starts[-1] - at :], batch.starts[-1]
         elif len(held) > LONGEST_CHUNK:
-            raise UnreadableIndexError(f"no entry ends within {LONGEST_CHUNK} bytes")
+            raise OtherFormError(f"no entry ends within {LONGEST_CHUNK} bytes")
     if not has_begun:
         raise UnreadableIndexError("it is empty")
     body = held.rstrip(_SPACE)
