@@ -6,9 +6,12 @@ A rollback journal, not WAL: reading the history as another user must leave no f
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
@@ -19,12 +22,21 @@ if TYPE_CHECKING:
     import sqlite3
 
     from narration_cleanup.core.query_limit import QueryLimit
+    from narration_cleanup.report.record import Places
+
+T = TypeVar("T")
+U = TypeVar("U")
+P = ParamSpec("P")
+FileT = TypeVar("FileT", bound="HistoryFile")
+Warn = Callable[[str], None]
 
 SCHEMA_VERSION = 4
 ENDINGS = ("-journal", "-wal", "-shm")
 """Of what else SQLite reads in its folder: a journal there may name another file to delete."""
 LONGEST = 4_000_000
 """Bytes of a value: a run's story, with its problems, has some tens of thousands."""
+_ODD_VALUES = (msgspec.MsgspecError, TypeError, ValueError, OverflowError)
+"""What a value raises that was not written here: a bit may flip in a readable file."""
 BUSY_SECONDS = 5.0
 """How long to wait for another run that is writing its own line."""
 
@@ -96,6 +108,94 @@ _UPGRADES = {
 
 class Unusable(Exception):
     """There is no history to be had; the text is why, for a warning."""
+
+
+def nothing() -> None:
+    """What is found in a history that cannot be used."""
+
+
+def in_transaction(
+    otherwise: Callable[[], U],
+) -> Callable[[Callable[Concatenate[FileT, P], T]], Callable[Concatenate[FileT, P], T | U]]:
+    """Make a method's work one transaction; ``otherwise()`` where the history cannot be used."""
+
+    def decorate(
+        work: Callable[Concatenate[FileT, P], T],
+    ) -> Callable[Concatenate[FileT, P], T | U]:
+        @wraps(work)
+        def called(self: FileT, /, *given: P.args, **named: P.kwargs) -> T | U:
+            return self.attempt(lambda: work(self, *given, **named), otherwise)
+
+        return called
+
+    return decorate
+
+
+class HistoryFile:
+    """An open history, which works in transactions and deals with what goes wrong.
+
+    ``db`` is open until the history cannot be used any more. ``at`` is when the run began, by
+    which a damaged file is named when it is moved aside.
+    """
+
+    _begin = "BEGIN IMMEDIATE"  # a read that later writes could find another writer in its way
+
+    def __init__(
+        self,
+        file: Path,
+        db: sqlite3.Connection,
+        limit: QueryLimit,
+        warn: Warn,
+        at: float,
+        places: Places,
+    ) -> None:
+        self.file = file
+        self.db = db
+        self._places = places
+        self._limit = limit
+        self._warn = warn
+        self._at = at
+        self._usable = True
+        self._replaced = False
+        self._begun: dict[str, str | Places] = {}
+
+    def close(self) -> None:
+        """Close the file; the history can no longer be used."""
+        self.db.close()
+        self._usable = False
+
+    def attempt(self, work: Callable[[], T], otherwise: Callable[[], U]) -> T | U:
+        """Do ``work`` in one transaction; ``otherwise()`` where the history cannot be used."""
+        import sqlite3
+
+        while self._usable:
+            self._limit.restart()
+            try:
+                with _transaction(self.db, self._begin):
+                    return work()
+            except (sqlite3.Error, *_ODD_VALUES) as error:
+                self.close()
+                self._recover(error)
+        return otherwise()
+
+    def _recover(self, error: Exception) -> None:
+        """Put a new history in the place of a damaged one, once; else there is none any more."""
+        if not is_damage(error) or self._replaced:
+            self._warn(f"the history {self.file} cannot be used: {why(error)}")
+            return
+        self._replaced = True
+        new = replace_damaged(self.file, self._limit, error, self._warn, self._at)
+        if new is not None:
+            self.db, self._usable = new, True
+
+
+class ReadOnlyFile(HistoryFile):
+    """One that is only read: what is damaged is reported, and left where it is."""
+
+    _begin = "BEGIN"
+
+    def _recover(self, error: Exception) -> None:
+        self._warn(f"the history {self.file} cannot be read: {why(error)}")
 
 
 def connect(file: Path, limit: QueryLimit) -> sqlite3.Connection:
@@ -189,3 +289,31 @@ def why(error: Exception) -> str:
     if str(error) == "interrupted":
         return "to read it takes too long, or too much memory; move it aside"
     return printable(error)
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
+    connection.execute(begin)
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def replace_damaged(
+    file: Path, limit: QueryLimit, error: Exception, warn: Warn, at: float
+) -> sqlite3.Connection | None:
+    """A new history in the place of a damaged one; ``None``, with a warning, where that fails."""
+    import sqlite3
+
+    try:
+        aside = move_aside(file, at)
+        connection = connect(file, limit)
+    except (OSError, sqlite3.Error, Unusable) as again:
+        warn(f"the history {file} is damaged ({why(error)}) and cannot be replaced: {why(again)}")
+        return None
+    warn(f"the history was damaged ({why(error)}): moved to {aside}, and a new one begun")
+    return connection
