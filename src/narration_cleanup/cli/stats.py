@@ -17,7 +17,7 @@ from narration_cleanup.core.errors import ConfigError, ExitCode
 from narration_cleanup.core.model import Severity
 from narration_cleanup.core.text import printable
 from narration_cleanup.report import documents
-from narration_cleanup.report.record import CacheState
+from narration_cleanup.report.record import CacheState, RunRecord
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.report.streams import until_closed
 from narration_cleanup.run.access import refuse_other_users
@@ -107,23 +107,25 @@ def _nothing_seen(error: ConfigError, now: float) -> Stats:
 
 def _metrics(stats: Stats, past: RecentRuns, settings: Settings) -> str:
     """The page that a run would write, with the cache and the requests as they stand now."""
-    from narration_cleanup.report.metrics import MetricValues, metrics_text, name_of
+    from narration_cleanup.report.metrics import metrics_text, name_of
 
     limit_bytes = int(settings.cache.max_size_mb * 2**20)
     cache, requests = stats.cache, stats.requests
-    values = MetricValues(
-        last=past.last,
-        counters=past.counters,
-        interval_seconds=stats.cleanup_interval_hours * 3_600,
-        limit_bytes=limit_bytes,
-        cache=None
+    state = RunRecord(
+        cache_state=None
         if cache is None
         else CacheState(cache.totals.entry_count, cache.totals.total_size_bytes, limit_bytes),
-        requests_by_status=None if requests is None else requests.by_status,
-        abandoned=None if requests is None else requests.abandoned_count,
+        requests_by_status=None if requests is None else dict(requests.by_status),
+        abandoned_left=None if requests is None else requests.abandoned_count,
+    )
+    return metrics_text(
+        past.last,
+        past.counters,
+        interval_seconds=stats.cleanup_interval_hours * 3_600,
+        limit_bytes=limit_bytes,
+        state=state,
         name=name_of(settings.metrics.textfile),
     )
-    return metrics_text(values)
 
 
 def _for_one_voice(settings: Settings, voice_style: str) -> Settings:

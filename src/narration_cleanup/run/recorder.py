@@ -338,14 +338,9 @@ def _write_metrics(recording: RunRecorder, record: RunRecord, warn: Warn) -> Non
     file = recording.settings.metrics.textfile
     if file is None or not recording.writes or record.outcome == RunOutcome.BUSY:
         return  # for a run that found the lock held, the one that holds it reports
-    from narration_cleanup.report.metrics import (
-        metric_values,
-        metrics_text,
-        name_of,
-        write_metrics,
-    )
+    from narration_cleanup.report.metrics import metrics_text, name_of, write_metrics
 
-    values = metric_values(
+    text = metrics_text(
         record,
         None if recording.history is None else recording.history.counters(),
         interval_seconds=recording.settings.cleanup.interval_hours * 3_600,
@@ -353,7 +348,7 @@ def _write_metrics(recording: RunRecorder, record: RunRecord, warn: Warn) -> Non
         name=name_of(file),
     )
     try:
-        write_metrics(file, metrics_text(values))
+        write_metrics(file, text)
     except OSError as error:
         warn(f"metrics.textfile {printable(file)} cannot be written: {error.strerror}")
 
