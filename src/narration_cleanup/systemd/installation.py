@@ -43,11 +43,6 @@ class Installation:
     header: str = ""
 
     @property
-    def is_template(self) -> bool:
-        """Whether the units stand for any instance, with `%i` for its name in their paths."""
-        return self.instance == ""
-
-    @property
     def stem(self) -> str:
         """The name of the units without their suffix: `narration-cleanup@voices`."""
         return APP if self.instance is None else f"{APP}@{self.instance}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from narration_cleanup.settings.sources import STATE_ROOT
@@ -23,9 +23,7 @@ def places(installation: Installation) -> list[str]:
         "ReadOnlyPaths=/run",
         "TemporaryFileSystem=/var:ro",
     ]
-    lines += [
-        f"BindPaths={written(installation, path, bound)}" for path in top_level(installation.data)
-    ]
+    lines += [f"BindPaths={bound(path)}" for path in top_level(installation.data)]
     lines += [
         f"BindReadOnlyPaths={bound(path)}" for path in bound_back(installation, installation.data)
     ]
@@ -62,13 +60,8 @@ def hidden_homes(seen: Iterable[Path]) -> list[str]:
     return ["ProtectHome=yes"]
 
 
-def written(installation: Installation, path: Path, write: Callable[[Path], str] = word) -> str:
-    """A path as a unit has it; in a template, `%i` in it is the instance."""
-    return str(path) if installation.is_template else write(path)
-
-
 def _not_executable(installation: Installation) -> list[str]:
-    places = [written(installation, path) for path in top_level(installation.data)]
+    places = list(map(word, top_level(installation.data)))
     if installation.state is not None:
         places.append(f"-{STATE_ROOT}/{installation.state}")
     return [*places, *(f"-{place}" for place in ("/tmp", "/var/tmp", "/dev/shm", "/run"))]
