@@ -72,6 +72,7 @@ CREATE TABLE IF NOT EXISTS clock (
   id INTEGER PRIMARY KEY, boot_id TEXT, since_boot REAL NOT NULL, wall REAL NOT NULL,
   refused INTEGER NOT NULL
 )"""
+"""The four figures of a run are in its story: they are here for 0.2.0, which writes them."""
 _ITEMS = """\
 CREATE TABLE items (
   id INTEGER PRIMARY KEY, run INTEGER NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, file TEXT,

@@ -77,20 +77,10 @@ def finish_run(
         found = (record.trigger, record.version, None)
     trigger, version, already = found
     kept = msgspec.structs.replace(record, id=run_id, trigger=trigger, version=version)
+    story = msgspec.json.encode(kept).decode()
     connection.execute(
-        "UPDATE runs SET finished_at = ?, outcome = ?, exit_code = ?, removed_count = ?,"
-        " freed_bytes = ?, cancelled_count = ?, problem_count = ?, story = ? WHERE id = ?",
-        (
-            kept.finished_at,
-            kept.outcome,
-            kept.exit_code,
-            kept.removed_count,
-            kept.freed_bytes,
-            kept.cancelled_count,
-            kept.problem_count,
-            msgspec.json.encode(kept).decode(),
-            run_id,
-        ),
+        "UPDATE runs SET finished_at = ?, outcome = ?, exit_code = ?, story = ? WHERE id = ?",
+        (kept.finished_at, kept.outcome, kept.exit_code, story, run_id),
     )
     connection.executemany(
         f"INSERT INTO items (run, {_ITEM}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
