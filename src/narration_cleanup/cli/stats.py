@@ -69,13 +69,17 @@ def _show(call: Invocation, now: float, *, prometheus: bool, voice_style: str | 
     others: set[str] = set()
     through = None
     if voice_style is not None:
-        settings = _for_one_voice(settings, voice_style)
+        own = settings.cache.ttl_days_by_voice_style.get(voice_style, settings.cache.ttl_days)
+        settings = replace(settings, cache=replace(settings.cache, ttl_days=own))
         through = partial(VoiceFilter, voice_style=voice_style, others=others)
     with showing_progress(sys.stderr, quiet=call.quiet) as progress:
         stats, plans = stats_now(settings, now, progress, through)
-    if voice_style is not None and plans.cache is not None and not call.as_json:
-        # A program that asks again and again gets its zeros: the last one may just have gone.
-        _check_voice(voice_style, plans.cache.totals.entry_count, others)
+    is_empty = plans.cache is not None and not plans.cache.totals.entry_count
+    # A program that asks again and again gets its zeros: the last one may just have gone.
+    if voice_style is not None and is_empty and not call.as_json:
+        known = ", ".join(sorted(map(printable, others))) or "none"
+        name = printable(voice_style)
+        raise typer.BadParameter(f"no entry has the voice style {name}; there are: {known}")
     stats, past = with_recent_runs(stats, settings)
     if prometheus:
         with until_closed(sys.stdout):
@@ -126,20 +130,6 @@ def _metrics(stats: Stats, past: RecentRuns, settings: Settings) -> str:
         state=state,
         name=name_of(settings.metrics.textfile),
     )
-
-
-def _for_one_voice(settings: Settings, voice_style: str) -> Settings:
-    """The settings with the voice style's own TTL as that of the cache."""
-    own = settings.cache.ttl_days_by_voice_style.get(voice_style, settings.cache.ttl_days)
-    return replace(settings, cache=replace(settings.cache, ttl_days=own))
-
-
-def _check_voice(voice_style: str, entry_count: int, others: set[str]) -> None:
-    if not entry_count:
-        known = ", ".join(sorted(map(printable, others))) or "none"
-        raise typer.BadParameter(
-            f"no entry has the voice style {printable(voice_style)}; there are: {known}"
-        )
 
 
 def _exit_code(stats: Stats, *, nothing_seen: bool) -> ExitCode:
