@@ -94,15 +94,9 @@ def let_go(stream: TextIO) -> None:
     try:
         stream.flush()
     except OSError:
-        _lead_nowhere(stream)
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
     except ValueError:
         return
-
-
-def _lead_nowhere(stream: TextIO) -> None:
-    with suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(nowhere, stream.fileno())
-        finally:
-            os.close(nowhere)
