@@ -111,9 +111,9 @@ def _form(entries: _Entries, audio: set[str], member: str | None) -> OtherIndex 
     if not times:
         return None
     found = OtherIndex([_text_in(key, entry, path) for key, entry in named.items()])
-    names = {"file_path": path, "created_at": times[0]}
+    names, sample = {"file_path": path, "created_at": times[0]}, list(named.items())[:_SAMPLE]
     for role, usual in _NAMES.items():
-        there = (name for name in usual if _has(named, name))
+        there = (name for name in usual if any(name in entry for _, entry in sample))
         names.setdefault(role, next(there, "none"))
     is_own = (path, times[0]) == ("file_path", "created_at")
     for role, name in names.items():
@@ -161,7 +161,3 @@ def _are_times(entries: _Entries, name: str) -> bool:
     values = [_value(key, entry, name) for key, entry in sample]
     times = [v for v in values if not isinstance(v, bool) and _read_time(time_text(str(v)))]
     return 10 * len(times) >= 9 * max(len(sample), 1)
-
-
-def _has(entries: _Entries, name: str) -> bool:
-    return any(name in entry for entry in list(entries.values())[:_SAMPLE])

@@ -41,7 +41,8 @@ UNREADABLE = f"; run this as the runs' user; if this is that user, {make_readabl
 
 def home(environ: Mapping[str, str]) -> str | None:
     """The home directory, or `None` for a user without one (as under systemd's DynamicUser)."""
-    return environ.get("HOME") or _or_none(os.path.expanduser("~"))
+    found = os.path.expanduser("~")
+    return environ.get("HOME") or (found if os.path.isabs(found) else None)
 
 
 def expand(text: str, environ: Mapping[str, str]) -> str:
@@ -115,10 +116,6 @@ def _user_dir(environ: Mapping[str, str], variable: str, below_home: str) -> Pat
         return Path(given) / APP
     base = home(environ)
     return None if base is None else Path(base) / below_home / APP
-
-
-def _or_none(expanded: str) -> str | None:
-    return expanded if os.path.isabs(expanded) else None
 
 
 def find_file(named: Path | None, environ: Mapping[str, str]) -> Path | None:

@@ -53,7 +53,8 @@ def make_folders(installation: Installation) -> list[Path]:
     put a link in the way of a path, and would get the folder that it leads to.
     """
     made = []
-    owner = None if installation.user is None else _account(installation.user)
+    account = None if installation.user is None else account_of(installation.user)
+    owner = None if account is None else (account.uid, account.gid)
     for folder in dict.fromkeys(filter(None, (*installation.data, installation.history))):
         if folder.exists():
             continue
@@ -73,11 +74,6 @@ def earlier_histories(installation: Installation) -> list[Path]:
     homes = dict.fromkeys(account_of(user).home for user in (installation.user, "root"))
     folders = [Path(home, ".local/state", APP) for home in homes]
     return [folder for folder in folders if folder.is_dir()]
-
-
-def _account(user: str) -> tuple[int, int]:
-    account = account_of(user)
-    return account.uid, account.gid
 
 
 def write_units(installation: Installation, units: Mapping[str, str], folder: Path) -> None:
