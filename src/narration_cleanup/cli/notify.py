@@ -19,10 +19,7 @@ from narration_cleanup.run.run_as import act_as, check_source
 from narration_cleanup.run.stats import past_runs
 from narration_cleanup.settings import AlertsSettings, load_partial, load_settings
 from narration_cleanup.settings.sources import CONFIG_DIR, SYSTEM_STATE, instance_of
-from narration_cleanup.systemd.discover import (
-    credentials_folder,
-    with_credentials,
-)
+from narration_cleanup.systemd.discover import credentials_folder, with_credentials
 
 _INSTANCE = r"narration-cleanup@([A-Za-z0-9_.-]+)\.service"
 

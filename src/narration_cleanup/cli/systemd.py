@@ -40,11 +40,7 @@ from narration_cleanup.systemd.install import (
     write_handed,
     write_units,
 )
-from narration_cleanup.systemd.installation import (
-    Installation,
-    service_name,
-    timer_name,
-)
+from narration_cleanup.systemd.installation import Installation, service_name, timer_name
 from narration_cleanup.systemd.status import Schedule, is_running, read_schedule, unit_folder
 from narration_cleanup.systemd.units import render
 

@@ -23,12 +23,7 @@ from narration_cleanup.core.model import (
     Target,
 )
 from narration_cleanup.core.text import printable, printable_line
-from narration_cleanup.plan.actions import (
-    Action,
-    Actions,
-    Outcome,
-    Reason,
-)
+from narration_cleanup.plan.actions import Action, Actions, Outcome, Reason
 from narration_cleanup.report.format import Sizes, age, clock, count, entries
 from narration_cleanup.report.record import RunRecord, number_of
 from narration_cleanup.report.stats import ALIVE_FOR, Stats

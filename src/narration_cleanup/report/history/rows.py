@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from narration_cleanup.report.history.process import ProcessMark, is_alive
-from narration_cleanup.report.record import (
-    KILLED,
-    RUNNING,
-    Counters,
-    Places,
-    RunItem,
-    RunRecord,
-)
+from narration_cleanup.report.record import KILLED, RUNNING, Counters, Places, RunItem, RunRecord
 
 if TYPE_CHECKING:
     import sqlite3
