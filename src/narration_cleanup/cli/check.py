@@ -14,14 +14,14 @@ from narration_cleanup import __version__
 from narration_cleanup.check import Finding, Status, run_checks, worst
 from narration_cleanup.cli import options
 from narration_cleanup.cli.options import Invocation
-from narration_cleanup.core.errors import ConfigError, ExitCode
+from narration_cleanup.core.errors import ExitCode
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.report.documents import SCHEMA_VERSION, like, write
 from narration_cleanup.report.documents.setup_types import Check, CheckCounts, CheckItem
 from narration_cleanup.report.format import columns, count, iso, wrapped
 from narration_cleanup.report.streams import allow_any_character, until_closed
 from narration_cleanup.run.run_as import act_as
-from narration_cleanup.settings import Settings, load_partial, load_settings
+from narration_cleanup.settings import load_partial
 from narration_cleanup.systemd.discover import with_credentials
 
 _COLOURS = {Status.PASSED: "32", Status.WARNING: "33", Status.FAILED: "31"}
@@ -43,7 +43,10 @@ def check_command(
     Changes nothing and sends nothing. Exit code 1 where something failed.
     """
     now = time.time()
-    settings, faults = _settings(call)
+    environ = with_credentials(os.environ, call.config_file)
+    settings, faults, _ = load_partial(
+        flags=call.flags, config_file=call.config_file, environ=environ
+    )
     settings = act_as(settings)
     findings = list(run_checks(settings, faults, now))
     outcome = worst(findings)
@@ -56,16 +59,6 @@ def check_command(
     raise typer.Exit(
         ExitCode.PARTLY_DONE if strict and outcome is Status.WARNING else ExitCode.DONE
     )
-
-
-def _settings(call: Invocation) -> tuple[Settings, tuple[str, ...]]:
-    """The settings as far as they are right, and their faults."""
-    environ = with_credentials(os.environ, call.config_file)
-    try:
-        return load_settings(flags=call.flags, config_file=call.config_file, environ=environ), ()
-    except ConfigError as error:
-        settings, _ = load_partial(flags=call.flags, config_file=call.config_file, environ=environ)
-        return settings, error.faults
 
 
 def check_document(findings: Sequence[Finding], now: float, outcome: Status) -> Check:

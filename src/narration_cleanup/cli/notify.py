@@ -69,12 +69,8 @@ def _notify_of_unit(context: typer.Context, unit: str, *, start: bool) -> list[s
     file = config_of(unit, context.obj)
     # A user that systemd made up has no home, which is no fault of the settings.
     environ = {"STATE_DIRECTORY": str(SYSTEM_STATE), **os.environ}
-    said = list[str]()
-    try:
-        settings = load_settings(flags={}, config_file=file, environ=environ)
-    except ConfigError as error:
-        said += [f"the settings for alerts cannot be read whole: {each}" for each in error.faults]
-        settings, _ = load_partial(flags={}, config_file=file, environ=environ)
+    settings, faults, _ = load_partial(flags={}, config_file=file, environ=environ)
+    said = [f"the settings for alerts cannot be read whole: {each}" for each in faults]
     check_source(settings)
     alerts = settings.alerts
     if alerts.ping_url is None and not alerts.urls:

@@ -58,10 +58,6 @@ class TerminalProgress:
             self._bars.stop()
             self._bars = None
 
-    def _figure(self) -> str:
-        of = "" if self._total is None else f" of {self._total:,}"
-        return f"{self._count:,}{of}"
-
     def _look(self) -> None:
         now = self._clock()
         if now < self._next or not self._phase:
@@ -70,9 +66,10 @@ class TerminalProgress:
         if self._bars is None:
             self._bars = _open(self._stream)
             self._bars.start()
+        figure = f"{self._count:,}" + ("" if self._total is None else f" of {self._total:,}")
         if self._task is None:
-            self._task = self._bars.add_task(self._phase, total=self._total, figure=self._figure())
-        self._bars.update(self._task, completed=self._count, figure=self._figure())
+            self._task = self._bars.add_task(self._phase, total=self._total, figure=figure)
+        self._bars.update(self._task, completed=self._count, figure=figure)
         self._bars.refresh()
 
 

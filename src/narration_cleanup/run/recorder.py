@@ -204,12 +204,12 @@ def start_with_partial_settings(
 
     Without ``writes`` neither history nor metrics are written: this may be the wrong user for it.
     """
-    settings, state_known = load_partial(flags=flags, config_file=config_file, environ=environ)
+    settings, _, state_known = load_partial(flags=flags, config_file=config_file, environ=environ)
     try:
         check_source(settings)
     except ConfigError:  # nor does it say where to write, and whom to tell
         nowhere = Path(os.devnull)
-        settings, state_known = load_partial(flags=flags, config_file=nowhere, environ=environ)
+        settings, _, state_known = load_partial(flags=flags, config_file=nowhere, environ=environ)
     if state_known and writes:
         return start(settings, result, environ)
     return RunRecorder(settings, environ, trigger_of(environ).value, writes=writes)

@@ -136,8 +136,8 @@ def load_partial(
     flags: Mapping[str, object | None],
     config_file: Path | None,
     environ: Mapping[str, str],
-) -> tuple[Settings, bool]:
-    """The settings without those that are wrong, so that an alert can report them.
+) -> tuple[Settings, tuple[str, ...], bool]:
+    """The settings without those that are wrong, and the faults, so that an alert can report them.
 
     With them, whether `cleanup.state_dir` is what was meant: not where it is wrong itself, where
     the file that may name it cannot be read, or where none can be found, as in the sandbox of a
@@ -146,7 +146,7 @@ def load_partial(
     reading = _read(flags, config_file, environ)
     name = "cleanup.state_dir"
     state_known = name not in reading.wrong and reading.values[name] != NO_STATE_DIR
-    return _built(reading), state_known
+    return _built(reading), tuple(reading.faults), state_known
 
 
 def _read(
