@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
+from types import MappingProxyType
 
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.text import printable
@@ -171,8 +172,10 @@ def _read(
 
 def _built(reading: _Reading) -> Settings:
     return build(
+        Settings,
+        "",
         reading.values,
-        origins=reading.origins,
+        origins=MappingProxyType(dict(reading.origins)),
         warnings=tuple(reading.warnings),
         config_file=reading.file,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -14,14 +14,30 @@ from narration_cleanup.report.record import KILLED, RUNNING, Counters, Places, R
 if TYPE_CHECKING:
     import sqlite3
 
-_RUN = (
-    "id, started_at, finished_at, outcome, exit_code, trigger, version, pid, pid_started,"
-    " boot_id, cache, requests, story"
-)
-_Row = tuple[
-    int, float, float | None, str | None, int | None, str, str, int, int | None, str | None,
-    str | None, str | None, str | None,
-]  # fmt: skip
+
+class _Row(NamedTuple):
+    """A run as its table has it; what it did is in the ``story``."""
+
+    id: int
+    started_at: float
+    finished_at: float | None
+    outcome: str | None
+    exit_code: int | None
+    trigger: str
+    version: str
+    pid: int
+    pid_started: int | None
+    boot_id: str | None
+    cache: str | None
+    requests: str | None
+    story: str | None
+
+    @property
+    def is_alive(self) -> bool:
+        return is_alive(ProcessMark(self.pid, self.pid_started, self.boot_id))
+
+
+_RUN = ", ".join(_Row._fields)
 _ITEM = "kind, name, file, size_bytes, reason, detail, outcome, note"
 _RUNS = "runs:"
 _LAST_SUCCESS = "last_success_at"
@@ -104,10 +120,11 @@ def adopt(connection: sqlite3.Connection, places: Places) -> None:
 
 def settle_killed(connection: sqlite3.Connection) -> None:
     """Give the runs that began, never ended, and are no longer alive their outcome: killed."""
-    for row in connection.execute(f"SELECT {_RUN} FROM runs WHERE outcome IS NULL").fetchall():
-        if not is_alive(_mark(row)):
-            connection.execute("UPDATE runs SET outcome = ? WHERE id = ?", (KILLED, row[0]))
-            _count(connection, Places(row[10], row[11]), _RUNS + KILLED, 1)
+    found = connection.execute(f"SELECT {_RUN} FROM runs WHERE outcome IS NULL").fetchall()
+    for row in map(_Row._make, found):
+        if not row.is_alive:
+            connection.execute("UPDATE runs SET outcome = ? WHERE id = ?", (KILLED, row.id))
+            _count(connection, Places(row.cache, row.requests), _RUNS + KILLED, 1)
 
 
 def select_runs(
@@ -183,36 +200,20 @@ def _set(connection: sqlite3.Connection, places: Places, name: str, value: float
     )
 
 
-def _mark(row: _Row) -> ProcessMark:
-    return ProcessMark(row[7], row[8], row[9])
-
-
-def _record(row: _Row) -> RunRecord:
-    if row[-1] is not None:
+def _record(found: tuple[object, ...]) -> RunRecord:
+    if found[-1] is not None:
         with suppress(msgspec.MsgspecError, TypeError):  # then the columns say what they can
-            return msgspec.json.decode(row[-1], type=RunRecord)
-    (
-        run_id,
-        started_at,
-        finished_at,
-        outcome,
-        exit_code,
-        trigger,
-        version,
-        *_,
-        cache,
-        requests,
-    ) = msgspec.convert((*row[:-1], None), _Row)[:-1]
-    if outcome is None:
-        outcome = RUNNING if is_alive(_mark(row)) else KILLED
+            return msgspec.json.decode(str(found[-1]), type=RunRecord)
+    row = msgspec.convert((*found[:-1], None), _Row)
+    outcome = row.outcome or (RUNNING if row.is_alive else KILLED)
     return RunRecord(
-        id=run_id,
+        id=row.id,
         outcome=outcome,
-        exit_code=exit_code,
+        exit_code=row.exit_code,
         message=_KILLED_MESSAGE if outcome == KILLED else "",
-        trigger=trigger,
-        version=version,
-        places=Places(cache, requests),
-        started_at=started_at,
-        finished_at=finished_at,
+        trigger=row.trigger,
+        version=row.version,
+        places=Places(row.cache, row.requests),
+        started_at=row.started_at,
+        finished_at=row.finished_at,
     )
