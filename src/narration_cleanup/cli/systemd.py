@@ -240,20 +240,17 @@ def schedule_lines(schedule: Schedule | None) -> list[str]:
         return [NOT_INSTALLED]
     state = "enabled" if schedule.enabled else "not enabled"
     state += ", active" if schedule.active else ", not active: it starts nothing"
+    result = f"{schedule.last_result} (exit {schedule.last_exit})"
+    if schedule.running:
+        result = "running now"
+    elif schedule.last_result is None:
+        result = "not known since the last boot" if schedule.last_run else "it has not run yet"
     return [
         f"Timer     {schedule.timer} ({state})",
         f"Next run  {_time(schedule.next_run)}",
         f"Last run  {_time(schedule.last_run)}",
-        f"Result    {_result(schedule)}",
+        f"Result    {result}",
     ]
-
-
-def _result(schedule: Schedule) -> str:
-    if schedule.running:
-        return "running now"
-    if schedule.last_result is None:
-        return "not known since the last boot" if schedule.last_run else "it has not run yet"
-    return f"{schedule.last_result} (exit {schedule.last_exit})"
 
 
 def _time(moment: datetime | None) -> str:

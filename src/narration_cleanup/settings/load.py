@@ -74,8 +74,9 @@ class _Reading:
                 f"{printable(where)} is {raw_shown(setting, raw)}, expected {expected}"
             )
             return
-        if origin.source == "file" and setting.kind.is_path and _depends(raw, value):
-            origin = replace(origin, written=str(raw))
+        is_other = setting.kind.is_path and value is not None and raw not in (AUTO, str(value))
+        if origin.source == "file" and is_other and not os.path.isabs(str(raw)):
+            origin = replace(origin, written=str(raw))  # another elsewhere, or for others
         self.values[setting.name] = value
         self.origins[setting.name] = origin
 
@@ -93,12 +94,6 @@ class _Reading:
             elif as_text:
                 raw = setting.kind.from_text(raw)
         return setting.kind.parse(raw)
-
-
-def _depends(raw: object, value: object) -> bool:
-    """Whether `value`, made of the path `raw`, would be another one elsewhere or for others."""
-    found = value is not None and raw not in (AUTO, str(value))
-    return found and not os.path.isabs(str(raw))
 
 
 def load_settings(

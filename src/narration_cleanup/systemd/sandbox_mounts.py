@@ -16,6 +16,10 @@ def places(installation: Installation) -> list[str]:
     """What the run sees and may write of the file system."""
     if installation.user is None:
         return _user_places(installation)
+    not_executable = list(map(word, top_level(installation.data)))
+    if installation.state is not None:
+        not_executable.append(f"-{STATE_ROOT}/{installation.state}")
+    not_executable += ["-/tmp", "-/var/tmp", "-/dev/shm", "-/run"]
     lines = [
         "# Everything is read-only; of /var, only what is bound back is there at all.",
         "ProtectSystem=strict",
@@ -31,7 +35,7 @@ def places(installation: Installation) -> list[str]:
     lines += [
         "# What can be written to holds no program. (ExecPaths= is no help here: in systemd 252 it",
         "# makes its paths writable again.)",
-        f"NoExecPaths={' '.join(_not_executable(installation))}",
+        f"NoExecPaths={' '.join(not_executable)}",
     ]
     return lines
 
@@ -58,13 +62,6 @@ def hidden_homes(seen: Iterable[Path]) -> list[str]:
             "ProtectHome=tmpfs",
         ]
     return ["ProtectHome=yes"]
-
-
-def _not_executable(installation: Installation) -> list[str]:
-    places = list(map(word, top_level(installation.data)))
-    if installation.state is not None:
-        places.append(f"-{STATE_ROOT}/{installation.state}")
-    return [*places, *(f"-{place}" for place in ("/tmp", "/var/tmp", "/dev/shm", "/run"))]
 
 
 def bound_back(installation: Installation, bound_already: Iterable[Path] = ()) -> list[Path]:
