@@ -6,23 +6,20 @@ A rollback journal, not WAL: reading the history as another user must leave no f
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
 from narration_cleanup.core.files import check_kind, check_own_file, make_own_folder
+from narration_cleanup.core.query_limit import QueryLimit
 from narration_cleanup.core.text import printable
-
-if TYPE_CHECKING:
-    import sqlite3
-
-    from narration_cleanup.core.query_limit import QueryLimit
-    from narration_cleanup.report.record import Places
+from narration_cleanup.report.record import Places
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -167,8 +164,6 @@ class HistoryFile:
 
     def attempt(self, work: Callable[[], T], otherwise: Callable[[], U]) -> T | U:
         """Do ``work`` in one transaction; ``otherwise()`` where the history cannot be used."""
-        import sqlite3
-
         while self._usable:
             self._limit.restart()
             try:
@@ -204,8 +199,6 @@ def connect(file: Path, limit: QueryLimit) -> sqlite3.Connection:
 
     Raises ``sqlite3.Error`` or ``OSError``, and ``Unusable`` for one that a newer version wrote.
     """
-    import sqlite3
-
     make_own_folder(file.parent)
     check_own_file(file, *ENDINGS)
     connection = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None)
@@ -226,8 +219,6 @@ def connect(file: Path, limit: QueryLimit) -> sqlite3.Connection:
 
 def connect_read_only(file: Path, limit: QueryLimit) -> sqlite3.Connection:
     """Open the history for reading, which leaves no trace; errors as for ``connect``."""
-    import sqlite3
-
     check_kind(file, *ENDINGS)
     uri = f"{file.absolute().as_uri()}?mode=ro"
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
@@ -256,8 +247,6 @@ def is_damage(error: Exception) -> bool:
 
     A table that is missing counts: the schema was written whole, so something else took it.
     """
-    import sqlite3
-
     if isinstance(error, sqlite3.OperationalError):
         return str(error).startswith(("no such table", "no such column", "malformed"))
     if isinstance(error, UnicodeEncodeError):  # of what was to be written
@@ -308,8 +297,6 @@ def replace_damaged(
     file: Path, limit: QueryLimit, error: Exception, warn: Warn, at: float
 ) -> sqlite3.Connection | None:
     """A new history in the place of a damaged one; ``None``, with a warning, where that fails."""
-    import sqlite3
-
     try:
         aside = move_aside(file, at)
         connection = connect(file, limit)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from narration_cleanup.report.history.process import ProcessMark, is_alive
 from narration_cleanup.report.record import KILLED, RUNNING, Counters, Places, RunItem, RunRecord
-
-if TYPE_CHECKING:
-    import sqlite3
 
 
 class _Row(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -10,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from narration_cleanup.apply.result import RunOutcome
+from narration_cleanup.core.query_limit import QueryLimit
 from narration_cleanup.core.text import storable
 from narration_cleanup.report.history import rows
 from narration_cleanup.report.history.database import (
@@ -274,10 +276,6 @@ def open_history(
 
     ``None`` where it cannot be had; then ``warn`` was called with the reason, in one line.
     """
-    import sqlite3
-
-    from narration_cleanup.core.query_limit import QueryLimit
-
     file, limit = state_dir / FILE_NAME, QueryLimit()
     try:
         found: sqlite3.Connection | None = connect(file, limit)
@@ -291,10 +289,6 @@ def open_history(
 
 def open_read_only(file: Path, *, warn: Warn, places: Places) -> History | None:
     """Open a history that is there; see ``read_history``."""
-    import sqlite3
-
-    from narration_cleanup.core.query_limit import QueryLimit
-
     limit = QueryLimit()
     try:
         connection = connect_read_only(file, limit)
