@@ -145,6 +145,4 @@ def _in_run(item: RunItem) -> str:
     if done == Outcome.DONE and item.kind.upper() in Kind.__members__:
         done = Kind[item.kind.upper()].value.done.lower()
     what = "" if item.file in (None, item.name) else f" (file {printable(item.file)})"
-    note = "" if item.note is None else f"; {printable_line(item.note)}"
-    why = f"{printable(item.reason)}, {printable_line(item.detail)}{note}"
-    return f"{clock(item.at)}: {printable(done)} {printable(item.name)}{what}: {why}"
+    return f"{clock(item.at)}: {printable(done)} {printable(item.name)}{what}: {item.why}"

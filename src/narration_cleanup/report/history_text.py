@@ -118,10 +118,8 @@ def _facts(record: RunRecord) -> Iterator[tuple[str, str]]:
 
 def _items(items: Sequence[RunItem], limit: int) -> Iterator[tuple[str, str]]:
     for item in items[:limit]:
-        note = "" if item.note is None else f"; {printable_line(item.note)}"
         outcome = "" if item.outcome == "done" else f"{printable(item.outcome)}, "
-        why = f"{printable(item.reason)}, {printable_line(item.detail)}{note}"
-        yield "item", f"{printable(item.name)}: {outcome}{why}"
+        yield "item", f"{printable(item.name)}: {outcome}{item.why}"
     if (more := len(items) - limit) > 0:
         yield "", f"and {count(more, 'more item')} (in a pipe, and with --json, all)"
 

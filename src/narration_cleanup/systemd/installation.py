@@ -43,6 +43,11 @@ class Installation:
     header: str = ""
 
     @property
+    def needed(self) -> tuple[Path, ...]:
+        """What the program reads to start."""
+        return self.code if self.config is None else (*self.code, self.config)
+
+    @property
     def stem(self) -> str:
         """The name of the units without their suffix: `narration-cleanup@voices`."""
         return APP if self.instance is None else f"{APP}@{self.instance}"

@@ -67,10 +67,7 @@ def hidden_homes(seen: Iterable[Path]) -> list[str]:
 def bound_back(installation: Installation, bound_already: Iterable[Path] = ()) -> list[Path]:
     """What the program needs of the places that the sandbox hides."""
     inside = list(bound_already)
-    needed = [
-        *installation.code,
-        *([installation.config] if installation.config is not None else []),
-    ]
+    needed = installation.needed
     hidden = [path for path in needed if any(path.is_relative_to(root) for root in _TMPFS)]
     return top_level(p for p in hidden if not any(p.is_relative_to(each) for each in inside))
 
@@ -88,14 +85,10 @@ def top_level(paths: Iterable[Path]) -> list[Path]:
 def hidden_paths(installation: Installation) -> list[Path]:
     """The data that the notify unit is not to see, beyond what it does not see in any case. A
     folder that holds the program, too, cannot be hidden from it."""
-    needed = [
-        *installation.code,
-        *([installation.config] if installation.config is not None else []),
-    ]
     return [
         path
         for path in top_level(installation.data)
         if not any(path.is_relative_to(root) for root in _TMPFS)
         and path != installation.history
-        and not any(each.is_relative_to(path) for each in needed)
+        and not any(each.is_relative_to(path) for each in installation.needed)
     ]
