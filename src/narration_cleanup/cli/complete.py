@@ -1,4 +1,4 @@
-"""What completion offers for values: runs by number, schemas, instances, voice styles.
+"""What completion offers for values: runs by number, instances, voice styles.
 
 Called while somebody types: quick, silent, and nothing at all after any error.
 """
@@ -33,7 +33,7 @@ _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.:@%+=/ ,-]")
 _INSTANCE = re.compile(r"([A-Za-z0-9_.-]+)\.toml")
 
 
-def _offers(
+def offered(
     find: Callable[[typer.Context], Iterator[tuple[str, str]]],
 ) -> Callable[[typer.Context, str], Offers]:
     """What completion calls: of what ``find`` yields, the plain words that begin as typed."""
@@ -51,7 +51,7 @@ def _offers(
     return offers
 
 
-@_offers
+@offered
 def runs(context: typer.Context) -> Iterator[tuple[str, str]]:
     """The numbers of the newest runs in the history, with when each began and how it ended."""
     from datetime import datetime
@@ -68,7 +68,7 @@ def runs(context: typer.Context) -> Iterator[tuple[str, str]]:
     history.close()
 
 
-@_offers
+@offered
 def outcomes(_: typer.Context) -> Iterator[tuple[str, str]]:
     """The ways in which a run can have ended."""
     from narration_cleanup.report.record import ENDINGS
@@ -76,15 +76,7 @@ def outcomes(_: typer.Context) -> Iterator[tuple[str, str]]:
     return ((name, f"Runs that ended as {name}") for name in ENDINGS)
 
 
-@_offers
-def schemas(_: typer.Context) -> Iterator[tuple[str, str]]:
-    """The documents that have a schema."""
-    from narration_cleanup.report.documents.schema import schema_names
-
-    return ((name, f"The document of {name}") for name in schema_names())
-
-
-@_offers
+@offered
 def instances(_: typer.Context) -> Iterator[tuple[str, str]]:
     """The instances that have a configuration file in /etc/narration-cleanup."""
     from narration_cleanup.settings.sources import CONFIG_DIR
@@ -95,7 +87,7 @@ def instances(_: typer.Context) -> Iterator[tuple[str, str]]:
             yield found[1], str(CONFIG_DIR / file)
 
 
-@_offers
+@offered
 def voice_styles(context: typer.Context) -> Iterator[tuple[str, str]]:
     """The voice styles of the entries in the cache."""
     from narration_cleanup.core.zones import IndexTimes
