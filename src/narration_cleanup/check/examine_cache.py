@@ -13,7 +13,6 @@ from narration_cleanup.check.examine_index import (
     INDEX_NAME,
     MOST_INDEX,
     OtherIndex,
-    form_of,
     read_index,
 )
 from narration_cleanup.core.errors import ConfigError
@@ -111,8 +110,8 @@ def examine_cache(directory: str) -> Examined:
 def _unindexed(folder: Path, found: _Found, settings: dict[str, object]) -> Examined:
     if (file := _other_index(folder, found)) is not None:
         raise ConfigError(
-            f"{printable(file)} lists the audio of this folder, in a form that cannot be cleaned "
-            f"({form_of(file)}): without its entries the program would miss what is removed"
+            f"{printable(file)} lists the audio of this folder, in a form that cannot be cleaned: "
+            "without its entries the program would miss what is removed"
         )
     users = [path for path in found.audio if _USERS.match(path.name)]
     found.audio = [path for path in found.audio if not _USERS.match(path.name)]

@@ -57,20 +57,6 @@ def read_index(file: Path, audio: Sequence[PurePath]) -> OtherIndex | None:
     return None
 
 
-def form_of(file: Path) -> str:
-    """What form a file has that lists audio and is no index that can be read."""
-    content = file.read_bytes().strip()
-    if content.startswith(b"["):
-        return "a JSON list"
-    try:
-        json.loads(content)
-    except (ValueError, RecursionError):
-        first = content.partition(b"\n")[0]
-        is_lines = first != content and first.startswith(b"{") and first.rstrip().endswith(b"}")
-        return "JSON Lines" if is_lines else "no JSON"
-    return "its entries are no objects with a path and a time"
-
-
 def _document(file: Path) -> object:
     deadline = Deadline(_SETTLED_WITHIN)
     while True:
