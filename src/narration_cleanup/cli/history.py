@@ -160,14 +160,12 @@ def _errors_shown(as_json: bool) -> Iterator[None]:
     """Where the runs cannot be read, the JSON document has the reason too."""
     try:
         yield
-    except ConfigError as error:
-        if as_json:
-            write_history([], sys.stdout, configuration_problems(error))
-        raise
     except CleanupError as error:
+        problems = [Problem(Target.PROGRAM, "history_unreadable", str(error))]
+        if isinstance(error, ConfigError):
+            problems = configuration_problems(error)
         if as_json:
-            problem = Problem(Target.PROGRAM, "history_unreadable", str(error))
-            write_history([], sys.stdout, [problem])
+            write_history([], sys.stdout, problems)
         raise
 
 

@@ -24,7 +24,13 @@ from narration_cleanup.run.access import refuse_other_users
 from narration_cleanup.run.run_as import act_as
 from narration_cleanup.run.stats import RecentRuns, stats_now, with_recent_runs
 from narration_cleanup.run.survey import VoiceFilter
-from narration_cleanup.settings import BY_NAME, Settings, load_settings, require_target
+from narration_cleanup.settings import (
+    CleanupSettings,
+    RequestSettings,
+    Settings,
+    load_settings,
+    require_target,
+)
 
 Prometheus = Annotated[
     bool,
@@ -95,16 +101,10 @@ def _show(call: Invocation, now: float, *, prometheus: bool, voice_style: str | 
 
 def _nothing_seen(error: ConfigError, now: float) -> Stats:
     """The document for a program where the configuration is wrong."""
-    interval, timeout = (
-        BY_NAME[name].default
-        for name in ("cleanup.interval_hours", "requests.abandoned_timeout_hours")
-    )
-    assert isinstance(interval, float | int)
-    assert isinstance(timeout, float | int)
     return Stats(
         generated_at=now,
-        cleanup_interval_hours=interval,
-        abandoned_timeout_hours=timeout,
+        cleanup_interval_hours=CleanupSettings().interval_hours,
+        abandoned_timeout_hours=RequestSettings().abandoned_timeout_hours,
         problems=documents.configuration_problems(error),
     )
 

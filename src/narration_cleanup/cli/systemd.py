@@ -271,14 +271,13 @@ def schedule_document(schedule: Schedule | None) -> setup_types.Systemd:
 def _settings(
     context: typer.Context, instance: str | None, *, for_user: bool, interval_hours: str | None
 ) -> Settings:
+    named = file = context.obj if isinstance(context.obj, Path) else None
     if instance is not None:
         check_instance(instance)  # before a path is made of it
-    named = context.obj if isinstance(context.obj, Path) else None
-    if named is None and instance is not None:
-        named = CONFIG_DIR / f"{instance}.toml"
-        if not os.path.exists(named):
-            raise ConfigError(f"--instance {instance}: there is no file {named}")
-    file = named if instance is None else CONFIG_DIR / f"{instance}.toml"
+        file = CONFIG_DIR / f"{instance}.toml"
+        if named is None and not os.path.exists(file):
+            raise ConfigError(f"--instance {instance}: there is no file {file}")
+        named = named or file
     environ = os.environ if for_user else with_credentials(os.environ, file)
     settings = load_settings(
         flags={"cleanup.interval_hours": interval_hours}, config_file=named, environ=environ

@@ -89,17 +89,16 @@ def write_handed(installation: Installation, *, remove: bool = False) -> None:
     `remove` takes these away alone."""
     folder = handed_folder(installation.instance)
     try:
-        for earlier in folder.iterdir() if folder.is_dir() else ():
-            earlier.unlink()
-        if remove and folder.is_dir():
-            folder.rmdir()
-        if remove:
-            return
-        if installation.handed:
+        if folder.is_dir():
+            for earlier in folder.iterdir():
+                earlier.unlink()
+            if remove:
+                folder.rmdir()
+        if installation.handed and not remove:
             make_folder(folder)
             folder.chmod(0o700)
-        for file, text in installation.handed:
-            replace_file(file, text, 0o600)
+            for file, text in installation.handed:
+                replace_file(file, text, 0o600)
     except OSError as error:
         raise CleanupError(f"cannot write {printable(folder)}: {error.strerror}") from error
 
