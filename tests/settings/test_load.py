@@ -658,7 +658,7 @@ def test_reading_settings_brings_in_nothing_it_does_not_need() -> None:
     )
     loaded = set(done.stdout.split())
     assert "narration_cleanup.settings.load" in loaded
-    unneeded = {"tomllib", "platformdirs", "zoneinfo", "difflib", "json", "typer", "msgspec"}
+    unneeded = {"tomllib", "zoneinfo", "difflib", "json", "typer", "msgspec"}
     assert not loaded & unneeded
 
 
