@@ -56,19 +56,12 @@ def is_stateless(url: str, style: str) -> bool:
     return (style_of(url) if style == "auto" else style) == "template" and "{state}" not in url
 
 
-def ping_start(url: str, style: str = "auto", *, seconds: float = START_SECONDS) -> str | None:
+def ping_start(url: str, style: str = "auto") -> str | None:
     """Say that a run begins; what went wrong, without the address, or ``None``."""
-    return _deliver(lambda: _ping(url, style, "start"), seconds)
+    return _deliver(lambda: _ping(url, style, "start"), START_SECONDS)
 
 
-def ping_end(
-    url: str,
-    record: RunRecord,
-    lines: Sequence[str],
-    style: str = "auto",
-    *,
-    seconds: float = PING_SECONDS,
-) -> str | None:
+def ping_end(url: str, record: RunRecord, lines: Sequence[str], style: str = "auto") -> str | None:
     """Say how a run ended; what went wrong, without the address, or ``None``.
 
     Everything but success is a failure to a dead man's switch. A run that found the lock held says
@@ -78,7 +71,7 @@ def ping_end(
         return None
     state = "success" if record.success else "fail"
     took = record.duration or 0.0
-    return _deliver(lambda: _ping(url, style, state, lines, took), seconds)
+    return _deliver(lambda: _ping(url, style, state, lines, took), PING_SECONDS)
 
 
 def _ping(
