@@ -24,8 +24,6 @@ import pytest
 
 from narration_cleanup.core.errors import ExitCode
 from narration_cleanup.report.metrics import (
-    MetricValues,
-    metric_values,
     metrics_text,
     write_metrics,
 )
@@ -37,7 +35,7 @@ RULES = MONITORING / "narration-cleanup.rules.yml"
 RULE_TESTS = MONITORING / "narration-cleanup.rules.test.yml"
 DASHBOARD = MONITORING / "narration-cleanup.dashboard.json"
 INTERVAL = 6 * 3_600.0
-EMPTY_PAGE = metrics_text(MetricValues(last=None, counters=Counters(), interval_seconds=INTERVAL))
+EMPTY_PAGE = metrics_text(None, Counters(), interval_seconds=INTERVAL)
 NAME = r"narration_cleanup_[a-z_]+"
 
 
@@ -152,8 +150,7 @@ def page_after(number: int) -> str:
         counters = Counters(
             runs={"success": 1, "partial": 1}, removed_bytes=6_000, last_success_at=now - 58
         )
-    values = metric_values(record, counters, interval_seconds=INTERVAL, limit_bytes=500 * 2**20)
-    return metrics_text(values)
+    return metrics_text(record, counters, interval_seconds=INTERVAL, limit_bytes=500 * 2**20)
 
 
 @contextmanager
@@ -299,8 +296,6 @@ def test_a_real_prometheus_answers_every_panel(tmp_path: Path) -> None:
 def test_a_refused_run_is_no_gap_in_the_counters() -> None:
     """What could not be looked at is NaN; the counters are numbers all the same."""
     refused = record_of(make_result(stopped=ExitCode.REFUSED))
-    page = metrics_text(
-        metric_values(refused, Counters(runs={"refused": 1}), interval_seconds=1.0, limit_bytes=1)
-    )
+    page = metrics_text(refused, Counters(runs={"refused": 1}), interval_seconds=1.0, limit_bytes=1)
     assert "narration_cleanup_cache_entries NaN" in page
     assert 'narration_cleanup_runs_total{outcome="refused"} 1\n' in page

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 import narration_cleanup
-from narration_cleanup.cli.config_init import for_program
+from narration_cleanup.cli.config import for_program
 from tests.postgres_server import Server, running
 
 HOURS_AGO = "now() - interval '3 hours'"

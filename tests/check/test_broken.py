@@ -52,7 +52,7 @@ class Place:
             settings = load_settings(flags={}, config_file=None, environ=environ)
             faults: tuple[str, ...] = ()
         except ConfigError as error:
-            settings, _ = load_partial(flags={}, config_file=None, environ=environ)
+            settings, _, _ = load_partial(flags={}, config_file=None, environ=environ)
             faults = error.faults
         found = list(run_checks(settings, faults, NOW))
         assert tree_digest(self.root) == before

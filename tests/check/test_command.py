@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from narration_cleanup.check import Finding, Status
-from narration_cleanup.check.report import show_check
+from narration_cleanup.cli.check import show_check
 from narration_cleanup.systemd.status import cron_tables
 from tests import forked
 from tests.samples import Sample, make_sample

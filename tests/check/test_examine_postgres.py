@@ -12,7 +12,7 @@ import pytest
 
 import narration_cleanup
 from narration_cleanup.check.proposal import propose
-from narration_cleanup.cli.config_init import for_places, for_program
+from narration_cleanup.cli.config import for_places, for_program
 from narration_cleanup.core.errors import ConfigError
 from tests.postgres_server import PASSWORD, Server, running
 from tests.queues import SHARED

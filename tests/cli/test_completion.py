@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from narration_cleanup.report.documents.schema import schema_names
+from narration_cleanup.cli.schema import schema_names
 from narration_cleanup.report.history import FILE_NAME
 from tests import forked
 from tests.report.history.test_store import Told, run_once

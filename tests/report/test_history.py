@@ -68,14 +68,10 @@ def test_a_terminal_gets_a_table_and_a_plot_that_fit(width: int) -> None:
 
 @pytest.mark.parametrize("width", [120, 64, 63, 60, 52, 51, 40, 38])
 def test_the_time_axis_is_whole_in_one_line_or_in_two(width: int) -> None:
-    first, last = "2026-11-23 12:00 UTC", "to 2026-11-23 15:00 UTC, 3 runs"
     plain = [strip_ansi(line) for line in shown(make_records(), width=width).splitlines()]
     assert max(len(line) for line in plain[-2:]) <= width
-    axis = [line.strip() for line in plain[-2:]]
-    if width >= len(f"{first} {last}"):
-        assert axis[-1] == f"{first} {last}"
-    else:
-        assert axis == [first, last]
+    axis = "2026-11-23 12:00 UTC to 2026-11-23 15:00 UTC, 3 runs"
+    assert " ".join(" ".join(plain[-2:]).split()).endswith(axis)
 
 
 def test_one_run_needs_no_plot() -> None:
@@ -116,25 +112,20 @@ def test_no_runs_are_a_document_too() -> None:
 
 
 def test_a_plot_of_a_few_values() -> None:
-    assert plotted([0, 1, 2, 4], 80, 2, " ▄█") == ["   █", " ▄██"]
-    assert plotted([], 80, 2, " ▄█") == ["", ""]
-    assert plotted([0, 0], 80, 1, " ▄█") == ["  "]
+    assert plotted([0, 1, 2, 4], 80, " ▄█") == " ▄▄█"
+    assert plotted([0, 1, 2, 4], 2, " ▄█") == "▄█"
+    assert plotted([0, 0], 80, " ▄█") == "  "
 
 
-@given(
-    st.lists(st.floats(0, 1e15), max_size=200),
-    st.integers(1, 60),
-    st.integers(1, 8),
-)
-def test_a_plot_never_hides_what_is_there(values: list[float], width: int, height: int) -> None:
+@given(st.lists(st.floats(0, 1e15), min_size=1, max_size=200), st.integers(1, 60))
+def test_a_plot_never_hides_what_is_there(values: list[float], width: int) -> None:
     """As wide as asked at most, and a column is empty only where all its values are nothing."""
-    lines = plotted(values, width, height, " ▁▂▃▄▅▆▇█")
-    assert len(lines) == height
-    assert {len(line) for line in lines} == {min(len(values), width)}
-    if max(values, default=0) > 0:
-        assert "█" in lines[0]
+    line = plotted(values, width, " ▁▂▃▄▅▆▇█")
+    assert len(line) == min(len(values), width)
+    if max(values) > 0:
+        assert "█" in line
     if len(values) <= width:
-        assert [cell != " " for cell in lines[-1]] == [value > 0 for value in values]
+        assert [cell != " " for cell in line] == [value > 0 for value in values]
 
 
 def strip_ansi(text: str) -> str:

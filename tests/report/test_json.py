@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from narration_cleanup.apply.result import Result
+from narration_cleanup.cli.schema import schema_names, schema_text
 from narration_cleanup.core.errors import CleanupError, ExitCode
 from narration_cleanup.core.model import Problem, Target
 from narration_cleanup.plan import CachePlan
@@ -27,7 +28,6 @@ from narration_cleanup.plan.actions import (
 from narration_cleanup.plan.types import CacheTotals
 from narration_cleanup.report import documents
 from narration_cleanup.report.documents import run_types, write, write_run
-from narration_cleanup.report.documents.schema import schema_names, schema_text
 from narration_cleanup.report.stats import CacheStats, Stats
 from tests.report.results import (
     HOSTILE,

@@ -15,8 +15,6 @@ from narration_cleanup.core.errors import ExitCode
 from narration_cleanup.core.files import replace_file
 from narration_cleanup.report.metrics import (
     PREFIX,
-    MetricValues,
-    metric_values,
     metrics_text,
     name_of,
     write_metrics,
@@ -26,7 +24,7 @@ from tests.results import A_PROBLEM, A_WARNING, NOW, make_result
 
 INTERVAL = 6 * 3_600.0
 OLD = f"# HELP {PREFIX}cache_entries Entries in the cache.\n"
-FROM_THE_START = MetricValues(last=None, counters=Counters(), interval_seconds=INTERVAL)
+FROM_THE_START = metrics_text(None, Counters(), interval_seconds=INTERVAL)
 
 
 def samples(page: str) -> dict[str, float]:
@@ -44,10 +42,11 @@ def test_a_page_tells_what_a_run_did_and_how_things_stand() -> None:
     counters = Counters(
         runs={"success": 7, "partial": 1}, removed_bytes=123_456, last_success_at=NOW - INTERVAL
     )
-    values = metric_values(
-        record_of(result), counters, interval_seconds=INTERVAL, limit_bytes=524_288_000
+    found = samples(
+        metrics_text(
+            record_of(result), counters, interval_seconds=INTERVAL, limit_bytes=524_288_000
+        )
     )
-    found = samples(metrics_text(values))
     assert found["last_run_timestamp_seconds"] == NOW + 1.5
     assert found["last_success_timestamp_seconds"] == NOW - INTERVAL
     assert found["last_run_duration_seconds"] == 1.5
@@ -76,21 +75,17 @@ def test_every_series_exists_from_the_start() -> None:
     """The same names and labels on the first page as after any run: no series comes or goes."""
     ended = [make_result(), make_result(stopped=ExitCode.REFUSED), make_result(removed=0)]
     pages = [FROM_THE_START] + [
-        metric_values(record_of(result), Counters(), interval_seconds=INTERVAL, limit_bytes=1)
+        metrics_text(record_of(result), Counters(), interval_seconds=INTERVAL, limit_bytes=1)
         for result in ended
     ]
-    names = [set(samples(metrics_text(page))) for page in pages]
+    names = [set(samples(page)) for page in pages]
     assert all(each == names[0] for each in names)
-    assert len(names[0]) == len(metrics_text(FROM_THE_START).splitlines()) - 2 * 17
+    assert len(names[0]) == len(FROM_THE_START.splitlines()) - 2 * 17
 
 
 def test_what_could_not_be_looked_at_is_not_a_number() -> None:
     refused = record_of(make_result(stopped=ExitCode.REFUSED))
-    found = samples(
-        metrics_text(
-            metric_values(refused, Counters(), interval_seconds=INTERVAL, limit_bytes=None)
-        )
-    )
+    found = samples(metrics_text(refused, Counters(), interval_seconds=INTERVAL, limit_bytes=None))
     assert math.isnan(found["cache_entries"])
     assert math.isnan(found["cache_limit_bytes"])
     assert math.isnan(found["requests{status=queued}"])
@@ -98,9 +93,8 @@ def test_what_could_not_be_looked_at_is_not_a_number() -> None:
 
 
 def test_what_a_history_that_cannot_be_read_would_know_is_not_a_number() -> None:
-    unread = MetricValues(last=None, counters=None, interval_seconds=INTERVAL)
-    found = samples(metrics_text(unread))
-    known = samples(metrics_text(FROM_THE_START)).keys()
+    found = samples(metrics_text(None, None, interval_seconds=INTERVAL))
+    known = samples(FROM_THE_START).keys()
     assert found.keys() == {name for name in known if "_total" not in name}
     for name, value in found.items():
         assert math.isnan(value) is (name != "interval_seconds"), name
@@ -109,8 +103,8 @@ def test_what_a_history_that_cannot_be_read_would_know_is_not_a_number() -> None
 def test_of_a_run_without_a_history_the_page_has_no_counters() -> None:
     good, failed = make_result(), make_result(stopped=ExitCode.FAILED)
     for result, last_success in ((good, NOW + 1.5), (failed, math.nan)):
-        values = metric_values(record_of(result), None, interval_seconds=1.0, limit_bytes=1)
-        found = samples(metrics_text(values))
+        page = metrics_text(record_of(result), None, interval_seconds=1.0, limit_bytes=1)
+        found = samples(page)
         assert found["last_run_timestamp_seconds"] == NOW + 1.5
         assert found["last_success_timestamp_seconds"] == pytest.approx(last_success, nan_ok=True)
         assert not any("_total" in name for name in found)
@@ -208,9 +202,9 @@ def test_the_pages_of_several_caches_can_be_collected_together(tmp_path: Path) -
     series = []
     for file in ("a@voices.prom", 'a@odd" \\name.prom', "a.prom"):
         name = name_of(tmp_path / file)
-        values = metric_values(record, Counters(), interval_seconds=1.0, limit_bytes=1, name=name)
-        write_metrics(tmp_path / file, metrics_text(values))
-        found = samples(metrics_text(values))
+        page = metrics_text(record, Counters(), interval_seconds=1.0, limit_bytes=1, name=name)
+        write_metrics(tmp_path / file, page)
+        found = samples(page)
         series += list(found)
     assert len(series) == len(set(series))
     assert "cache_entries{cache=voices}" in series
@@ -222,8 +216,6 @@ def test_no_name_from_outside_gets_into_the_page() -> None:
     result = make_result()
     assert result.requests is not None
     result.requests.plan.totals.by_status['evil"} 1\n# '] = 3
-    page = metrics_text(
-        metric_values(record_of(result), Counters(), interval_seconds=1.0, limit_bytes=1)
-    )
+    page = metrics_text(record_of(result), Counters(), interval_seconds=1.0, limit_bytes=1)
     assert "evil" not in page
     assert samples(page)["requests{status=other}"] == 7

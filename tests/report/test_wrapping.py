@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from narration_cleanup.check.finding import Finding, Status
-from narration_cleanup.check.report import show_check
+from narration_cleanup.cli.check import show_check
 from narration_cleanup.report.format import columns, wrapped
 from narration_cleanup.report.history_text import show_run_record
 from narration_cleanup.report.record import RunRecord

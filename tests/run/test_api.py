@@ -14,8 +14,8 @@ import jsonschema
 import pytest
 
 import narration_cleanup
+from narration_cleanup.cli.schema import schema_text
 from narration_cleanup.plan import CachePlan
-from narration_cleanup.report.documents.schema import schema_text
 from narration_cleanup.run.survey import survey_and_plan_cache
 from tests.run_at import stopped_clock
 from tests.samples import SAMPLE_NOW, Sample, make_sample, tree_digest

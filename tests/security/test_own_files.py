@@ -14,7 +14,7 @@ from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.files import make_folder, way_to
 from narration_cleanup.report.history import FILE_NAME, read_history
 from narration_cleanup.report.history.store import open_history
-from narration_cleanup.report.metrics import metric_values, metrics_text, write_metrics
+from narration_cleanup.report.metrics import metrics_text, write_metrics
 from narration_cleanup.report.record import Counters, RunRecord
 from narration_cleanup.systemd.discover import check_instance
 from tests.security.conftest import unwaited
@@ -186,14 +186,13 @@ def test_an_instance_is_a_plain_name(name: str) -> None:
 
 
 def test_control_characters_of_a_history_are_written_out_in_metrics() -> None:
-    facts = metric_values(
+    text = metrics_text(
         RunRecord(),
         Counters(runs={"\x1b]0;owned\x07\r": 1}),
         interval_seconds=1.0,
         limit_bytes=1,
         name='a"b\n',
     )
-    text = metrics_text(facts)
     assert text.replace("\n", "").isprintable()
     assert r'outcome="\\x1b]0;owned\\x07\\r"' in text
     assert r'cache="a\"b\n"' in text

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from narration_cleanup.cli.app import app
-from narration_cleanup.report.documents.schema import schema_text
+from narration_cleanup.cli.schema import schema_text
 from tests import forked
 from tests.samples import EntrySpec, make_cache
 

@@ -658,7 +658,7 @@ def test_reading_settings_brings_in_nothing_it_does_not_need() -> None:
     )
     loaded = set(done.stdout.split())
     assert "narration_cleanup.settings.load" in loaded
-    unneeded = {"tomllib", "platformdirs", "zoneinfo", "difflib", "json", "typer", "msgspec"}
+    unneeded = {"tomllib", "zoneinfo", "difflib", "json", "typer", "msgspec"}
     assert not loaded & unneeded
 
 
@@ -667,7 +667,7 @@ def test_despite_faults_what_is_right_is_read(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text('[cache]\nttl_days = "soon"\n[alerts]\nurls = ["json://a"]\n[colour]\n')
     environ = {"HOME": str(tmp_path), "NARRATION_CLEANUP_STATE_DIR": str(tmp_path / "state")}
-    settings, state_known = load_partial(flags={}, config_file=file, environ=environ)
+    settings, _, state_known = load_partial(flags={}, config_file=file, environ=environ)
     assert settings.alerts.urls == ("json://a",)
     assert settings.cache.ttl_days == 7
     assert settings.cleanup.state_dir == tmp_path / "state"
@@ -680,7 +680,7 @@ def test_despite_faults_alerts_are_read_where_no_state_folder_can_be_told(
     """As in the unit that tells of a run's end: it has no state, and no home."""
     monkeypatch.setattr(os.path, "expanduser", lambda text: text)
     environ = {"NARRATION_ALERTS_PING_URL": "https://ping.example/x"}
-    settings, state_known = load_partial(flags={}, config_file=None, environ=environ)
+    settings, _, state_known = load_partial(flags={}, config_file=None, environ=environ)
     assert settings.alerts.ping_url == "https://ping.example/x"
     assert not state_known
     assert not settings.cleanup.state_dir.exists()
@@ -691,5 +691,5 @@ def test_despite_faults_the_state_folder_is_not_guessed(tmp_path: Path, text: st
     file = tmp_path / "config.toml"
     file.write_text(text)
     environ = {"HOME": str(tmp_path)}
-    _, state_known = load_partial(flags={}, config_file=file, environ=environ)
+    _, _, state_known = load_partial(flags={}, config_file=file, environ=environ)
     assert not state_known

@@ -11,7 +11,8 @@ import pytest
 from narration_cleanup.systemd import compare
 from narration_cleanup.systemd.compare import unit_differences
 from narration_cleanup.systemd.installation import Installation
-from narration_cleanup.systemd.units import packaged, render
+from narration_cleanup.systemd.units import render
+from tools.units import packaged
 
 HERE = Installation(
     program=("/usr/bin/narration-cleanup",),

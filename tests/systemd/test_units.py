@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from narration_cleanup.systemd.installation import Installation
 from narration_cleanup.systemd.quote import word
-from narration_cleanup.systemd.units import packaged, render
+from narration_cleanup.systemd.units import render
+from tools.units import packaged
 
 SHIPPED = Path(__file__).resolve().parents[2] / "systemd"
 HERE = Installation(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TypeAlias
 
-from narration_cleanup.report.documents.schema import schema_names, schema_text
+from narration_cleanup.cli.schema import schema_names, schema_text
 
 Json: TypeAlias = str | int | float | bool | list["Json"] | dict[str, "Json"] | None
 Schema: TypeAlias = dict[str, Json]

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from narration_cleanup.check.finding import Finding, Status
+from narration_cleanup.check.finding import Finding as Finding
+from narration_cleanup.check.finding import Status as Status
 from narration_cleanup.settings import Settings
-
-__all__ = ["Finding", "Status", "run_checks", "worst"]
 
 
 def run_checks(settings: Settings, faults: Sequence[str], now: float) -> Iterator[Finding]:

@@ -230,12 +230,14 @@ def _zone(times: IndexTimes, now: float) -> Finding:
     """The zone that the entries' naive times are read in, and how it is known."""
     message = f"times without a zone are read in {zone_text(times.zone, now)}"
     if times.setting != AUTO:
-        return passed("cache.times", f"{message} (cleanup.timezone)")
-    if times.proof is None and is_utc(LOCAL, now):
-        return passed("cache.times", f"{message}, which is local time")
-    if times.proof is None:
-        return passed("cache.times", f"{message}, the later reading; no file proves which")
-    return passed("cache.times", f"{message}, as {times.proof.files} audio files prove")
+        how = " (cleanup.timezone)"
+    elif times.proof is not None:
+        how = f", as {times.proof.files} audio files prove"
+    elif is_utc(LOCAL, now):
+        how = ", which is local time"
+    else:
+        how = ", the later reading; no file proves which"
+    return passed("cache.times", message + how)
 
 
 def _written_lately(plan: CachePlan, settings: CacheSettings, now: float) -> Finding:

@@ -82,18 +82,10 @@ def check_state(settings: Settings) -> Iterator[Finding]:
     folder = settings.cleanup.state_dir
     origin = settings.origin("cleanup.state_dir")
     nearest = nearest_folder(folder)
-    if folder == NO_STATE_DIR:
-        yield failed(
-            "state.directory",
-            NO_HISTORY,
-            "set cleanup.state_dir (NARRATION_CLEANUP_STATE_DIR) to a folder",
-        )
-    elif not nearest.is_dir():
-        yield failed(
-            "state.directory",
-            f"{nearest} is not a directory, so {folder} cannot be used (from {origin})",
-            "set cleanup.state_dir (NARRATION_CLEANUP_STATE_DIR) to a folder",
-        )
+    if folder == NO_STATE_DIR or not nearest.is_dir():
+        message = f"{nearest} is not a directory, so {folder} cannot be used (from {origin})"
+        remedy = "set cleanup.state_dir (NARRATION_CLEANUP_STATE_DIR) to a folder"
+        yield failed("state.directory", NO_HISTORY if folder == NO_STATE_DIR else message, remedy)
     elif not can_write_in(nearest) or not can_read_in(nearest):
         yield failed(
             "state.directory",

@@ -13,7 +13,6 @@ from narration_cleanup.check.examine_index import (
     INDEX_NAME,
     MOST_INDEX,
     OtherIndex,
-    form_of,
     read_index,
 )
 from narration_cleanup.core.errors import ConfigError
@@ -69,6 +68,11 @@ class _Found:
     def suffixes(self) -> set[str]:
         return {path.suffix.lower() for path in self.audio}
 
+    @property
+    def beside(self) -> set[str]:
+        """What the sidecars of the audio may be called, without their last suffix."""
+        return {str(each) for path in self.audio for each in (path, path.with_suffix(""))}
+
 
 def examine_cache(directory: str) -> Examined:
     """Settings for the cache in ``directory``; raises ``ConfigError`` where it is none."""
@@ -104,7 +108,11 @@ def examine_cache(directory: str) -> Examined:
 
 
 def _unindexed(folder: Path, found: _Found, settings: dict[str, object]) -> Examined:
-    _refuse_other_index(folder, found)
+    if (file := _other_index(folder, found)) is not None:
+        raise ConfigError(
+            f"{printable(file)} lists the audio of this folder, in a form that cannot be cleaned: "
+            "without its entries the program would miss what is removed"
+        )
     users = [path for path in found.audio if _USERS.match(path.name)]
     found.audio = [path for path in found.audio if not _USERS.match(path.name)]
     if not found.audio:
@@ -196,15 +204,10 @@ def _walk(folder: Path) -> _Found:
     return found
 
 
-def _beside(found: _Found) -> set[str]:
-    """What the sidecars of the audio may be called, without their last suffix."""
-    return {str(each) for path in found.audio for each in (path, path.with_suffix(""))}
-
-
 def _json_files(folder: Path, found: _Found) -> Iterator[Path]:
     """Files that may be an index of this tool's own form: at the top, the usual name first, and
     then those below it that are called index or cache."""
-    beside = _beside(found)
+    beside = found.beside
     paths = [
         path
         for path in found.others
@@ -218,10 +221,7 @@ def _json_files(folder: Path, found: _Found) -> Iterator[Path]:
 
 
 def _indexed(
-    folder: Path,
-    index: str,
-    read: OtherIndex,
-    settings: dict[str, object],
+    folder: Path, index: str, read: OtherIndex, settings: dict[str, object]
 ) -> tuple[list[str], list[str]]:
     """What is sure and what is not; adds the folder's other names in the index to ``settings``."""
     folders, present = Counter[str](), Counter[str]()
@@ -265,20 +265,10 @@ def _suffixes(found: _Found) -> dict[str, object]:
     return {"cache.audio_suffixes": [*default, *more]} if more else {}
 
 
-def _refuse_other_index(folder: Path, found: _Found) -> None:
-    """Without its index, audio that a program still lists would be missed by it."""
-    file = _other_index(folder, found)
-    if file is not None:
-        raise ConfigError(
-            f"{printable(file)} lists the audio of this folder, in a form that cannot be cleaned "
-            f"({form_of(file)}): without its entries the program would miss what is removed"
-        )
-
-
 def _other_index(folder: Path, found: _Found) -> Path | None:
     """The file at the top that names most of the audio."""
     stems = [path.stem.encode() for path in found.audio[:_SAMPLE]]
-    beside = _beside(found)
+    beside = found.beside
     for path in found.others:
         file = folder / path
         if len(path.parts) > 1 or str(path.with_suffix("")) in beside or path.suffix == ".log":
@@ -303,7 +293,7 @@ def _refuse_no_cache(folder: Path, found: _Found) -> None:
         )
     if why := _parts(found):
         raise ConfigError(f"{where} is no cache: {why}")
-    beside = _beside(found)
+    beside = found.beside
     sidecars = [
         path
         for path in found.others

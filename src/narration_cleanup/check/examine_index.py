@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from narration_cleanup.core.deadline import Deadline
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.timestamps import reader
@@ -18,7 +17,6 @@ from narration_cleanup.stores.cache.paths import with_slashes
 
 MOST_INDEX = 256 * 2**20
 INDEX_NAME = re.compile("index|cache")
-_SETTLED_WITHIN = 2.0
 _SAMPLE = 1_000
 _NAMES: Mapping[str, Sequence[str]] = {
     "created_at": ("created_at", "created", "generated_at", "timestamp", "time", "date", KEY),
@@ -47,8 +45,7 @@ class OtherIndex:
 def read_index(file: Path, audio: Sequence[PurePath]) -> OtherIndex | None:
     """How the entries of an index are read; ``None`` for any other file. ``audio``: what it lists.
 
-    Empty or torn, it may be being written: it is read again for two seconds. Raises
-    ``ConfigError`` where it remains so.
+    Raises ``ConfigError`` where it is empty or torn: it may be being written.
     """
     names = {path.name for path in audio}
     for member, entries in _places(_document(file)):
@@ -57,37 +54,19 @@ def read_index(file: Path, audio: Sequence[PurePath]) -> OtherIndex | None:
     return None
 
 
-def form_of(file: Path) -> str:
-    """What form a file has that lists audio and is no index that can be read."""
-    content = file.read_bytes().strip()
-    if content.startswith(b"["):
-        return "a JSON list"
-    try:
-        json.loads(content)
-    except (ValueError, RecursionError):
-        first = content.partition(b"\n")[0]
-        is_lines = first != content and first.startswith(b"{") and first.rstrip().endswith(b"}")
-        return "JSON Lines" if is_lines else "no JSON"
-    return "its entries are no objects with a path and a time"
-
-
 def _document(file: Path) -> object:
-    deadline = Deadline(_SETTLED_WITHIN)
-    while True:
-        try:
-            return json.loads(file.read_bytes()) if file.stat().st_size <= MOST_INDEX else None
-        except (ValueError, OSError, RecursionError) as error:
-            is_lines = isinstance(error, json.JSONDecodeError) and error.msg == "Extra data"
-            if not INDEX_NAME.search(file.name) or is_lines:
-                return None
-            if isinstance(error, PermissionError):
-                raise ConfigError(f"{printable(file)} cannot be read: {error.strerror}") from None
-            if deadline.passed:
-                raise ConfigError(
-                    f"{printable(file)} cannot be read as JSON ({printable(str(error))}): it is "
-                    "being written, or damaged; try again"
-                ) from None
-            deadline.pause(0.05)
+    try:
+        return json.loads(file.read_bytes()) if file.stat().st_size <= MOST_INDEX else None
+    except (ValueError, OSError, RecursionError) as error:
+        is_lines = isinstance(error, json.JSONDecodeError) and error.msg == "Extra data"
+        if not INDEX_NAME.search(file.name) or is_lines:
+            return None
+        if isinstance(error, PermissionError):
+            raise ConfigError(f"{printable(file)} cannot be read: {error.strerror}") from None
+        raise ConfigError(
+            f"{printable(file)} cannot be read as JSON ({printable(str(error))}): it is being "
+            "written, or damaged; try again"
+        ) from None
 
 
 def _places(document: object) -> Iterator[tuple[str | None, _Entries]]:
@@ -111,9 +90,9 @@ def _form(entries: _Entries, audio: set[str], member: str | None) -> OtherIndex 
     if not times:
         return None
     found = OtherIndex([_text_in(key, entry, path) for key, entry in named.items()])
-    names = {"file_path": path, "created_at": times[0]}
+    names, sample = {"file_path": path, "created_at": times[0]}, list(named.items())[:_SAMPLE]
     for role, usual in _NAMES.items():
-        there = (name for name in usual if _has(named, name))
+        there = (name for name in usual if any(name in entry for _, entry in sample))
         names.setdefault(role, next(there, "none"))
     is_own = (path, times[0]) == ("file_path", "created_at")
     for role, name in names.items():
@@ -161,7 +140,3 @@ def _are_times(entries: _Entries, name: str) -> bool:
     values = [_value(key, entry, name) for key, entry in sample]
     times = [v for v in values if not isinstance(v, bool) and _read_time(time_text(str(v)))]
     return 10 * len(times) >= 9 * max(len(sample), 1)
-
-
-def _has(entries: _Entries, name: str) -> bool:
-    return any(name in entry for entry in list(entries.values())[:_SAMPLE])

@@ -62,7 +62,11 @@ def examine_requests(database: str) -> Examined:
     where = printable(without_password(database))
     try:
         if is_postgres(database):
-            place, tables = database, _read_postgres(database)
+            from narration_cleanup.stores.requests.postgres.examine import read_tables
+
+            open_requests(database, RequestMapping()).close()  # names a library that is missing
+            place = database
+            tables = [_table(*each) for each in read_tables(database, _MOST_WORDS)]
         else:
             place = str(Path(database).absolute())
             if not Path(place).is_file():
@@ -80,7 +84,12 @@ def examine_requests(database: str) -> Examined:
         )
     found.sort(key=lambda each: _LIKELY.search(each.name) is None)
     table = found[0]
-    _refuse_shared(table, where)
+    if len(table.queues) > 1:
+        queues = printable(", ".join(table.queues[:5]))
+        raise ConfigError(
+            f"{where}: table {printable(table.name)} holds the jobs of several queues ({queues}); "
+            "those of others would be cancelled too. Set requests.filter by hand"
+        )
     settings: dict[str, object] = {"requests.db": place, "requests.table": table.name}
     sure = [f"requests: table {printable(table.name)}"]
     unsure = []
@@ -119,14 +128,6 @@ def _read_sqlite(connection: sqlite3.Connection) -> list[_Table]:
     return found
 
 
-def _read_postgres(url: str) -> list[_Table]:
-    """The tables that this role may read, in every schema but PostgreSQL's own."""
-    open_requests(url, RequestMapping()).close()  # reports a library that is not installed
-    from narration_cleanup.stores.requests.postgres.examine import read_tables
-
-    return [_table(*each) for each in read_tables(url, _MOST_WORDS)]
-
-
 def _table(
     name: str,
     names: Sequence[str],
@@ -162,15 +163,6 @@ def _refuse_known(tables: Sequence[_Table], has_proposal: bool, where: str) -> N
                 f"{where}: {table} is a table of {program.title}. Its settings are known: "
                 f"narration-cleanup config init --for {name} --requests-db DATABASE"
             )
-
-
-def _refuse_shared(table: _Table, where: str) -> None:
-    if len(table.queues) > 1:
-        queues = printable(", ".join(table.queues[:5]))
-        raise ConfigError(
-            f"{where}: table {printable(table.name)} holds the jobs of several queues ({queues}); "
-            "those of others would be cancelled too. Set requests.filter by hand"
-        )
 
 
 def _statuses(

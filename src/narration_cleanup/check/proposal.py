@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 from narration_cleanup.check.examine_cache import examine_cache
@@ -105,17 +105,14 @@ def _as_owner(proposal: Proposal, settings: Settings) -> Settings:
 
 def _tried(settings: Settings, times: IndexTimes, now: float) -> Plans:
     policies = cache_policy(settings.cache), request_policy(settings.requests)
-    cache = open_cache(settings.cache, times)
-    try:
-        requests = open_requests(settings, now, times)
-        try:
-            return survey_and_plan(Targets(cache, requests), policies, now, NoProgress())
-        finally:
-            if requests is not None:
-                requests.close()
-    finally:
+    with ExitStack() as opened:
+        cache = open_cache(settings.cache, times)
         if cache is not None:
-            cache.close()
+            opened.callback(cache.close)
+        requests = open_requests(settings, now, times)
+        if requests is not None:
+            opened.callback(requests.close)
+        return survey_and_plan(Targets(cache, requests), policies, now, NoProgress())
 
 
 def _zone(proposal: Proposal, times: IndexTimes, now: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 
@@ -83,7 +84,11 @@ def _check_store(store: RequestStore, settings: Settings, now: float) -> Iterato
     counted = ", ".join(f"{number:,} {printable(name)}" for name, number in by_status.items())
     yield passed("requests.statuses", f"table {settings.requests.table}: {counted or 'no rows'}")
     abandoned = plans.requests.totals.abandoned_count
-    rows = [_understood(request, store, now) for request in _some(store, now)]
+    rows = list[str]()
+    with suppress(CleanupError):  # a few real rows, those that a run would judge first
+        survey = store.survey()
+        found = chain.from_iterable(chain(survey.active(), survey.finished(now)))
+        rows = [_understood(request, store, now) for request in islice(found, ROWS_SHOWN)]
     number = count(abandoned, "request is", "requests are")
     how = "; how times are read, in the first rows" if rows else ""
     yield passed("requests.times", f"{number} abandoned{how}", rows)
@@ -101,16 +106,6 @@ def _about(location: str, store: RequestStore) -> str:
         return f"{path} ({described(path.stat())}), journal mode {mode}"
     except (TargetError, OSError):
         return str(path)
-
-
-def _some(store: RequestStore, now: float) -> list[GenerationRequest]:
-    """A few real rows, those that a run would judge first."""
-    survey = store.survey()
-    try:
-        rows = chain.from_iterable(chain(survey.active(), survey.finished(now)))
-        return list(islice(rows, ROWS_SHOWN))
-    except CleanupError:
-        return []
 
 
 def _understood(request: GenerationRequest, store: RequestStore, now: float) -> str:

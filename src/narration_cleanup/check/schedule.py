@@ -15,6 +15,7 @@ from narration_cleanup.report.record import RUNNING, Counters, RunRecord
 from narration_cleanup.run.stats import RecentRuns, read_recent_runs
 from narration_cleanup.settings import Settings, history_elsewhere
 from narration_cleanup.settings.sources import make_readable
+from narration_cleanup.systemd import compare, status
 from narration_cleanup.systemd.discover import CREDENTIALS, find_facts, for_units_alone
 from narration_cleanup.systemd.status import Schedule
 
@@ -28,14 +29,12 @@ _INSTALL = "narration-cleanup systemd install, or a line for cron: systemd insta
 
 def check_schedule(settings: Settings, now: float) -> Iterator[Finding]:
     """The timer or cron, the last run, and the last success."""
-    from narration_cleanup.systemd.status import find_schedule, is_running
-
     schedule, why, remedy = None, "systemd has no narration-cleanup.timer", _INSTALL
     try:
-        schedule = find_schedule(settings.config_file)
+        schedule = status.find_schedule(settings.config_file)
         if schedule is not None:
             why = f"{schedule.timer} is not enabled"
-        elif not is_running():
+        elif not status.is_running():
             why = "there is no systemd"
     except CleanupError as error:
         why, remedy = f"systemd could not be asked ({error})", "run check as root"
@@ -58,9 +57,7 @@ def _starter(
     settings: Settings, schedule: Schedule | None, why: str, remedy: str
 ) -> Iterator[Finding]:
     """What starts runs; ``why`` no timer of systemd's does. Any one is enough."""
-    from narration_cleanup.systemd.status import cron_tables
-
-    tables, by = cron_tables(), os.environ.get(SCHEDULED_BY)
+    tables, by = status.cron_tables(), os.environ.get(SCHEDULED_BY)
     wanted = schedule is not None and schedule.enabled and not (tables or by)
     if schedule is not None and (schedule.active or wanted):
         yield _timer(schedule)
@@ -99,8 +96,6 @@ def _timer(schedule: Schedule) -> Finding:
 
 def _units(schedule: Schedule, settings: Settings) -> Iterator[Finding]:
     """Whether the units are those that the settings would make, and could start their run."""
-    from narration_cleanup.systemd.compare import unit_differences
-
     install = "narration-cleanup systemd install"
     if schedule.for_user:
         install += " --user"
@@ -120,7 +115,7 @@ def _units(schedule: Schedule, settings: Settings) -> Iterator[Finding]:
         installation = find_facts(
             settings, os.environ, for_user=schedule.for_user, instance=schedule.instance
         )
-        differences = unit_differences(installation, user_known=named or local_database)
+        differences = compare.unit_differences(installation, user_known=named or local_database)
     except (ConfigError, ValueError) as error:
         message = f"the units cannot be compared: {error}"
         yield warning("schedule.units", message, f"correct it, then: {install}")

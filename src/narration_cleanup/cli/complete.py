@@ -1,4 +1,4 @@
-"""What completion offers for values: runs by number, schemas, instances, voice styles.
+"""What completion offers for values: runs by number, instances, voice styles.
 
 Called while somebody types: quick, silent, and nothing at all after any error.
 """
@@ -33,43 +33,27 @@ _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.:@%+=/ ,-]")
 _INSTANCE = re.compile(r"([A-Za-z0-9_.-]+)\.toml")
 
 
-def runs(context: typer.Context, incomplete: str) -> Offers:
+def offered(
+    find: Callable[[typer.Context], Iterator[tuple[str, str]]],
+) -> Callable[[typer.Context, str], Offers]:
+    """What completion calls: of what ``find`` yields, the plain words that begin as typed."""
+
+    def offers(context: typer.Context, incomplete: str) -> Offers:
+        try:
+            return [
+                (word, _NOT_PLAIN.sub("?", what))
+                for word, what in find(context)
+                if word.startswith(incomplete) and _PLAIN.fullmatch(word)
+            ]
+        except Exception:  # an error message would spoil the line being typed
+            return []
+
+    return offers
+
+
+@offered
+def runs(context: typer.Context) -> Iterator[tuple[str, str]]:
     """The numbers of the newest runs in the history, with when each began and how it ended."""
-    return _offers(lambda: _runs(context), incomplete)
-
-
-def outcomes(incomplete: str) -> Offers:
-    """The ways in which a run can have ended."""
-    return _offers(_outcomes, incomplete)
-
-
-def schemas(incomplete: str) -> Offers:
-    """The documents that have a schema."""
-    return _offers(_schemas, incomplete)
-
-
-def instances(incomplete: str) -> Offers:
-    """The instances that have a configuration file in /etc/narration-cleanup."""
-    return _offers(_instances, incomplete)
-
-
-def voice_styles(context: typer.Context, incomplete: str) -> Offers:
-    """The voice styles of the entries in the cache."""
-    return _offers(lambda: _voice_styles(context), incomplete)
-
-
-def _offers(find: Callable[[], Iterator[tuple[str, str]]], incomplete: str) -> Offers:
-    try:
-        return [
-            (word, _NOT_PLAIN.sub("?", what))
-            for word, what in find()
-            if word.startswith(incomplete) and _PLAIN.fullmatch(word)
-        ]
-    except Exception:  # an error message would spoil the line being typed
-        return []
-
-
-def _runs(context: typer.Context) -> Iterator[tuple[str, str]]:
     from datetime import datetime
 
     from narration_cleanup.report.history import read_history
@@ -84,7 +68,28 @@ def _runs(context: typer.Context) -> Iterator[tuple[str, str]]:
     history.close()
 
 
-def _voice_styles(context: typer.Context) -> Iterator[tuple[str, str]]:
+@offered
+def outcomes(_: typer.Context) -> Iterator[tuple[str, str]]:
+    """The ways in which a run can have ended."""
+    from narration_cleanup.report.record import ENDINGS
+
+    return ((name, f"Runs that ended as {name}") for name in ENDINGS)
+
+
+@offered
+def instances(_: typer.Context) -> Iterator[tuple[str, str]]:
+    """The instances that have a configuration file in /etc/narration-cleanup."""
+    from narration_cleanup.settings.sources import CONFIG_DIR
+
+    for file in sorted(os.listdir(CONFIG_DIR)):
+        found = _INSTANCE.fullmatch(file)
+        if found and file != "config.toml":
+            yield found[1], str(CONFIG_DIR / file)
+
+
+@offered
+def voice_styles(context: typer.Context) -> Iterator[tuple[str, str]]:
+    """The voice styles of the entries in the cache."""
     from narration_cleanup.core.zones import IndexTimes
     from narration_cleanup.run.stores import open_cache
 
@@ -109,26 +114,3 @@ def _settings(context: typer.Context, flags: dict[str, object]) -> Settings:
     named = context.find_root().params.get("config")
     config_file = named if isinstance(named, Path) else None
     return load_partial(flags=flags, config_file=config_file, environ=os.environ)[0]
-
-
-def _outcomes() -> Iterator[tuple[str, str]]:
-    from narration_cleanup.report.record import ENDINGS
-
-    for name in ENDINGS:
-        yield name, f"Runs that ended as {name}"
-
-
-def _schemas() -> Iterator[tuple[str, str]]:
-    from narration_cleanup.report.documents.schema import schema_names
-
-    for name in schema_names():
-        yield name, f"The document of {name}"
-
-
-def _instances() -> Iterator[tuple[str, str]]:
-    from narration_cleanup.settings.sources import CONFIG_DIR
-
-    for file in sorted(os.listdir(CONFIG_DIR)):
-        found = _INSTANCE.fullmatch(file)
-        if found and file != "config.toml":
-            yield found[1], str(CONFIG_DIR / file)

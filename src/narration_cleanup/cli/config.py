@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from narration_cleanup.cli.config_init import for_places, for_program
 from narration_cleanup.cli.lazy import LazyCommand
 from narration_cleanup.cli.options import this_program
 from narration_cleanup.core.errors import CleanupError, ConfigError
@@ -29,8 +30,17 @@ from narration_cleanup.report.documents.setup_types import Config, Setting
 from narration_cleanup.report.streams import is_terminal, until_closed
 from narration_cleanup.settings import SETTINGS, Settings, load_settings, require_target
 from narration_cleanup.settings.known_programs import PROGRAMS
-from narration_cleanup.settings.show import init_text, plain, safe, show_lines, without_password
+from narration_cleanup.settings.show import (
+    init_text,
+    plain,
+    safe,
+    settings_text,
+    show_lines,
+    without_password,
+)
 from narration_cleanup.settings.sources import make_readable
+
+_MASKED = re.compile(r":\*\*\*(?=@)|(?<=[?&])password=\*\*\*&?")
 
 config_app = typer.Typer(
     name="config",
@@ -109,7 +119,13 @@ def init_command(
     if path is None:
         typer.echo(text, nl=False)
     else:
-        _write_new(path, text, overwrite=force)
+        try:
+            _write(path, text, overwrite=force)
+        except OSError as error:
+            why = f"cannot write {printable(path)}: {error.strerror}"
+            if isinstance(error, FileExistsError) and os.path.lexists(path):
+                why = f"{printable(path)} exists already: add --force to overwrite it"
+            raise CleanupError(why) from error
     read = text if not written and is_terminal(sys.stdout) else ""
     for remark in map(printable_line, remarks):
         if f"# {remark}\n" not in read:
@@ -126,15 +142,54 @@ def init_command(
         typer.echo(hint, err=not written)
 
 
-def _write_new(path: Path, text: str, *, overwrite: bool) -> None:
-    try:
-        _write(path, text, overwrite=overwrite)
-    except OSError as error:
-        if isinstance(error, FileExistsError) and os.path.lexists(path):
-            why = f"{printable(path)} exists already: add --force to overwrite it"
-        else:
-            why = f"cannot write {printable(path)}: {error.strerror}"
-        raise CleanupError(why) from error
+def for_program(name: str, directory: str | None, database: str | None) -> tuple[str, list[str]]:
+    """The configuration of a known program, and remarks; the places instead of the usual ones.
+
+    Raises ``ConfigError`` for a program that is not known.
+    """
+    if name not in PROGRAMS:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, PROGRAMS, n=1)
+        guess = f", did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"no program {printable(name)} is known{guess}: {', '.join(PROGRAMS)}")
+    program = PROGRAMS[name]
+    settings = dict(program.settings)
+    for setting, given in (("cache.dir", directory), ("requests.db", database)):
+        if given is not None:
+            if setting not in settings:
+                raise ConfigError(f"{name} has no {setting} that could be {printable(given)}")
+            settings[setting] = given if "://" in given else str(Path(given).absolute())
+    about = f"{program.title}: {program.why}"
+    places = [] if program.first is None else [program.first]
+    places += [
+        f"Set {setting}: the place differs from installation to installation"
+        for setting in ("cache.dir", "requests.db")
+        if str(settings.get(setting)).startswith(("/path/to/", "postgresql://user@"))
+    ]
+    if "requests.filter" in settings:
+        places.append("Set requests.filter to the name of the queue: others may share the table")
+    return f"# {about}\n{settings_text(settings)}", [about, *places]
+
+
+def for_places(directory: str | None, database: str | None) -> tuple[str, list[str]]:
+    """The configuration that is proposed for a folder and a database, with what is sure and not.
+
+    Raises ``ConfigError`` where a place is no cache or no request table.
+    """
+    from narration_cleanup.check.proposal import propose
+
+    proposal = propose(directory, database, time.time())
+    if database is not None and (masked := without_password(database)) != database:
+        proposal.settings["requests.db"] = _MASKED.sub("", masked)
+        proposal.unsure.append(
+            "where the password is kept: it is not written here; PGPASSFILE, ~/.pgpass or a "
+            "credential may hold it (docs/remote.md)"
+        )
+    remarks = [f"sure      {line}" for line in proposal.sure]
+    remarks += [f"not sure  {line}" for line in proposal.unsure]
+    comments = "".join(f"# {printable_line(remark)}\n" for remark in remarks)
+    return f"{comments}{settings_text(proposal.settings)}", remarks
 
 
 def config_document(settings: Settings | None, problems: Sequence[Problem] = ()) -> Config:
@@ -175,7 +230,9 @@ def _write(path: Path, text: str, *, overwrite: bool) -> None:
     target = path.resolve() if overwrite else path  # through a link, which is kept
     make_folder(target.parent)
     if not overwrite or not target.exists():
-        with open(target, "x", encoding="utf-8", opener=_private) as file:
+        # For its owner alone: secrets are written into it.
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
             try:
                 file.write(text)
                 file.flush()
@@ -184,7 +241,3 @@ def _write(path: Path, text: str, *, overwrite: bool) -> None:
                 raise
         return
     replace_file(target, text, target.stat().st_mode & 0o7777)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)  # secrets are written into it

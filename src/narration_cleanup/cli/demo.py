@@ -20,6 +20,8 @@ from narration_cleanup.cli.stats import stats_command
 from narration_cleanup.core.errors import CleanupError
 from narration_cleanup.demo.sandbox import Sandbox, make_sandbox
 from narration_cleanup.report.format import count
+from narration_cleanup.report.streams import is_terminal
+from narration_cleanup.report.terminal import open_console
 
 _STEPS: tuple[tuple[str, str, Callable[[typer.Context], None]], ...] = (
     ("What would a run do?", "dry-run", dry_run_command),
@@ -51,18 +53,23 @@ def demo_command(
     """See it at work: makes a small sandbox, cleans it up, and leaves it to be tried on."""
     foreign = _forget_foreign_settings()
     sandbox = make_sandbox(directory or _temporary_folder(), time.time())
-    say = _speaker()
-    program = _program(foreign)
+    console = open_console(sys.stdout, terminal=is_terminal(sys.stdout))
+
+    def say(line: str = "", style: str | None = None) -> None:
+        console.print(line, style=style, soft_wrap=True)
+
+    unset = "".join(f"-u {variable} " for variable in foreign)  # what would interfere again
+    program = f"env {unset}{this_program()}" if unset else this_program()
     _introduce(sandbox, say)
     context.obj = sandbox.config
     worst = 0
     for number, (title, command, work) in enumerate(_STEPS, 1):
-        say("", "")
+        say()
         say(f"{number}. {title}", "bold cyan")
         if number == 1:
             say(f"   $ cd {shlex.quote(str(sandbox.directory))}", "bright_black")
         say(f"   $ {program} -c {sandbox.config.name} {command}", "bright_black")
-        say("", "")
+        say()
         worst = max(worst, _exit_code(work, context))
     _say_what_next(sandbox, program, say)
     raise typer.Exit(worst)
@@ -78,7 +85,7 @@ def _temporary_folder() -> Path:
         ) from error
 
 
-def _introduce(sandbox: Sandbox, say: Callable[[str, str], None]) -> None:
+def _introduce(sandbox: Sandbox, say: Callable[..., None]) -> None:
     lines = (
         "A narration service has been at work in",
         f"  {sandbox.directory}",
@@ -90,23 +97,19 @@ def _introduce(sandbox: Sandbox, say: Callable[[str, str], None]) -> None:
         "All that follows happens there, and nowhere else.",
     )
     say("narration-cleanup demo", "bold")
-    say("", "")
-    for line in lines:
-        say(line, "")
+    say("\n".join(["", *lines]))
 
 
-def _say_what_next(sandbox: Sandbox, program: str, say: Callable[[str, str], None]) -> None:
-    say("", "")
-    say("The sandbox is left there. To try next:", "bold cyan")
-    say("", "")
-    say(f"  cd {shlex.quote(str(sandbox.directory))}", "")
+def _say_what_next(sandbox: Sandbox, program: str, say: Callable[..., None]) -> None:
+    say("\nThe sandbox is left there. To try next:\n", "bold cyan")
+    say(f"  cd {shlex.quote(str(sandbox.directory))}")
     for arguments, what in _NEXT:
-        say(f"  {program} -c {sandbox.config.name} {arguments}", "")
+        say(f"  {program} -c {sandbox.config.name} {arguments}")
         say(f"      {what}", "bright_black")
     if audio := sorted(sandbox.cache.glob("*.wav")):
         player = next(filter(shutil.which, ("aplay", "afplay", "ffplay", "mpv")), None)
         listen = f"{player} " if player else ""
-        say(f"  {listen}{audio[0].relative_to(sandbox.directory)}", "")
+        say(f"  {listen}{audio[0].relative_to(sandbox.directory)}")
         say("      a narration to listen to", "bright_black")
 
 
@@ -131,20 +134,3 @@ def _forget_foreign_settings() -> list[str]:
     for name in found:
         del os.environ[name]
     return found
-
-
-def _program(foreign: list[str]) -> str:
-    """How the caller can start this program again, without the settings that would interfere."""
-    name = this_program()
-    unset = "".join(f"-u {variable} " for variable in foreign)
-    return f"env {unset}{name}" if unset else name
-
-
-def _speaker() -> Callable[[str, str], None]:
-    """Says a line in a style on a terminal, and plainly anywhere else."""
-    if not sys.stdout.isatty():
-        return lambda line, style: print(line)
-    from narration_cleanup.report.terminal import open_console
-
-    console = open_console(sys.stdout)
-    return lambda line, style: console.print(line, style=style or None, soft_wrap=True)

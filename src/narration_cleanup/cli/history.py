@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.report.documents import configuration_problems, write_history
 from narration_cleanup.report.history import read_history
 from narration_cleanup.report.record import ENDINGS, RUNNING, RunItem, RunRecord
-from narration_cleanup.settings import Settings, history_elsewhere, load_partial, load_settings
+from narration_cleanup.settings import Settings, history_elsewhere, load_partial
 
 if TYPE_CHECKING:
     from narration_cleanup.report.history.store import History
@@ -160,14 +160,12 @@ def _errors_shown(as_json: bool) -> Iterator[None]:
     """Where the runs cannot be read, the JSON document has the reason too."""
     try:
         yield
-    except ConfigError as error:
-        if as_json:
-            write_history([], sys.stdout, configuration_problems(error))
-        raise
     except CleanupError as error:
+        problems = [Problem(Target.PROGRAM, "history_unreadable", str(error))]
+        if isinstance(error, ConfigError):
+            problems = configuration_problems(error)
         if as_json:
-            problem = Problem(Target.PROGRAM, "history_unreadable", str(error))
-            write_history([], sys.stdout, [problem])
+            write_history([], sys.stdout, problems)
         raise
 
 
@@ -196,14 +194,11 @@ def _settings(config_file: Path | None) -> Settings:
 
     Raises ``ConfigError`` where it is.
     """
-    said: Sequence[str] = ()
-    try:
-        settings = load_settings(flags={}, config_file=config_file, environ=os.environ)
-    except ConfigError as error:
-        settings, state_known = load_partial(flags={}, config_file=config_file, environ=os.environ)
-        if not state_known:
-            raise
-        said = error.faults
+    settings, said, state_known = load_partial(
+        flags={}, config_file=config_file, environ=os.environ
+    )
+    if said and not state_known:
+        raise ConfigError(*said)
     for text in (*said, *settings.warnings):
         typer.echo(f"WARNING - {printable_line(text)}", err=True)
     if settings.cleanup.user is not None and not said:

@@ -17,12 +17,9 @@ from narration_cleanup.report.alert_policy import attention
 from narration_cleanup.run.recorder import host_name, notify_of
 from narration_cleanup.run.run_as import act_as, check_source
 from narration_cleanup.run.stats import past_runs
-from narration_cleanup.settings import AlertsSettings, load_partial, load_settings
+from narration_cleanup.settings import load_partial, load_settings
 from narration_cleanup.settings.sources import CONFIG_DIR, SYSTEM_STATE, instance_of
-from narration_cleanup.systemd.discover import (
-    credentials_folder,
-    with_credentials,
-)
+from narration_cleanup.systemd.discover import credentials_folder, with_credentials
 
 _INSTANCE = r"narration-cleanup@([A-Za-z0-9_.-]+)\.service"
 
@@ -72,12 +69,8 @@ def _notify_of_unit(context: typer.Context, unit: str, *, start: bool) -> list[s
     file = config_of(unit, context.obj)
     # A user that systemd made up has no home, which is no fault of the settings.
     environ = {"STATE_DIRECTORY": str(SYSTEM_STATE), **os.environ}
-    said = list[str]()
-    try:
-        settings = load_settings(flags={}, config_file=file, environ=environ)
-    except ConfigError as error:
-        said += [f"the settings for alerts cannot be read whole: {each}" for each in error.faults]
-        settings, _ = load_partial(flags={}, config_file=file, environ=environ)
+    settings, faults, _ = load_partial(flags={}, config_file=file, environ=environ)
+    said = [f"the settings for alerts cannot be read whole: {each}" for each in faults]
     check_source(settings)
     alerts = settings.alerts
     if alerts.ping_url is None and not alerts.urls:
@@ -103,7 +96,14 @@ def _trial(context: typer.Context) -> list[str]:
     environ = with_credentials(os.environ, context.obj)
     settings = act_as(load_settings(flags={}, config_file=context.obj, environ=environ))
     alerts = settings.alerts
-    _require_somebody(alerts, credentials_folder(instance_of(context.obj)))
+    if alerts.ping_url is None and not alerts.urls:
+        credentials = credentials_folder(instance_of(context.obj))
+        if os.path.isdir(credentials) and not os.access(credentials, os.R_OK | os.X_OK):
+            raise ConfigError(
+                f"this user finds no alert target, and may not read {credentials}, where the unit "
+                "may have one: run it as root"
+            )
+        raise ConfigError("no alert target is configured: set alerts.urls (NARRATION_ALERTS_URLS)")
     from narration_cleanup.report.notify import send, trial_message
 
     said = send(trial_message(host_name()), alerts.urls)
@@ -113,14 +113,3 @@ def _trial(context: typer.Context) -> list[str]:
     if alerts.ping_url is not None:
         typer.echo("alerts.ping_url is not tried: a ping would count as a run.")
     return said
-
-
-def _require_somebody(alerts: AlertsSettings, credentials: Path) -> None:
-    if alerts.ping_url is not None or alerts.urls:
-        return
-    if os.path.isdir(credentials) and not os.access(credentials, os.R_OK | os.X_OK):
-        raise ConfigError(
-            f"this user finds no alert target, and may not read {credentials}, where the unit may "
-            "have one: run it as root"
-        )
-    raise ConfigError("no alert target is configured: set alerts.urls (NARRATION_ALERTS_URLS)")

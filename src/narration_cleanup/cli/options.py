@@ -27,10 +27,10 @@ _RULES = "Rules"
 OUTPUT = "Output"
 
 
-def _setting(name: str, declared: str, panel: str, metavar: str) -> object:
+def _setting(name: str, panel: str, metavar: str) -> object:
     # No envvar and no default here: the settings read those, and know where a value came from.
     option = typer.Option(
-        declared,
+        str(BY_NAME[name].flag),
         help=option_help(name),
         show_default=False,
         rich_help_panel=panel,
@@ -41,20 +41,16 @@ def _setting(name: str, declared: str, panel: str, metavar: str) -> object:
 
 
 _OPTIONS: dict[str, object] = {
-    "cache.dir": _setting("cache.dir", "--cache-dir", _WHERE, "DIR"),
-    "requests.db": _setting("requests.db", "--requests-db", _WHERE, "DB"),
-    "requests.allow_other_user": _setting(
-        "requests.allow_other_user", "--allow-other-user", _WHERE, ""
-    ),
-    "cleanup.user": _setting("cleanup.user", "--run-as", _WHERE, "USER"),
-    "cache.ttl_days": _setting("cache.ttl_days", "--ttl-days", _RULES, "N"),
-    "requests.abandoned_timeout_hours": _setting(
-        "requests.abandoned_timeout_hours", "--abandoned-timeout-hours", _RULES, "N"
-    ),
-    "cache.enforce_max_size": _setting("cache.enforce_max_size", "--enforce-max-size", _RULES, ""),
-    "cache.min_free_mb": _setting("cache.min_free_mb", "--min-free-mb", _RULES, "MB"),
-    "cleanup.max_delete": _setting("cleanup.max_delete", "--max-delete", _RULES, "N|N%"),
-    "cleanup.max_cancel": _setting("cleanup.max_cancel", "--max-cancel", _RULES, "N|N%"),
+    "cache.dir": _setting("cache.dir", _WHERE, "DIR"),
+    "requests.db": _setting("requests.db", _WHERE, "DB"),
+    "requests.allow_other_user": _setting("requests.allow_other_user", _WHERE, ""),
+    "cleanup.user": _setting("cleanup.user", _WHERE, "USER"),
+    "cache.ttl_days": _setting("cache.ttl_days", _RULES, "N"),
+    "requests.abandoned_timeout_hours": _setting("requests.abandoned_timeout_hours", _RULES, "N"),
+    "cache.enforce_max_size": _setting("cache.enforce_max_size", _RULES, ""),
+    "cache.min_free_mb": _setting("cache.min_free_mb", _RULES, "MB"),
+    "cleanup.max_delete": _setting("cleanup.max_delete", _RULES, "N|N%"),
+    "cleanup.max_cancel": _setting("cleanup.max_cancel", _RULES, "N|N%"),
     "ignore_clock": flag(
         "--ignore-clock", "Go ahead although the clock jumped since the last run.", _RULES
     ),
@@ -163,7 +159,7 @@ def showing_progress(stream: TextIO, *, quiet: bool = False) -> Iterator[Progres
     if quiet or not stream.isatty():
         yield NoProgress()
         return
-    from narration_cleanup.report.progress_bar import TerminalProgress
+    from narration_cleanup.report.progress import TerminalProgress
 
     shown = TerminalProgress(stream)
     try:

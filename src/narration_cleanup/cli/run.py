@@ -42,41 +42,28 @@ _REASONS = tuple(reason.value for reason in Reason)
 _LISTED = "What is listed (the plan stays whole)"
 _SELECTING = ("--voice-style", "--reason", "--sort", "--limit")
 
+
+def _listed(option: str, metavar: str, about: str, least: int | None = None) -> object:
+    return typer.Option(
+        option,
+        metavar=metavar,
+        help=about,
+        min=least,
+        show_default=False,
+        rich_help_panel=_LISTED,
+    )
+
+
 VoiceStyle = Annotated[
     str | None,
     options.voice_style("List only what is planned for the entries of one voice style.", _LISTED),
 ]
 OneReason = Annotated[
     str | None,
-    typer.Option(
-        "--reason",
-        metavar="REASON",
-        help=f"List only what has one reason: {', '.join(_REASONS)}.",
-        rich_help_panel=_LISTED,
-        show_default=False,
-    ),
+    _listed("--reason", "REASON", f"List only what has one reason: {', '.join(_REASONS)}."),
 ]
-Sort = Annotated[
-    str | None,
-    typer.Option(
-        "--sort",
-        metavar="size|age",
-        help="List the largest or the oldest first.",
-        rich_help_panel=_LISTED,
-        show_default=False,
-    ),
-]
-Limit = Annotated[
-    int | None,
-    typer.Option(
-        "--limit",
-        min=0,
-        metavar="N",
-        help="List at most this many actions.",
-        rich_help_panel=_LISTED,
-        show_default=False,
-    ),
-]
+Sort = Annotated[str | None, _listed("--sort", "size|age", "List the largest or the oldest first.")]
+Limit = Annotated[int | None, _listed("--limit", "N", "List at most this many actions.", 0)]
 
 
 @options.takes(

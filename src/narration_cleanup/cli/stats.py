@@ -17,14 +17,20 @@ from narration_cleanup.core.errors import ConfigError, ExitCode
 from narration_cleanup.core.model import Severity
 from narration_cleanup.core.text import printable
 from narration_cleanup.report import documents
-from narration_cleanup.report.record import CacheState
+from narration_cleanup.report.record import CacheState, RunRecord
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.report.streams import until_closed
 from narration_cleanup.run.access import refuse_other_users
 from narration_cleanup.run.run_as import act_as
 from narration_cleanup.run.stats import RecentRuns, stats_now, with_recent_runs
 from narration_cleanup.run.survey import VoiceFilter
-from narration_cleanup.settings import BY_NAME, Settings, load_settings, require_target
+from narration_cleanup.settings import (
+    CleanupSettings,
+    RequestSettings,
+    Settings,
+    load_settings,
+    require_target,
+)
 
 Prometheus = Annotated[
     bool,
@@ -69,13 +75,17 @@ def _show(call: Invocation, now: float, *, prometheus: bool, voice_style: str | 
     others: set[str] = set()
     through = None
     if voice_style is not None:
-        settings = _for_one_voice(settings, voice_style)
+        own = settings.cache.ttl_days_by_voice_style.get(voice_style, settings.cache.ttl_days)
+        settings = replace(settings, cache=replace(settings.cache, ttl_days=own))
         through = partial(VoiceFilter, voice_style=voice_style, others=others)
     with showing_progress(sys.stderr, quiet=call.quiet) as progress:
         stats, plans = stats_now(settings, now, progress, through)
-    if voice_style is not None and plans.cache is not None and not call.as_json:
-        # A program that asks again and again gets its zeros: the last one may just have gone.
-        _check_voice(voice_style, plans.cache.totals.entry_count, others)
+    is_empty = plans.cache is not None and not plans.cache.totals.entry_count
+    # A program that asks again and again gets its zeros: the last one may just have gone.
+    if voice_style is not None and is_empty and not call.as_json:
+        known = ", ".join(sorted(map(printable, others))) or "none"
+        name = printable(voice_style)
+        raise typer.BadParameter(f"no entry has the voice style {name}; there are: {known}")
     stats, past = with_recent_runs(stats, settings)
     if prometheus:
         with until_closed(sys.stdout):
@@ -91,53 +101,35 @@ def _show(call: Invocation, now: float, *, prometheus: bool, voice_style: str | 
 
 def _nothing_seen(error: ConfigError, now: float) -> Stats:
     """The document for a program where the configuration is wrong."""
-    interval, timeout = (
-        BY_NAME[name].default
-        for name in ("cleanup.interval_hours", "requests.abandoned_timeout_hours")
-    )
-    assert isinstance(interval, float | int)
-    assert isinstance(timeout, float | int)
     return Stats(
         generated_at=now,
-        cleanup_interval_hours=interval,
-        abandoned_timeout_hours=timeout,
+        cleanup_interval_hours=CleanupSettings().interval_hours,
+        abandoned_timeout_hours=RequestSettings().abandoned_timeout_hours,
         problems=documents.configuration_problems(error),
     )
 
 
 def _metrics(stats: Stats, past: RecentRuns, settings: Settings) -> str:
     """The page that a run would write, with the cache and the requests as they stand now."""
-    from narration_cleanup.report.metrics import MetricValues, metrics_text, name_of
+    from narration_cleanup.report.metrics import metrics_text, name_of
 
     limit_bytes = int(settings.cache.max_size_mb * 2**20)
     cache, requests = stats.cache, stats.requests
-    values = MetricValues(
-        last=past.last,
-        counters=past.counters,
-        interval_seconds=stats.cleanup_interval_hours * 3_600,
-        limit_bytes=limit_bytes,
-        cache=None
+    state = RunRecord(
+        cache_state=None
         if cache is None
         else CacheState(cache.totals.entry_count, cache.totals.total_size_bytes, limit_bytes),
-        requests_by_status=None if requests is None else requests.by_status,
-        abandoned=None if requests is None else requests.abandoned_count,
+        requests_by_status=None if requests is None else dict(requests.by_status),
+        abandoned_left=None if requests is None else requests.abandoned_count,
+    )
+    return metrics_text(
+        past.last,
+        past.counters,
+        interval_seconds=stats.cleanup_interval_hours * 3_600,
+        limit_bytes=limit_bytes,
+        state=state,
         name=name_of(settings.metrics.textfile),
     )
-    return metrics_text(values)
-
-
-def _for_one_voice(settings: Settings, voice_style: str) -> Settings:
-    """The settings with the voice style's own TTL as that of the cache."""
-    own = settings.cache.ttl_days_by_voice_style.get(voice_style, settings.cache.ttl_days)
-    return replace(settings, cache=replace(settings.cache, ttl_days=own))
-
-
-def _check_voice(voice_style: str, entry_count: int, others: set[str]) -> None:
-    if not entry_count:
-        known = ", ".join(sorted(map(printable, others))) or "none"
-        raise typer.BadParameter(
-            f"no entry has the voice style {printable(voice_style)}; there are: {known}"
-        )
 
 
 def _exit_code(stats: Stats, *, nothing_seen: bool) -> ExitCode:

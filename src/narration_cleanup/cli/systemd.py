@@ -33,18 +33,13 @@ from narration_cleanup.systemd.discover import (
 )
 from narration_cleanup.systemd.install import (
     check_user,
-    earlier_histories,
     enable,
     make_folders,
     remove,
     write_handed,
     write_units,
 )
-from narration_cleanup.systemd.installation import (
-    Installation,
-    service_name,
-    timer_name,
-)
+from narration_cleanup.systemd.installation import Installation, service_name, timer_name
 from narration_cleanup.systemd.status import Schedule, is_running, read_schedule, unit_folder
 from narration_cleanup.systemd.units import render
 
@@ -184,8 +179,6 @@ def _install(
     )
     state = installation.history or settings.cleanup.state_dir
     typer.echo(f"The history of the runs is in {printable(state)}")
-    for folder in earlier_histories(installation):
-        typer.echo(f"That of earlier runs by hand stays in {printable(folder)}, and is not used")
     if installation.user is None:
         typer.echo("To run while you are not logged in: loginctl enable-linger")
     sudo, manager = ("", " --user") if installation.user is None else ("sudo ", "")
@@ -244,20 +237,17 @@ def schedule_lines(schedule: Schedule | None) -> list[str]:
         return [NOT_INSTALLED]
     state = "enabled" if schedule.enabled else "not enabled"
     state += ", active" if schedule.active else ", not active: it starts nothing"
+    result = f"{schedule.last_result} (exit {schedule.last_exit})"
+    if schedule.running:
+        result = "running now"
+    elif schedule.last_result is None:
+        result = "not known since the last boot" if schedule.last_run else "it has not run yet"
     return [
         f"Timer     {schedule.timer} ({state})",
         f"Next run  {_time(schedule.next_run)}",
         f"Last run  {_time(schedule.last_run)}",
-        f"Result    {_result(schedule)}",
+        f"Result    {result}",
     ]
-
-
-def _result(schedule: Schedule) -> str:
-    if schedule.running:
-        return "running now"
-    if schedule.last_result is None:
-        return "not known since the last boot" if schedule.last_run else "it has not run yet"
-    return f"{schedule.last_result} (exit {schedule.last_exit})"
 
 
 def _time(moment: datetime | None) -> str:
@@ -281,14 +271,13 @@ def schedule_document(schedule: Schedule | None) -> setup_types.Systemd:
 def _settings(
     context: typer.Context, instance: str | None, *, for_user: bool, interval_hours: str | None
 ) -> Settings:
+    named = file = context.obj if isinstance(context.obj, Path) else None
     if instance is not None:
         check_instance(instance)  # before a path is made of it
-    named = context.obj if isinstance(context.obj, Path) else None
-    if named is None and instance is not None:
-        named = CONFIG_DIR / f"{instance}.toml"
-        if not os.path.exists(named):
-            raise ConfigError(f"--instance {instance}: there is no file {named}")
-    file = named if instance is None else CONFIG_DIR / f"{instance}.toml"
+        file = CONFIG_DIR / f"{instance}.toml"
+        if named is None and not os.path.exists(file):
+            raise ConfigError(f"--instance {instance}: there is no file {file}")
+        named = named or file
     environ = os.environ if for_user else with_credentials(os.environ, file)
     settings = load_settings(
         flags={"cleanup.interval_hours": interval_hours}, config_file=named, environ=environ

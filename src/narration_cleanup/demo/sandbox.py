@@ -160,42 +160,41 @@ def speak(voice_style: str, text: str) -> bytes:
 def _make_cache(cache: Path, working_directory: Path, now: float) -> None:
     """The index as the service writes it: its own fields and order, paths from where it runs."""
     index: dict[str, dict[str, str | int]] = {}
+    below = cache.relative_to(working_directory)
     for number, age in enumerate((*_AGES, *_YOUNG)):
-        path, fields = _narration(cache, number, now - age * DAY)
-        audio = speak(str(fields["voice_style"]), _LINES[number % len(_LINES)])
-        _write(path, audio, now - age * DAY)
-        index[path.stem] = _placed(fields, path, working_directory, len(audio))
-    lost, fields = _narration(cache, len(index), now - 2 * DAY)
-    index[lost.stem] = _placed(fields, lost, working_directory, 30_000)
-    forgotten, fields = _narration(cache, len(index), now)
-    _write(forgotten, speak(str(fields["voice_style"]), _LINES[0]), now - 12 * DAY)
+        audio = speak(_voice(number), _LINES[number % len(_LINES)])
+        key, entry = _narration(below, number, now - age * DAY, len(audio))
+        _write(cache / f"{key}.wav", audio, now - age * DAY)
+        index[key] = entry
+    lost, entry = _narration(below, len(index), now - 2 * DAY, 30_000)
+    index[lost] = entry
+    forgotten, _ = _narration(below, len(index), now, 0)
+    _write(cache / f"{forgotten}.wav", speak(_voice(len(index)), _LINES[0]), now - 12 * DAY)
     cut = speak("ancient_entity", _LINES[1])[:9_000]
     _write(cache / "3f1d.wav.part", cut, now - 2 * DAY)
     with (cache / "cache_index.json").open("w", encoding="utf-8") as file:
         json.dump(index, file, indent=2)
 
 
-def _narration(cache: Path, number: int, created_at: float) -> tuple[Path, dict[str, str | int]]:
-    voice_style = tuple(VOICES)[(number + number // len(VOICES)) % len(VOICES)]
-    variant = f"chapter-{number + 1:02d}"
+def _voice(number: int) -> str:
+    return tuple(VOICES)[(number + number // len(VOICES)) % len(VOICES)]
+
+
+def _narration(
+    folder: Path, number: int, created_at: float, size_bytes: int
+) -> tuple[str, dict[str, str | int]]:
+    """The key and the entry of a narration whose audio is in ``folder``."""
+    voice_style, variant = _voice(number), f"chapter-{number + 1:02d}"
     key = hashlib.sha256(f"{variant}:{voice_style}".encode()).hexdigest()
-    fields: dict[str, str | int] = {
+    return key, {
         "narration_id": _id("narration", number),
-        "file_path": "",
+        "file_path": str(folder / f"{key}.wav"),
         "created_at": _local(created_at),
         "last_accessed": _local(created_at + 0.25 * HOUR),
-        "file_size": 0,
+        "file_size": size_bytes,
         "variant_id": variant,
         "voice_style": voice_style,
     }
-    return cache / f"{key}.wav", fields
-
-
-def _placed(
-    fields: dict[str, str | int], path: Path, working_directory: Path, size_bytes: int
-) -> dict[str, str | int]:
-    where = str(path.relative_to(working_directory))
-    return {**fields, "file_path": where, "file_size": size_bytes}
 
 
 def _write(path: Path, content: bytes, modified_at: float) -> None:

@@ -12,9 +12,9 @@ from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.core.zones import UTC, zone_text
 from narration_cleanup.plan.actions import Kind, Outcome
 from narration_cleanup.plan.explain import Explanation
-from narration_cleanup.report.format import clock, columns, sizes_up_to, wrapped
+from narration_cleanup.report.format import clock, columns, sizes_up_to
 from narration_cleanup.report.record import RunItem
-from narration_cleanup.report.streams import allow_any_character, until_closed
+from narration_cleanup.report.streams import write_labelled
 from narration_cleanup.report.summary import problem_line
 
 _LABEL = 15
@@ -60,13 +60,7 @@ def show_explained(
     """Show it as lines, on a terminal wrapped at ``width`` columns (``None`` asks the terminal)."""
     stream = sys.stdout if stream is None else stream
     width = columns(stream) if width is None else width
-    allow_any_character(stream)
-    with until_closed(stream):
-        for number, lines in enumerate(_blocks(explained)):
-            stream.write("\n" if number else "")
-            for label, value in lines:
-                line = f"{label:<{_LABEL}}{value}"
-                stream.write(f"{wrapped(line, width, hang=_LABEL)}\n")
+    write_labelled(_blocks(explained), _LABEL, stream, width)
 
 
 def _blocks(explained: Explained) -> Iterator[list[tuple[str, str]]]:
@@ -151,6 +145,4 @@ def _in_run(item: RunItem) -> str:
     if done == Outcome.DONE and item.kind.upper() in Kind.__members__:
         done = Kind[item.kind.upper()].value.done.lower()
     what = "" if item.file in (None, item.name) else f" (file {printable(item.file)})"
-    note = "" if item.note is None else f"; {printable_line(item.note)}"
-    why = f"{printable(item.reason)}, {printable_line(item.detail)}{note}"
-    return f"{clock(item.at)}: {printable(done)} {printable(item.name)}{what}: {why}"
+    return f"{clock(item.at)}: {printable(done)} {printable(item.name)}{what}: {item.why}"

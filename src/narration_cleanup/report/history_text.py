@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import TextIO
 
 from rich.console import Console
@@ -12,11 +13,11 @@ from rich.text import Text
 
 from narration_cleanup.apply.result import RunOutcome
 from narration_cleanup.core.text import printable, printable_line
-from narration_cleanup.report.format import Sizes, age, clock, columns, count, sizes_up_to, wrapped
+from narration_cleanup.report.format import Sizes, age, clock, columns, count, sizes_up_to
 from narration_cleanup.report.record import KILLED, RUNNING, RunItem, RunRecord
-from narration_cleanup.report.streams import allow_any_character, until_closed
+from narration_cleanup.report.streams import write_labelled
 from narration_cleanup.report.summary import problem_line
-from narration_cleanup.report.terminal import ERROR, KEEP, OK, WARN, report_console
+from narration_cleanup.report.terminal import ERROR, KEEP, OK, WARN, pairs, report_console
 
 _COLUMNS = ("id", "began", "outcome", "by", "took", "removed", "freed", "cancelled", "problems")
 _FIGURES = frozenset({"id", "took", "removed", "freed", "cancelled", "problems"})
@@ -24,10 +25,8 @@ _FIGURES = frozenset({"id", "took", "removed", "freed", "cancelled", "problems"}
 _LABEL = 19
 """Columns that a label has, in the lines of one run."""
 _MOST_ITEMS = 10
-_HEIGHT = 4
 _LEVELS = " ▁▂▃▄▅▆▇█"
 _ASCII_LEVELS = " .:-=+*%#"
-_AXIS = 11
 _STYLES = {
     RunOutcome.SUCCESS.value: OK,
     RUNNING: KEEP,
@@ -53,7 +52,8 @@ def show_history(
         console.print(_table(records, console, sizes))
         ended = [record for record in reversed(records) if record.finished_at is not None]
         if console.is_terminal and len(ended) > 1:
-            _print_plots(ended, console, sizes)
+            console.print()
+            console.print(_plots(ended, console, sizes))
 
 
 def show_run_record(
@@ -69,12 +69,8 @@ def show_run_record(
     """
     stream = sys.stdout if stream is None else stream
     width = columns(stream) if width is None else width
-    allow_any_character(stream)
-    with until_closed(stream):
-        limit = len(items) if width is None else _MOST_ITEMS
-        for label, value in (*_facts(record), *_items(items, limit)):
-            line = f"{label:<{_LABEL}}{value}"
-            stream.write(f"{wrapped(line, width, hang=_LABEL)}\n")
+    limit = len(items) if width is None else _MOST_ITEMS
+    write_labelled([(*_facts(record), *_items(items, limit))], _LABEL, stream, width)
 
 
 def _facts(record: RunRecord) -> Iterator[tuple[str, str]]:
@@ -122,51 +118,39 @@ def _facts(record: RunRecord) -> Iterator[tuple[str, str]]:
 
 def _items(items: Sequence[RunItem], limit: int) -> Iterator[tuple[str, str]]:
     for item in items[:limit]:
-        note = "" if item.note is None else f"; {printable_line(item.note)}"
         outcome = "" if item.outcome == "done" else f"{printable(item.outcome)}, "
-        why = f"{printable(item.reason)}, {printable_line(item.detail)}{note}"
-        yield "item", f"{printable(item.name)}: {outcome}{why}"
+        yield "item", f"{printable(item.name)}: {outcome}{item.why}"
     if (more := len(items) - limit) > 0:
         yield "", f"and {count(more, 'more item')} (in a pipe, and with --json, all)"
 
 
-def _print_plots(ended: Sequence[RunRecord], console: Console, sizes: Sizes) -> None:
-    """From the oldest run to the newest."""
-    freed = [float(record.freed_bytes) for record in ended]
-    removed = [float(record.removed_count) for record in ended]
-    for title, values, top, style in (
-        ("freed", freed, sizes(int(max(freed))), WARN),
-        ("removed", removed, f"{max(removed):,.0f}", KEEP),
+def _plots(ended: Sequence[RunRecord], console: Console, sizes: Sizes) -> Table:
+    """What was freed and removed from the oldest run to the newest, a line for each."""
+    freed = [record.freed_bytes for record in ended]
+    removed = [record.removed_count for record in ended]
+    rows = list[tuple[str, Text]]()
+    for label, values, top, style in (
+        ("freed", freed, sizes(max(freed)), WARN),
+        ("removed", removed, f"{max(removed):,}", KEEP),
     ):
-        console.print()
-        console.print(_plot(title, values, top, style, console))
-    console.print(_time_axis(ended, console))
+        width = max(console.width - len("removed  ") - len(f"  at most {top}"), 10)
+        levels = _ASCII_LEVELS if console.options.ascii_only else _LEVELS
+        plot = (plotted(values, width, levels), style)
+        rows.append((label, Text.assemble(plot, f"  at most {top}")))
+    span = f"{clock(ended[0].started_at)} to {clock(ended[-1].started_at)}"
+    return pairs([*rows, ("", Text(f"{span}, {count(len(ended), 'run')}"))])
 
 
-def plotted(values: Sequence[float], width: int, height: int, levels: str) -> list[str]:
-    """A plot of bars, ``height`` lines of at most ``width`` characters, the first line on top.
+def plotted(values: Sequence[float], width: int, levels: str) -> str:
+    """One character of ``levels`` for each value, at most ``width``; ``values`` are not empty.
 
-    One column for each value; where there are more values than columns, a column is the highest
-    of its values. What is more than nothing is never drawn as nothing.
+    Where there are more values than characters, one is the highest of its values. What is more
+    than nothing is never drawn as nothing.
     """
-    columns = _grouped(values, width)
-    top = max(columns, default=0.0)
-    steps = len(levels) - 1
-    filled = [
-        0 if value <= 0 or top <= 0 else max(1, round(value / top * height * steps))
-        for value in columns
-    ]
-    return [
-        "".join(levels[min(max(amount - line * steps, 0), steps)] for amount in filled)
-        for line in reversed(range(height))
-    ]
-
-
-def _grouped(values: Sequence[float], width: int) -> list[float]:
-    if len(values) <= width:
-        return list(values)
-    edges = [number * len(values) // width for number in range(width + 1)]
-    return [max(values[edges[n] : edges[n + 1]]) for n in range(width)]
+    shown, top, steps = min(len(values), width), max(values), len(levels) - 1
+    edges = [number * len(values) // shown for number in range(shown + 1)]
+    highest = (max(values[begin:end]) for begin, end in pairwise(edges))
+    return "".join(levels[max(1, round(each / top * steps)) if each > 0 else 0] for each in highest)
 
 
 def _table(records: Sequence[RunRecord], console: Console, sizes: Sizes) -> Table:
@@ -192,32 +176,6 @@ def _table(records: Sequence[RunRecord], console: Console, sizes: Sizes) -> Tabl
 
 def _width(rows: Sequence[Sequence[str]], kept: Sequence[int]) -> int:
     return sum(max(len(row[position]) for row in rows) + 2 for position in kept)
-
-
-def _plot(title: str, values: Sequence[float], top: str, style: str, console: Console) -> Text:
-    levels = _ASCII_LEVELS if console.options.ascii_only else _LEVELS
-    width = max(console.width - _AXIS - 1, 10)
-    scale = max(1, min(4, width // max(len(values), 1)))  # a few runs get broad bars
-    lines = plotted(values, width, _HEIGHT, levels)
-    text = Text(no_wrap=True)
-    for number, line in enumerate(lines):
-        label = top if number == 0 else title if number == 1 else ""
-        text.append(f"{label:>{_AXIS}} ")
-        gap = " " if scale > 1 else ""
-        text.append("".join(cell * (scale - len(gap)) + gap for cell in line), style)
-        if number < len(lines) - 1:
-            text.append("\n")
-    return text
-
-
-def _time_axis(ended: Sequence[RunRecord], console: Console) -> Text:
-    """From when to when: further to the left, or in two lines, where the terminal is narrow."""
-    first, last = clock(ended[0].started_at), clock(ended[-1].started_at)
-    lines = [f"{first} to {last}, {count(len(ended), 'run')}"]
-    if len(lines[0]) > console.width:
-        lines = [first, f"to {last}, {count(len(ended), 'run')}"]
-    left = max(0, min(_AXIS + 1, console.width - max(map(len, lines))))
-    return Text("\n".join(" " * left + line for line in lines), no_wrap=True)
 
 
 def _cells(record: RunRecord, sizes: Sizes) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ import errno
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from narration_cleanup.core.files import check_own_file, first_bytes, replace_file
@@ -23,7 +22,6 @@ from narration_cleanup.report.record import (
     ENDINGS,
     REASON_NAMES,
     STATUS_NAMES,
-    CacheState,
     Counters,
     RunRecord,
     filled,
@@ -35,35 +33,75 @@ _BEGINS = f"# HELP {PREFIX}".encode()
 Value = int | float | bool | None
 Samples = Value | tuple[str, Mapping[str, Value]]
 """One value, or a label's name with a value for each of the label's values."""
+_ABOUT = {
+    "last_run_timestamp_seconds": "When the last run ended.",
+    "last_success_timestamp_seconds": "When the last successful run ended; 0 before the first.",
+    "last_run_duration_seconds": "How long the last run took.",
+    "last_run_success": "Whether the last run did all that it should: 1 or 0.",
+    "last_run_removed_files": "What the last run removed from the cache, by reason.",
+    "last_run_freed_bytes": "Bytes that the disk got back in the last run.",
+    "last_run_cancelled_requests": (
+        "Abandoned requests that the last run cancelled, by the status they had."
+    ),
+    "last_run_skipped": (
+        "What the last run had planned and then left, since it had changed or could not go."
+    ),
+    "last_run_errors": "Actions that failed, and problems met, in the last run.",
+    "cache_entries": "Entries in the cache.",
+    "cache_size_bytes": "Size of the cache as its entries state it.",
+    "cache_limit_bytes": "The cache's configured limit (cache.max_size_mb).",
+    "requests": "Generation requests, by status.",
+    "requests_abandoned": "Generation requests that are abandoned and not cancelled.",
+    "interval_seconds": "How often a run is scheduled (cleanup.interval_hours).",
+    "runs_total": "Runs that have ended, by outcome.",
+    "removed_bytes_total": "Bytes that the disk got back over all runs.",
+}
+"""The metrics, in the order of the page. A counter's name ends in ``_total``."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricValues:
-    """The values of the page. Bytes and seconds; ``None`` where it is not known.
+def metrics_text(
+    last: RunRecord | None,
+    counters: Counters | None,
+    *,
+    interval_seconds: float,
+    limit_bytes: int | None = None,
+    state: RunRecord | None = None,
+    name: str | None = None,
+) -> str:
+    """The whole page.
 
-    ``last`` is the last run that did a survey, so never one that found the lock held.
-    ``counters`` is ``None`` where the history cannot be used, and then ``last`` is one at most that
-    has just ended.
+    ``last`` is the last run that did a survey, so never one that found the lock held; its state of
+    the cache and the requests is the present one, unless ``state`` has a newer. ``counters`` is
+    ``None`` where the history cannot be used, and then ``last`` is one at most that has just ended.
     ``name`` distinguishes the pages of several caches on one machine (see ``name_of``).
     """
-
-    last: RunRecord | None
-    counters: Counters | None
-    interval_seconds: float
-    limit_bytes: int | None = None
-    cache: CacheState | None = None
-    requests_by_status: Mapping[str, int] | None = None
-    abandoned: int | None = None
-    name: str | None = None
-
-
-def metrics_text(values: MetricValues) -> str:
-    """The whole page."""
-    return "".join(
-        line
-        for name, about, samples in _metrics(values)
-        for line in _lines(PREFIX + name, about, samples, values.name)
-    )
+    run = last or RunRecord()
+    now = state or run
+    last_success = None if counters is None else counters.last_success_at or 0.0
+    values: dict[str, Samples] = {
+        "last_run_timestamp_seconds": run.finished_at or 0,
+        "last_success_timestamp_seconds": run.finished_at if run.success else last_success,
+        "last_run_duration_seconds": run.duration or 0,
+        "last_run_success": run.success,
+        "last_run_removed_files": ("reason", filled(REASON_NAMES, run.removed_by_reason)),
+        "last_run_freed_bytes": run.freed_bytes,
+        "last_run_cancelled_requests": ("status", filled(ACTIVE_NAMES, run.cancelled_by_status)),
+        "last_run_skipped": run.skipped_count,
+        "last_run_errors": run.error_count,
+    }
+    if last is None and counters is None:
+        values = {each: _unknown(samples) for each, samples in values.items()}
+    cache = now.cache_state
+    values["cache_entries"] = None if cache is None else cache.entry_count
+    values["cache_size_bytes"] = None if cache is None else cache.size_bytes
+    values["cache_limit_bytes"] = limit_bytes
+    values["requests"] = "status", _requests(now.requests_by_status)
+    values["requests_abandoned"] = now.abandoned_left
+    values["interval_seconds"] = interval_seconds
+    if counters is not None:
+        values["runs_total"] = "outcome", filled(ENDINGS, counters.runs)
+        values["removed_bytes_total"] = counters.removed_bytes
+    return "".join(line for each in values for line in _lines(each, values[each], name))
 
 
 def name_of(file: Path | None) -> str | None:
@@ -75,27 +113,6 @@ def name_of(file: Path | None) -> str | None:
     return name or None
 
 
-def metric_values(
-    record: RunRecord,
-    counters: Counters | None,
-    *,
-    interval_seconds: float,
-    limit_bytes: int | None,
-    name: str | None = None,
-) -> MetricValues:
-    """The facts right after a run: the state is what the run found at its end."""
-    return MetricValues(
-        last=record,
-        counters=counters,
-        interval_seconds=interval_seconds,
-        limit_bytes=limit_bytes,
-        cache=record.cache_state,
-        requests_by_status=record.requests_by_status,
-        abandoned=record.abandoned_left,
-        name=name,
-    )
-
-
 def write_metrics(file: Path, text: str) -> None:
     """Replace the page: a reader sees the old one or the new one. Raises ``OSError``.
 
@@ -103,123 +120,16 @@ def write_metrics(file: Path, text: str) -> None:
     would not be looking at it.
     """
     check_own_file(file)
-    _refuse_another_file(file)
-    replace_file(file, text, 0o644)
-
-
-def _refuse_another_file(file: Path) -> None:
-    """Raise ``OSError`` where something else has the page's name: a slip in the settings must not
-    cost the requests, the index or anything else."""
     with suppress(FileNotFoundError):
-        if not is_page(file):
+        if not is_page(file):  # a slip in the settings must not cost the requests or the index
             why = "what is there is no page of metrics, and stays; name another file"
             raise FileExistsError(errno.EEXIST, why)
+    replace_file(file, text, 0o644)
 
 
 def is_page(file: Path) -> bool:
     """Whether ``file`` may be replaced: it is a page of ours, or empty. Raises ``OSError``."""
     return first_bytes(file, len(_BEGINS)) in (b"", _BEGINS)
-
-
-_Metric = tuple[str, str, Samples]
-"""Name, description, and samples. A counter's name ends in ``_total``."""
-
-
-def _metrics(values: MetricValues) -> list[_Metric]:
-    cache = values.cache
-    last_run = _last_run(values)
-    if values.last is None and values.counters is None:
-        last_run = [(name, about, _unknown(samples)) for name, about, samples in last_run]
-    return [
-        *last_run,
-        ("cache_entries", "Entries in the cache.", None if cache is None else cache.entry_count),
-        (
-            "cache_size_bytes",
-            "Size of the cache as its entries state it.",
-            None if cache is None else cache.size_bytes,
-        ),
-        (
-            "cache_limit_bytes",
-            "The cache's configured limit (cache.max_size_mb).",
-            values.limit_bytes,
-        ),
-        (
-            "requests",
-            "Generation requests, by status.",
-            ("status", _requests(values.requests_by_status)),
-        ),
-        (
-            "requests_abandoned",
-            "Generation requests that are abandoned and not cancelled.",
-            values.abandoned,
-        ),
-        (
-            "interval_seconds",
-            "How often a run is scheduled (cleanup.interval_hours).",
-            values.interval_seconds,
-        ),
-        *([] if values.counters is None else _counters(values.counters)),
-    ]
-
-
-def _counters(counters: Counters) -> list[_Metric]:
-    return [
-        (
-            "runs_total",
-            "Runs that have ended, by outcome.",
-            ("outcome", filled(ENDINGS, counters.runs)),
-        ),
-        (
-            "removed_bytes_total",
-            "Bytes that the disk got back over all runs.",
-            counters.removed_bytes,
-        ),
-    ]
-
-
-def _last_run(values: MetricValues) -> list[_Metric]:
-    last = values.last or RunRecord()
-    removed = filled(REASON_NAMES, last.removed_by_reason)
-    cancelled = filled(ACTIVE_NAMES, last.cancelled_by_status)
-    return [
-        ("last_run_timestamp_seconds", "When the last run ended.", last.finished_at or 0),
-        (
-            "last_success_timestamp_seconds",
-            "When the last successful run ended; 0 before the first.",
-            _last_success(values),
-        ),
-        ("last_run_duration_seconds", "How long the last run took.", last.duration or 0),
-        (
-            "last_run_success",
-            "Whether the last run did all that it should: 1 or 0.",
-            last.success,
-        ),
-        (
-            "last_run_removed_files",
-            "What the last run removed from the cache, by reason.",
-            ("reason", removed),
-        ),
-        (
-            "last_run_freed_bytes",
-            "Bytes that the disk got back in the last run.",
-            last.freed_bytes,
-        ),
-        (
-            "last_run_cancelled_requests",
-            "Abandoned requests that the last run cancelled, by the status they had.",
-            ("status", cancelled),
-        ),
-        (
-            "last_run_skipped",
-            "What the last run had planned and then left, since it had changed or could not go.",
-            last.skipped_count,
-        ),
-        (
-            "last_run_errors",
-            "Actions that failed, and problems met, in the last run.",
-            last.error_count,
-        ),
-    ]
 
 
 def _unknown(samples: Samples) -> Samples:
@@ -233,15 +143,9 @@ def _requests(by_status: Mapping[str, int] | None) -> Mapping[str, Value]:
     return known | {OTHER_STATUS: sum(by_status.values()) - sum(known.values())}
 
 
-def _last_success(values: MetricValues) -> float | None:
-    if values.last is not None and values.last.success:
-        return values.last.finished_at
-    return None if values.counters is None else values.counters.last_success_at or 0.0
-
-
-def _lines(name: str, about: str, samples: Samples, cache: str | None) -> Iterator[str]:
-    kind = "counter" if name.endswith("_total") else "gauge"
-    yield f"# HELP {name} {about}\n# TYPE {name} {kind}\n"
+def _lines(metric: str, samples: Samples, cache: str | None) -> Iterator[str]:
+    name, kind = PREFIX + metric, "counter" if metric.endswith("_total") else "gauge"
+    yield f"# HELP {name} {_ABOUT[metric]}\n# TYPE {name} {kind}\n"
     if isinstance(samples, tuple):
         label, values = samples
         for value, number in values.items():

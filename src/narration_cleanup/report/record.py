@@ -12,7 +12,7 @@ import msgspec
 
 from narration_cleanup.apply.result import CacheResult, RequestResult, Result, RunOutcome
 from narration_cleanup.core.model import ACTIVE, Problem, RequestStatus, Severity, Target
-from narration_cleanup.core.text import storable
+from narration_cleanup.core.text import printable, printable_line, storable
 from narration_cleanup.plan.actions import CACHE_REASONS, Action, Kind, Outcome
 
 PROBLEMS_KEPT = 20
@@ -138,6 +138,12 @@ class RunItem(msgspec.Struct, frozen=True, kw_only=True):
     run: int = 0
     at: float = 0.0
 
+    @property
+    def why(self) -> str:
+        """The reason and what came in the way, safe to show."""
+        note = "" if self.note is None else f"; {printable_line(self.note)}"
+        return f"{printable(self.reason)}, {printable_line(self.detail)}{note}"
+
 
 class Counters(msgspec.Struct, frozen=True, kw_only=True):
     """What only ever grows: over every run since the history began, the forgotten ones included."""
@@ -167,8 +173,8 @@ def record_of(result: Result, *, limit_bytes: int | None = None) -> RunRecord:
         warning_count=number_of(others),
         problems=[_kept(problem) for problem in [*serious, *others][:PROBLEMS_KEPT]],
         undone=_undone(result),
-        skipped_count=_count(result, Outcome.SKIPPED),
-        failed_count=_count(result, Outcome.FAILED),
+        skipped_count=sum(each.outcomes.count(Outcome.SKIPPED) for each in result.targets),
+        failed_count=sum(each.outcomes.count(Outcome.FAILED) for each in result.targets),
         known_failures=sum(len(target.known_failures) for target in result.targets),
         planned_count=sum(len(target.plan.actions) for target in result.targets),
     )
@@ -240,10 +246,6 @@ def _undone(result: Result) -> list[str]:
         for name, configured, target in targets
         if configured and (target is None or target.nothing_done)
     ]
-
-
-def _count(result: Result, outcome: Outcome) -> int:
-    return sum(target.outcomes.count(outcome) for target in result.targets)
 
 
 def _with_cache(record: RunRecord, target: CacheResult, limit_bytes: int | None) -> RunRecord:

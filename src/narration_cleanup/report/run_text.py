@@ -160,7 +160,7 @@ def _print_groups(outcomes: Outcomes, console: Console, sizes: Sizes, limit: int
         text = f"  {summary.group_title(group, sizes)}"
         title = Text.assemble((group.reason.value, f"bold {WARN}"), text)
         if group.unusual:
-            title.append(f"  {summary.outcomes_line(group)}", ERROR)
+            title.append(f"  {summary.listed(group.by_outcome)}", ERROR)
         console.print()
         console.print(indented(title, 2))
         sized = group.reason.kind.is_of_cache

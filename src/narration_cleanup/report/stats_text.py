@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
@@ -12,7 +13,7 @@ from rich.text import Text
 from narration_cleanup.apply.result import RunOutcome
 from narration_cleanup.core.model import MB, Target
 from narration_cleanup.core.text import printable
-from narration_cleanup.plan.types import AGE_BINS, RequestTotals, VoiceTotals
+from narration_cleanup.plan.types import AGE_BINS
 from narration_cleanup.report import summary
 from narration_cleanup.report.format import (
     Sizes,
@@ -71,12 +72,8 @@ def show_stats(
             console.print(Text(f"Narration system, {clock(stats.generated_at)}"))
             whole = min(console.width, WIDEST)
             two = whole >= SIDE_BY_SIDE and console.is_terminal
-            width = (whole - 1) // 2 if two else whole
-            left = _cache_panels(stats, console, sizes, width, verbose=verbose)
-            right = [
-                _requests_panel(stats, console, width),
-                _cleanup_panel(stats, console, sizes, width),
-            ]
+            view = _View(stats, console, sizes, (whole - 1) // 2 if two else whole, verbose)
+            left, right = view.of_cache(), [view.of_requests(), view.of_cleanup()]
             if two:
                 if len(left) > 1:
                     right.insert(0, left.pop())
@@ -99,155 +96,144 @@ def _sizes(stats: Stats) -> Sizes:
     return sizes_up_to(max(stats.cache.totals.total_size_bytes, limit))
 
 
-def _cache_panels(
-    stats: Stats, console: Console, sizes: Sizes, width: int, *, verbose: bool
-) -> list[RenderableType]:
-    cache = stats.cache
-    if cache is None:
-        return [panel(console, "Cache", _absent(stats, Target.CACHE), width)]
-    ages = f"Ages against the TTL of {cache.ttl_days:g} days"
-    voices = _voices_body(cache, console, sizes, width, verbose=verbose)
-    return [
-        panel(console, "Cache", _cache_body(stats, cache, console, sizes, width), width),
-        panel(console, ages, _ages_body(cache, console, width), width),
-        panel(console, "By voice style", voices, width),
-    ]
+@dataclass(frozen=True, slots=True)
+class _View:
+    """The panels of one report, each ``width`` columns wide."""
 
+    stats: Stats
+    console: Console
+    sizes: Sizes
+    width: int
+    verbose: bool
 
-def _cache_body(
-    stats: Stats, cache: CacheStats, console: Console, sizes: Sizes, width: int
-) -> RenderableType:
-    totals = cache.totals
-    rows: list[tuple[str, Text]] = [("entries", Text(f"{totals.entry_count:,}"))]
-    held = totals.total_size_bytes
-    if cache.max_size_mb is None:
-        rows.append(("size", Text(f"{sizes(held)}, no limit set")))
-    else:
-        limit = cache.max_size_mb * MB
-        share = held / limit if limit else 1.0
-        style = ERROR if share > 1 else WARN if share > _NEARLY_FULL else KEEP
-        figures = f"{sizes(held)} of {cache.max_size_mb:g} MB, {percent(held, limit)}"
-        rows.append(("size", Text(figures)))
-        if console.is_terminal:
-            width_of_bar = max(8, width - 16)
-            rows.append(("", bar(console, width_of_bar, [(min(held, limit), style)], limit)))
-    expired = Text(f"{totals.expired_count:,}", WARN if totals.expired_count else "")
-    rows.append(("expired", expired.append(f", {sizes(totals.expired_size_bytes)}", "default")))
-    rows.append(("dangling", _marked(totals.dangling_count)))
-    orphans = _marked(totals.orphan_count)
-    rows.append(("orphans", orphans.append(f", {sizes(totals.orphan_size_bytes)}", "default")))
-    for label, instant in (
-        ("oldest", totals.oldest_created_at),
-        ("newest", totals.newest_created_at),
-    ):
-        if instant is not None:
-            text = f"{clock(instant)}, {old(stats.generated_at - instant)}"
-            rows.append((label, Text(text)))
-    return pairs(rows)
+    def of_cache(self) -> list[RenderableType]:
+        """Its state, its ages and its voices; one panel where there is no state to show."""
+        cache = self.stats.cache
+        if cache is None:
+            return [self._panel("Cache", self._absent(Target.CACHE))]
+        return [
+            self._panel("Cache", self._cache(cache)),
+            self._panel(f"Ages against the TTL of {cache.ttl_days:g} days", self._ages(cache)),
+            self._panel("By voice style", self._voices(cache)),
+        ]
 
+    def of_requests(self) -> RenderableType:
+        """The requests by status, and how many are abandoned."""
+        totals = self.stats.requests
+        if totals is None:
+            return self._panel("Requests", self._absent(Target.REQUESTS))
+        bars = []
+        for status, number in summary.in_order(totals.by_status):
+            abandoned = totals.abandoned_by_status.get(status, 0)
+            figure = f"{number:,}" + (f", {abandoned:,} abandoned" if abandoned else "")
+            parts = [(abandoned, WARN), (number - abandoned, KEEP)]
+            bars.append((self._name(status), parts, figure))
+        foot = Text(f"{count(totals.total, 'request')}, ")
+        abandoned = totals.abandoned_count
+        foot.append(f"{abandoned:,} abandoned", WARN if abandoned else "")
+        foot.append(f" (limit {self.stats.abandoned_timeout_hours:g} h)")
+        most = max(totals.by_status.values(), default=0)
+        return self._panel("Requests", Group(self._bars(bars, most), foot))
 
-def _ages_body(cache: CacheStats, console: Console, width: int) -> RenderableType:
-    step = cache.ttl_days / AGE_BINS
-    rows = [
-        (f"{number * step:.3g}-{(number + 1) * step:.3g} d", found)
-        for number, found in enumerate(cache.totals.age_bins[:AGE_BINS])
-    ]
-    rows.append((f"over {cache.ttl_days:g} d", cache.totals.age_bins[AGE_BINS]))
-    most = max(number for _, number in rows)
-    bars = [
-        (label, [(number, WARN if position == AGE_BINS else KEEP)], f"{number:,}")
-        for position, (label, number) in enumerate(rows)
-    ]
-    return _bars(bars, most, console, width)
-
-
-def _voices_body(
-    cache: CacheStats, console: Console, sizes: Sizes, width: int, *, verbose: bool
-) -> RenderableType:
-    voices = sorted(cache.totals.by_voice_style.items(), key=_largest_first)
-    if not voices:
-        return Text("none yet")
-    cap = len(voices) if verbose else VOICES
-    unit = " entries" if width >= _ROOMY else ""
-    most = max(voice.size_bytes for _, voice in voices)
-    bars = [
-        (
-            shortened(printable(name), max(8, width // 3)),
-            [(voice.size_bytes, KEEP)],
-            f"{sizes(voice.size_bytes)}, {voice.entry_count:,}{unit}",
-        )
-        for name, voice in voices[:cap]
-    ]
-    body = _bars(bars, most, console, width)
-    if len(voices) <= cap:
-        return body
-    return Group(body, Text(f"and {len(voices) - cap:,} more (-v shows all)"))
-
-
-def _largest_first(voice: tuple[str, VoiceTotals]) -> tuple[int, str]:
-    name, totals = voice
-    return -totals.size_bytes, name
-
-
-def _requests_panel(stats: Stats, console: Console, width: int) -> RenderableType:
-    totals: RequestTotals | None = stats.requests
-    if totals is None:
-        return panel(console, "Requests", _absent(stats, Target.REQUESTS), width)
-    bars = []
-    for status, number in summary.in_order(totals.by_status):
-        abandoned = totals.abandoned_by_status.get(status, 0)
-        figure = f"{number:,}" + (f", {abandoned:,} abandoned" if abandoned else "")
-        parts = [(abandoned, WARN), (number - abandoned, KEEP)]
-        bars.append((shortened(printable(status), max(8, width // 3)), parts, figure))
-    limit = f"limit {stats.abandoned_timeout_hours:g} h"
-    foot = Text(f"{count(totals.total, 'request')}, ")
-    foot.append(f"{totals.abandoned_count:,} abandoned", WARN if totals.abandoned_count else "")
-    foot.append(f" ({limit})")
-    most = max(totals.by_status.values(), default=0)
-    return panel(console, "Requests", Group(_bars(bars, most, console, width), foot), width)
-
-
-def _cleanup_panel(stats: Stats, console: Console, sizes: Sizes, width: int) -> RenderableType:
-    alive = stats.running or stats.in_progress
-    run = stats.last_run
-    fine = run is None or run.outcome == RunOutcome.SUCCESS
-    last = summary.last_run(run, stats.generated_at, sizes)
-    body = pairs(
-        [
+    def of_cleanup(self) -> RenderableType:
+        """Whether runs are made, the last and the next."""
+        stats, run = self.stats, self.stats.last_run
+        alive = stats.running or stats.in_progress
+        fine = run is None or run.outcome == RunOutcome.SUCCESS
+        last = summary.last_run(run, stats.generated_at, self.sizes)
+        rows = [
             ("automatic", Text(summary.automatic(stats), OK if alive else WARN)),
             ("last run", Text(last, "" if fine else WARN)),
             ("next run", Text(summary.next_run(stats))),
         ]
-    )
-    return panel(console, "Cleanup", body, width)
+        return self._panel("Cleanup", pairs(rows))
 
+    def _cache(self, cache: CacheStats) -> RenderableType:
+        totals, sizes = cache.totals, self.sizes
+        rows: list[tuple[str, Text]] = [("entries", Text(f"{totals.entry_count:,}"))]
+        held = totals.total_size_bytes
+        if cache.max_size_mb is None:
+            rows.append(("size", Text(f"{sizes(held)}, no limit set")))
+        else:
+            limit = cache.max_size_mb * MB
+            share = held / limit if limit else 1.0
+            style = ERROR if share > 1 else WARN if share > _NEARLY_FULL else KEEP
+            figures = f"{sizes(held)} of {cache.max_size_mb:g} MB, {percent(held, limit)}"
+            rows.append(("size", Text(figures)))
+            if self.console.is_terminal:
+                parts = [(min(held, limit), style)]
+                rows.append(("", bar(self.console, max(8, self.width - 16), parts, limit)))
+        for label, number, size_bytes in (
+            ("expired", totals.expired_count, totals.expired_size_bytes),
+            ("dangling", totals.dangling_count, None),
+            ("orphans", totals.orphan_count, totals.orphan_size_bytes),
+        ):
+            size = "" if size_bytes is None else f", {sizes(size_bytes)}"
+            text = Text(f"{number:,}", WARN if number else "")
+            rows.append((label, text.append(size, "default")))
+        for label, instant in (
+            ("oldest", totals.oldest_created_at),
+            ("newest", totals.newest_created_at),
+        ):
+            if instant is not None:
+                aged = old(self.stats.generated_at - instant)
+                rows.append((label, Text(f"{clock(instant)}, {aged}")))
+        return pairs(rows)
 
-def _bars(
-    rows: Iterable[tuple[str, list[tuple[int, str]], str]],
-    most: int,
-    console: Console,
-    width: int,
-) -> RenderableType:
-    """Label, bar and figure in three columns that fit ``width`` with the panel's edges."""
-    rows = list(rows)
-    label = max((len(name) for name, _, _ in rows), default=0)
-    figure = max((len(text) for _, _, text in rows), default=0)
-    room = max(4, width - 4 - label - figure - 2)
-    grid = Table.grid(padding=(0, 1, 0, 0))
-    grid.add_column(justify="right", no_wrap=True)
-    grid.add_column(no_wrap=True)
-    numbers = not any("abandoned" in text for _, _, text in rows)
-    grid.add_column(overflow="fold", justify="right" if numbers else "left")
-    for name, parts, text in rows:
-        grid.add_row(Text(name), bar(console, room, parts, most, track=False), Text(text))
-    return grid
+    def _ages(self, cache: CacheStats) -> RenderableType:
+        step, bins = cache.ttl_days / AGE_BINS, cache.totals.age_bins
+        names = [f"{number * step:.3g}-{(number + 1) * step:.3g} d" for number in range(AGE_BINS)]
+        names.append(f"over {cache.ttl_days:g} d")
+        bars = [
+            (name, [(number, WARN if position == AGE_BINS else KEEP)], f"{number:,}")
+            for position, (name, number) in enumerate(zip(names, bins, strict=True))
+        ]
+        return self._bars(bars, max(bins))
 
+    def _voices(self, cache: CacheStats) -> RenderableType:
+        found = cache.totals.by_voice_style.items()
+        voices = sorted(found, key=lambda voice: (-voice[1].size_bytes, voice[0]))
+        if not voices:
+            return Text("none yet")
+        cap = len(voices) if self.verbose else VOICES
+        unit = " entries" if self.width >= _ROOMY else ""
+        bars = [
+            (
+                self._name(name),
+                [(voice.size_bytes, KEEP)],
+                f"{self.sizes(voice.size_bytes)}, {voice.entry_count:,}{unit}",
+            )
+            for name, voice in voices[:cap]
+        ]
+        body = self._bars(bars, voices[0][1].size_bytes)
+        if len(voices) <= cap:
+            return body
+        return Group(body, Text(f"and {len(voices) - cap:,} more (-v shows all)"))
 
-def _marked(number: int) -> Text:
-    return Text(f"{number:,}", WARN if number else "")
+    def _bars(
+        self, rows: Sequence[tuple[str, list[tuple[int, str]], str]], most: int
+    ) -> RenderableType:
+        """Label, bar and figure in three columns that fit the width with the panel's edges."""
+        label = max((len(name) for name, _, _ in rows), default=0)
+        figure = max((len(text) for _, _, text in rows), default=0)
+        room = max(4, self.width - 4 - label - figure - 2)
+        grid = Table.grid(padding=(0, 1, 0, 0))
+        grid.add_column(justify="right", no_wrap=True)
+        grid.add_column(no_wrap=True)
+        numbers = not any("abandoned" in text for _, _, text in rows)
+        grid.add_column(overflow="fold", justify="right" if numbers else "left")
+        for name, parts, text in rows:
+            whole = bar(self.console, room, parts, most, track=False)
+            grid.add_row(Text(name), whole, Text(text))
+        return grid
 
+    def _panel(self, title: str, body: RenderableType) -> RenderableType:
+        return panel(self.console, title, body, self.width)
 
-def _absent(stats: Stats, target: Target) -> Text:
-    if any(problem.target is target for problem in stats.problems):
-        return Text("could not be read: see the problems", ERROR)
-    return Text(summary.NOT_CONFIGURED)
+    def _name(self, name: str) -> str:
+        return shortened(printable(name), max(8, self.width // 3))
+
+    def _absent(self, target: Target) -> Text:
+        if any(problem.target is target for problem in self.stats.problems):
+            return Text("could not be read: see the problems", ERROR)
+        return Text(summary.NOT_CONFIGURED)

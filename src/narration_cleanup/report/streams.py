@@ -6,11 +6,12 @@ import atexit
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from narration_cleanup.core.errors import CleanupError
+from narration_cleanup.report.format import wrapped
 
 
 @contextmanager
@@ -33,6 +34,19 @@ def allow_any_character(stream: TextIO) -> None:
     """Let characters that the stream's encoding lacks be shown as escapes, not end the report."""
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
+
+
+def write_labelled(
+    blocks: Iterable[Iterable[tuple[str, str]]], hang: int, stream: TextIO, width: int | None
+) -> None:
+    """Write lines of label and value, the values ``hang`` columns in, wrapped at ``width`` columns
+    (``None``: not at all), with an empty line between the blocks."""
+    allow_any_character(stream)
+    with until_closed(stream):
+        for number, lines in enumerate(blocks):
+            stream.write("\n" if number else "")
+            for label, value in lines:
+                stream.write(f"{wrapped(f'{label:<{hang}}{value}', width, hang=hang)}\n")
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -80,15 +94,9 @@ def let_go(stream: TextIO) -> None:
     try:
         stream.flush()
     except OSError:
-        _lead_nowhere(stream)
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
     except ValueError:
         return
-
-
-def _lead_nowhere(stream: TextIO) -> None:
-    with suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(nowhere, stream.fileno())
-        finally:
-            os.close(nowhere)

@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult, Result, RunOutcome
 from narration_cleanup.core.model import (
+    HOUR,
     MOST_OF_A_KIND,
     SAME_REASON,
     Problem,
@@ -22,12 +23,7 @@ from narration_cleanup.core.model import (
     Target,
 )
 from narration_cleanup.core.text import printable, printable_line
-from narration_cleanup.plan.actions import (
-    Action,
-    Actions,
-    Outcome,
-    Reason,
-)
+from narration_cleanup.plan.actions import Action, Actions, Outcome, Reason
 from narration_cleanup.report.format import Sizes, age, clock, count, entries
 from narration_cleanup.report.record import RunRecord, number_of
 from narration_cleanup.report.stats import ALIVE_FOR, Stats
@@ -169,11 +165,6 @@ def gathered(problems: Sequence[Problem]) -> list[tuple[Problem, int]]:
     return shown
 
 
-def and_more(more: int) -> str:
-    """What follows the one that is shown."""
-    return f", and {more:,} more {SAME_REASON}" if more else ""
-
-
 def entries_among(by_reason: Mapping[Reason, int]) -> int:
     """How many of these actions remove an entry."""
     return sum(number for reason, number in by_reason.items() if reason.kind.is_of_entry)
@@ -247,11 +238,6 @@ def done_for(reason: Reason, number: int) -> str:
     return f"{words.done} {count(number, f'{what} {words.noun}', f'{what} {words.plural}')}"
 
 
-def outcomes_line(group: Group) -> str:
-    """What became of a group, where not all went as planned: ``31 done, 2 skipped``."""
-    return listed({outcome.value: number for outcome, number in group.by_outcome.items()})
-
-
 def listed(counts: Mapping[StrT, int]) -> str:
     """``4 queued, 3 generating``."""
     return ", ".join(f"{number:,} {printable(name)}" for name, number in counts.items())
@@ -271,7 +257,8 @@ def problem_line(problem: Problem, more: int = 0) -> str:
     ``more``: how many others there are with the same reason.
     """
     subject = "" if problem.subject is None else f" ({printable(problem.subject)})"
-    text = f"{problem.target.value}: {printable_line(problem.message)}{subject}{and_more(more)}"
+    others = f", and {more:,} more {SAME_REASON}" if more else ""
+    text = f"{problem.target.value}: {printable_line(problem.message)}{subject}{others}"
     return f"{text} [{printable(problem.code)}]"
 
 
@@ -319,7 +306,11 @@ def state(stats: Stats, sizes: Sizes) -> tuple[bool, str]:
     serious = [each for each in stats.problems if each.severity is Severity.PROBLEM]
     wrong = [problems_title(serious)] if serious else []
     if not (stats.running or stats.in_progress):
-        wrong.append("no run recorded" if run is None else _not_alive(stats, run))
+        late = stats.generated_at - ALIVE_FOR * stats.cleanup_interval_hours * HOUR
+        if run is None:
+            wrong.append("no run recorded")
+        else:  # a run by hand is no schedule, however late it is
+            wrong.append("no run lately" if run.started_at < late else "no schedule found")
     elif run is not None and run.finished_at is not None and run.outcome != RunOutcome.SUCCESS:
         wrong.append(f"the last run ended as {printable(run.outcome)}")
     parts = []
@@ -331,13 +322,6 @@ def state(stats: Stats, sizes: Sizes) -> tuple[bool, str]:
         parts.append(f"{count(requests.total, 'request')}, {requests.abandoned_count:,} abandoned")
     parts = [", ".join(wrong), *parts] if wrong else parts
     return not wrong, f"{'Attention' if wrong else 'OK'}: {'; '.join(parts)}"
-
-
-def _not_alive(stats: Stats, run: RunRecord) -> str:
-    """Why the clean-up is not: a run by hand is no schedule, however late it is."""
-    late = ALIVE_FOR * stats.cleanup_interval_hours * 3_600
-    is_late = stats.generated_at - run.started_at > late
-    return "no run lately" if is_late else "no schedule found"
 
 
 SORT = ("size", "age")
@@ -368,7 +352,7 @@ class Selection:
         return replace(result, cache=cache, requests=requests)
 
     def _chosen(self, result: Result) -> list[Action]:
-        actions = (action for target in result.targets for action in target.outcomes.actions)
+        actions = chain.from_iterable(target.outcomes.actions for target in result.targets)
         found = filter(self._matches, actions)
         key: Callable[[Action], float] = _size if self.sort == "size" else _age
         if self.sort is None:

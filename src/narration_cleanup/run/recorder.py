@@ -204,12 +204,12 @@ def start_with_partial_settings(
 
     Without ``writes`` neither history nor metrics are written: this may be the wrong user for it.
     """
-    settings, state_known = load_partial(flags=flags, config_file=config_file, environ=environ)
+    settings, _, state_known = load_partial(flags=flags, config_file=config_file, environ=environ)
     try:
         check_source(settings)
     except ConfigError:  # nor does it say where to write, and whom to tell
         nowhere = Path(os.devnull)
-        settings, state_known = load_partial(flags=flags, config_file=nowhere, environ=environ)
+        settings, _, state_known = load_partial(flags=flags, config_file=nowhere, environ=environ)
     if state_known and writes:
         return start(settings, result, environ)
     return RunRecorder(settings, environ, trigger_of(environ).value, writes=writes)
@@ -338,14 +338,9 @@ def _write_metrics(recording: RunRecorder, record: RunRecord, warn: Warn) -> Non
     file = recording.settings.metrics.textfile
     if file is None or not recording.writes or record.outcome == RunOutcome.BUSY:
         return  # for a run that found the lock held, the one that holds it reports
-    from narration_cleanup.report.metrics import (
-        metric_values,
-        metrics_text,
-        name_of,
-        write_metrics,
-    )
+    from narration_cleanup.report.metrics import metrics_text, name_of, write_metrics
 
-    values = metric_values(
+    text = metrics_text(
         record,
         None if recording.history is None else recording.history.counters(),
         interval_seconds=recording.settings.cleanup.interval_hours * 3_600,
@@ -353,7 +348,7 @@ def _write_metrics(recording: RunRecorder, record: RunRecord, warn: Warn) -> Non
         name=name_of(file),
     )
     try:
-        write_metrics(file, metrics_text(values))
+        write_metrics(file, text)
     except OSError as error:
         warn(f"metrics.textfile {printable(file)} cannot be written: {error.strerror}")
 

@@ -104,7 +104,9 @@ def read_recent_runs(settings: Settings, warn: Callable[[str], None]) -> RecentR
         past = RecentRuns(counters=None if trouble else Counters())
     else:
         latest = history.running() or history.last_run()
-        past = RecentRuns(latest, history.last_finished(), history.counters(), history.starts())
+        past = RecentRuns(
+            latest, history.last_run(finished=True), history.counters(), history.starts()
+        )
         history.close()
     for text in trouble:
         warn(text)

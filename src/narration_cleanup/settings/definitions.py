@@ -18,7 +18,7 @@ from typing import Literal
 
 from narration_cleanup.core.timestamps import AUTO
 from narration_cleanup.settings import parsers
-from narration_cleanup.settings.parsers import DeleteLimit
+from narration_cleanup.settings.parsers import DeleteLimit, Parser, text_of
 from narration_cleanup.settings.setting import computed, none_or, setting
 from narration_cleanup.settings.sources import state_dir
 
@@ -44,16 +44,8 @@ _MB_ABOVE_0 = parsers.number("a number of megabytes above 0", above=0, most=_MB)
 _MB_OR_OFF = parsers.number("a number of megabytes, 0 for off", least=0, most=_MB)
 _PERCENT = parsers.number("a percentage above 0, at most 100", above=0, most=100)
 _AT_LEAST_1 = parsers.whole("a whole number, 1 or more", least=1, most=10**9)
-_LIMIT = parsers.delete_limit('a whole number, 0 or more, or a percentage such as "10%"')
-_SWITCH = parsers.switch()
-_PATH = parsers.path("a path")
-_TIME_ZONE = parsers.time_zone(
-    "auto, local, an offset such as +01:00, or the name of a time zone known on this machine, "
-    "such as Europe/Berlin"
-)
-_COLUMN = parsers.text("the name of a column")
-_FIELD = parsers.text('the name of a field, or "@key"')
-_COLUMN_VALUES = parsers.column_values("a text, a number, null, or a list of those")
+_COLUMN = Parser("the name of a column", text_of)
+_FIELD = Parser('the name of a field, or "@key"', text_of)
 _STATUSES = parsers.status_values("a list of status words or whole numbers")
 _AT_LEAST_ONE_STATUS = parsers.status_values(
     "a list of at least one status word or whole number", least=1
@@ -94,12 +86,12 @@ class CacheSettings:
         help="The cache's size limit in MB (1 MB = 1048576 bytes); see enforce_max_size.",
     )
     index: str | None = none_or(
-        parsers.plain_name("one file name without a folder"),
+        parsers.PLAIN_NAME,
         "cache_index.json",
         help='The index file in the cache; "none" for a cache that has no index.',
     )
     index_member: str | None = none_or(
-        parsers.text("the name of a member of the index"),
+        Parser("the name of a member of the index", text_of),
         help='The member of the index that holds the entries, such as "entries"; see also fields.',
     )
     dir_in_index: tuple[str, ...] = setting(
@@ -120,10 +112,10 @@ class CacheSettings:
         help="What audio files end in; other files are never removed as audio.",
     )
     remove_empty_dirs: bool = setting(
-        _SWITCH, False, help="Without an index: remove folders that a run emptied."
+        parsers.SWITCH, False, help="Without an index: remove folders that a run emptied."
     )
     enforce_max_size: bool = setting(
-        _SWITCH,
+        parsers.SWITCH,
         False,
         help="Evict the least recently used audio when the cache is over max_size_mb.",
         flag="--enforce-max-size",
@@ -138,10 +130,10 @@ class CacheSettings:
         flag="--min-free-mb",
     )
     remove_orphans: bool = setting(
-        _SWITCH, True, help="Remove audio without an index entry, once older than the TTL."
+        parsers.SWITCH, True, help="Remove audio without an index entry, once older than the TTL."
     )
     remove_dangling: bool = setting(
-        _SWITCH,
+        parsers.SWITCH,
         False,
         help="Drop index entries whose audio file is missing at once, not only when they expire.",
     )
@@ -151,10 +143,10 @@ class CacheSettings:
         help="Remove half-written files (*.part, *.tmp) older than this many hours; 0 is off.",
     )
     remove_empty_audio: bool = setting(
-        _SWITCH, True, help="Remove audio of zero bytes, once an hour old."
+        parsers.SWITCH, True, help="Remove audio of zero bytes, once an hour old."
     )
     remove_sidecars: bool = setting(
-        _SWITCH,
+        parsers.SWITCH,
         False,
         help="Without an index: remove the text of audio that is gone, once older than the TTL.",
     )
@@ -225,7 +217,7 @@ class RequestSettings:
         flag="--requests-db",
     )
     allow_other_user: bool = setting(
-        _SWITCH,
+        parsers.SWITCH,
         False,
         help="Work on a request database that belongs to another user; not for root.",
         flag="--allow-other-user",
@@ -248,12 +240,12 @@ class RequestSettings:
         help="With a heartbeat column: a generating request silent for this long is abandoned.",
     )
     table: str = setting(
-        parsers.text("the name of a table"), "requests", help="The table of requests."
+        Parser("the name of a table", text_of), "requests", help="The table of requests."
     )
     filter: Mapping[str, tuple[str | int | float | None, ...]] = setting(
         parsers.by_name(
             'a table of a value or a list of values by column, such as { queue = "tts" }',
-            _COLUMN_VALUES,
+            parsers.COLUMN_VALUES,
             several=True,
         ),
         MappingProxyType({}),
@@ -265,10 +257,11 @@ class RequestSettings:
         help="How times are written: auto, iso, or unix time in s, ms (unix_ms), us or ns.",
     )
     timezone: str | None = none_or(
-        _TIME_ZONE, help="The same as cleanup.timezone for the table, if it has another zone."
+        parsers.TIME_ZONE,
+        help="The same as cleanup.timezone for the table, if it has another zone.",
     )
     error_text: str | None = none_or(
-        parsers.text("a text"), help="What to write into a cancelled request's error column."
+        Parser("a text", text_of), help="What to write into a cancelled request's error column."
     )
     delete_finished_after_days: float = setting(
         _DAYS_OR_OFF,
@@ -292,28 +285,28 @@ class CleanupSettings:
         _HOURS_ABOVE_0, 6.0, help="How often a run is scheduled; what is late is judged by it."
     )
     timezone: str = setting(
-        _TIME_ZONE,
+        parsers.TIME_ZONE,
         AUTO,
         help="Zone of times written without one. auto: proved by the files, else the later of "
         "local and UTC.",
     )
     state_dir: Path = computed(
-        _PATH,
+        parsers.PATH,
         state_dir,
         help='Where the history is kept; "auto" is $STATE_DIRECTORY or the user\'s state folder.',
     )
     user: str | None = none_or(
-        parsers.text("the name or number of a user"),
+        Parser("the name or number of a user", text_of),
         help="Started as root, become this user first; also the user of the installed units.",
         flag="--run-as",
     )
     max_delete: DeleteLimit | None = none_or(
-        _LIMIT,
+        parsers.DELETE_LIMIT,
         help='Refuse a run that would remove more than this: a number, or a share like "10%".',
         flag="--max-delete",
     )
     max_cancel: DeleteLimit | None = none_or(
-        _LIMIT,
+        parsers.DELETE_LIMIT,
         help="Leave the requests if a run would cancel more: a number, or a share of the active.",
         flag="--max-cancel",
     )
@@ -338,7 +331,7 @@ class MetricsSettings:
     """Metrics for Prometheus."""
 
     textfile: Path | None = none_or(
-        _PATH, help="A file for node_exporter's textfile collector (*.prom)."
+        parsers.PATH, help="A file for node_exporter's textfile collector (*.prom)."
     )
 
 
@@ -358,7 +351,7 @@ class AlertsSettings:
         secret=True,
     )
     ping_url: str | None = none_or(
-        parsers.url("an http or https URL"),
+        parsers.URL,
         help="A dead man's switch that is pinged at start and end. Secret, as above.",
         secret=True,
     )

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
+from types import MappingProxyType
 
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.text import printable
@@ -73,8 +74,9 @@ class _Reading:
                 f"{printable(where)} is {raw_shown(setting, raw)}, expected {expected}"
             )
             return
-        if origin.source == "file" and setting.kind.is_path and _depends(raw, value):
-            origin = replace(origin, written=str(raw))
+        is_other = setting.kind.is_path and value is not None and raw not in (AUTO, str(value))
+        if origin.source == "file" and is_other and not os.path.isabs(str(raw)):
+            origin = replace(origin, written=str(raw))  # another elsewhere, or for others
         self.values[setting.name] = value
         self.origins[setting.name] = origin
 
@@ -92,12 +94,6 @@ class _Reading:
             elif as_text:
                 raw = setting.kind.from_text(raw)
         return setting.kind.parse(raw)
-
-
-def _depends(raw: object, value: object) -> bool:
-    """Whether `value`, made of the path `raw`, would be another one elsewhere or for others."""
-    found = value is not None and raw not in (AUTO, str(value))
-    return found and not os.path.isabs(str(raw))
 
 
 def load_settings(
@@ -136,8 +132,8 @@ def load_partial(
     flags: Mapping[str, object | None],
     config_file: Path | None,
     environ: Mapping[str, str],
-) -> tuple[Settings, bool]:
-    """The settings without those that are wrong, so that an alert can report them.
+) -> tuple[Settings, tuple[str, ...], bool]:
+    """The settings without those that are wrong, and the faults, so that an alert can report them.
 
     With them, whether `cleanup.state_dir` is what was meant: not where it is wrong itself, where
     the file that may name it cannot be read, or where none can be found, as in the sandbox of a
@@ -146,7 +142,7 @@ def load_partial(
     reading = _read(flags, config_file, environ)
     name = "cleanup.state_dir"
     state_known = name not in reading.wrong and reading.values[name] != NO_STATE_DIR
-    return _built(reading), state_known
+    return _built(reading), tuple(reading.faults), state_known
 
 
 def _read(
@@ -171,8 +167,10 @@ def _read(
 
 def _built(reading: _Reading) -> Settings:
     return build(
+        Settings,
+        "",
         reading.values,
-        origins=reading.origins,
+        origins=MappingProxyType(dict(reading.origins)),
         warnings=tuple(reading.warnings),
         config_file=reading.file,
     )

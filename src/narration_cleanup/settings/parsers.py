@@ -84,18 +84,14 @@ _WORDS = {"true": True, "yes": True, "on": True, "1": True}
 _WORDS |= {"false": False, "no": False, "off": False, "0": False}
 
 
-def switch() -> Parser[bool]:
-    """True or false; as text also yes/no, on/off and 1/0."""
+def _switch(raw: object) -> bool:
+    if not isinstance(raw, bool):
+        raise ValueError
+    return raw
 
-    def parse(raw: object) -> bool:
-        if not isinstance(raw, bool):
-            raise ValueError
-        return raw
 
-    def from_text(text: str) -> object:
-        return _WORDS.get(text.lower())
-
-    return Parser("true or false", parse, from_text)
+SWITCH = Parser("true or false", _switch, lambda text: _WORDS.get(text.lower()))
+"""As text also yes/no, on/off and 1/0."""
 
 
 def text_of(raw: object) -> str:
@@ -104,11 +100,6 @@ def text_of(raw: object) -> str:
         raise ValueError
     raw.encode("utf-8", "surrogateescape")  # raises UnicodeEncodeError, a ValueError
     return raw
-
-
-def text(expected: str) -> Parser[str]:
-    """Any text that is not empty."""
-    return Parser(expected, text_of)
 
 
 def choice(*words: Word) -> Parser[Word]:
@@ -123,22 +114,17 @@ def choice(*words: Word) -> Parser[Word]:
     return Parser(" or ".join(words), parse)
 
 
-def plain_name(expected: str) -> Parser[str]:
-    """One file name: no folder, no control characters, not the tool's own folder."""
-
-    def parse(raw: object) -> str:
-        name = text_of(raw)
-        if "/" in name or name in {".", "..", ".narration-cleanup"} or not name.isprintable():
-            raise ValueError
-        return name
-
-    return Parser(expected, parse)
+def _plain_name(raw: object) -> str:
+    """No folder, no control characters, not the tool's own folder."""
+    name = text_of(raw)
+    if "/" in name or name in {".", "..", ".narration-cleanup"} or not name.isprintable():
+        raise ValueError
+    return name
 
 
-def path(expected: str) -> Parser[Path]:
-    """A path, made absolute against the current directory. Links and `..` are left as they are."""
-    return Parser(expected, lambda raw: Path(text_of(raw)).absolute(), is_path=True)
-
+PLAIN_NAME = Parser("one file name without a folder", _plain_name)
+PATH = Parser("a path", lambda raw: Path(text_of(raw)).absolute(), is_path=True)
+"""Made absolute against the current directory; links and `..` are left as they are."""
 
 # Compiled where it is first used: start-up is paid by every command.
 _CONNECTION_WORDS = r"\b(host|user|password|dbname)\s*="
@@ -278,16 +264,11 @@ def by_name(expected: str, one: Parser[T], *, several: bool = False) -> Parser[M
     return Parser(expected, parse, from_text)
 
 
-def column_values(expected: str) -> Parser[tuple[str | int | float | None, ...]]:
-    """One value or a list of them, as status words are read; null and none are NULL."""
-
-    def parse(raw: object) -> tuple[str | int | float | None, ...]:
-        several = raw if isinstance(raw, (list, tuple)) else [raw]
-        if not several:
-            raise InvalidValueError("which matches no row")
-        return _each(several, _column_value)
-
-    return Parser(expected, parse, _status_from_text)
+def _column_values(raw: object) -> tuple[str | int | float | None, ...]:
+    several = raw if isinstance(raw, (list, tuple)) else [raw]
+    if not several:
+        raise InvalidValueError("which matches no row")
+    return _each(several, _column_value)
 
 
 def _column_value(part: object) -> str | int | float | None:
@@ -298,54 +279,57 @@ def _column_value(part: object) -> str | int | float | None:
     return int(part) if isinstance(part, bool) else _status(part)
 
 
+COLUMN_VALUES = Parser(
+    "a text, a number, null, or a list of those", _column_values, _status_from_text
+)
+"""One value or a list of them, as status words are read; null and none are NULL."""
 _MOST_ITEMS = 2**53
 """Up to here a float counts whole numbers."""
 
 
-def delete_limit(expected: str) -> Parser[DeleteLimit]:
-    """A number of items, or a percentage such as `10%`."""
+def _delete_limit(raw: object) -> DeleteLimit:
+    if isinstance(raw, int) and not isinstance(raw, bool) and raw >= 0:
+        if raw > _MOST_ITEMS:
+            raise InvalidValueError(f"at most {_MOST_ITEMS}")
+        return DeleteLimit(float(raw))
+    if isinstance(raw, str) and raw.strip().endswith("%"):
+        amount = float(raw.strip()[:-1])
+        if 0 <= amount <= 100:
+            return DeleteLimit(amount, percent=True)
+    raise ValueError
 
-    def parse(raw: object) -> DeleteLimit:
-        if isinstance(raw, int) and not isinstance(raw, bool) and raw >= 0:
-            if raw > _MOST_ITEMS:
-                raise InvalidValueError(f"at most {_MOST_ITEMS}")
-            return DeleteLimit(float(raw))
-        if isinstance(raw, str) and raw.strip().endswith("%"):
-            amount = float(raw.strip()[:-1])
-            if 0 <= amount <= 100:
-                return DeleteLimit(amount, percent=True)
+
+DELETE_LIMIT = Parser(
+    'a whole number, 0 or more, or a percentage such as "10%"',
+    _delete_limit,
+    lambda text: text if text.endswith("%") else int(text),
+)
+
+
+def _time_zone(raw: object) -> str:
+    name = text_of(raw)
+    if name in {AUTO, "local", "UTC"} or fixed_offset(name) is not None:
+        return name  # which needs no time zone database
+    from zoneinfo import ZoneInfo
+
+    try:
+        ZoneInfo(name)
+    except (KeyError, OSError) as error:  # not found, or a folder of the time zone database
+        raise ValueError from error
+    return name
+
+
+TIME_ZONE = Parser(
+    "auto, local, an offset such as +01:00, or the name of a time zone known on this machine, "
+    "such as Europe/Berlin",
+    _time_zone,
+)
+
+
+def _url(raw: object) -> str:
+    if not isinstance(raw, str) or not re.fullmatch(r"https?://[^\s/]\S*", raw):
         raise ValueError
-
-    def from_text(source: str) -> object:
-        return source if source.endswith("%") else int(source)
-
-    return Parser(expected, parse, from_text)
+    return raw
 
 
-def time_zone(expected: str) -> Parser[str]:
-    """`auto`, `local`, an offset such as +01:00, or a time zone that this machine knows."""
-
-    def parse(raw: object) -> str:
-        name = text_of(raw)
-        if name in {AUTO, "local", "UTC"} or fixed_offset(name) is not None:
-            return name  # which needs no time zone database
-        from zoneinfo import ZoneInfo
-
-        try:
-            ZoneInfo(name)
-        except (KeyError, OSError) as error:  # not found, or a folder of the time zone database
-            raise ValueError from error
-        return name
-
-    return Parser(expected, parse)
-
-
-def url(expected: str) -> Parser[str]:
-    """An http or https address."""
-
-    def parse(raw: object) -> str:
-        if not isinstance(raw, str) or not re.fullmatch(r"https?://[^\s/]\S*", raw):
-            raise ValueError
-        return raw
-
-    return Parser(expected, parse)
+URL = Parser("an http or https URL", _url)

@@ -55,7 +55,9 @@ def setting(
     kind: Parser[T], default: T, *, help: str, flag: str | None = None, secret: bool = False
 ) -> T:
     """Declare a setting that always has a value of its kind."""
-    return _declare(Setting("", kind, default, help, flag, secret), default)
+    entry = Setting("", kind, default, help, flag, secret)
+    # A factory, because dataclasses refuse defaults that cannot be hashed, read-only or not.
+    return field(default_factory=lambda: default, metadata={METADATA: entry})
 
 
 def none_or(
@@ -67,15 +69,11 @@ def none_or(
     secret: bool = False,
 ) -> T | None:
     """Declare a setting that may be absent: `"none"` says so."""
-    return _declare(Setting("", kind, default, help, flag, secret, optional=True), default)
+    entry = Setting("", kind, default, help, flag, secret, optional=True)
+    return field(default_factory=lambda: default, metadata={METADATA: entry})
 
 
 def computed(kind: Parser[T], compute: Compute[T], *, help: str) -> T:
     """Declare a setting whose default depends on the environment: `"auto"` asks for it."""
     entry = Setting("", kind, "auto", help, compute=compute)
     return field(default_factory=lambda: compute(os.environ)[0], metadata={METADATA: entry})
-
-
-def _declare(entry: Setting, default: T) -> T:
-    # A factory, because dataclasses refuse defaults that cannot be hashed, read-only or not.
-    return field(default_factory=lambda: default, metadata={METADATA: entry})

@@ -1,7 +1,6 @@
 """Where settings come from: the configuration file, and the folders of the platform.
 
-On Linux the XDG rules are followed here, against the environment that was handed in; other
-platforms are left to platformdirs.
+The XDG rules are followed here, against the environment that was handed in.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -41,7 +39,8 @@ UNREADABLE = f"; run this as the runs' user; if this is that user, {make_readabl
 
 def home(environ: Mapping[str, str]) -> str | None:
     """The home directory, or `None` for a user without one (as under systemd's DynamicUser)."""
-    return environ.get("HOME") or _or_none(os.path.expanduser("~"))
+    found = os.path.expanduser("~")
+    return environ.get("HOME") or (found if os.path.isabs(found) else None)
 
 
 def expand(text: str, environ: Mapping[str, str]) -> str:
@@ -104,21 +103,11 @@ def default_files(environ: Mapping[str, str]) -> list[Path]:
 
 
 def _user_dir(environ: Mapping[str, str], variable: str, below_home: str) -> Path | None:
-    if sys.platform in {"win32", "darwin"}:
-        import platformdirs
-
-        config = variable == "XDG_CONFIG_HOME"
-        find = platformdirs.user_config_path if config else platformdirs.user_state_path
-        return find(APP, appauthor=False)
     given = environ.get(variable, "")
     if os.path.isabs(given):  # the XDG rules: a relative one is to be ignored
         return Path(given) / APP
     base = home(environ)
     return None if base is None else Path(base) / below_home / APP
-
-
-def _or_none(expanded: str) -> str | None:
-    return expanded if os.path.isabs(expanded) else None
 
 
 def find_file(named: Path | None, environ: Mapping[str, str]) -> Path | None:

@@ -66,26 +66,11 @@ class Settings:
         return found
 
 
-def build(
-    values: Mapping[str, object],
-    *,
-    origins: Mapping[str, Origin],
-    warnings: tuple[str, ...],
-    config_file: Path | None,
-) -> Settings:
-    """The settings with `values`, by dotted name, which their kinds have parsed already."""
-    return _fill(
-        Settings,
-        "",
-        values,
-        origins=MappingProxyType(dict(origins)),
-        warnings=warnings,
-        config_file=config_file,
-    )
+def build(cls: Callable[..., T], prefix: str, values: Mapping[str, object], **more: object) -> T:
+    """An instance of a settings class with ``values``, by dotted name, which are parsed already.
 
-
-def _fill(cls: Callable[..., T], prefix: str, values: Mapping[str, object], **more: object) -> T:
-    """An instance of a settings class; nested classes are found by the names' next part."""
+    Nested classes are found by the names' next part, after ``prefix``.
+    """
     inner: dict[str, dict[str, object]] = {}
     plain: dict[str, object] = dict(more)
     for name, value in values.items():
@@ -95,7 +80,7 @@ def _fill(cls: Callable[..., T], prefix: str, values: Mapping[str, object], **mo
         else:
             plain[head] = value
     for head, below in inner.items():
-        plain[head] = _fill(_TABLES[prefix + head], f"{prefix}{head}.", below)
+        plain[head] = build(_TABLES[prefix + head], f"{prefix}{head}.", below)
     return cls(**plain)
 
 

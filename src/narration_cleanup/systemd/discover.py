@@ -9,6 +9,7 @@ import re
 import stat
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from narration_cleanup.core.errors import ConfigError
@@ -63,13 +64,13 @@ def find_facts(
     alerts = settings.alerts
     handed = () if for_user else _handed(settings, handed_folder(instance))
     user = None if for_user else _user(settings, run_as)
-    group = None if user is None else _group(settings, user)
+    group, own_group = (None, None) if user is None else _groups(settings, user)
     return Installation(
         program=own_program(),
         user=user,
         group=group,
         history=None if user is None else STATE_ROOT / state if state else state_folder[0],
-        readers=None if user is None else group or _own_group(user),
+        readers=group or own_group,
         data=tuple(dict.fromkeys(data)),
         code=_code(),
         config=settings.config_file,
@@ -265,31 +266,21 @@ def owner_of_places(settings: Settings) -> str:
     raise ConfigError("no local database or cache shows whose files these are: add --run-as USER")
 
 
-def _group(settings: Settings, user: str) -> str | None:
-    """The group of the index (or of the cache), where it is not `user`'s own. The sandbox cannot
-    give a file to a group that the run is not in."""
-    cache = settings.cache.path
-    if cache is None:
-        return None
-    try:
-        own = _account(user)
-        index = cache / (settings.cache.index or ".")
-        gid = os.stat(index if index.exists() else cache).st_gid
-        return None if gid == own.pw_gid else grp.getgrgid(gid).gr_name
-    except (KeyError, OSError):  # neither user nor place need be there to print units
-        return None
-
-
-def _own_group(user: str) -> str | None:
-    """The user's own group, in which the state directory is."""
-    try:
-        return grp.getgrgid(_account(user).pw_gid).gr_name
-    except KeyError:
-        return None
-
-
-def _account(user: str) -> pwd.struct_passwd:
-    return pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
+def _groups(settings: Settings, user: str) -> tuple[str | None, str | None]:
+    """The group of the index (or of the cache), where it is not `user`'s own, and the user's own,
+    in which the state directory is. The sandbox cannot give a file to a group that the run is not
+    in. ``None`` for what is not known: neither user nor place need be there to print units."""
+    group = own_group = None
+    with suppress(KeyError, OSError):
+        account = pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
+        cache, own = settings.cache.path, account.pw_gid
+        with suppress(KeyError):
+            own_group = grp.getgrgid(own).gr_name
+        if cache is not None:
+            index = cache / (settings.cache.index or ".")
+            gid = os.stat(index if index.exists() else cache).st_gid
+            group = None if gid == own else grp.getgrgid(gid).gr_name
+    return group, own_group
 
 
 def own_program() -> tuple[str, ...]:

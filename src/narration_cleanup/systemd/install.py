@@ -12,7 +12,7 @@ from narration_cleanup.core.errors import CleanupError, ConfigError
 from narration_cleanup.core.files import make_folder, replace_file
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.users import account_of, is_readable_by
-from narration_cleanup.settings.sources import APP, make_readable
+from narration_cleanup.settings.sources import make_readable
 from narration_cleanup.systemd.discover import HEADER, handed_folder
 from narration_cleanup.systemd.installation import (
     Installation,
@@ -53,7 +53,8 @@ def make_folders(installation: Installation) -> list[Path]:
     put a link in the way of a path, and would get the folder that it leads to.
     """
     made = []
-    owner = None if installation.user is None else _account(installation.user)
+    account = None if installation.user is None else account_of(installation.user)
+    owner = None if account is None else (account.uid, account.gid)
     for folder in dict.fromkeys(filter(None, (*installation.data, installation.history))):
         if folder.exists():
             continue
@@ -63,21 +64,6 @@ def make_folders(installation: Installation) -> list[Path]:
             raise CleanupError(f"cannot make {printable(folder)}: {error.strerror}") from error
         made.append(folder)
     return made
-
-
-def earlier_histories(installation: Installation) -> list[Path]:
-    """Histories of runs by hand in the homes of the runs' user and of root, who use the units'
-    folder from now on."""
-    if installation.user is None or installation.state is None:
-        return []
-    homes = dict.fromkeys(account_of(user).home for user in (installation.user, "root"))
-    folders = [Path(home, ".local/state", APP) for home in homes]
-    return [folder for folder in folders if folder.is_dir()]
-
-
-def _account(user: str) -> tuple[int, int]:
-    account = account_of(user)
-    return account.uid, account.gid
 
 
 def write_units(installation: Installation, units: Mapping[str, str], folder: Path) -> None:
@@ -103,17 +89,16 @@ def write_handed(installation: Installation, *, remove: bool = False) -> None:
     `remove` takes these away alone."""
     folder = handed_folder(installation.instance)
     try:
-        for earlier in folder.iterdir() if folder.is_dir() else ():
-            earlier.unlink()
-        if remove and folder.is_dir():
-            folder.rmdir()
-        if remove:
-            return
-        if installation.handed:
+        if folder.is_dir():
+            for earlier in folder.iterdir():
+                earlier.unlink()
+            if remove:
+                folder.rmdir()
+        if installation.handed and not remove:
             make_folder(folder)
             folder.chmod(0o700)
-        for file, text in installation.handed:
-            replace_file(file, text, 0o600)
+            for file, text in installation.handed:
+                replace_file(file, text, 0o600)
     except OSError as error:
         raise CleanupError(f"cannot write {printable(folder)}: {error.strerror}") from error
 

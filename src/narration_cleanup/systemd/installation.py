@@ -43,9 +43,9 @@ class Installation:
     header: str = ""
 
     @property
-    def is_template(self) -> bool:
-        """Whether the units stand for any instance, with `%i` for its name in their paths."""
-        return self.instance == ""
+    def needed(self) -> tuple[Path, ...]:
+        """What the program reads to start."""
+        return self.code if self.config is None else (*self.code, self.config)
 
     @property
     def stem(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from narration_cleanup.settings.sources import STATE_ROOT
@@ -16,6 +16,10 @@ def places(installation: Installation) -> list[str]:
     """What the run sees and may write of the file system."""
     if installation.user is None:
         return _user_places(installation)
+    not_executable = list(map(word, top_level(installation.data)))
+    if installation.state is not None:
+        not_executable.append(f"-{STATE_ROOT}/{installation.state}")
+    not_executable += ["-/tmp", "-/var/tmp", "-/dev/shm", "-/run"]
     lines = [
         "# Everything is read-only; of /var, only what is bound back is there at all.",
         "ProtectSystem=strict",
@@ -23,9 +27,7 @@ def places(installation: Installation) -> list[str]:
         "ReadOnlyPaths=/run",
         "TemporaryFileSystem=/var:ro",
     ]
-    lines += [
-        f"BindPaths={written(installation, path, bound)}" for path in top_level(installation.data)
-    ]
+    lines += [f"BindPaths={bound(path)}" for path in top_level(installation.data)]
     lines += [
         f"BindReadOnlyPaths={bound(path)}" for path in bound_back(installation, installation.data)
     ]
@@ -33,7 +35,7 @@ def places(installation: Installation) -> list[str]:
     lines += [
         "# What can be written to holds no program. (ExecPaths= is no help here: in systemd 252 it",
         "# makes its paths writable again.)",
-        f"NoExecPaths={' '.join(_not_executable(installation))}",
+        f"NoExecPaths={' '.join(not_executable)}",
     ]
     return lines
 
@@ -62,25 +64,10 @@ def hidden_homes(seen: Iterable[Path]) -> list[str]:
     return ["ProtectHome=yes"]
 
 
-def written(installation: Installation, path: Path, write: Callable[[Path], str] = word) -> str:
-    """A path as a unit has it; in a template, `%i` in it is the instance."""
-    return str(path) if installation.is_template else write(path)
-
-
-def _not_executable(installation: Installation) -> list[str]:
-    places = [written(installation, path) for path in top_level(installation.data)]
-    if installation.state is not None:
-        places.append(f"-{STATE_ROOT}/{installation.state}")
-    return [*places, *(f"-{place}" for place in ("/tmp", "/var/tmp", "/dev/shm", "/run"))]
-
-
 def bound_back(installation: Installation, bound_already: Iterable[Path] = ()) -> list[Path]:
     """What the program needs of the places that the sandbox hides."""
     inside = list(bound_already)
-    needed = [
-        *installation.code,
-        *([installation.config] if installation.config is not None else []),
-    ]
+    needed = installation.needed
     hidden = [path for path in needed if any(path.is_relative_to(root) for root in _TMPFS)]
     return top_level(p for p in hidden if not any(p.is_relative_to(each) for each in inside))
 
@@ -98,14 +85,10 @@ def top_level(paths: Iterable[Path]) -> list[Path]:
 def hidden_paths(installation: Installation) -> list[Path]:
     """The data that the notify unit is not to see, beyond what it does not see in any case. A
     folder that holds the program, too, cannot be hidden from it."""
-    needed = [
-        *installation.code,
-        *([installation.config] if installation.config is not None else []),
-    ]
     return [
         path
         for path in top_level(installation.data)
         if not any(path.is_relative_to(root) for root in _TMPFS)
         and path != installation.history
-        and not any(each.is_relative_to(path) for each in needed)
+        and not any(each.is_relative_to(path) for each in installation.needed)
     ]

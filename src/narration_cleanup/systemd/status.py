@@ -229,9 +229,8 @@ def cron_tables(places: Sequence[Path] = (*CRON_PLACES, *USERS_CRONTABS)) -> lis
             ["crontab", "-l"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=5
         )
         texts["crontab -l"] = own.stdout
-    return [where for where, text in texts.items() if _names_us(text)]
-
-
-def _names_us(text: str) -> bool:
-    lines = map(str.strip, text.splitlines())
-    return any("narration-cleanup" in line and not line.startswith("#") for line in lines)
+    return [
+        where
+        for where, text in texts.items()
+        if any(APP in line and not line.lstrip().startswith("#") for line in text.splitlines())
+    ]

@@ -6,9 +6,7 @@ tests/systemd/ runs that job on a real systemd, and holds the score of the units
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from narration_cleanup.settings.sources import APP, CONFIG_DIR, FILE_VARIABLE, STATE_ROOT
+from narration_cleanup.settings.sources import APP, FILE_VARIABLE
 from narration_cleanup.systemd.installation import (
     Installation,
     notify_names,
@@ -23,7 +21,6 @@ from narration_cleanup.systemd.sandbox_mounts import (
     hidden_paths,
     places,
     top_level,
-    written,
 )
 
 
@@ -43,40 +40,12 @@ def render(installation: Installation) -> dict[str, str]:
     return units
 
 
-def packaged() -> dict[str, str]:
-    """The units as they are shipped, for a package: they know no installation's own paths.
-
-    The program is looked for where systemd looks for programs, by `env`. The data of the service
-    are in /var/lib/narration, or in /var/lib/narration/NAME for the instance NAME.
-    """
-    one = Installation(
-        program=("/usr/bin/env", APP),
-        user="narration",
-        data=(STATE_ROOT / "narration",),
-        config=CONFIG_DIR / "config.toml",
-    )
-    each = replace(
-        one,
-        instance="",
-        data=(STATE_ROOT / "narration/%i",),
-        config=CONFIG_DIR / "%i.toml",
-        state=f"{APP}/%i",
-    )
-    units = {
-        name: text for installation in (one, each) for name, text in render(installation).items()
-    }
-    del units[notify_names(one)["failure"]], units[notify_names(each)["failure"]]
-    # Which file an instance is configured by, the command itself knows from the unit's name.
-    return {**units, f"{APP}-notify@.service": notify(replace(one, config=None))}
-
-
 def service(installation: Installation) -> str:
     """The unit that runs the clean-up, in a sandbox that leaves it its job and nothing else."""
     of = " (%i)" if installation.instance is not None else ""
     unit = [f"Description=Clean the narration cache and cancel abandoned requests{of}"]
     if installation.data:
-        folders = (written(installation, path) for path in top_level(installation.data))
-        unit.append(f"RequiresMountsFor={' '.join(folders)}")
+        unit.append(f"RequiresMountsFor={' '.join(map(word, top_level(installation.data)))}")
     if installation.network:
         unit += ["Wants=network-online.target", "After=network-online.target"]
     if installation.user is not None:
@@ -103,7 +72,8 @@ def service(installation: Installation) -> str:
         "# The guard against a clock that jumped must know this boot from others; the kernel's own",
         "# file for that is out of sight (ProcSubset=pid).",
         "Environment=NARRATION_BOOT_ID=%b",
-        *_notified_by(installation),
+        # In the user's own manager there is no notify unit, and a network: the run itself notifies.
+        *(["Environment=NARRATION_NOTIFIED_BY=unit"] if installation.user is not None else []),
         *_environment(installation),
         *(f"LoadCredential={name}:{word(file)}" for name, file in installation.credentials),
         "",
@@ -124,11 +94,6 @@ def service(installation: Installation) -> str:
     return _file(installation, ("Unit", unit), ("Service", [*run, *hardening]))
 
 
-def _notified_by(installation: Installation) -> list[str]:
-    # In the user's own manager there is no notify unit, and a network: the run itself notifies.
-    return [] if installation.user is None else ["Environment=NARRATION_NOTIFIED_BY=unit"]
-
-
 def _identity(installation: Installation) -> list[str]:
     lines = []
     if installation.user is not None:
@@ -143,11 +108,7 @@ def _identity(installation: Installation) -> list[str]:
                 f"Group={word(installation.group)}",
             ]
     if installation.state is not None:
-        state = installation.state
-        lines += [
-            f"StateDirectory={state if installation.is_template else word(state)}",
-            "StateDirectoryMode=0750",
-        ]
+        lines += [f"StateDirectory={word(installation.state)}", "StateDirectoryMode=0750"]
     return lines
 
 
@@ -158,8 +119,7 @@ def _command(installation: Installation, *arguments: str) -> str:
 def _environment(installation: Installation) -> list[str]:
     lines = [f"Environment={assignment(name, value)}" for name, value in installation.environment]
     if installation.config is not None:
-        given = f"{FILE_VARIABLE}={installation.config}"
-        lines.append(f"Environment={given if installation.is_template else word(given)}")
+        lines.append(f"Environment={assignment(FILE_VARIABLE, str(installation.config))}")
     return lines
 
 

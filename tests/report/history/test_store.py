@@ -432,9 +432,9 @@ def test_a_state_directory_that_cannot_be_made_is_a_warning(tmp_path: Path, told
 
 
 def test_a_full_history_is_a_warning_and_the_run_goes_on(history: History, told: Told) -> None:
-    assert history._connection is not None
-    (pages,) = history._connection.execute("PRAGMA page_count").fetchone()
-    history._connection.execute(f"PRAGMA max_page_count = {pages}")
+    assert history.db
+    (pages,) = history.db.execute("PRAGMA page_count").fetchone()
+    history.db.execute(f"PRAGMA max_page_count = {pages}")
     record = record_of(make_result(problems=(A_PROBLEM,) * 20))
     for number in range(100):
         run_id = history.begin(NOW + number, trigger="timer", version="1")

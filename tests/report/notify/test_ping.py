@@ -170,10 +170,13 @@ def test_no_address_is_said_whatever_goes_wrong(
     assert SECRET not in said + "".join(capfd.readouterr())
 
 
-def test_a_receiver_that_hangs_is_waited_for_no_longer_than_the_limit(switch: Receiver) -> None:
+def test_a_receiver_that_hangs_is_waited_for_no_longer_than_the_limit(
+    switch: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It has the request and never answers: were the limit not kept, this test would not end."""
+    monkeypatch.setattr("narration_cleanup.report.notify.ping.PING_SECONDS", 0.2)
     switch.hangs.set()
-    said = ping_end(switch.url(SECRET), OK, [], seconds=0.2)
+    said = ping_end(switch.url(SECRET), OK, [])
     assert said == "the ping (alerts.ping_url) did not arrive: no answer within 0.2 s"
     assert not switch.ended.is_set()
 
@@ -183,8 +186,9 @@ def test_no_start_is_sent_when_nobody_waits_for_it_any_more(
 ) -> None:
     """It would follow the end of its run, and count as a run that hangs."""
     monkeypatch.setattr("narration_cleanup.report.notify.ping.ONE_TRY_SECONDS", 0.3)
+    monkeypatch.setattr("narration_cleanup.report.notify.ping.START_SECONDS", 0.1)
     switch.hangs.set()
-    assert ping_start(switch.url(SECRET), seconds=0.1) is not None
+    assert ping_start(switch.url(SECRET)) is not None
     threading.Event().wait(1.5)
     assert switch.paths == [f"/{SECRET}/start"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 
 import pytest
 
@@ -57,10 +58,14 @@ def test_what_cannot_be_sent_is_said_by_its_number(
     assert SECRET not in "".join(said) + "".join(capfd.readouterr())
 
 
-def test_one_that_hangs_does_not_keep_the_others(hook: Receiver) -> None:
+def test_one_that_hangs_does_not_keep_the_others(
+    hook: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = import_module("narration_cleanup.report.notify.send")
+    monkeypatch.setattr(module, "SEND_SECONDS", 3.0)
     with receiver() as hanging:
         hanging.hangs.set()
-        said = send(MESSAGE, [hanging.url(SECRET, "json"), hook.url("ok", "json")], seconds=3.0)
+        said = send(MESSAGE, [hanging.url(SECRET, "json"), hook.url("ok", "json")])
         assert len(said) == 1
         assert "number 1" in said[0]
         assert "3 s" in said[0]

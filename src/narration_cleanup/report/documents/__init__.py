@@ -20,7 +20,6 @@ from narration_cleanup.core import model
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.model import RequestStatus, Target
 from narration_cleanup.plan.actions import Kind, Outcome, Reason
-from narration_cleanup.plan.types import RequestTotals
 from narration_cleanup.report import stats as found
 from narration_cleanup.report.documents import run_types
 from narration_cleanup.report.format import iso, megabytes
@@ -98,7 +97,15 @@ def stats_document(stats: found.Stats) -> run_types.Stats:
         cleanup_interval_hours=whole(stats.cleanup_interval_hours),
         abandoned_timeout_hours=whole(stats.abandoned_timeout_hours),
         cache=None if stats.cache is None else _cache_stats(stats.cache),
-        requests=None if stats.requests is None else _request_stats(stats.requests),
+        requests=None
+        if stats.requests is None
+        else like(
+            run_types.RequestStats,
+            stats.requests,
+            active=stats.requests.by_status.get(RequestStatus.GENERATING, 0),
+            queued=stats.requests.by_status.get(RequestStatus.QUEUED, 0),
+            abandoned=stats.requests.abandoned_count,
+        ),
         last_run=None if stats.last_run is None else like(run_types.LastRun, stats.last_run),
         next_run_at=_iso(stats.next_run_at),
         problems=problem_items(stats.problems),
@@ -232,16 +239,6 @@ def _cache_stats(cache: found.CacheStats) -> run_types.CacheStats:
         by_voice_style={
             name: like(run_types.VoiceStats, voice) for name, voice in totals.by_voice_style.items()
         },
-    )
-
-
-def _request_stats(requests: RequestTotals) -> run_types.RequestStats:
-    return like(
-        run_types.RequestStats,
-        requests,
-        active=requests.by_status.get(RequestStatus.GENERATING, 0),
-        queued=requests.by_status.get(RequestStatus.QUEUED, 0),
-        abandoned=requests.abandoned_count,
     )
 
 

@@ -44,6 +44,11 @@ def reasons_for(kind: Kind) -> Meta:
     return one_of(*(reason.value for reason in Reason if reason.kind is kind))
 
 
+Overwritten = Annotated[
+    Count, about("Requests that the service completed after an earlier run had cancelled them.")
+]
+
+
 class Part(Struct, forbid_unknown_fields=True):
     """An object with exactly these members."""
 
@@ -300,10 +305,7 @@ class RequestsRun(Part):
     failed_count: Annotated[Count, about("Tried, and not done.")]
     by_status: Annotated[Counts, about("Planned cancellations by status.")]
     cancelled_by_status: Annotated[Counts, about("Cancelled requests by the status they had.")]
-    overwritten_count: Annotated[
-        Count,
-        about("Requests that the service completed after an earlier run had cancelled them."),
-    ]
+    overwritten_count: Overwritten
     planned_delete_count: Annotated[Count, about("Deletions of finished rows planned.")]
     deleted_count: Annotated[Count, about("Finished rows deleted; 0 in a dry run.")]
     deleted_by_status: Annotated[Counts, about("Deleted rows by the status they had.")]

@@ -12,6 +12,7 @@ from narration_cleanup.report.documents.run_types import (
     Count,
     Counts,
     Name,
+    Overwritten,
     Part,
     Problem,
     Problems,
@@ -79,10 +80,7 @@ class RecordedRun(Part):
     cancelled_by_status: Annotated[Counts, about("Those by the status they had.")]
     deleted_count: Annotated[Count, about("Finished rows that were deleted.")]
     deleted_by_status: Annotated[Counts, about("Those by the status they had.")]
-    overwritten_count: Annotated[
-        Count,
-        about("Requests that the service completed after an earlier run had cancelled them."),
-    ]
+    overwritten_count: Overwritten
     skipped_count: Annotated[Count, about("Actions that were planned, then found changed.")]
     failed_count: Annotated[Count, about("Actions that failed.")]
     problem_count: Annotated[Count, about("Problems met.")]

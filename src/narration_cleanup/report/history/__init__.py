@@ -9,34 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from narration_cleanup.report.history.process import (
-    FILE_NAME,
-    SCHEDULED_BY,
-    ClockMark,
-    ProcessMark,
-    Start,
-    is_alive,
-    read_clocks,
-    this_process,
-    trigger_of,
-)
+from narration_cleanup.report.history.process import FILE_NAME as FILE_NAME
+from narration_cleanup.report.history.process import SCHEDULED_BY as SCHEDULED_BY
+from narration_cleanup.report.history.process import ClockMark as ClockMark
+from narration_cleanup.report.history.process import ProcessMark as ProcessMark
+from narration_cleanup.report.history.process import Start as Start
+from narration_cleanup.report.history.process import is_alive as is_alive
+from narration_cleanup.report.history.process import read_clocks as read_clocks
+from narration_cleanup.report.history.process import this_process as this_process
+from narration_cleanup.report.history.process import trigger_of as trigger_of
 from narration_cleanup.report.record import ANYWHERE, Places
 
 if TYPE_CHECKING:
     from narration_cleanup.report.history.store import History
-
-__all__ = [
-    "FILE_NAME",
-    "SCHEDULED_BY",
-    "ClockMark",
-    "ProcessMark",
-    "Start",
-    "is_alive",
-    "read_clocks",
-    "read_history",
-    "this_process",
-    "trigger_of",
-]
 
 
 def read_history(

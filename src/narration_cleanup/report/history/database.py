@@ -6,25 +6,34 @@ A rollback journal, not WAL: reading the history as another user must leave no f
 from __future__ import annotations
 
 import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
 from narration_cleanup.core.files import check_kind, check_own_file, make_own_folder
+from narration_cleanup.core.query_limit import QueryLimit
 from narration_cleanup.core.text import printable
+from narration_cleanup.report.record import Places
 
-if TYPE_CHECKING:
-    import sqlite3
-
-    from narration_cleanup.core.query_limit import QueryLimit
+T = TypeVar("T")
+U = TypeVar("U")
+P = ParamSpec("P")
+FileT = TypeVar("FileT", bound="HistoryFile")
+Warn = Callable[[str], None]
 
 SCHEMA_VERSION = 4
 ENDINGS = ("-journal", "-wal", "-shm")
 """Of what else SQLite reads in its folder: a journal there may name another file to delete."""
 LONGEST = 4_000_000
 """Bytes of a value: a run's story, with its problems, has some tens of thousands."""
+_ODD_VALUES = (msgspec.MsgspecError, TypeError, ValueError, OverflowError)
+"""What a value raises that was not written here: a bit may flip in a readable file."""
 BUSY_SECONDS = 5.0
 """How long to wait for another run that is writing its own line."""
 
@@ -60,6 +69,7 @@ CREATE TABLE IF NOT EXISTS clock (
   id INTEGER PRIMARY KEY, boot_id TEXT, since_boot REAL NOT NULL, wall REAL NOT NULL,
   refused INTEGER NOT NULL
 )"""
+"""The four figures of a run are in its story: they are here for 0.2.0, which writes them."""
 _ITEMS = """\
 CREATE TABLE items (
   id INTEGER PRIMARY KEY, run INTEGER NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, file TEXT,
@@ -98,13 +108,97 @@ class Unusable(Exception):
     """There is no history to be had; the text is why, for a warning."""
 
 
+def nothing() -> None:
+    """What is found in a history that cannot be used."""
+
+
+def in_transaction(
+    otherwise: Callable[[], U],
+) -> Callable[[Callable[Concatenate[FileT, P], T]], Callable[Concatenate[FileT, P], T | U]]:
+    """Make a method's work one transaction; ``otherwise()`` where the history cannot be used."""
+
+    def decorate(
+        work: Callable[Concatenate[FileT, P], T],
+    ) -> Callable[Concatenate[FileT, P], T | U]:
+        @wraps(work)
+        def called(self: FileT, /, *given: P.args, **named: P.kwargs) -> T | U:
+            return self.attempt(lambda: work(self, *given, **named), otherwise)
+
+        return called
+
+    return decorate
+
+
+class HistoryFile:
+    """An open history, which works in transactions and deals with what goes wrong.
+
+    ``db`` is open until the history cannot be used any more. ``at`` is when the run began, by
+    which a damaged file is named when it is moved aside.
+    """
+
+    _begin = "BEGIN IMMEDIATE"  # a read that later writes could find another writer in its way
+
+    def __init__(
+        self,
+        file: Path,
+        db: sqlite3.Connection,
+        limit: QueryLimit,
+        warn: Warn,
+        at: float,
+        places: Places,
+    ) -> None:
+        self.file = file
+        self.db = db
+        self._places = places
+        self._limit = limit
+        self._warn = warn
+        self._at = at
+        self._usable = True
+        self._replaced = False
+        self._begun: dict[str, str | Places] = {}
+
+    def close(self) -> None:
+        """Close the file; the history can no longer be used."""
+        self.db.close()
+        self._usable = False
+
+    def attempt(self, work: Callable[[], T], otherwise: Callable[[], U]) -> T | U:
+        """Do ``work`` in one transaction; ``otherwise()`` where the history cannot be used."""
+        while self._usable:
+            self._limit.restart()
+            try:
+                with _transaction(self.db, self._begin):
+                    return work()
+            except (sqlite3.Error, *_ODD_VALUES) as error:
+                self.close()
+                self._recover(error)
+        return otherwise()
+
+    def _recover(self, error: Exception) -> None:
+        """Put a new history in the place of a damaged one, once; else there is none any more."""
+        if not is_damage(error) or self._replaced:
+            self._warn(f"the history {self.file} cannot be used: {why(error)}")
+            return
+        self._replaced = True
+        new = replace_damaged(self.file, self._limit, error, self._warn, self._at)
+        if new is not None:
+            self.db, self._usable = new, True
+
+
+class ReadOnlyFile(HistoryFile):
+    """One that is only read: what is damaged is reported, and left where it is."""
+
+    _begin = "BEGIN"
+
+    def _recover(self, error: Exception) -> None:
+        self._warn(f"the history {self.file} cannot be read: {why(error)}")
+
+
 def connect(file: Path, limit: QueryLimit) -> sqlite3.Connection:
     """Open the history for writing within ``limit``, making it where there is none.
 
     Raises ``sqlite3.Error`` or ``OSError``, and ``Unusable`` for one that a newer version wrote.
     """
-    import sqlite3
-
     make_own_folder(file.parent)
     check_own_file(file, *ENDINGS)
     connection = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None)
@@ -125,8 +219,6 @@ def connect(file: Path, limit: QueryLimit) -> sqlite3.Connection:
 
 def connect_read_only(file: Path, limit: QueryLimit) -> sqlite3.Connection:
     """Open the history for reading, which leaves no trace; errors as for ``connect``."""
-    import sqlite3
-
     check_kind(file, *ENDINGS)
     uri = f"{file.absolute().as_uri()}?mode=ro"
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
@@ -155,8 +247,6 @@ def is_damage(error: Exception) -> bool:
 
     A table that is missing counts: the schema was written whole, so something else took it.
     """
-    import sqlite3
-
     if isinstance(error, sqlite3.OperationalError):
         return str(error).startswith(("no such table", "no such column", "malformed"))
     if isinstance(error, UnicodeEncodeError):  # of what was to be written
@@ -189,3 +279,29 @@ def why(error: Exception) -> str:
     if str(error) == "interrupted":
         return "to read it takes too long, or too much memory; move it aside"
     return printable(error)
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
+    connection.execute(begin)
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def replace_damaged(
+    file: Path, limit: QueryLimit, error: Exception, warn: Warn, at: float
+) -> sqlite3.Connection | None:
+    """A new history in the place of a damaged one; ``None``, with a warning, where that fails."""
+    try:
+        aside = move_aside(file, at)
+        connection = connect(file, limit)
+    except (OSError, sqlite3.Error, Unusable) as again:
+        warn(f"the history {file} is damaged ({why(error)}) and cannot be replaced: {why(again)}")
+        return None
+    warn(f"the history was damaged ({why(error)}): moved to {aside}, and a new one begun")
+    return connection

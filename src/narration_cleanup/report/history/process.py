@@ -108,18 +108,13 @@ def trigger_of(environ: Mapping[str, str] = os.environ) -> Trigger:
         return Trigger.CRON
     pid = os.getppid()
     for _ in range(_MOST_ANCESTORS):
-        name, parent = _name_and_parent(pid)
+        name, rest = _stat(pid)
         if name.lower() in _CRON_NAMES:
             return Trigger.CRON
-        if parent <= 1:
+        pid = int(rest[1]) if len(rest) > 1 else 0  # its parent
+        if pid <= 1:
             break
-        pid = parent
     return Trigger.HAND
-
-
-def _name_and_parent(pid: int) -> tuple[str, int]:
-    name, rest = _stat(pid)
-    return name, int(rest[1]) if len(rest) > 1 else 0
 
 
 def _started(pid: int) -> int | None:

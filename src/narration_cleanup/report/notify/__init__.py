@@ -5,32 +5,15 @@ since whoever knows it can send to it: they are spoken of as ``alerts.ping_url``
 ``alerts.urls``.
 """
 
-from narration_cleanup.report.notify.message import (
-    Message,
-    message_of,
-    summary_lines,
-    trial_message,
-    wanted,
-)
-from narration_cleanup.report.notify.ping import PING_SECONDS, START_SECONDS, ping_end, ping_start
-from narration_cleanup.report.notify.send import SEND_SECONDS, send, unknown_urls
-from narration_cleanup.report.notify.unit_end import UnitEnd, record_of_unit, records_with, unit_end
-
-__all__ = [
-    "PING_SECONDS",
-    "SEND_SECONDS",
-    "START_SECONDS",
-    "Message",
-    "UnitEnd",
-    "message_of",
-    "ping_end",
-    "ping_start",
-    "record_of_unit",
-    "records_with",
-    "send",
-    "summary_lines",
-    "trial_message",
-    "unit_end",
-    "unknown_urls",
-    "wanted",
-]
+from narration_cleanup.report.notify.message import message_of as message_of
+from narration_cleanup.report.notify.message import summary_lines as summary_lines
+from narration_cleanup.report.notify.message import trial_message as trial_message
+from narration_cleanup.report.notify.message import wanted as wanted
+from narration_cleanup.report.notify.ping import ping_end as ping_end
+from narration_cleanup.report.notify.ping import ping_start as ping_start
+from narration_cleanup.report.notify.send import send as send
+from narration_cleanup.report.notify.send import unknown_urls as unknown_urls
+from narration_cleanup.report.notify.unit_end import UnitEnd as UnitEnd
+from narration_cleanup.report.notify.unit_end import record_of_unit as record_of_unit
+from narration_cleanup.report.notify.unit_end import records_with as records_with
+from narration_cleanup.report.notify.unit_end import unit_end as unit_end

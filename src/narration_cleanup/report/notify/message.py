@@ -67,8 +67,14 @@ def message_of(
     body += _problems(record)
     if lines:
         body += ["", "Last lines of the log:", *lines]
-    body += ["", _where_to_look(record, unit)]
-    return Message(f"{what} on {printable(host)}: {ended}", "\n".join(body), _level(record))
+    more = f"narration-cleanup history show {record.id}" if record.id else "run it by hand"
+    body += ["", f"More: {more if unit is None else f'journalctl -u {unit}'}"]
+    level: Level = "failure" if record.outcome in FAILURES else "warning"
+    return Message(
+        f"{what} on {printable(host)}: {ended}",
+        "\n".join(body),
+        "success" if record.success else level,
+    )
 
 
 def trial_message(host: str) -> Message:
@@ -105,17 +111,3 @@ def _problems(record: RunRecord) -> list[str]:
     ]
     more = record.problem_count + record.warning_count - len(shown)
     return [*shown, f"and {more} more"] if more > 0 else shown
-
-
-def _where_to_look(record: RunRecord, unit: str | None) -> str:
-    if unit is not None:
-        return f"More: journalctl -u {unit}"
-    return (
-        f"More: narration-cleanup history show {record.id}" if record.id else "More: run it by hand"
-    )
-
-
-def _level(record: RunRecord) -> Level:
-    if record.success:
-        return "success"
-    return "failure" if record.outcome in FAILURES else "warning"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPMessage
 from typing import IO
@@ -56,19 +56,12 @@ def is_stateless(url: str, style: str) -> bool:
     return (style_of(url) if style == "auto" else style) == "template" and "{state}" not in url
 
 
-def ping_start(url: str, style: str = "auto", *, seconds: float = START_SECONDS) -> str | None:
+def ping_start(url: str, style: str = "auto") -> str | None:
     """Say that a run begins; what went wrong, without the address, or ``None``."""
-    return _within(seconds, url, style, "start", [], None)
+    return _deliver(lambda: _ping(url, style, "start"), START_SECONDS)
 
 
-def ping_end(
-    url: str,
-    record: RunRecord,
-    lines: Sequence[str],
-    style: str = "auto",
-    *,
-    seconds: float = PING_SECONDS,
-) -> str | None:
+def ping_end(url: str, record: RunRecord, lines: Sequence[str], style: str = "auto") -> str | None:
     """Say how a run ended; what went wrong, without the address, or ``None``.
 
     Everything but success is a failure to a dead man's switch. A run that found the lock held says
@@ -77,11 +70,12 @@ def ping_end(
     if record.outcome == RunOutcome.BUSY:
         return None
     state = "success" if record.success else "fail"
-    return _within(seconds, url, style, state, lines, record.duration)
+    took = record.duration or 0.0
+    return _deliver(lambda: _ping(url, style, state, lines, took), PING_SECONDS)
 
 
 def _ping(
-    url: str, style: str, state: str, lines: Sequence[str], duration: float | None
+    url: str, style: str, state: str, lines: Sequence[str] = (), duration: float = 0.0
 ) -> _Ping | None:
     """The request for ``state`` (start, success, fail); ``None`` where the style knows none."""
     body = last_whole(lines, MOST_BODY_BYTES)
@@ -97,7 +91,7 @@ def _ping(
     if style == "uptime-kuma":
         if state == "start":  # it would count as a sign of life
             return None
-        word, took = "up" if state == "success" else "down", round((duration or 0.0) * 1000)
+        word, took = "up" if state == "success" else "down", round(duration * 1000)
         return _Ping(_with_query(url, status=word, msg=text, ping=str(took)), method="GET")
     if state != "success":
         address, mark, query = url.partition("?")
@@ -128,18 +122,12 @@ def last_whole(lines: Sequence[str], most: int) -> bytes:
     return b"\n".join(reversed(kept))
 
 
-def _within(
-    seconds: float,
-    url: str,
-    style: str,
-    state: str,
-    lines: Sequence[str],
-    duration: float | None,
-) -> str | None:
+def _deliver(make: Callable[[], _Ping | None], seconds: float) -> str | None:
+    """Send what ``make`` makes, for so long at most; what went wrong, without the address."""
     deadline = Deadline(seconds)
 
     def send() -> str | None:
-        ping = _ping(url, style, state, lines, duration)
+        ping = make()
         return None if ping is None else _send(ping, deadline)
 
     (wrong,) = within(seconds, [send])

@@ -20,7 +20,7 @@ _MISSING = (
 )
 
 
-def send(message: Message, urls: Sequence[str], *, seconds: float = SEND_SECONDS) -> list[str]:
+def send(message: Message, urls: Sequence[str]) -> list[str]:
     """Send to every address; one line for each to which it could not be sent, by its number."""
     if not urls:
         return []
@@ -30,7 +30,7 @@ def send(message: Message, urls: Sequence[str], *, seconds: float = SEND_SECONDS
     works: list[Callable[[], str | None]] = [partial(_send, apprise, message, url) for url in urls]
     return [
         f"the message to alerts.urls number {number} was not sent: {wrong}"
-        for number, wrong in enumerate(within(seconds, works), 1)
+        for number, wrong in enumerate(within(SEND_SECONDS, works), 1)
         if wrong is not None
     ]
 
