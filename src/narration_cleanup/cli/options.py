@@ -159,7 +159,7 @@ def showing_progress(stream: TextIO, *, quiet: bool = False) -> Iterator[Progres
     if quiet or not stream.isatty():
         yield NoProgress()
         return
-    from narration_cleanup.report.progress import TerminalProgress
+    from narration_cleanup.report.progress_bar import TerminalProgress
 
     shown = TerminalProgress(stream)
     try:
