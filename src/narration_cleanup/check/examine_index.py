@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
+from narration_cleanup.core.deadline import Deadline
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.timestamps import reader
@@ -17,6 +18,7 @@ from narration_cleanup.stores.cache.paths import with_slashes
 
 MOST_INDEX = 256 * 2**20
 INDEX_NAME = re.compile("index|cache")
+_SETTLED_WITHIN = 2.0
 _SAMPLE = 1_000
 _NAMES: Mapping[str, Sequence[str]] = {
     "created_at": ("created_at", "created", "generated_at", "timestamp", "time", "date", KEY),
@@ -45,7 +47,8 @@ class OtherIndex:
 def read_index(file: Path, audio: Sequence[PurePath]) -> OtherIndex | None:
     """How the entries of an index are read; ``None`` for any other file. ``audio``: what it lists.
 
-    Raises ``ConfigError`` where it is empty or torn: it may be being written.
+    Empty or torn, it may be being written: it is read again for two seconds. Raises
+    ``ConfigError`` where it remains so.
     """
     names = {path.name for path in audio}
     for member, entries in _places(_document(file)):
@@ -55,18 +58,22 @@ def read_index(file: Path, audio: Sequence[PurePath]) -> OtherIndex | None:
 
 
 def _document(file: Path) -> object:
-    try:
-        return json.loads(file.read_bytes()) if file.stat().st_size <= MOST_INDEX else None
-    except (ValueError, OSError, RecursionError) as error:
-        is_lines = isinstance(error, json.JSONDecodeError) and error.msg == "Extra data"
-        if not INDEX_NAME.search(file.name) or is_lines:
-            return None
-        if isinstance(error, PermissionError):
-            raise ConfigError(f"{printable(file)} cannot be read: {error.strerror}") from None
-        raise ConfigError(
-            f"{printable(file)} cannot be read as JSON ({printable(str(error))}): it is being "
-            "written, or damaged; try again"
-        ) from None
+    deadline = Deadline(_SETTLED_WITHIN)
+    while True:
+        try:
+            return json.loads(file.read_bytes()) if file.stat().st_size <= MOST_INDEX else None
+        except (ValueError, OSError, RecursionError) as error:
+            is_lines = isinstance(error, json.JSONDecodeError) and error.msg == "Extra data"
+            if not INDEX_NAME.search(file.name) or is_lines:
+                return None
+            if isinstance(error, PermissionError):
+                raise ConfigError(f"{printable(file)} cannot be read: {error.strerror}") from None
+            if deadline.passed:
+                raise ConfigError(
+                    f"{printable(file)} cannot be read as JSON ({printable(str(error))}): it is "
+                    "being written, or damaged; try again"
+                ) from None
+            deadline.pause(0.05)
 
 
 def _places(document: object) -> Iterator[tuple[str | None, _Entries]]:
