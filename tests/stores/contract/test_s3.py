@@ -16,12 +16,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import obstore
 import pytest
 from obstore.exceptions import PreconditionError
 from obstore.store import S3Store
 
+from narration_cleanup.apply import apply
 from narration_cleanup.apply.apply import apply_cache
 from narration_cleanup.apply.result import CacheResult
 from narration_cleanup.core.errors import ConfigError, IndexFormatError
@@ -49,6 +51,7 @@ pytestmark = pytest.mark.s3
 ROOT = Path(__file__).resolve().parents[3]
 NOW = SAMPLE_NOW.timestamp()
 DAY = timedelta(days=1)
+STEMS = ("changed", "f/both", "first", "made", "second", "third")
 NO_INDEX = {"NARRATION_CACHE_INDEX": "none"}
 SLOW_DOWN = (
     b"HTTP/1.1 503 Slow Down\r\nContent-Length: 53\r\nConnection: close\r\n\r\n"
@@ -557,9 +560,9 @@ def test_without_an_index_age_is_the_time_of_the_last_change(s3: Server, tmp_pat
     """Audio goes with its sidecars, in folders too; nothing else does, and nothing young."""
     url = s3.new_url()
     store = s3.store(url)
-    old = ["a.mp3", "a.json", "b/c.mp3", "b/c.vtt", "b.mp3"]
-    foreign = ["notes.txt", "b.yaml", "state.db", "b/d.pho", "twin.txt"]
-    fill(store, dict.fromkeys([*old, *foreign, "twin.mp3", "twin.wav"], b"12345"))
+    old = ["a.mp3", "a.json", "b/c.mp3", "b/c.vtt", "b.mp3", "twin.mp3", "twin.wav", "twin.txt"]
+    foreign = ["notes.txt", "b.yaml", "state.db", "b/d.pho"]
+    fill(store, dict.fromkeys([*old, *foreign], b"12345"))
     code, out, err = run(
         url,
         tmp_path,
@@ -570,8 +573,8 @@ def test_without_an_index_age_is_the_time_of_the_last_change(s3: Server, tmp_pat
     )
     assert code == 0, err
     told = json.loads(out)
-    assert told["cache"]["removed_count"] == 5  # with the twins, whose text stays
-    assert told["cache"]["freed_bytes"] == 35
+    assert told["cache"]["removed_count"] == 5
+    assert told["cache"]["freed_bytes"] == 40
     left = {m["path"] for m in obstore.list(store).collect()}
     assert {name for name in left if not name.startswith(".narration-cleanup/")} == set(foreign)
     fill(store, {"young.mp3": b"1"})
@@ -585,6 +588,43 @@ def test_without_an_index_age_is_the_time_of_the_last_change(s3: Server, tmp_pat
         more=NO_INDEX,
     )
     assert (code, json.loads(out)["cache"]["removed_count"]) == (0, 0), err
+
+
+@pytest.mark.parametrize("at_a_time", [1, 1_024])
+def test_sidecars_that_audio_shares_go_with_the_last_of_it(
+    at_a_time: int, s3: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether that is in one batch, in another one or in a later run; a changed one stays."""
+    monkeypatch.setattr(apply, "FILES_AT_A_TIME", at_a_time)
+    monkeypatch.setattr(apply, "MOST_FILES", at_a_time)
+    url = s3.new_url()
+    bucket = s3.store(url)
+    fill(bucket, {f"{stem}.{kind}": b"1" for stem in STEMS for kind in ("mp3", "wav")})
+    fill(bucket, {f"{stem}.json": b"12345" for stem in STEMS} | {"f/both.mp3.vtt": b"12"})
+    later = time.time() + 8 * 86_400
+
+    def left() -> set[str]:
+        return {m["path"] for m in obstore.list(bucket).collect()}
+
+    store = PlainBucket(url, audio_suffixes=(".mp3", ".ogg", ".wav"))
+    with store.survey() as survey:
+        (text, *audio) = survey.find(["first.json"]).sightings
+        assert (text.goes_with, len(audio)) == ("first.mp3 and first.wav", 2)
+        plan = plan_cache(survey, CachePolicy(keep=("first.mp3", "second.wav")), later)
+    assert plan.totals.total_size_bytes == 2 * len(STEMS) + 5 * len(STEMS) + 2, "each once"
+    assert plan.shares_sidecars
+    assert not any("with its sidecar" in action.detail for action in plan.actions)
+    fill(bucket, {"changed.json": b"anew", "made.mp3": b"anew", "third.ogg": b"come since"})
+    result = applied(store, plan)
+    skipped = {action.file for action, outcome, _ in result.outcomes if outcome is Outcome.SKIPPED}
+    assert skipped == {"changed.mp3", "changed.wav", "made.mp3"}
+    assert result.removed_count == 7
+    assert result.freed_bytes == 7 + 5 + 2
+    kept = {"first.mp3", "first.json", "second.wav", "second.json", "third.ogg", "third.json"}
+    kept |= {"changed.mp3", "changed.wav", "changed.json", "made.mp3", "made.json"}
+    assert left() == kept
+    assert applied(store, planned(store, later)).removed_count == 6
+    assert left() == set()
 
 
 def test_an_object_that_changed_since_the_look_stays(s3: Server) -> None:
@@ -601,6 +641,55 @@ def test_an_object_that_changed_since_the_look_stays(s3: Server) -> None:
     left = {m["path"] for m in obstore.list(bucket).collect()}
     assert left >= {"a.mp3", "b.mp3", "b.json"}
     assert "c.mp3" not in left
+
+
+@pytest.mark.parametrize("with_index", [False, True])
+def test_the_mark_of_a_folder_is_no_audio(with_index: bool, s3: Server) -> None:
+    """A console makes ``x.mp3/`` for a folder of that name; a listing has it as ``x.mp3``."""
+    bucket = Bucket(s3, expired=1, young=0)
+    fill(bucket.store, {"empty.mp3": b""})
+    if with_index:
+        store: CacheStore = opened(bucket.url)
+    else:
+        obstore.delete(bucket.store, INDEX_NAME)
+        store = PlainBucket(bucket.url, audio_suffixes=(".mp3",), remove_sidecars=True)
+    marks = {"empty.json", "n00000.json", "sub/mark.mp3.part"} | {f"m{n}.mp3" for n in range(9)}
+    for name in marks:
+        url = bucket.url.replace("s3:/", s3.endpoint)
+        urlopen(Request(f"{url}/{name}/", method="PUT", data=b"")).close()
+    assert marks < bucket.objects()
+    week = 7 * 86_400
+    policy = CachePolicy(orphan_ttl=week, partial_ttl=week, sidecar_ttl=week)
+    with store.survey() as survey:
+        plan = plan_cache(survey, policy, max(NOW, time.time()) + 2 * week)
+        assert survey.find(["m0.mp3", "sub/mark.mp3.part"]).sightings == ()
+    assert {action.file for action in plan.actions} == {"empty.mp3", "n00000.mp3"}
+    assert plan.totals.entry_count == 1 + (not with_index)
+    assert applied(store, plan).removed_count == 2
+    assert bucket.objects() == marks | ({INDEX_NAME} if with_index else set())
+
+
+def test_audio_beside_the_mark_of_a_folder_of_its_name_counts_once(s3: Server) -> None:
+    """As the listing of a server that allows both has them."""
+    bucket = Bucket(s3, expired=1, young=0)
+
+    def with_mark(data: bytes) -> Do | Instead | Answer:
+        if b"list-type=2" not in data.partition(b"\r\n")[0]:
+            return Do.PASS
+        key = f"{bucket.url.removeprefix('s3://narration/')}/n00000.mp3"
+        body = "<ListBucketResult><IsTruncated>false</IsTruncated>"
+        for name, size in ((key, 100), (f"{key}/", 0)):
+            body += f"<Contents><Key>{name}</Key><Size>{size}</Size>"
+            body += "<LastModified>2026-11-27T04:01:34Z</LastModified></Contents>"
+        body += "</ListBucketResult>"
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n"
+        return Answer((head + body).encode())
+
+    with through(s3, with_mark) as variables, pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        plan = planned(PlainBucket(bucket.url, audio_suffixes=(".mp3",)), 0)
+    assert (plan.totals.entry_count, plan.totals.total_size_bytes) == (1, 100)
 
 
 def test_leftovers_without_an_index_go_and_what_else_lies_there_stays(s3: Server) -> None:

@@ -63,11 +63,12 @@ class Names:
             yield from (base + suffix for suffix in self.sidecars)
 
     def audio_of(self, sidecar: str) -> Iterator[str]:
-        """The names that the audio of a sidecar may have."""
-        base = stem_of(sidecar)
-        if self.is_audio(base):
-            yield base
-        yield from (base + suffix for suffix in self.audio)
+        """The names that the audio of a sidecar may have; none for what is no sidecar."""
+        if self.is_sidecar(sidecar):
+            base = stem_of(sidecar)
+            if self.is_audio(base):
+                yield base
+            yield from (base + suffix for suffix in self.audio)
 
     def lists_audio(self, content: bytes, sidecar: str) -> bool:
         """Whether the content of a file is that of an index rather than of a sidecar: it names

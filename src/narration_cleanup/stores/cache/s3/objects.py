@@ -18,7 +18,7 @@ from narration_cleanup.plan.actions import Outcome
 from narration_cleanup.stores.cache import Removal, StoppedError
 from narration_cleanup.stores.cache.local.mismatches import NameSums, ScannedNames
 from narration_cleanup.stores.cache.local.scan import is_index_temporary
-from narration_cleanup.stores.cache.paths import PARTIAL_SUFFIXES
+from narration_cleanup.stores.cache.paths import PARTIAL_SUFFIXES, SIDECAR_SUFFIXES
 from narration_cleanup.stores.cache.s3.location import OWN_FOLDER, PAGE, S3Location, etag_of
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Objects:
     ) -> None:
         self._place = place
         self._suffixes = audio_suffixes
+        self._judged = (*map(str.lower, audio_suffixes), *SIDECAR_SUFFIXES, *PARTIAL_SUFFIXES)
         self._index_name = index_name
         self._pages = 1
         self._sizes: dict[str, int] | None = None
@@ -70,8 +71,21 @@ class Objects:
         with self._place.translated_errors():
             for page in obstore.list(self._place.store, chunk_size=PAGE):
                 pages += 1
-                yield [meta for meta in page if not meta["path"].startswith(OWN_FOLDER)]
+                marks = self._marks(page)
+                yield [
+                    meta
+                    for meta in page
+                    if not meta["path"].startswith(OWN_FOLDER)
+                    and (meta["size"] or meta["path"] not in marks)
+                ]
         self._pages = max(pages, 1)
+
+    def _marks(self, page: Iterable[ObjectMeta]) -> set[str]:
+        """The names of folders' marks: ``x.mp3/`` is listed without its slash, as an object is."""
+        empty = [m["path"] for m in page if not m["size"]]
+        empty = [name for name in empty if name.lower().endswith(self._judged)]
+        real = asyncio.run(self._ask(empty)) if empty else {}
+        return {name for name in empty if name not in real or real[name]["size"]}
 
     def find(self, names: Sequence[str]) -> dict[str, ObjectMeta]:
         """Those of ``names`` that are there at this moment."""

@@ -37,6 +37,8 @@ from narration_cleanup.stores.cache.sidecars import LARGEST_SIDECAR, NameForms, 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
 
+_Audio = tuple[CacheEntry, list["ObjectMeta"]]
+"""Audio as an entry, and what is known of its object and then of its sidecars."""
 _GROUP = 1_000
 _NO_NAMES = frozenset({"", ".", ".."})
 """Parts that no object's name has."""
@@ -49,13 +51,14 @@ class ObjectBatch:
 
     unjudged = more_bytes = 0
 
-    def __init__(self, found: Sequence[Sequence[ObjectMeta]], *, last_used: bool) -> None:
+    def __init__(self, found: Sequence[_Audio]) -> None:
         self._found = found
-        self.entries = [_entry(metas, last_used=last_used) for metas in found]
+        self.entries = [entry for entry, _ in found]
 
     def whole(self, position: int) -> tuple[CacheEntry, Ref]:
         """The entry at ``position``, and the handle of its audio and sidecars together."""
-        return self.entries[position], ref_of(self._found[position])
+        entry, metas = self._found[position]
+        return entry, ref_of(metas)
 
 
 class PlainSurvey:
@@ -91,21 +94,21 @@ class PlainSurvey:
 
     def batches(self, *, last_used: bool = False) -> Iterator[ObjectBatch]:
         """Every audio object below the place."""
-        found: list[Sequence[ObjectMeta]] = []
+        found: list[_Audio] = []
         first_pass = not self._passes
         self._passes += 1
         metas = (meta for page in self._objects.pages() for meta in page)
         # Names that begin alike up to a dot lie side by side: a listing is in order.
         for _, near in groupby(metas, key=_up_to_a_dot):
             group = list(near)
-            audio = list(_with_sidecars(group, self._known))
+            audio = list(_with_sidecars(group, self._known, last_used=last_used))
             if first_pass:
                 self._note(group, audio)
             found.extend(audio)
             if len(found) >= _GROUP:
-                yield ObjectBatch(found, last_used=last_used)
+                yield ObjectBatch(found)
                 found = []
-        yield ObjectBatch(found, last_used=last_used)
+        yield ObjectBatch(found)
 
     def times_changed(self) -> bool:
         """See ``CacheSurvey``; times of files are instants."""
@@ -116,18 +119,19 @@ class PlainSurvey:
         names = set(spellings)
         for folder in self._place.names():
             names |= {each.removeprefix(f"{folder}/") for each in spellings}
+        entries = [
+            entry
+            for batch in self.batches(last_used=True)
+            for entry in batch.entries
+            if not names.isdisjoint((entry.file, *entry.sidecars))
+        ]
         sightings: list[Sighting] = []
-        for batch in self.batches(last_used=True):
-            for entry in batch.entries:
-                for name in names.intersection(entry.sidecars):
-                    sightings.append(
-                        Sighting(file=name, role=FileRole.SIDECAR, goes_with=entry.file)
-                    )
-                if entry.file in names or not names.isdisjoint(entry.sidecars):
-                    times = object_times(entry.created_at)
-                    sightings.append(
-                        Sighting(key=entry.key, file=entry.file, entry=entry, times=times)
-                    )
+        for name in sorted(names):
+            if audio := " and ".join(each.file for each in entries if name in each.sidecars):
+                sightings.append(Sighting(file=name, role=FileRole.SIDECAR, goes_with=audio))
+        for entry in entries:
+            times = object_times(entry.created_at)
+            sightings.append(Sighting(key=entry.key, file=entry.file, entry=entry, times=times))
         here = {each.file for each in sightings}
         others = [name for name in sorted(names - here) if _NO_NAMES.isdisjoint(name.split("/"))]
         for name, meta in sorted(self._objects.find(others).items()):
@@ -146,9 +150,9 @@ class PlainSurvey:
         sidecars = map(_stored, filter(self._is_left, self._sidecars))
         return Unmatched(partials=list(map(_stored, self._partials)), sidecars=list(sidecars))
 
-    def _note(self, group: Sequence[ObjectMeta], audio: Sequence[Sequence[ObjectMeta]]) -> None:
+    def _note(self, group: Sequence[ObjectMeta], audio: Sequence[_Audio]) -> None:
         """Take note of what is besides whole audio."""
-        for meta, *_ in audio:
+        for _, (meta, *_) in audio:
             if not meta["size"]:
                 self.empty_files[meta["path"]] = modified_at(meta)
             if self._with_sidecars:
@@ -156,7 +160,7 @@ class PlainSurvey:
                 self._forms.add(folder, name)
         self._partials += [meta for meta in group if self._known.is_partial(meta["path"])]
         if self._with_sidecars:
-            there = {meta["path"].lower() for meta, *_ in audio}
+            there = {entry.file.lower() for entry, _ in audio}
             self._sidecars += [
                 meta
                 for meta in group
@@ -198,38 +202,26 @@ class PlainBucket(BucketCache):
         )
 
     def remove(self, files: Sequence[FileTarget]) -> Sequence[Removal]:
-        """Remove objects, with their sidecars, that are still what was planned on."""
-        found = self._objects.find(
-            sorted({name for target in files for name in (*self._audio_of(target), *_all(target))})
-        )
+        """Remove objects that are still as planned on; sidecars go with the last of their audio."""
+        audio_of = self._known.audio_of
+        names = {name for target in files for name in _all(target)}
+        found = self._objects.find(sorted(names.union(*map(audio_of, names))))
         removals = [ABSENT] * len(files)
         doomed: dict[int, list[ObjectMeta]] = {}
         for position, target in enumerate(files):
             metas = [found[name] for name in _all(target) if name in found]
             if target.name not in found:
                 continue
-            is_needed = not found.keys().isdisjoint(self._audio_of(target))
-            if ref_of(metas) == target.identity and not is_needed:
-                doomed[position] = metas
-            else:
-                removals[position] = CHANGED
+            removals[position] = CHANGED
+            if ref_of(metas) == target.identity:
+                del found[target.name]
+                if free := [m for m in metas if found.keys().isdisjoint(audio_of(m["path"]))]:
+                    doomed[position] = free
         return remove_objects(self._place, self._objects, doomed, removals)
-
-    def _audio_of(self, target: FileTarget) -> Iterable[str]:
-        """What needs the target: of a sidecar whose audio was gone, that audio."""
-        return self._known.audio_of(target.name) if self._known.is_sidecar(target.name) else ()
 
     def remove_entries(self, entries: Iterable[tuple[Ref, str]]) -> CommitReport:
         """Nothing to do: there is no index."""
         return CommitReport()
-
-
-def _entry(metas: Sequence[ObjectMeta], *, last_used: bool) -> CacheEntry:
-    name, *sidecars = (meta["path"] for meta in metas)
-    changed = metas[0]["last_modified"].timestamp()
-    size = sum(meta["size"] for meta in metas)
-    used = changed if last_used else None
-    return CacheEntry(name, name, size, changed, used, "", "", tuple(sidecars))
 
 
 def _up_to_a_dot(meta: ObjectMeta) -> str:
@@ -237,15 +229,28 @@ def _up_to_a_dot(meta: ObjectMeta) -> str:
     return f"{folder}{slash}{name.partition('.')[0]}"
 
 
-def _with_sidecars(near: Sequence[ObjectMeta], known: Names) -> Iterator[Sequence[ObjectMeta]]:
-    """Each audio with its sidecars; those of a stem that it shares with other audio are kept."""
+def _with_sidecars(
+    near: Sequence[ObjectMeta], known: Names, *, last_used: bool
+) -> Iterator[_Audio]:
+    """Each audio with its sidecars; the size counts those that it shares with the first of it."""
     known.note(meta["path"] for meta in near)
     audio = [meta for meta in near if known.is_audio(meta["path"])]
-    stems = [stem_of(meta["path"]) for meta in audio]
-    for meta, stem in zip(audio, stems, strict=True):
-        bases = {meta["path"], stem} if stems.count(stem) == 1 else {meta["path"]}
-        sidecars = (each for each in near if known.is_sidecar(each["path"]))
-        yield [meta, *(each for each in sidecars if stem_of(each["path"]) in bases)]
+    names = {meta["path"] for meta in audio}
+    sidecars: dict[str, list[ObjectMeta]] = {}
+    for meta in near:
+        if known.is_sidecar(meta["path"]):
+            sidecars.setdefault(stem_of(meta["path"]), []).append(meta)
+    uncounted = dict(sidecars)
+    for meta in audio:
+        name = meta["path"]
+        bases = name, stem_of(name)
+        own = [each for base in bases for each in sidecars.get(base, ())]
+        size = meta["size"] + sum(m["size"] for base in bases for m in uncounted.pop(base, ()))
+        texts = tuple(each["path"] for each in own)
+        shares = any(len(names.intersection(known.audio_of(text))) > 1 for text in texts)
+        at = modified_at(meta)
+        used = at if last_used else None
+        yield CacheEntry(name, name, size, at, used, "", "", texts, shares), [meta, *own]
 
 
 def _all(target: FileTarget) -> tuple[str, ...]:
