@@ -60,7 +60,7 @@ def _starter(
     """What starts runs; ``why`` no timer of systemd's does. Any one is enough."""
     from narration_cleanup.systemd.status import cron_tables
 
-    tables, by = cron_tables(), os.environ.get(SCHEDULED_BY)
+    tables, by = cron_tables(settings.config_file), os.environ.get(SCHEDULED_BY)
     wanted = schedule is not None and schedule.enabled and not (tables or by)
     if schedule is not None and (schedule.active or wanted):
         yield _timer(schedule)
