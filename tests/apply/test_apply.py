@@ -221,7 +221,7 @@ def test_rows_that_a_stop_leaves_in_the_middle_of_a_batch_have_not_failed(
     assert found.pop(first) == (Outcome.FAILED, None)
     assert set(found.values()) == {(Outcome.SKIPPED, "the run was stopped before it")}
     assert len(found) == 3
-    assert [problem.code for problem in result.problems] == ["row_refused"]
+    assert [problem.code for problem in result.problems] == ["stopped", "row_refused"]
     requests.close()
     assert read_requests(database) == before
 

@@ -85,7 +85,7 @@ def no_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever this machine's own systemd and cron say, is not of the test."""
     monkeypatch.setattr("narration_cleanup.systemd.status.find_schedule", lambda _: None)
     tables = ["/etc/crontab"]
-    monkeypatch.setattr("narration_cleanup.systemd.status.cron_tables", lambda: tables)
+    monkeypatch.setattr("narration_cleanup.systemd.status.cron_tables", lambda _: tables)
 
 
 @pytest.fixture
@@ -346,7 +346,7 @@ def test_a_run_that_failed_for_two_faults_is_told_in_one_line() -> None:
 
 
 def test_nothing_that_starts_runs(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("narration_cleanup.systemd.status.cron_tables", list)
+    monkeypatch.setattr("narration_cleanup.systemd.status.cron_tables", lambda _: [])
     is_warning(place.one("schedule"), "nothing is known to start runs", "systemd install")
 
 
@@ -356,7 +356,7 @@ def test_a_systemd_that_cannot_be_asked(place: Place, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("narration_cleanup.systemd.status.find_schedule", without_bus)
     assert place.one("schedule").message == "cron starts runs"
-    monkeypatch.setattr("narration_cleanup.systemd.status.cron_tables", list)
+    monkeypatch.setattr("narration_cleanup.systemd.status.cron_tables", lambda _: [])
     is_warning(place.one("schedule"), "systemd could not be asked (systemctl show", "as root")
 
 
@@ -410,7 +410,7 @@ def test_a_timer(
     other = place.one("schedule")
     if not active:  # as the timer of the Debian package, where cron starts the runs
         assert (other.status, other.message) == (Status.PASSED, "cron starts runs")
-    monkeypatch.setattr("narration_cleanup.systemd.status.cron_tables", list)
+    monkeypatch.setattr("narration_cleanup.systemd.status.cron_tables", lambda _: [])
     finding = place.one("schedule")
     assert finding.status is status
     assert message in finding.message

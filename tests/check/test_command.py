@@ -80,22 +80,49 @@ def test_what_is_shown_can_do_no_harm() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("line", "starts"),
+    [
+        ("0 */6 * * * narration-cleanup run -q", True),
+        ("0 */6 * * * x NARRATION_CLEANUP_CONFIG={own} '/opt/a b/narration-cleanup' run", True),
+        ("@daily narration-cleanup --config={own} run", True),
+        ("@daily NARRATION_CLEANUP_CONFIG='{spaced}' narration-cleanup run", True),
+        ("@daily sh -c 'narration-cleanup \\\n run'", True),
+        ("@daily narration-cleanup -c $HOME/own.toml run", True),
+        ("@daily NARRATION_CLEANUP_CONFIG=/etc/other.toml narration-cleanup run", False),
+        ("@daily narration-cleanup -c /etc/other.toml run", False),
+        ("@daily narration-cleanup stats --json", False),
+        ("@daily narration-cleanup dry-run", False),
+        ("@daily tar czf /backup/run /var/lib/narration-cleanup/history.db", False),
+        (" # @daily narration-cleanup run", False),
+    ],
+)
+def test_a_line_of_cron_counts_where_it_starts_runs_of_this_configuration(
+    line: str, starts: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    own, spaced = tmp_path / "own.toml", tmp_path / "with % and a space"
+    (tmp_path / "table").write_text(line.format(own=own, spaced=spaced).replace("%", "\\%") + "\n")
+    found = cron_tables(spaced if "{spaced}" in line else own, [tmp_path / "table"])
+    assert found == ([str(tmp_path / "table")] if starts else [])
+
+
 def test_tables_of_cron_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     folder = tmp_path / "cron.d"
     folder.mkdir()
     (folder / "ours").write_text("# narration-cleanup\n0 */6 * * * x narration-cleanup run -q\n")
     (folder / "other").write_text("0 0 * * * root true\n")
-    assert cron_tables([tmp_path / "crontab", folder]) == [str(folder / "ours")]
+    assert cron_tables(None, [tmp_path / "crontab", folder]) == [str(folder / "ours")]
     spool = tmp_path / "crontabs"
     spool.mkdir()
     (spool / "voice").write_text("@hourly narration-cleanup run\n")
     (spool / "pipe").symlink_to("/dev/zero")
-    assert cron_tables([spool]) == [str(spool / "voice")]
+    assert cron_tables(None, [spool]) == [str(spool / "voice")]
     crontab = tmp_path / "crontab"
     crontab.write_text("#!/bin/sh\necho '@daily /opt/narration-cleanup run'\n")
     crontab.chmod(0o755)
-    assert cron_tables([]) == ["crontab -l"]
+    assert cron_tables(None, []) == ["crontab -l"]
 
 
 def test_a_secret_in_a_crontab_is_not_shown(sample: Sample, tmp_path: Path) -> None:

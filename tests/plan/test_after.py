@@ -101,7 +101,7 @@ BY_STATUS = {"queued": 5, "generating": 2, "completed": 4, "failed": 1, "odd": 3
 def test_requests_are_cancelled_or_gone() -> None:
     kept = Problems()
     kept.add(Problem(Target.REQUESTS, "unknown_status", "an unknown status", "7"))
-    plan = RequestPlan(RequestTotals(dict(BY_STATUS), {"queued": 2}), kept)
+    plan = RequestPlan(RequestTotals(dict(BY_STATUS), {"queued": 2, "generating": 1}), kept)
     left = requests_after(plan, {"queued": 2, "generating": 1}, {"failed": 1, "completed": 2})
     assert left is not None
     assert left.totals == RequestTotals(
@@ -109,6 +109,9 @@ def test_requests_are_cancelled_or_gone() -> None:
     )
     assert left.problems is kept
     assert len(left.actions) == 0
+    stopped = requests_after(plan, {"queued": 1}, {})
+    assert stopped is not None
+    assert stopped.totals.abandoned_by_status == {"queued": 1, "generating": 1}
     nothing = requests_after(RequestPlan(RequestTotals(dict(BY_STATUS))), {}, {})
     assert nothing is not None
     assert nothing.totals.by_status == BY_STATUS

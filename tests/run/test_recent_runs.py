@@ -27,7 +27,7 @@ NOTHING = Stats(generated_at=NOW, cleanup_interval_hours=6, abandoned_timeout_ho
 def no_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
     """This machine's own systemd and cron are not part of the test."""
     monkeypatch.setattr("narration_cleanup.systemd.status.find_schedule", lambda _: None)
-    monkeypatch.setattr("narration_cleanup.systemd.status.cron_tables", list)
+    monkeypatch.setattr("narration_cleanup.systemd.status.cron_tables", lambda _: [])
 
 
 def settings(state: Path, cache: str = "") -> Settings:
@@ -105,7 +105,7 @@ def test_alive_where_the_last_two_runs_came_in_time_by_themselves(
 def test_a_cron_line_is_a_schedule_until_a_run_is_overdue(
     history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("narration_cleanup.systemd.status.cron_tables", lambda: ["/etc/crontab"])
+    monkeypatch.setattr("narration_cleanup.systemd.status.cron_tables", lambda _: ["/etc/crontab"])
     stats, _ = with_recent_runs(NOTHING, settings(tmp_path))
     assert (stats.running, stats.next_run_at) == (True, None)
     ran(history, 10, trigger="cron")

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from narration_cleanup.apply.apply import apply_cache
 from narration_cleanup.apply.result import CacheResult, Result, RunOutcome
 from narration_cleanup.cli.app import app
-from narration_cleanup.core import model, signals
+from narration_cleanup.core import model, query_limit, signals
 from narration_cleanup.core.errors import ExitCode, TargetError
 from narration_cleanup.core.model import DAY, MOST_KEPT, NoProgress, RequestSurvey, Target
 from narration_cleanup.core.signals import Stop
@@ -643,6 +643,34 @@ def test_one_row_alone_that_is_refused_makes_one_run_partial(tmp_path: Path) -> 
     with closing(sqlite3.connect(tmp_path / "requests.db")) as connection, connection:
         connection.execute("DELETE FROM requests WHERE request_id IN ('q0', 'q2')")
     assert [run(), run()] == [(3, {"row_refused": "problem"}), (0, {"row_refused": "warning"})]
+
+
+def test_rows_behind_one_that_takes_too_long_are_not_taken_for_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They could be cancelled: no later run is a success as long as they are not tried."""
+    monkeypatch.setattr(query_limit, "SECONDS", 0.2)
+    endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c"
+    run = _requests(
+        tmp_path,
+        f"WHEN old.request_id = 'q1' BEGIN {ABORT}",
+        f"WHEN old.request_id = 'q2' BEGIN SELECT count(*) FROM ({endless});",
+    )
+    with closing(sqlite3.connect(tmp_path / "requests.db")) as connection, connection:
+        old = "(SELECT created_at FROM requests WHERE request_id = 'q2')"
+        connection.execute(f"UPDATE requests SET created_at = {old} WHERE request_id = 'q3'")
+        more = [(f"done {number}",) for number in range(9)]
+        names = "request_id, variant_id, voice_style, status, created_at"
+        add = f"INSERT INTO requests ({names}) VALUES (?, 'v', 's', 'completed', {old})"
+        connection.executemany(add, more)
+    too_long = {"query_too_costly": "problem"}
+    assert run() == (3, {"row_refused": "problem"} | too_long)
+    assert [run(), run()] == [(1, {"row_refused": "warning"} | too_long)] * 2
+    with closing(sqlite3.connect(tmp_path / "requests.db")) as connection:
+        status = dict(connection.execute("SELECT request_id, status FROM requests LIMIT 4"))
+        assert status == {"q0": "cancelled", "q1": "queued", "q2": "queued", "q3": "queued"}
+        connection.execute("DROP TRIGGER t1")
+    assert run() == (0, {"row_refused": "warning"})
 
 
 def test_of_items_reported_before_the_log_has_the_number_alone(tmp_path: Path) -> None:

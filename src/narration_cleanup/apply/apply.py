@@ -28,7 +28,7 @@ from narration_cleanup.stores.cache import (
     Removal,
     StoppedError,
 )
-from narration_cleanup.stores.requests.batches import next_batch_size
+from narration_cleanup.stores.requests.batches import BatchEndedError, next_batch_size
 
 if TYPE_CHECKING:
     from narration_cleanup.stores.requests import RequestStore
@@ -238,22 +238,28 @@ def _change(
     cancels = [(p, action) for p, action in batch if action.kind is Kind.CANCEL_REQUEST]
     deletes = [(p, action) for p, action in batch if action.kind is Kind.DELETE_REQUEST]
     if cancels:
-        outcomes = store.cancel([action for _, action in cancels], at)
-        for (position, cancel), outcome in zip(cancels, outcomes, strict=True):
-            _note_row(position, cancel.status, outcome, result, result.cancelled_by_status)
+        _note(cancels, lambda rows: store.cancel(rows, at), result, result.cancelled_by_status)
     if deletes:
-        outcomes = store.delete([action for _, action in deletes])
-        for (position, delete), outcome in zip(deletes, outcomes, strict=True):
-            _note_row(position, delete.status, outcome, result, result.deleted_by_status)
+        _note(deletes, store.delete, result, result.deleted_by_status)
 
 
-def _note_row(
-    position: int, status: str, outcome: Outcome, result: RequestResult, counts: dict[str, int]
+def _note(
+    some: Sequence[tuple[int, Action]],
+    change: Callable[[Sequence[Action]], Sequence[Outcome]],
+    result: RequestResult,
+    counts: dict[str, int],
 ) -> None:
-    skipped = outcome is Outcome.SKIPPED
-    note = "it changed since planning, or a worker holds it" if skipped else None
-    if outcome is Outcome.PLANNED:
-        outcome, note = Outcome.SKIPPED, _INTERRUPTED
-    result.outcomes.set(position, outcome, note)
-    if outcome is Outcome.DONE:
-        counts[status] = counts.get(status, 0) + 1
+    """Change rows and note the outcomes, those before a ``BatchEndedError`` too."""
+    ended = None
+    try:
+        outcomes = change([action for _, action in some])
+    except BatchEndedError as error:
+        ended, outcomes = error, error.outcomes
+    for (position, action), outcome in zip(some, outcomes, strict=ended is None):
+        skipped = outcome is Outcome.SKIPPED
+        note = "it changed since planning, or a worker holds it" if skipped else None
+        result.outcomes.set(position, outcome, note)
+        if outcome is Outcome.DONE:
+            counts[action.status] = counts.get(action.status, 0) + 1
+    if ended is not None:
+        raise ended

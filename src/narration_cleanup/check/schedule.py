@@ -57,7 +57,7 @@ def _starter(
     settings: Settings, schedule: Schedule | None, why: str, remedy: str
 ) -> Iterator[Finding]:
     """What starts runs; ``why`` no timer of systemd's does. Any one is enough."""
-    tables, by = status.cron_tables(), os.environ.get(SCHEDULED_BY)
+    tables, by = status.cron_tables(settings.config_file), os.environ.get(SCHEDULED_BY)
     wanted = schedule is not None and schedule.enabled and not (tables or by)
     if schedule is not None and (schedule.active or wanted):
         yield _timer(schedule)

@@ -148,5 +148,7 @@ def requests_after(
     by_status[RequestStatus.CANCELLED.value] += sum(cancelled.values())
     if min(by_status.values()) < 0 or any(each.code == FUTURE for each in plan.problems):
         return None
-    totals = RequestTotals({name: count for name, count in by_status.items() if count})
+    abandoned = Counter(plan.totals.abandoned_by_status)
+    abandoned.subtract(cancelled)
+    totals = RequestTotals(dict(+by_status), dict(+abandoned))
     return RequestPlan(totals, plan.problems)

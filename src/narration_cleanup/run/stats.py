@@ -206,7 +206,7 @@ def _with_schedule(stats: Stats, config_file: Path | None) -> Stats:
             running=True,
             next_run_at=due or stats.next_run_at,
         )
-    if not os.environ.get(SCHEDULED_BY) and not cron_tables():
+    if not os.environ.get(SCHEDULED_BY) and not cron_tables(config_file):
         return stats
     last, interval = stats.last_run, stats.cleanup_interval_hours * 3_600
     late = last is not None and stats.generated_at - last.started_at > ALIVE_FOR * interval

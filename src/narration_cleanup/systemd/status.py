@@ -213,11 +213,19 @@ CRON_PLACES = tuple(
 USERS_CRONTABS = (Path("/var/spool/cron/crontabs"), Path("/var/spool/cron"))
 """Debian's and others'; root alone reads them."""
 _MOST_BYTES = 1 << 20
+_STARTS = re.compile(r"(?!\s*#)(?=.*narration[-_]cleanup(?!/))(?=.*\srun\b(?![-./]))")
+"""No line about the tool's folders, nor about another command."""
+_VALUE = r"""('[^']*'|\S+)"""
+_NAMED = re.compile(
+    rf"{FILE_VARIABLE}={_VALUE}|narration-cleanup['\"]?\s+(?:-c|--config)[\s=]+{_VALUE}"
+)
 
 
-def cron_tables(places: Sequence[Path] = (*CRON_PLACES, *USERS_CRONTABS)) -> list[str]:
-    """Where cron has a line that names the program: in the system's tables, and this user's own;
-    for root, in those of all users. The lines themselves may hold secrets."""
+def cron_tables(
+    config_file: Path | None, places: Sequence[Path] = (*CRON_PLACES, *USERS_CRONTABS)
+) -> list[str]:
+    """Where cron has a line that starts runs, and names no other configuration: in the system's
+    tables, and this user's own; for root, in those of all users. The lines may hold secrets."""
     texts = dict[str, str]()
     for place in places:
         with suppress(OSError):
@@ -229,8 +237,15 @@ def cron_tables(places: Sequence[Path] = (*CRON_PLACES, *USERS_CRONTABS)) -> lis
             ["crontab", "-l"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=5
         )
         texts["crontab -l"] = own.stdout
-    return [
-        where
-        for where, text in texts.items()
-        if any(APP in line and not line.lstrip().startswith("#") for line in text.splitlines())
-    ]
+    return [where for where, text in texts.items() if _starts_runs(text, config_file)]
+
+
+def _starts_runs(text: str, config_file: Path | None) -> bool:
+    for line in text.replace("\\\n", " ").splitlines():
+        if _STARTS.match(line):
+            found = _NAMED.search(line)
+            named = (found[1] or found[2]).strip("'\"").replace("\\%", "%") if found else ""
+            other = named.startswith("/") and config_file and not _is_same(named, config_file)
+            if not other:
+                return True
+    return False

@@ -8,7 +8,7 @@ import os
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -260,6 +260,32 @@ def test_what_no_run_staged_is_neither_put_back_nor_removed(
     assert (sample.directory / "staged.mp3").exists()
     assert not (sample.directory / name).exists()
     assert [path for path in own.rglob("*") if path.is_file()] == [own / place / name]
+
+
+def _a_link(place: Path) -> None:
+    place.symlink_to("cache_index.json")
+
+
+@pytest.mark.parametrize("make_other", [Path.mkdir, os.mkfifo, _a_link])
+@pytest.mark.parametrize("name", ["other.mp3", f"{MARK}other.mp3"])
+@pytest.mark.parametrize("place", [".", SECOND])
+def test_what_is_no_file_is_not_put_back_whatever_its_name(
+    sample: CacheSample, name: str, place: str, make_other: Callable[[Path], None]
+) -> None:
+    own = sample.directory / OWN_FOLDER
+    (own / place).mkdir(parents=True)
+    make_other(own / place / name)
+    (own / place / f"{MARK}staged.mp3").write_bytes(b"staged by a run that was killed")
+    store = AudioTree(sample.directory, audio_suffixes=(".mp3",))
+    try:
+        assert store.recover() == 1
+        with store.survey() as survey:
+            assert list(survey.problems) == []
+    finally:
+        store.close()
+    assert (sample.directory / "staged.mp3").exists()
+    assert not os.path.lexists(sample.directory / "other.mp3")
+    assert os.listdir(own / place) == [name]
 
 
 @pytest.fixture

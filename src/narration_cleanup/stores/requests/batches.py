@@ -6,6 +6,11 @@ held, and that depends on the disk: so the next one is made to fit by how long t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from narration_cleanup.core.errors import TargetError
+from narration_cleanup.plan.actions import Outcome
+
 _LOOKS = (0.001, 0.002, 0.005, 0.010, 0.015, 0.020, 0.025, 0.025, 0.025, 0.050, 0.050, 0.100)
 """The pauses between the tries of one who waits for a lock as SQLite itself does it
 (``sqlite3_busy_timeout``); after them 100 ms each time."""
@@ -16,6 +21,14 @@ LONG = 0.012
 """The same for the fourth try (18 ms), where a wait for the disk is in it, which varies."""
 _LATE = 0.001
 """How much later than it should one may try."""
+
+
+class BatchEndedError(TargetError):
+    """A batch could not be finished; ``outcomes`` are those of its first rows, maybe of none."""
+
+    def __init__(self, why: TargetError, outcomes: Sequence[Outcome]) -> None:
+        super().__init__(why.code, str(why))
+        self.outcomes = outcomes
 
 
 def next_batch_size(count: int, took: float, goal: float, *, least: int, most: int) -> int:

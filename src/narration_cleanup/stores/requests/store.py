@@ -16,9 +16,9 @@ from narration_cleanup.core.model import (
     Scalar,
     Target,
 )
-from narration_cleanup.core.signals import STOPPED
 from narration_cleanup.core.zones import IndexTimes, TableTimes
 from narration_cleanup.plan.actions import Action, Kind, Outcome
+from narration_cleanup.stores.requests.batches import BatchEndedError
 from narration_cleanup.stores.requests.column_times import time_writer
 from narration_cleanup.stores.requests.mapping import RequestMapping
 from narration_cleanup.stores.requests.rows import are_cancelled
@@ -79,11 +79,10 @@ class RequestStore(ABC):
     def cancel(self, batch: Sequence[Action], at: float) -> Sequence[Outcome]:
         """Cancel at most ``BATCH`` requests that are still what was surveyed; ``at`` an instant.
 
-        ``done``, ``skipped`` where the row has changed, ``failed`` where the database refuses the
-        change of this one row (a constraint, a trigger): see ``problems``, or still ``planned``
-        where the run was asked to stop before it. The new times get
+        ``done``, ``skipped`` where the row has changed, or ``failed`` where the database refuses
+        the change of this one row (a constraint, a trigger): see ``problems``. The new times get
         the form of the columns' other values. Raises ``TargetError`` when the database remains busy
-        or fails: then nothing of this batch is done.
+        or fails: then nothing of this batch is done, but what a ``BatchEndedError`` says.
         """
         written: dict[str, Scalar] = {}
         for role in self._written_roles():
@@ -183,7 +182,7 @@ class RequestStore(ABC):
         """Change a batch, in one transaction if the database refuses none of its rows.
 
         Else it is halved again and again, so that few transactions find one row among hundreds.
-        With any other fault the rest of the batch fails: it would be waited for each time.
+        With any other fault the rest of the batch is not tried: it would be waited for each time.
         """
         if len(batch) > BATCH:
             raise ValueError(f"a batch is at most {BATCH} rows")
@@ -198,17 +197,10 @@ class RequestStore(ABC):
                 if middle:
                     waiting += [part[middle:], part[:middle]]
                 else:
-                    outcomes += self._failed(part, str(refusal))
+                    (row,) = part
+                    why = Problem(Target.REQUESTS, "row_refused", str(refusal), str(row.id))
+                    self._problems.add(why)
+                    outcomes.append(Outcome.FAILED)
             except TargetError as fault:
-                if len(part) == len(batch):
-                    raise
-                rest = [*part, *(action for each in reversed(waiting) for action in each)]
-                if fault.code == STOPPED:
-                    return outcomes + [Outcome.PLANNED] * len(rest)
-                return outcomes + self._failed(rest, str(fault))
+                raise BatchEndedError(fault, outcomes) from None
         return outcomes
-
-    def _failed(self, batch: Sequence[Action], reason: str) -> list[Outcome]:
-        for action in batch:
-            self._problems.add(Problem(Target.REQUESTS, "row_refused", reason, str(action.id)))
-        return [Outcome.FAILED] * len(batch)

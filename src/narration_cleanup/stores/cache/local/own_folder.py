@@ -120,8 +120,8 @@ def not_own_folder(cache: Path) -> str | None:
 class StagingDir:
     """Made when first needed. A file waits in it under a name that shows where it came from.
 
-    Only such files are put back or counted: others, as those that a file system keeps for who has
-    a removed file open still, are left where they are.
+    Only such files are put back or counted: what else is there, as a folder, or what a file system
+    keeps for who has a removed file open still, is left where it is.
     """
 
     def __init__(self, directory: Directory, audio_suffixes: Iterable[str]) -> None:
@@ -187,21 +187,20 @@ class StagingDir:
 
     def _restore_all(self, folder: int) -> int:
         """Put back what waits in the folder; how many files were."""
-        waiting = os.listdir(folder)
-        if INDEX_FILE_NAME in waiting:
-            self.discard_index()
+        self.discard_index()
         folders = Folders(self._directory)
-        restored = [self.restore(waiting_as, folders) for waiting_as in self._staged(waiting)]
+        restored = [self.restore(waiting_as, folders) for waiting_as in self._staged(folder)]
         folders.forget()
         return sum(restored)
 
-    def _staged(self, names: list[str]) -> list[str]:
-        """Those of ``names`` that were staged. Without a mark: audio, and after it is known what
+    def _staged(self, folder: int) -> list[str]:
+        """The files in it that were staged. Without a mark: audio, and after it is known what
         are sidecars, which therefore come first."""
 
         def is_audio(name: str) -> bool:
             return name.lower().endswith(self._suffixes)
 
+        names = [name for name in os.listdir(folder) if _is_regular(name, folder)]
         audio = {each for name in filter(is_audio, names) for each in (name, _stem(name))} - {""}
         staged = (
             name
@@ -217,7 +216,7 @@ class StagingDir:
         with suppress(FileNotFoundError):
             second = os.open(SECOND, _FLAGS, dir_fd=folder)
             try:
-                for name in self._staged(os.listdir(second)):
+                for name in self._staged(second):
                     os.rename(name, name, src_dir_fd=second, dst_dir_fd=folder)
                 with suppress(OSError):  # something else is in it
                     os.rmdir(SECOND, dir_fd=folder)
@@ -238,10 +237,10 @@ class StagingDir:
         found: list[str] = []
         with suppress(OSError), self.entered() as own:
             if own is not None:
-                found += os.listdir(own)
+                found += self._staged(own)
                 with self.entered(SECOND, own) as second:
-                    found += [] if second is None else os.listdir(second)
-        return [name_of(each) for each in self._staged(found)]
+                    found += [] if second is None else self._staged(second)
+        return [name_of(each) for each in found]
 
     def take(self, name: str, folders: Folders) -> str:
         """Move one file of the cache into the folder; the name that it waits under there."""
