@@ -110,7 +110,7 @@ def test_audio_proves_the_zone_of_an_index(here: str, service: str) -> None:
         differs = named_offset(here, NOW) != named_offset(service, NOW)
         assert [problem.code for problem in times.problems] == ["zone_differs"] * differs
         for problem in times.problems:  # an offset alone is wrong for half the year
-            assert ("its name (America/New_York)" in problem.message) is (times.zone != "UTC")
+            assert ("the service's zone by name" in problem.message) is (times.zone != "UTC")
             assert ('set cleanup.timezone to "UTC"' in problem.message) is (times.zone == "UTC")
             assert len(problem.message) <= 150
 
@@ -143,10 +143,10 @@ def test_what_does_not_agree_proves_nothing(evidence: list[Sample]) -> None:
 def test_a_few_files_that_were_touched_do_not_hide_the_proof() -> None:
     touched = [Sample(each.text, NOW) for each in samples("Asia/Tokyo", 5)]
     with local("Europe/Berlin"):
-        proof = prove_by_files([*samples("Asia/Tokyo", 100), *touched])
+        proof = prove_by_files([*samples("Asia/Tokyo", 100), *touched], ("local", "UTC"))
         assert proof is not None
         assert proof.zone == "+09:00"
-        assert prove_by_files([*samples("Asia/Tokyo", 60), *touched]) is None
+        assert prove_by_files([*samples("Asia/Tokyo", 60), *touched], ("local", "UTC")) is None
 
 
 def test_an_offset_is_proved_for_the_time_of_its_evidence_alone() -> None:
@@ -308,7 +308,22 @@ def test_a_proof_that_contradicts_the_setting_is_a_problem() -> None:
             "zone_contradicted",
             "zone_contradicted",
         ]
-        assert table.read(written(NOW, "Asia/Tokyo")) == NOW
+        assert index.read(written(NOW - DAY, "UTC")) == NOW - DAY
+        assert table.read(written(NOW - HOUR, "Europe/Berlin")) == NOW - HOUR
+
+
+def test_a_setting_by_which_times_are_younger_than_by_the_proof_is_used() -> None:
+    with local("Europe/Berlin"):
+        index = IndexTimes("America/New_York", NOW)
+        index.judge(samples("UTC"))
+        table = TableTimes("America/New_York", NOW, index)
+        table.judge([("created_at", written(NOW - HOUR, "UTC"))], NOW - HOUR)
+        assert [each.code for each in (*index.problems, *table.problems)] == [
+            "zone_contradicted",
+            "zone_contradicted",
+        ]
+        for times in (index, table):
+            assert times.read(written(NOW - DAY, "America/New_York")) == NOW - DAY
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "local", "+01:00", "UTC"])

@@ -228,6 +228,23 @@ def test_a_proof_that_contradicts_the_setting_fails_check(tmp_path: Path) -> Non
         assert not [name for name in found if "zone" in name]
 
 
+@pytest.mark.parametrize("here", ["Europe/Berlin", "UTC"])
+@pytest.mark.parametrize("setting", ZONES)
+@pytest.mark.parametrize("service", ZONES)
+@pytest.mark.parametrize("is_quiet", [False, True])
+def test_a_wrong_setting_costs_nothing_that_lives(
+    tmp_path: Path, here: str, setting: str, service: str, is_quiet: bool
+) -> None:
+    """Also where the table proves nothing, since something else was written last."""
+    with local(here):
+        make_index(tmp_path / "cache", service, [60.0, HOUR, DAY, 6.9 * DAY, 8 * DAY])
+        rows = [("live", written(NOW - 60, service)), ("old", written(NOW - 20 * HOUR, service))]
+        make_table(tmp_path / "r.db", rows, last_write=NOW - (0 if is_quiet else 60))
+        plans = plans_of(settings_of(tmp_path, NARRATION_CLEANUP_TIMEZONE=setting))
+        assert expired(plans) == {f"{8 * DAY:.0f}"}
+        assert abandoned(plans) == {"old"}
+
+
 @pytest.mark.parametrize(
     ("value", "is_reported"),
     [

@@ -1,9 +1,9 @@
 """Which zone a source's naive times are in: set, proved, or one of two. Pure: no file, no clock.
 
-``2026-11-23T12:00:00`` names no instant. If the zone is set (``cleanup.timezone``,
-``requests.timezone``), that is its zone. If not, it is in the local zone or in UTC, and the latest
-reading that is not in the future is taken: a fresh time is never taken for an old one, and an old
-one is acted on later by the offset at most. Two proofs end that:
+``2026-11-23T12:00:00`` names no instant. It is in the zone that is set (``cleanup.timezone``,
+``requests.timezone``), or else in the local zone or in UTC: the latest reading that is not in the
+future is taken. So a fresh time is never taken for an old one, and an old one is acted on later by
+the offset at most. Two proofs end that, and count against a setting by which times are older:
 
 - An index: nearly all of its newest entries were created within seconds of their audio's mtime.
 - A column of a table: its newest time lies within seconds of the database's last write. Of another
@@ -99,16 +99,16 @@ def zone_text(zone: str, now: float) -> str:
 
 
 def known_by(setting: str, zone: str, text: str) -> tuple[str | None, str]:
-    """The zone that a text was read in, and how it is known: ``offset`` (the text has its own, so
-    there is no zone), ``setting``, ``proof``, or ``open``."""
+    """The zone that a text was read in, and how it is known: ``offset`` (the text has its own),
+    ``setting``, ``proof``, or ``open``."""
     if form_of(text) is None:
         return None, "offset"
-    if setting != AUTO:
+    if zone == setting != AUTO:
         return zone, "setting"
     return zone, "open" if zone == AUTO else "proof"
 
 
-def prove_by_files(samples: Iterable[Sample], zones: Sequence[str] = (LOCAL, UTC)) -> Proof | None:
+def prove_by_files(samples: Iterable[Sample], zones: Sequence[str]) -> Proof | None:
     """The one of ``zones``, or else the fixed offset, that nearly all samples agree with.
 
     ``None`` if none is, or if several of the zones are and differ in the past or future.
@@ -185,23 +185,26 @@ class IndexTimes:
     def judge(self, samples: Iterable[Sample]) -> bool:
         """Find out the zone from the newest entries; whether times are read otherwise from now."""
         self.is_judged = True
+        found = list(samples)
         if self.setting != AUTO:
-            found = list(samples)
             self.proof = prove_by_files(found, (self.setting,))
-            if self.proof is None or self.proof.zone != self.setting:
-                self.proof = prove_by_files(found)
-                if self.proof is not None:
-                    self.problems.append(_contradicted(Target.CACHE, self.setting, self.proof.zone))
+            if self.proof is not None and self.proof.zone == self.setting:
+                return False
+        self.proof = prove_by_files(found, _distinct(self.setting, self._now))
+        zone = AUTO if self.proof is None else self.proof.zone
+        if self.setting != AUTO and self.proof is not None:
+            self.problems.append(_contradicted(Target.CACHE, self.setting, zone))
+        if not _is_younger(zone, self.setting, self._now):
             return False
-        self.proof = prove_by_files(samples)
-        self.zone = AUTO if self.proof is None else self.proof.zone
-        if self.zone == LOCAL or (self.zone in (AUTO, UTC) and is_utc(LOCAL, self._now)):
-            return False
-        self.read = reader(self.zone, self.latest, by_clock=True)
-        if self.proof is not None:
-            self.problems.append(self._differs(self.proof))
-            if self.zone != UTC:
-                self.read = _with_margin(self.read, self.proof, self.latest)
+        self.zone = zone
+        if self.setting == AUTO:
+            if zone == LOCAL or (zone in (AUTO, UTC) and is_utc(LOCAL, self._now)):
+                return False
+            if self.proof is not None:
+                self.problems.append(self._differs(self.proof))
+        self.read = reader(zone, self.latest, by_clock=True)
+        if self.proof is not None and zone not in (LOCAL, UTC):
+            self.read = _with_margin(self.read, self.proof, self.latest)
         return True
 
     @property
@@ -209,7 +212,7 @@ class IndexTimes:
         return self.latest - FUTURE_TOLERANCE
 
     def _differs(self, proof: Proof) -> Problem:
-        name = f'"{proof.zone}"' if proof.zone in (LOCAL, UTC) else "its name (America/New_York)"
+        name = f'"{proof.zone}"' if proof.zone in (LOCAL, UTC) else "the service's zone by name"
         return Problem(
             Target.CACHE,
             "zone_differs",
@@ -259,27 +262,27 @@ class TableTimes:
             form = form_of(text)
             if form is not None and self._read(text) is not None:
                 newest[column, form] = max(text, newest.get((column, form), ""))
-        proved = {
-            at: zone for at, text in newest.items() if (zone := self._proved(text, last_write))
-        }
+        found = ((at, self._proved(text, last_write)) for at, text in newest.items())
+        proved = {at: zone for at, zone in found if zone}
+        if self.setting != AUTO:
+            for at, zone in proved.items():
+                if not _agrees(self.setting, newest[at], last_write or 0.0):
+                    self._problems = [_contradicted(Target.REQUESTS, self.setting, zone)]
+            index = self._index  # its proof may have contradicted the same setting
+            if not self._problems and (index is None or index.setting != self.setting):
+                return
         for at, text in newest.items():
-            zone = proved.get(at)
-            if self.setting == AUTO:
-                others = [zone for (_, form), zone in proved.items() if form == at[1]]
-                zone = zone or self._implied(others, at[1], text, last_write)
-                if zone is not None:
-                    self._zones[at] = zone
-                    self._readers[at] = self._reader_of(
-                        zone, last_write if zone in others else None
-                    )
-            elif zone and not _agrees(self.setting, text, last_write or 0.0):
-                self._problems = [_contradicted(Target.REQUESTS, self.setting, zone)]
+            others = [zone for (_, form), zone in proved.items() if form == at[1]]
+            new = proved.get(at) or self._implied(others, at[1], text, last_write)
+            if new is not None and _is_younger(new, self.setting, self.latest):
+                self._zones[at] = new
+                self._readers[at] = self._reader_of(new, last_write if new in others else None)
 
     def read(self, text: str, column: str = CREATED_AT) -> float | None:
         """An ISO text as an instant; see ``reader``."""
-        form = form_of(text) if self.setting == AUTO else None
+        form = form_of(text) if self._readers or self.setting == AUTO else None
         read = self._readers.get((column, form), self._read)
-        self.was_open |= form is not None and read is self._read
+        self.was_open |= self.setting == AUTO and form is not None and read is self._read
         return read(text)
 
     def at_the_latest(self) -> TableTimes:
@@ -319,8 +322,8 @@ class TableTimes:
             )
 
     def _candidates(self) -> list[str]:
-        proof = self._index.proof if self._index is not None else None
-        return [LOCAL, UTC] if proof is None else list(dict.fromkeys([LOCAL, UTC, proof.zone]))
+        more = [] if self._index is None or self._index.proof is None else [self._index.proof.zone]
+        return list(dict.fromkeys([*_distinct(self.setting, self.latest), *more]))
 
     def _proved(self, text: str, last_write: float | None) -> str | None:
         """The one zone in which ``text`` lies within seconds of the last write."""
@@ -353,6 +356,18 @@ class TableTimes:
         return _with_margin(read, proof._replace(until=until), self.latest)
 
 
+def _distinct(setting: str, now: float) -> list[str]:
+    """The zones that times may be in. Against a setting, local time that is UTC is none more."""
+    return [UTC] if setting != AUTO and is_utc(LOCAL, now) else [LOCAL, UTC]
+
+
+def _is_younger(zone: str, setting: str, instant: float) -> bool:
+    """Whether times are younger by ``zone`` than by the setting, or that is open."""
+    if AUTO in (zone, setting):
+        return setting == AUTO
+    return offset_at(zone)(instant) < offset_at(setting)(instant)
+
+
 def _readings_in(text: str, zones: Iterable[str], latest: float) -> Mapping[str, float]:
     """The reading in each zone; in an hour that is repeated, the last one up to ``latest``."""
     return {zone: instant for zone in zones if (instant := reader(zone, latest)(text)) is not None}
@@ -377,11 +392,9 @@ def _with_margin(read: Reader, proof: Proof, latest: float) -> Reader:
 
 
 def _contradicted(target: Target, setting: str, proved: str) -> Problem:
-    name = "cleanup.timezone" if target is Target.CACHE else "requests.timezone"
-    evidence = "the mtimes of the audio" if target is Target.CACHE else "the database's last write"
-    return Problem(
-        target,
-        "zone_contradicted",
-        f'{name} is "{setting}", but {evidence} shows that times are written in {proved}',
-        severity=Severity.WARNING,
-    )
+    name, evidence = "cleanup.timezone", "the audio's mtimes show"
+    if target is Target.REQUESTS:
+        name, evidence = "requests.timezone (or cleanup's)", "the database's last write shows"
+    what = f'{name} is "{setting}", but {evidence} that times are written in {proved}'
+    why = f"{what}; by whichever they are younger, they are read"
+    return Problem(target, "zone_contradicted", why, severity=Severity.WARNING)
