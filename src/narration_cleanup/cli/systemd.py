@@ -33,6 +33,7 @@ from narration_cleanup.systemd.discover import (
 )
 from narration_cleanup.systemd.install import (
     check_user,
+    earlier_histories,
     enable,
     make_folders,
     remove,
@@ -179,6 +180,8 @@ def _install(
     )
     state = installation.history or settings.cleanup.state_dir
     typer.echo(f"The history of the runs is in {printable(state)}")
+    for folder in earlier_histories(installation):
+        typer.echo(f"That of earlier runs by hand stays in {printable(folder)}, and is not used")
     if installation.user is None:
         typer.echo("To run while you are not logged in: loginctl enable-linger")
     sudo, manager = ("", " --user") if installation.user is None else ("sudo ", "")
