@@ -66,14 +66,14 @@ def make_folders(installation: Installation) -> list[Path]:
     return made
 
 
-def earlier_histories(installation: Installation) -> list[Path]:
+def earlier_histories(installation: Installation) -> dict[str, Path]:
     """Histories of runs by hand in the homes of the runs' user and of root, who use the units'
-    folder from now on."""
+    folder from now on; by user."""
     if installation.user is None or installation.state is None:
-        return []
-    homes = dict.fromkeys(account_of(user).home for user in (installation.user, "root"))
-    folders = [Path(home, ".local/state", APP) for home in homes]
-    return [folder for folder in folders if folder.is_dir()]
+        return {}
+    homes = {user: account_of(user).home for user in (installation.user, "root")}
+    folders = {user: Path(home, ".local/state", APP) for user, home in homes.items()}
+    return {user: folder for user, folder in folders.items() if folder.is_dir()}
 
 
 def write_units(installation: Installation, units: Mapping[str, str], folder: Path) -> None:
