@@ -107,7 +107,7 @@ def main(arguments: list[str]) -> int:
             return 0
         print(f"dev.py: there is no task {task!r}; python3 dev.py lists them", file=sys.stderr)
         return 2
-    set_up("" if task in ("demo", "run") else "[test]")
+    set_up("" if task in ("demo", "run", "deb") else "[test]")
     if task in ("demo", "run"):  # in the caller's folder: the arguments may be relative paths
         # Not `inside`: the commands that it prints to type next are found in the caller's path.
         program = str(PYTHON.parent / "narration-cleanup")

@@ -255,7 +255,7 @@ def test_a_dry_run_tells_that_a_run_would_refuse(sample: Sample, places: list[ob
     (warning,) = found["problems"]
     assert (warning["code"], warning["severity"]) == ("max_delete", "warning")
     assert warning["message"] == (
-        "33 entries and files would go from a cache of 60 entries, more than --max-delete 32 "
+        "33 entries and files would go from a cache of 60 entries, more than cleanup.max_delete 32 "
         "allows: a run would refuse, and touch nothing"
     )
     cleanup("run", *places, "--max-delete", "32", expect=4)
@@ -272,7 +272,7 @@ def test_more_to_cancel_than_allowed_leaves_the_requests_and_cleans_the_cache(
 ) -> None:
     """7 of 15 active requests are abandoned."""
     database = sample.database.read_bytes()
-    why = f"7 of 15 active requests would be cancelled, more than --max-cancel {limit} allows"
+    why = f"7 of 15 active requests would be cancelled, more than cleanup.max_cancel {limit} allows"
     (warning,) = document("dry-run", *places, "--max-cancel", limit)["problems"]
     assert (warning["code"], warning["severity"]) == ("max_cancel", "warning")
     assert warning["message"] == f"{why}: a run would refuse, and leave the requests"

@@ -18,6 +18,7 @@ import pytest
 from narration_cleanup.check import Finding, Status, run_checks, schedule, worst
 from narration_cleanup.core.errors import CleanupError, ConfigError, ExitCode
 from narration_cleanup.core.files import not_found
+from narration_cleanup.core.model import ACTIVE
 from narration_cleanup.report.history.store import open_history
 from narration_cleanup.report.record import record_of
 from narration_cleanup.run.access import lock_out_of_reach
@@ -120,6 +121,10 @@ def test_a_sound_set_up_passes(place: Place) -> None:
     assert len(times.details) == 3
     assert "created_at '2026-11-" in times.details[0]
     assert " ago" in times.details[0]
+    active = [each for each in place.sample.requests if each.status in ACTIVE]
+    newest = sorted(active, key=lambda row: row.created_at)[:-4:-1]
+    assert [each.partition(" ")[0] for each in times.details] == [row.request_id for row in newest]
+    assert "in the newest active rows" in times.message
 
 
 def test_wrong_directory(place: Place) -> None:

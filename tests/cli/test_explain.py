@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from narration_cleanup.core.users import current_user
 from narration_cleanup.report.history.store import open_history
-from tests.golden.program import MOMENT, Ended
+from narration_cleanup.settings import sources
+from tests.golden.program import MOMENT, Ended, run_program
 from tests.golden.service import DAY, MINUTE, Service
 from tests.samples import tree_digest
 
@@ -401,6 +405,32 @@ def test_no_items_are_kept_where_none_are_wanted(service: Service) -> None:
     assert "history.keep_items is 0, so no run's items are kept [no_such_item]" in ended.err
     document = json.loads(service.call("history", "show", "1", "--json", after=MINUTE).out)
     assert document["runs"][0]["items"] == []
+
+
+def test_the_history_of_runs_by_hand_is_named_where_the_units_have_another(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The printed command, without what makes it another user's, finds what they did."""
+    units = service.root / "units"
+    by_hand = service.root / "home/.local/state/narration-cleanup"
+    monkeypatch.setattr(sources, "SYSTEM_STATE", units)
+    service.config.write_text(re.sub(r"(?m)^state_dir = .*\n", "", service.config.read_text()))
+    cancelled = next(str(name) for name, each in planned(service).items() if "id" in each)
+    assert service.call("run").code == 0
+    assert service.call("explain", cancelled).err == ""
+    units.mkdir()
+    assert service.call("explain", service.entries[4].key).err == ""
+    for name, code in ((service.entries[0].key, 1), (cancelled, 0)):
+        ended = service.call("explain", name)
+        assert ended.code == code
+        command = ended.err.splitlines()[0].partition("asked by: ")[2]
+        as_user, _, words = command.partition(f" NARRATION_CLEANUP_STATE_DIR={by_hand} ")
+        assert as_user in (f"sudo -u {current_user()}", "sudo NARRATION_CLEANUP_USER=root")
+        assert words.endswith(shlex.join(["-c", str(service.config), "explain", name]))
+        environ = {**service.environ, "NARRATION_CLEANUP_STATE_DIR": str(by_hand)}
+        given = ["-c", str(service.config), "explain", name]
+        answer = run_program(given, service.root, environ)
+        assert (answer.code, answer.err, "run 1" in lines(answer)) == (0, "", True)
 
 
 def test_a_name_that_nothing_has(service: Service) -> None:

@@ -211,6 +211,7 @@ def test_check_names_the_zone_that_times_were_read_in(tmp_path: Path) -> None:
         differs = found["cache.zone_differs"]
         assert differs.status is Status.WARNING
         assert 'set cleanup.timezone to "UTC"' in differs.message
+        assert differs.remedy.startswith("set cleanup.timezone to the name of the service's zone: ")
         assert "read in UTC, as 3 audio files prove" in found["cache.times"].message
         (row,) = found["requests.times"].details
         assert row.endswith("1.0 h ago, read in UTC or local time (+01:00)")

@@ -109,6 +109,28 @@ def test_a_run_that_could_not_even_start_is_told_of(
     assert "226" in json.loads(sent["/message"])["message"]
 
 
+def test_a_trial_of_the_alert_as_it_is_documented(
+    machine: Container, service: Service, receiver: None
+) -> None:
+    """It fails before anything is touched; the next run reports that all is well."""
+    document = (Path(__file__).parents[2] / "docs/monitoring.md").read_text()
+    block = next(each for each in document.split("```") if "trial.conf" in each)
+    commands = [line.replace("sudo ", "") for line in block.splitlines() if "sudo" in line]
+    machine.run("narration-cleanup", "systemd", "install")
+    before = sorted(machine.path(CACHE).iterdir())
+    titles = []
+    for part, ended in ((commands[:3], NOTIFY), (commands[3:], SUCCESS)):
+        cursor = machine.journal_cursor()
+        for command in part:
+            machine.run("sh", "-c", command, check=ended == SUCCESS)
+        sent = received(machine.wait_for(cursor, f"Finished {ended}"))
+        titles.append(json.loads(sent["/message"])["title"])
+        if ended == NOTIFY:
+            assert sorted(machine.path(CACHE).iterdir()) == before
+    assert titles[0].startswith(f"{RUN} on narration: needs attention (")
+    assert titles[1] == f"{RUN} on narration: is well again (success)"
+
+
 def test_addresses_are_in_no_unit_and_no_journal(
     machine: Container, service: Service, receiver: None
 ) -> None:

@@ -263,7 +263,12 @@ def test_from_the_installation_on_there_is_one_history_and_one_interval(
     install = "narration-cleanup", "systemd", "install", "--interval-hours", "0.5"
     said = machine.run(*install).stdout
     assert "\nThe history of the runs is in /var/lib/narration-cleanup\n" in said
-    assert f"stays in {HOME}/.local/state/narration-cleanup, and is not used\n" in said
+    by_hands = f"{HOME}/.local/state/narration-cleanup"
+    assert f"stays in {by_hands}, and is read by:\n" in said
+    read = f"NARRATION_CLEANUP_STATE_DIR={by_hands} narration-cleanup history"
+    assert f"  sudo -u narration {read}\n" in said
+    earlier = machine.run("sh", "-c", read, user="narration").stdout
+    assert len(earlier.splitlines()) == 2
 
     by_hand("run", "--quiet")
     machine.run("systemctl", "start", RUN)

@@ -132,7 +132,7 @@ def _documents() -> Iterator[tuple[Path, Path]]:
 
 def _wheel(folder: Path) -> Path:
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, "HATCH_QUIET": "1"})
     (wheel,) = folder.glob("*.whl")
     return wheel
 

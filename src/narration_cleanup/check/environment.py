@@ -179,8 +179,8 @@ def check_alerts(settings: Settings) -> Iterator[Finding]:
         remedy = "correct it (Apprise's own documentation lists the forms), or install what is said"
         yield failed("alerts.urls", text, remedy)
     if alerts.urls and not wrong:
-        count = len(alerts.urls)
-        message = f"{count} addresses are known to Apprise; sent to on {alerts.on}"
+        known = count(len(alerts.urls), "address is", "addresses are")
+        message = f"{known} known to Apprise; sent to on {alerts.on}"
         yield passed("alerts.urls", f"{message} (narration-cleanup notify --test tries them)")
     if alerts.ping_url is not None and is_stateless(alerts.ping_url, alerts.ping_style):
         message = "the address has no {state}: a start and a failure are sent as a success is"

@@ -46,6 +46,9 @@ def failed(check: str, message: str, remedy: str, details: Sequence[str] = ()) -
 
 
 SHOWN = 3
+BY_NAME = (
+    "set cleanup.timezone to the name of the service's zone: an offset changes with daylight saving"
+)
 
 _REMEDIES = {
     "malformed_entry": "a run keeps these entries; correct them while the service is stopped, or, "
@@ -57,7 +60,7 @@ _REMEDIES = {
     "if it is another program's index, set cache.fields and cache.index_member",
     "unreadable_time": "correct these times, or set how they are written "
     "(requests.time_format, cleanup.timezone)",
-    "zone_differs": "nothing, if the service is meant to have another zone than this process",
+    "zone_differs": BY_NAME,
     "zone_contradicted": "set it to the name of that zone, or to auto",
     "zone_open": "set requests.timezone to the zone that the service writes; in a third one, live "
     "requests could be cancelled",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from narration_cleanup.check.examine_cache import examine_cache
 from narration_cleanup.check.examine_requests import examine_requests
+from narration_cleanup.check.finding import BY_NAME
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.model import NoProgress, Target
 from narration_cleanup.core.text import printable
@@ -82,6 +83,8 @@ def propose(directory: str | None, database: str | None, now: float) -> Proposal
         if wanted is not None and plan is None:
             raise ConfigError(*(each.message for each in problems if each.target is target))
     for problem in (*problems, *missing_rights(settings)):
+        if problem.code == "zone_differs":  # said above, and with what proves it
+            continue
         subject = "" if problem.subject is None else f" ({printable(problem.subject)})"
         proposal.unsure.append(f"{problem.message}{subject}")
     return proposal
@@ -118,9 +121,12 @@ def _tried(settings: Settings, times: IndexTimes, now: float) -> Plans:
 def _zone(proposal: Proposal, times: IndexTimes, now: float) -> None:
     message = f"times without a zone are read in {zone_text(times.zone, now)}"
     if times.proof is not None:
-        proposal.sure.append(f"{message}, as {times.proof.files} audio files prove")
+        proved = f"{message}, as {times.proof.files} audio files prove"
         if times.proof.zone == UTC and not is_utc(LOCAL, now):
             proposal.settings["cleanup.timezone"] = UTC
+        elif times.proof.zone not in (LOCAL, UTC):
+            proved += f" now; {BY_NAME}"
+        proposal.sure.append(proved)
     elif is_utc(LOCAL, now):
         proposal.sure.append(f"{message}, which is local time")
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from heapq import nlargest
 from itertools import chain, islice
 from pathlib import Path
 
@@ -84,13 +85,17 @@ def _check_store(store: RequestStore, settings: Settings, now: float) -> Iterato
     counted = ", ".join(f"{number:,} {printable(name)}" for name, number in by_status.items())
     yield passed("requests.statuses", f"table {settings.requests.table}: {counted or 'no rows'}")
     abandoned = plans.requests.totals.abandoned_count
-    rows = list[str]()
-    with suppress(CleanupError):  # a few real rows, those that a run would judge first
+    rows, which = list[str](), "newest active"
+    with suppress(CleanupError):  # a few real rows: that nothing live is misread
         survey = store.survey()
-        found = chain.from_iterable(chain(survey.active(), survey.finished(now)))
-        rows = [_understood(request, store, now) for request in islice(found, ROWS_SHOWN)]
+        active = chain.from_iterable(survey.active())
+        found = nlargest(ROWS_SHOWN, active, key=lambda row: row.created_at)
+        if not found:
+            which = "first finished"
+            found = list(islice(chain.from_iterable(survey.finished(now)), ROWS_SHOWN))
+        rows = [_understood(request, store, now) for request in found]
     number = count(abandoned, "request is", "requests are")
-    how = "; how times are read, in the first rows" if rows else ""
+    how = f"; how times are read, in the {which} rows" if rows else ""
     yield passed("requests.times", f"{number} abandoned{how}", rows)
 
 

@@ -108,7 +108,7 @@ def init_command(
 ) -> None:
     """Write a configuration file: every setting with its default, or what a program or a place has.
 
-    With --for, --from and --requests-db are that program's places. Without, both are read only.
+    With --for, --from and --requests-db are that program's places. Without, both are only read.
     """
     text, remarks = init_text(), list[str]()
     if program is not None:

@@ -23,7 +23,7 @@ from narration_cleanup.report.documents import SCHEMA_VERSION, like, setup_types
 from narration_cleanup.report.format import clock
 from narration_cleanup.run.run_as import check_source
 from narration_cleanup.settings import Settings, load_settings, require_target
-from narration_cleanup.settings.sources import CONFIG_DIR
+from narration_cleanup.settings.sources import CONFIG_DIR, with_state
 from narration_cleanup.systemd.discover import (
     check_instance,
     find_facts,
@@ -33,6 +33,7 @@ from narration_cleanup.systemd.discover import (
 )
 from narration_cleanup.systemd.install import (
     check_user,
+    earlier_histories,
     enable,
     make_folders,
     remove,
@@ -179,6 +180,9 @@ def _install(
     )
     state = installation.history or settings.cleanup.state_dir
     typer.echo(f"The history of the runs is in {printable(state)}")
+    for owner, earlier in earlier_histories(installation).items():
+        typer.echo(f"That of earlier runs by hand stays in {printable(earlier)}, and is read by:")
+        typer.echo(printable_line(f"  {with_state(owner, earlier)} {this_program()} history"))
     if installation.user is None:
         typer.echo("To run while you are not logged in: loginctl enable-linger")
     sudo, manager = ("", " --user") if installation.user is None else ("sudo ", "")

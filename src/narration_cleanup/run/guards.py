@@ -123,5 +123,5 @@ def _over(
     target: Target, verb: str, limit: DeleteLimit | None, planned: int, total: int, what: str
 ) -> Iterator[Problem]:
     if limit is not None and planned > limit.allowed(total):
-        message = f"{what}, more than --max-{verb} {limit} allows"
+        message = f"{what}, more than cleanup.max_{verb} {limit} allows"
         yield Problem(target, f"max_{verb}", message, severity=Severity.WARNING)

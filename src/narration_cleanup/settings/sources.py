@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,10 +61,23 @@ def state_dir(environ: Mapping[str, str]) -> tuple[Path, str]:
     units = _folder_of_units(environ)
     if units is not None:
         return units, "the units' folder"
-    folder = _user_dir(environ, "XDG_STATE_HOME", ".local/state")
+    folder = own_state_dir(environ)
     if folder is None:
         return NO_STATE_DIR, "no folder is known"
     return folder, "default"
+
+
+def own_state_dir(environ: Mapping[str, str]) -> Path | None:
+    """The state folder of this user's runs by hand, as long as no units are installed."""
+    return _user_dir(environ, "XDG_STATE_HOME", ".local/state")
+
+
+def with_state(user: str, folder: Path) -> str:
+    """The first words of a command that reads the history in a folder, as the user whose it is."""
+    as_user = f"sudo -u {shlex.quote(user)}"
+    if user == "root":  # whom cleanup.user would make another
+        as_user = "sudo NARRATION_CLEANUP_USER=root"
+    return f"{as_user} NARRATION_CLEANUP_STATE_DIR={shlex.quote(str(folder))}"
 
 
 def state_of_units(config_file: Path | None) -> Path:

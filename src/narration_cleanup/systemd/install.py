@@ -12,7 +12,7 @@ from narration_cleanup.core.errors import CleanupError, ConfigError
 from narration_cleanup.core.files import make_folder, replace_file
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.users import account_of, is_readable_by
-from narration_cleanup.settings.sources import make_readable
+from narration_cleanup.settings.sources import APP, make_readable
 from narration_cleanup.systemd.discover import HEADER, handed_folder
 from narration_cleanup.systemd.installation import (
     Installation,
@@ -64,6 +64,16 @@ def make_folders(installation: Installation) -> list[Path]:
             raise CleanupError(f"cannot make {printable(folder)}: {error.strerror}") from error
         made.append(folder)
     return made
+
+
+def earlier_histories(installation: Installation) -> dict[str, Path]:
+    """Histories of runs by hand in the homes of the runs' user and of root, who use the units'
+    folder from now on; by user."""
+    if installation.user is None or installation.state is None:
+        return {}
+    homes = {user: account_of(user).home for user in (installation.user, "root")}
+    folders = {user: Path(home, ".local/state", APP) for user, home in homes.items()}
+    return {user: folder for user, folder in folders.items() if folder.is_dir()}
 
 
 def write_units(installation: Installation, units: Mapping[str, str], folder: Path) -> None:
