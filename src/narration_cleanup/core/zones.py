@@ -61,8 +61,7 @@ class Sample(NamedTuple):
 
 
 class Proof(NamedTuple):
-    """The zone that so many ``files`` of these forms agree with: the oldest of them is of
-    ``since``, the newest of ``until``."""
+    """The zone that so many ``files`` of these forms agree with, from ``since`` to ``until``."""
 
     zone: str
     files: int
@@ -262,17 +261,18 @@ class TableTimes:
             form = form_of(text)
             if form is not None and self._read(text) is not None:
                 newest[column, form] = max(text, newest.get((column, form), ""))
-        found = ((at, self._proved(text, last_write)) for at, text in newest.items())
+        found = [(at, self._proved(text, last_write)) for at, text in newest.items()]
         proved = {at: zone for at, zone in found if zone}
         if self.setting != AUTO:
             for at, zone in proved.items():
                 if not _agrees(self.setting, newest[at], last_write or 0.0):
                     self._problems = [_contradicted(Target.REQUESTS, self.setting, zone)]
-            index = self._index  # its proof may have contradicted the same setting
-            if not self._problems and (index is None or index.setting != self.setting):
-                return
+            if not self._problems and (self._index is None or self._index.setting != self.setting):
+                return  # else the index may have contradicted the same setting
         for at, text in newest.items():
-            others = [zone for (_, form), zone in proved.items() if form == at[1]]
+            # Against a zone that is set, of other columns than its own created_at alone counts.
+            counts = [by for by in proved if self.setting == AUTO or by[0] == CREATED_AT]
+            others = [proved[by] for by in counts if by[1] == at[1]]
             new = proved.get(at) or self._implied(others, at[1], text, last_write)
             if new is not None and _is_younger(new, self.setting, self.latest):
                 self._zones[at] = new
@@ -326,11 +326,10 @@ class TableTimes:
         return list(dict.fromkeys([*_distinct(self.setting, self.latest), *more]))
 
     def _proved(self, text: str, last_write: float | None) -> str | None:
-        """The one zone in which ``text`` lies within seconds of the last write."""
-        if last_write is None:
-            return None
-        agreeing = [zone for zone in self._candidates() if _agrees(zone, text, last_write)]
-        return agreeing[0] if len(agreeing) == 1 else None
+        """The one zone in which ``text`` is near the last write; against a setting, one of them."""
+        at = last_write or 0.0  # which no time is near
+        agreeing = [zone for zone in self._candidates() if _agrees(zone, text, at)]
+        return agreeing[0] if len(agreeing) == 1 or (agreeing and self.setting != AUTO) else None
 
     def _implied(
         self, others: Sequence[str], form: Form, text: str, last_write: float | None
@@ -358,14 +357,15 @@ class TableTimes:
 
 def _distinct(setting: str, now: float) -> list[str]:
     """The zones that times may be in. Against a setting, local time that is UTC is none more."""
-    return [UTC] if setting != AUTO and is_utc(LOCAL, now) else [LOCAL, UTC]
+    return [UTC] if setting != AUTO and not offset_at(LOCAL)(now) else [LOCAL, UTC]
 
 
 def _is_younger(zone: str, setting: str, instant: float) -> bool:
-    """Whether times are younger by ``zone`` than by the setting, or that is open."""
+    """Whether times of the last day are younger by ``zone`` than by the setting, or it is open."""
     if AUTO in (zone, setting):
         return setting == AUTO
-    return offset_at(zone)(instant) < offset_at(setting)(instant)
+    ahead, than = offset_at(zone), offset_at(setting)
+    return any(ahead(at) < than(at) for at in (instant, instant - 24 * _CHANGE))
 
 
 def _readings_in(text: str, zones: Iterable[str], latest: float) -> Mapping[str, float]:
