@@ -142,11 +142,11 @@ def test_in_which_zone_a_time_was_read_and_how_that_is_known(
     service: Service, setting: str, known_by: str, zone: str, created: str
 ) -> None:
     service.set("cleanup", f'timezone = "{setting}"\n')
-    if setting == "auto":  # the service writes its times in a zone that is five hours behind
-        for entry in service.entries:
-            at = entry.created_at.timestamp() + 5 * 3_600
-            if (path := service.cache / entry.name).exists():
-                os.utime(path, (at, at))
+    hours_behind = 5 if setting == "auto" else -1  # of UTC is the service's zone
+    for entry in service.entries:
+        at = entry.created_at.timestamp() + hours_behind * 3_600
+        if (path := service.cache / entry.name).exists():
+            os.utime(path, (at, at))
     times = {each["name"]: each for each in item(service, service.entries[4].key)["times"]}
     how = times["created_at"]
     assert (how["known_by"], how["zone"]) == (known_by, zone)

@@ -163,7 +163,7 @@ def test_errors_are_raised_and_recorded(
 ) -> None:
     settings["cleanup"]["max_delete"] = 1
     before = tree_digest(sample.cache.directory)
-    with pytest.raises(narration_cleanup.RefusedError, match="--max-delete 1"):
+    with pytest.raises(narration_cleanup.RefusedError, match=r"cleanup\.max_delete 1 allows"):
         narration_cleanup.run(settings)
     after = tree_digest(sample.cache.directory)
     assert all(after[name] == before[name] for name in before.keys() - {"."})

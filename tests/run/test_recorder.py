@@ -200,7 +200,7 @@ def test_a_ping_receiver_sees_start_and_then_success_or_failure(
     [
         ({"NARRATION_CACHE_TTL_DAYS": "soon"}, (), 78, "NARRATION_CACHE_TTL_DAYS"),
         ({"NARRATION_CACHE_DIR": "/nonexistent/cache"}, (), 78, "/nonexistent/cache"),
-        ({}, ("--max-delete", "1"), 4, "--max-delete"),
+        ({}, ("--max-delete", "1"), 4, "cleanup.max_delete 1 allows"),
     ],
     ids=["a wrong setting", "a wrong directory", "too much to remove"],
 )
