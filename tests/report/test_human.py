@@ -19,6 +19,7 @@ from narration_cleanup.core.model import Problem, Target
 from narration_cleanup.plan import RequestPlan
 from narration_cleanup.plan.actions import Outcome, Reason
 from narration_cleanup.plan.types import RequestTotals, VoiceTotals
+from narration_cleanup.report.format import ago
 from narration_cleanup.report.run_text import show_run
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.report.stats_text import show_stats
@@ -181,6 +182,10 @@ def test_what_a_signal_left_out_is_said() -> None:
     text = in_one_line(run_shown(result))
     assert "Removed 33 of 60 entries" in text
     assert "Requests not reached" in text
+
+
+def test_what_is_not_yet_past_is_in_the_future() -> None:
+    assert [ago(seconds) for seconds in (-1, 0, 840)] == ["in the future", "0 s ago", "14 min ago"]
 
 
 def test_stats_show_ages_sizes_voices_and_the_abandoned() -> None:

@@ -14,7 +14,7 @@ from narration_cleanup.core.model import GenerationRequest, NoProgress, Target
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.users import described, is_read_only
 from narration_cleanup.core.zones import IndexTimes, form_of, zone_text
-from narration_cleanup.report.format import age, count, iso
+from narration_cleanup.report.format import ago, count, iso
 from narration_cleanup.run.access import (
     EVERYBODY,
     OtherUserError,
@@ -115,7 +115,7 @@ def _about(location: str, store: RequestStore) -> str:
 
 def _understood(request: GenerationRequest, store: RequestStore, now: float) -> str:
     """A row's time as it is written, the zone it was read in, and the instant."""
-    read = f"{iso(request.created_at)}, {age(now - request.created_at)} ago"
+    read = f"{iso(request.created_at)}, {ago(now - request.created_at)}"
     raw = request.guard[1]
     if isinstance(raw, str) and form_of(raw) is not None:
         read += f", read in {zone_text(store.zone_of(raw), now)}"

@@ -55,6 +55,11 @@ def old(seconds: float) -> str:
     return "in the future" if seconds < 0 else f"{age(seconds)} old"
 
 
+def ago(seconds: float) -> str:
+    """How long something is past: ``14 min ago``; ``in the future`` where it is not yet."""
+    return "in the future" if seconds < 0 else f"{age(seconds)} ago"
+
+
 def count(number: int, singular: str, plural: str | None = None) -> str:
     """A number with its word: ``1 entry``, ``1,204 entries``."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"

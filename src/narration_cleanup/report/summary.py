@@ -24,7 +24,7 @@ from narration_cleanup.core.model import (
 )
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.plan.actions import Action, Actions, Outcome, Reason
-from narration_cleanup.report.format import Sizes, age, clock, count, entries
+from narration_cleanup.report.format import Sizes, age, ago, clock, count, entries
 from narration_cleanup.report.record import RunRecord, number_of
 from narration_cleanup.report.stats import ALIVE_FOR, Stats
 
@@ -283,7 +283,7 @@ def last_run(run: RunRecord | None, now: float, sizes: Sizes) -> str:
     """The last run in one line."""
     if run is None:
         return "none recorded"
-    text = f"{clock(run.started_at)}, {age(now - run.started_at)} ago: {printable(run.outcome)}"
+    text = f"{clock(run.started_at)}, {ago(now - run.started_at)}: {printable(run.outcome)}"
     if run.finished_at is None:
         return text
     return (
