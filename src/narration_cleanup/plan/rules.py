@@ -87,7 +87,7 @@ class Rules:
         return [
             position
             for position, entry in enumerate(entries)
-            if not cutoff <= (entry.created_at or cutoff) <= latest
+            if not cutoff <= (cutoff if entry.created_at is None else entry.created_at) <= latest
             or (empty and entry.file in empty)
         ]
 

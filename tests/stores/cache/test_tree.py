@@ -183,6 +183,16 @@ def test_sidecars_stay_as_long_as_any_audio_of_their_stem(
     assert names(root) == set()
 
 
+def test_a_sidecar_that_names_its_audio_stays_with_other_audio_of_that_stem(
+    root: Path, make: Make, store: AudioTree
+) -> None:
+    make("said.mp3")
+    make("said.mp3.wav", 1)
+    make("said.mp3.json")
+    run(store)
+    assert names(root) == {"said.mp3.wav", "said.mp3.json"}
+
+
 def test_sidecars_go_with_the_last_of_several_in_one_run(
     root: Path, make: Make, store: AudioTree
 ) -> None:

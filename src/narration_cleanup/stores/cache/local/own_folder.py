@@ -18,6 +18,7 @@ from narration_cleanup.stores.cache.local.directory import (
     what_it_is,
 )
 from narration_cleanup.stores.cache.paths import SIDECAR_SUFFIXES
+from narration_cleanup.stores.cache.sidecars import stem_of
 
 MOST_LEVELS = 64
 """Folders deeper than this are not looked into: every level costs two descriptors."""
@@ -201,13 +202,13 @@ class StagingDir:
             return name.lower().endswith(self._suffixes)
 
         names = [name for name in os.listdir(folder) if _is_regular(name, folder)]
-        audio = {each for name in filter(is_audio, names) for each in (name, _stem(name))} - {""}
+        audio = {each for name in filter(is_audio, names) for each in (name, stem_of(name))} - {""}
         staged = (
             name
             for name in names
             if name.startswith(MARK)
             or is_audio(name)
-            or (name.lower().endswith(SIDECAR_SUFFIXES) and _stem(name) in audio)
+            or (name.lower().endswith(SIDECAR_SUFFIXES) and stem_of(name) in audio)
         )
         return sorted(staged, key=is_audio)
 
@@ -318,10 +319,6 @@ def _is_regular(base: str, folder: int) -> bool:
         return stat.S_ISREG(os.stat(base, dir_fd=folder, follow_symlinks=False).st_mode)
     except OSError:
         return False
-
-
-def _stem(name: str) -> str:
-    return name.rpartition(".")[0]
 
 
 def name_of(waiting_as: str) -> str:

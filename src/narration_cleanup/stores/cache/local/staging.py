@@ -32,7 +32,7 @@ from narration_cleanup.stores.cache.local.directory import (
 )
 from narration_cleanup.stores.cache.local.own_folder import Folders, StagingDir, name_of
 from narration_cleanup.stores.cache.local.scan import AHEAD_NS, group_ref, ref_of
-from narration_cleanup.stores.cache.sidecars import Names, stem_of
+from narration_cleanup.stores.cache.sidecars import Names
 
 SETTLE = 0.005
 """Seconds between staging and verifying: with 5 ms no fresh file of 10,000 was lost."""
@@ -123,11 +123,10 @@ class Staging:
             if refusal := self._refusal(target, audio, sidecars, settled_before):
                 return refusal
             files = [(target.name, audio)]
-            if self._is_needed(target, folders):
+            if self._is_needed(target.name, folders):
                 return Removal(Outcome.SKIPPED, note=_CHANGED)
-            shared = bool(sidecars) and self._has_twin(target.name, folders)
             for name, status in zip(target.sidecars, sidecars, strict=True):
-                if not shared or name.startswith(f"{target.name}."):
+                if not self._is_needed(name, folders, but=target.name):
                     files.append((name, status))
             for name, status in files:
                 staged.append((self._own.take(name, folders), ref_of(self._directory, status)))
@@ -174,19 +173,14 @@ class Staging:
                 return Removal(Outcome.SKIPPED, note=_FRESH)
         return None
 
-    def _has_twin(self, name: str, folders: Folders) -> bool:
-        """Whether other audio of the same stem lies there, which needs the sidecars too."""
-        folder, base = folders.locate(name)
-        names = [stem_of(base) + suffix for suffix in (self._known.audio if self._known else ())]
-        return any(os.access(each, os.F_OK, dir_fd=folder) for each in names if each != base)
-
-    def _is_needed(self, target: FileTarget, folders: Folders) -> bool:
-        """Whether this is a sidecar whose audio is there again."""
-        if self._known is None or not self._known.is_sidecar(target.name):
+    def _is_needed(self, name: str, folders: Folders, but: str | None = None) -> bool:
+        """Whether this is a sidecar of audio that lies there, other than ``but``."""
+        if self._known is None or not self._known.is_sidecar(name):
             return False
-        folder, base = folders.locate(target.name)
+        folder, base = folders.locate(name)
+        above = name.removesuffix(base)
         names = self._known.audio_of(base)
-        return any(os.access(each, os.F_OK, dir_fd=folder) for each in names)
+        return any(os.access(each, os.F_OK, dir_fd=folder) for each in names if above + each != but)
 
     def _purge(self, some: _Some) -> list[Removal]:
         """Verify and unlink what was staged, once it had the time to settle."""
