@@ -27,7 +27,7 @@ from narration_cleanup.report.metrics import (
     metrics_text,
     write_metrics,
 )
-from narration_cleanup.report.record import Counters, record_of
+from narration_cleanup.report.run_record import Counters, record_of
 from tests.results import A_PROBLEM, make_result
 
 MONITORING = Path(__file__).resolve().parent.parent / "monitoring"

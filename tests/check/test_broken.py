@@ -20,7 +20,7 @@ from narration_cleanup.core.errors import CleanupError, ConfigError, ExitCode
 from narration_cleanup.core.files import not_found
 from narration_cleanup.core.model import ACTIVE
 from narration_cleanup.report.history.store import open_history
-from narration_cleanup.report.record import record_of
+from narration_cleanup.report.run_record import record_of
 from narration_cleanup.run.access import lock_out_of_reach
 from narration_cleanup.run.run_as import import_all
 from narration_cleanup.settings import load_partial, load_settings

@@ -19,7 +19,7 @@ from narration_cleanup.cli.notify import config_of
 from narration_cleanup.core.errors import CleanupError, ConfigError
 from narration_cleanup.report.history import ProcessMark
 from narration_cleanup.report.history.store import open_history
-from narration_cleanup.report.record import record_of
+from narration_cleanup.report.run_record import record_of
 from tests.receiver import Receiver, receiver
 from tests.results import NOW, make_result
 

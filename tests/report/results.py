@@ -23,7 +23,7 @@ from narration_cleanup.plan.actions import (
     Reason,
 )
 from narration_cleanup.plan.types import CacheTotals, RequestTotals
-from narration_cleanup.report.record import RunRecord
+from narration_cleanup.report.run_record import RunRecord
 from narration_cleanup.report.stats import CacheStats, Stats
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC).timestamp()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from narration_cleanup.report.alert_policy import REMIND_AFTER, Attention, Change, attention
-from narration_cleanup.report.record import RunRecord
+from narration_cleanup.report.run_record import RunRecord
 
 HOUR = 3_600.0
 

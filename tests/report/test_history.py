@@ -15,7 +15,7 @@ from narration_cleanup.core.model import Problem, Target
 from narration_cleanup.report.documents import write_history
 from narration_cleanup.report.documents.setup_types import History
 from narration_cleanup.report.history_text import plotted, show_history, show_run_record
-from narration_cleanup.report.record import KILLED, RunRecord, record_of
+from narration_cleanup.report.run_record import KILLED, RunRecord, record_of
 from tests.results import NOW, make_result
 
 HOUR = 3_600.0

@@ -19,7 +19,7 @@ from narration_cleanup.report.metrics import (
     name_of,
     write_metrics,
 )
-from narration_cleanup.report.record import Counters, record_of
+from narration_cleanup.report.run_record import Counters, record_of
 from tests.results import A_PROBLEM, A_WARNING, NOW, make_result
 
 INTERVAL = 6 * 3_600.0

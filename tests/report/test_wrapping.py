@@ -14,7 +14,7 @@ from narration_cleanup.check.finding import Finding, Status
 from narration_cleanup.cli.check import show_check
 from narration_cleanup.report.format import columns, wrapped
 from narration_cleanup.report.history_text import show_run_record
-from narration_cleanup.report.record import RunRecord
+from narration_cleanup.report.run_record import RunRecord
 from tests.results import NOW
 
 FINDING = Finding(

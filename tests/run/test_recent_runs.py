@@ -12,9 +12,9 @@ from narration_cleanup.core.errors import ExitCode, TargetError
 from narration_cleanup.core.model import NoProgress
 from narration_cleanup.report.history import ProcessMark, trigger_of
 from narration_cleanup.report.history.store import History, open_history
-from narration_cleanup.report.record import Counters, Places, record_of
+from narration_cleanup.report.run_record import Counters, Places, record_of
 from narration_cleanup.report.stats import Stats
-from narration_cleanup.run.stats import stats_now, with_recent_runs
+from narration_cleanup.run.collect_stats import stats_now, with_recent_runs
 from narration_cleanup.settings import Settings, load_settings
 from narration_cleanup.systemd.status import Schedule
 from tests.results import NOW, make_result

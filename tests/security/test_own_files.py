@@ -15,7 +15,7 @@ from narration_cleanup.core.files import make_folder, way_to
 from narration_cleanup.report.history import FILE_NAME, read_history
 from narration_cleanup.report.history.store import open_history
 from narration_cleanup.report.metrics import metrics_text, write_metrics
-from narration_cleanup.report.record import Counters, RunRecord
+from narration_cleanup.report.run_record import Counters, RunRecord
 from narration_cleanup.systemd.discover import check_instance
 from tests.security.conftest import unwaited
 

@@ -62,7 +62,7 @@ def examine_requests(database: str) -> Examined:
     where = printable(without_password(database))
     try:
         if is_postgres(database):
-            from narration_cleanup.stores.requests.postgres.examine import read_tables
+            from narration_cleanup.stores.requests.postgres.list_tables import read_tables
 
             open_requests(database, RequestMapping()).close()  # names a library that is missing
             place = database

@@ -11,8 +11,8 @@ from narration_cleanup.core.errors import CleanupError, ConfigError
 from narration_cleanup.core.users import can_read_in
 from narration_cleanup.report.format import age, clock
 from narration_cleanup.report.history import SCHEDULED_BY
-from narration_cleanup.report.record import RUNNING, Counters, RunRecord
-from narration_cleanup.run.stats import RecentRuns, read_recent_runs
+from narration_cleanup.report.run_record import RUNNING, Counters, RunRecord
+from narration_cleanup.run.collect_stats import RecentRuns, read_recent_runs
 from narration_cleanup.settings import Settings, history_elsewhere
 from narration_cleanup.settings.sources import make_readable
 from narration_cleanup.systemd import compare, status

@@ -71,7 +71,7 @@ def runs(context: typer.Context) -> Iterator[tuple[str, str]]:
 @offered
 def outcomes(_: typer.Context) -> Iterator[tuple[str, str]]:
     """The ways in which a run can have ended."""
-    from narration_cleanup.report.record import ENDINGS
+    from narration_cleanup.report.run_record import ENDINGS
 
     return ((name, f"Runs that ended as {name}") for name in ENDINGS)
 

@@ -21,7 +21,7 @@ from narration_cleanup.core.model import Problem, Target
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.report.documents import configuration_problems, write_history
 from narration_cleanup.report.history import read_history
-from narration_cleanup.report.record import ENDINGS, RUNNING, RunItem, RunRecord
+from narration_cleanup.report.run_record import ENDINGS, RUNNING, RunItem, RunRecord
 from narration_cleanup.settings import Settings, history_elsewhere, load_partial
 
 if TYPE_CHECKING:

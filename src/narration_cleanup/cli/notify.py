@@ -14,9 +14,9 @@ import typer
 from narration_cleanup.core.errors import ConfigError, ExitCode
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.report.alert_policy import attention
+from narration_cleanup.run.collect_stats import past_runs
 from narration_cleanup.run.recorder import host_name, notify_of
 from narration_cleanup.run.run_as import act_as, check_source
-from narration_cleanup.run.stats import past_runs
 from narration_cleanup.settings import load_partial, load_settings
 from narration_cleanup.settings.sources import CONFIG_DIR, SYSTEM_STATE, instance_of
 from narration_cleanup.systemd.discover import credentials_folder, with_credentials

@@ -23,16 +23,16 @@ from narration_cleanup.core.text import printable
 from narration_cleanup.plan.actions import Reason
 from narration_cleanup.report import documents
 from narration_cleanup.report.log import Log, LogFormat
-from narration_cleanup.report.record import RunRecord
+from narration_cleanup.report.run_record import RunRecord
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.report.streams import is_terminal
 from narration_cleanup.report.summary import EVERYTHING, SORT, Selection
 from narration_cleanup.run import recorder
 from narration_cleanup.run.access import OtherUserError, refuse_other_users
+from narration_cleanup.run.collect_stats import with_last_run
 from narration_cleanup.run.recorder import RunRecorder
 from narration_cleanup.run.run import dry_run, run
 from narration_cleanup.run.run_as import act_as
-from narration_cleanup.run.stats import with_last_run
 from narration_cleanup.settings import Settings, load_settings, require_target
 from narration_cleanup.settings.show import without_password
 

@@ -17,12 +17,12 @@ from narration_cleanup.core.errors import ConfigError, ExitCode
 from narration_cleanup.core.model import Severity
 from narration_cleanup.core.text import printable
 from narration_cleanup.report import documents
-from narration_cleanup.report.record import CacheState, RunRecord
+from narration_cleanup.report.run_record import CacheState, RunRecord
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.report.streams import until_closed
 from narration_cleanup.run.access import refuse_other_users
+from narration_cleanup.run.collect_stats import RecentRuns, stats_now, with_recent_runs
 from narration_cleanup.run.run_as import act_as
-from narration_cleanup.run.stats import RecentRuns, stats_now, with_recent_runs
 from narration_cleanup.run.survey import VoiceFilter
 from narration_cleanup.settings import (
     CleanupSettings,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from narration_cleanup.apply.result import RunOutcome
-from narration_cleanup.report.record import KILLED, RUNNING, RunRecord, Trigger
+from narration_cleanup.report.run_record import KILLED, RUNNING, RunRecord, Trigger
 
 FAILURES = frozenset({RunOutcome.FAILED.value, RunOutcome.REFUSED.value, KILLED})
 REMIND_AFTER = 7 * 86_400.0

@@ -13,7 +13,7 @@ from narration_cleanup.core.zones import UTC, zone_text
 from narration_cleanup.plan.actions import Kind, Outcome
 from narration_cleanup.plan.explain import Explanation
 from narration_cleanup.report.format import clock, columns, sizes_up_to
-from narration_cleanup.report.record import RunItem
+from narration_cleanup.report.run_record import RunItem
 from narration_cleanup.report.streams import write_labelled
 from narration_cleanup.report.summary import problem_line
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from narration_cleanup.apply.result import RunOutcome
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.report.format import Sizes, age, clock, columns, count, sizes_up_to
-from narration_cleanup.report.record import KILLED, RUNNING, RunItem, RunRecord
+from narration_cleanup.report.run_record import KILLED, RUNNING, RunItem, RunRecord
 from narration_cleanup.report.streams import write_labelled
 from narration_cleanup.report.summary import problem_line
 from narration_cleanup.report.terminal import ERROR, KEEP, OK, WARN, pairs, report_console

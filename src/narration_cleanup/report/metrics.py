@@ -17,7 +17,7 @@ from pathlib import Path
 from narration_cleanup.core.files import check_own_file, first_bytes, replace_file
 from narration_cleanup.core.model import OTHER_STATUS
 from narration_cleanup.core.text import printable
-from narration_cleanup.report.record import (
+from narration_cleanup.report.run_record import (
     ACTIVE_NAMES,
     ENDINGS,
     REASON_NAMES,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from narration_cleanup.core.model import Problem
 from narration_cleanup.plan.types import CacheTotals, RequestTotals
-from narration_cleanup.report.record import RunRecord
+from narration_cleanup.report.run_record import RunRecord
 
 ALIVE_FOR = 1.5
 """Intervals after the start of a run for which the automatic clean-up counts as alive."""

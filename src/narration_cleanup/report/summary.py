@@ -25,7 +25,7 @@ from narration_cleanup.core.model import (
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.plan.actions import Action, Actions, Outcome, Reason
 from narration_cleanup.report.format import Sizes, age, ago, clock, count, entries
-from narration_cleanup.report.record import RunRecord, number_of
+from narration_cleanup.report.run_record import RunRecord, number_of
 from narration_cleanup.report.stats import ALIVE_FOR, Stats
 
 MOST_ALIKE = 3

@@ -38,8 +38,8 @@ from narration_cleanup.report.stats import Stats
 from narration_cleanup.run import recorder
 from narration_cleanup.run import run as pipeline
 from narration_cleanup.run.access import refuse_other_users
+from narration_cleanup.run.collect_stats import stats_now, with_last_run, with_recent_runs
 from narration_cleanup.run.explain import explain as explanation
-from narration_cleanup.run.stats import stats_now, with_last_run, with_recent_runs
 from narration_cleanup.settings import Settings, load_from_tables, require_target
 from narration_cleanup.settings import load_settings as load
 

@@ -23,9 +23,9 @@ from narration_cleanup.report.documents import configuration_problems
 from narration_cleanup.report.explain_text import Explained
 from narration_cleanup.report.format import count
 from narration_cleanup.report.history import read_history
-from narration_cleanup.report.record import RunItem
+from narration_cleanup.report.run_record import RunItem
+from narration_cleanup.run.collect_stats import places_of
 from narration_cleanup.run.run import dry_run
-from narration_cleanup.run.stats import places_of
 from narration_cleanup.run.stores import cache_policy, request_policy
 from narration_cleanup.run.survey import CacheLookup, RequestLookup
 from narration_cleanup.settings import RequestSettings, Settings

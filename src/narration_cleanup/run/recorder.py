@@ -42,10 +42,10 @@ from narration_cleanup.report.history import (
     read_clocks,
     trigger_of,
 )
-from narration_cleanup.report.record import ITEM_BYTES, RunRecord, items_of, record_of
+from narration_cleanup.report.run_record import ITEM_BYTES, RunRecord, items_of, record_of
+from narration_cleanup.run.collect_stats import places_of
 from narration_cleanup.run.guards import absent, clock_jump, jumped, refuse_clock, unproved_absence
 from narration_cleanup.run.run_as import check_source
-from narration_cleanup.run.stats import places_of
 from narration_cleanup.settings import AlertsSettings, Settings, load_partial
 from narration_cleanup.settings.sources import NO_HISTORY, NO_STATE_DIR
 

@@ -35,9 +35,9 @@ from narration_cleanup.plan.actions import Kind, Outcome, Reason
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.run import recorder
 from narration_cleanup.run.access import missing_rights
+from narration_cleanup.run.collect_stats import clock_fault, collect_stats, with_recent_runs
 from narration_cleanup.run.guards import backlog, too_many
 from narration_cleanup.run.recorder import RunRecorder
-from narration_cleanup.run.stats import clock_fault, collect_stats, with_recent_runs
 from narration_cleanup.run.stores import attempt, cache_policy, open_targets, request_policy
 from narration_cleanup.run.survey import (
     Glass,

@@ -21,7 +21,7 @@ from narration_cleanup.core.model import Problem, Target
 from narration_cleanup.plan.actions import Action, Outcome, Reason
 from narration_cleanup.report.history import FILE_NAME, ClockMark, ProcessMark, read_history
 from narration_cleanup.report.history.store import History, open_history
-from narration_cleanup.report.record import Counters, Places, items_of, record_of
+from narration_cleanup.report.run_record import Counters, Places, items_of, record_of
 from tests.results import A_PROBLEM, NOW, make_result
 from tests.samples import tree_digest
 

@@ -16,7 +16,7 @@ from narration_cleanup.report.notify import (
     unit_end,
     wanted,
 )
-from narration_cleanup.report.record import ENDINGS, KILLED, record_of
+from narration_cleanup.report.run_record import ENDINGS, KILLED, record_of
 from tests.results import A_PROBLEM, NOW, make_result
 
 ASKED: dict[str, set[str]] = {

@@ -13,7 +13,7 @@ from narration_cleanup.core.errors import ExitCode
 from narration_cleanup.report.notify import ping_end, ping_start
 from narration_cleanup.report.notify.ping import last_whole, style_of
 from narration_cleanup.report.notify.send import within
-from narration_cleanup.report.record import RunRecord, record_of
+from narration_cleanup.report.run_record import RunRecord, record_of
 from tests.receiver import Receiver, receiver
 from tests.results import A_PROBLEM, make_result
 

@@ -10,7 +10,7 @@ import pytest
 
 from narration_cleanup.core.errors import ExitCode
 from narration_cleanup.report.notify import message_of, send, trial_message, unknown_urls
-from narration_cleanup.report.record import record_of
+from narration_cleanup.report.run_record import record_of
 from tests.receiver import Receiver, receiver
 from tests.results import make_result
 

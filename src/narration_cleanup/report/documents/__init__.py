@@ -23,7 +23,7 @@ from narration_cleanup.plan.actions import Kind, Outcome, Reason
 from narration_cleanup.report import stats as found
 from narration_cleanup.report.documents import run_types
 from narration_cleanup.report.format import iso, megabytes
-from narration_cleanup.report.record import RunItem, RunRecord
+from narration_cleanup.report.run_record import RunItem, RunRecord
 from narration_cleanup.report.streams import until_closed
 from narration_cleanup.report.summary import EVERYTHING, Selection, kept_entries
 

@@ -18,7 +18,7 @@ from narration_cleanup.report.history.process import is_alive as is_alive
 from narration_cleanup.report.history.process import read_clocks as read_clocks
 from narration_cleanup.report.history.process import this_process as this_process
 from narration_cleanup.report.history.process import trigger_of as trigger_of
-from narration_cleanup.report.record import ANYWHERE, Places
+from narration_cleanup.report.run_record import ANYWHERE, Places
 
 if TYPE_CHECKING:
     from narration_cleanup.report.history.store import History

@@ -19,7 +19,7 @@ import msgspec
 from narration_cleanup.core.files import check_kind, check_own_file, make_own_folder
 from narration_cleanup.core.query_limit import QueryLimit
 from narration_cleanup.core.text import printable
-from narration_cleanup.report.record import Places
+from narration_cleanup.report.run_record import Places
 
 T = TypeVar("T")
 U = TypeVar("U")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from narration_cleanup.report.record import Trigger
+from narration_cleanup.report.run_record import Trigger
 
 FILE_NAME = "history.db"
 Start = tuple[float, str]

@@ -10,7 +10,14 @@ from typing import NamedTuple
 import msgspec
 
 from narration_cleanup.report.history.process import ProcessMark, is_alive
-from narration_cleanup.report.record import KILLED, RUNNING, Counters, Places, RunItem, RunRecord
+from narration_cleanup.report.run_record import (
+    KILLED,
+    RUNNING,
+    Counters,
+    Places,
+    RunItem,
+    RunRecord,
+)
 
 
 class _Row(NamedTuple):

@@ -34,7 +34,7 @@ from narration_cleanup.report.history.process import (
     Start,
     this_process,
 )
-from narration_cleanup.report.record import (
+from narration_cleanup.report.run_record import (
     ANYWHERE,
     ITEM_BYTES,
     RUNNING,

@@ -10,7 +10,7 @@ from narration_cleanup.apply.result import RunOutcome
 from narration_cleanup.core.text import printable
 from narration_cleanup.report.alert_policy import FAILURES, Attention, Change
 from narration_cleanup.report.format import clock
-from narration_cleanup.report.record import RunRecord
+from narration_cleanup.report.run_record import RunRecord
 from narration_cleanup.report.summary import problem_line
 
 Level = Literal["success", "warning", "failure", "info"]

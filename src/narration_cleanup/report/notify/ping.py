@@ -14,7 +14,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 from narration_cleanup.apply.result import RunOutcome
 from narration_cleanup.core.deadline import Deadline
 from narration_cleanup.report.notify.send import within
-from narration_cleanup.report.record import RunRecord
+from narration_cleanup.report.run_record import RunRecord
 
 START_SECONDS = 5.0
 """The longest that a run's start waits for the receiver."""

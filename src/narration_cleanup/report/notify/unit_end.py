@@ -11,7 +11,7 @@ import msgspec
 
 from narration_cleanup.apply.result import RunOutcome
 from narration_cleanup.core.text import printable, printable_line
-from narration_cleanup.report.record import KILLED, RUNNING, RunRecord, Trigger
+from narration_cleanup.report.run_record import KILLED, RUNNING, RunRecord, Trigger
 
 LINES_TOLD = 20
 COMMAND_SECONDS = 10.0

@@ -13,7 +13,7 @@ from narration_cleanup.core.model import Problem, Problems, Progress, Severity, 
 from narration_cleanup.core.text import storable
 from narration_cleanup.plan import CachePlan, RequestPlan
 from narration_cleanup.report.history import SCHEDULED_BY, Start, read_clocks, read_history
-from narration_cleanup.report.record import RUNNING, Counters, Places, RunRecord, Trigger
+from narration_cleanup.report.run_record import RUNNING, Counters, Places, RunRecord, Trigger
 from narration_cleanup.report.stats import ALIVE_FOR, CacheStats, Stats
 from narration_cleanup.run.guards import absent, clock_jump, jumped, unproved_absence
 from narration_cleanup.run.stores import cache_policy, open_targets, request_policy
