@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult, Result
-from narration_cleanup.core.errors import ExitCode
+from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.core.model import Problem, RequestStatus, Severity, Target
 from narration_cleanup.plan import CachePlan, RequestPlan
 from narration_cleanup.plan.actions import (

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from narration_cleanup.core.errors import ExitCode
+from narration_cleanup.core.exit_codes import ExitCode
 from tools.docs.console import ROOT, blocks_without_reason, with_real_output
 from tools.docs.made import WHOLE, documents
 from tools.docs.picture import pictures

@@ -22,7 +22,7 @@ from typing import TypedDict
 
 import pytest
 
-from narration_cleanup.core.errors import ExitCode
+from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.report.metrics import (
     metrics_text,
     write_metrics,

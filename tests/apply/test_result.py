@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from narration_cleanup.apply.result import CacheResult, RequestResult, Result, RunOutcome
-from narration_cleanup.core.errors import ExitCode
+from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.plan.actions import Outcome
 from tests.results import A_PROBLEM, NOW, make_cache_result, make_request_result
 

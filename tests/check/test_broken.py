@@ -16,7 +16,8 @@ from types import SimpleNamespace
 import pytest
 
 from narration_cleanup.check import Finding, Status, run_checks, schedule, worst
-from narration_cleanup.core.errors import CleanupError, ConfigError, ExitCode
+from narration_cleanup.core.errors import CleanupError, ConfigError
+from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.core.files import not_found
 from narration_cleanup.core.model import ACTIVE
 from narration_cleanup.report.history.store import open_history

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from narration_cleanup import __version__
-from narration_cleanup.core.errors import ExitCode
+from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.report.history import SCHEDULED_BY
 from narration_cleanup.settings.types import BY_VARIABLE
 

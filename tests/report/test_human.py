@@ -14,7 +14,7 @@ import pytest
 from rich.cells import cell_len
 
 from narration_cleanup.apply.result import Result
-from narration_cleanup.core.errors import ExitCode
+from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.core.model import Problem, Target
 from narration_cleanup.plan import RequestPlan
 from narration_cleanup.plan.actions import Outcome, Reason

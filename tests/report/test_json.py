@@ -17,7 +17,8 @@ import pytest
 
 from narration_cleanup.apply.result import Result
 from narration_cleanup.cli.schema import schema_names, schema_text
-from narration_cleanup.core.errors import CleanupError, ExitCode
+from narration_cleanup.core.errors import CleanupError
+from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.core.model import Problem, Target
 from narration_cleanup.plan import CachePlan
 from narration_cleanup.plan.actions import (

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from narration_cleanup.apply.result import Result
-from narration_cleanup.core.errors import ExitCode
+from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.core.model import Problem, Severity, Target
 from narration_cleanup.plan.actions import Outcome
 from narration_cleanup.report.log import Log, LogFormat

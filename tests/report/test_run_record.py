@@ -1,6 +1,6 @@
 """The record of a run: what is remembered of it, told from its result."""
 
-from narration_cleanup.core.errors import ExitCode
+from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.report.run_record import PROBLEMS_KEPT, CacheState, record_of
 from tests.results import A_PROBLEM, A_WARNING, NOW, make_cache_result, make_result
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from narration_cleanup.core.errors import ExitCode, TargetError
+from narration_cleanup.core.errors import TargetError
+from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.core.model import NoProgress
 from narration_cleanup.report.history import ProcessMark, trigger_of
 from narration_cleanup.report.history.store import History, open_history

@@ -20,7 +20,8 @@ from narration_cleanup.apply.apply import apply_cache
 from narration_cleanup.apply.result import CacheResult, Result, RunOutcome
 from narration_cleanup.cli.app import app
 from narration_cleanup.core import model, query_limit, signals
-from narration_cleanup.core.errors import ExitCode, TargetError
+from narration_cleanup.core.errors import TargetError
+from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.core.model import DAY, MOST_KEPT, NoProgress, RequestSurvey, Target
 from narration_cleanup.core.signals import Stop
 from narration_cleanup.plan import CachePolicy, RequestPolicy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from narration_cleanup.core.errors import ExitCode
+from narration_cleanup.core.exit_codes import ExitCode
 
 MEANINGS: dict[ExitCode, tuple[str, str]] = {
     ExitCode.DONE: (

@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from narration_cleanup.cli.app import app
-from narration_cleanup.core.errors import ExitCode
+from narration_cleanup.core.exit_codes import ExitCode
 from tools.docs.exit_codes import MEANINGS
 from tools.docs.roff import (
     bold,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic
 
-from narration_cleanup.core.errors import ExitCode
+from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.core.model import Problem, Problems, Severity
 from narration_cleanup.plan import Plan
 from narration_cleanup.plan.actions import Action, Actions, Outcome, Reason

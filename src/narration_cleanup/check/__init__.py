@@ -17,13 +17,9 @@ def run_checks(settings: Settings, faults: Sequence[str], now: float) -> Iterato
 
     ``faults`` are those of the settings, which are then those without what is wrong.
     """
+    from narration_cleanup.check.alerts import check_alerts
     from narration_cleanup.check.cache import check_cache
-    from narration_cleanup.check.environment import (
-        check_alerts,
-        check_metrics,
-        check_settings,
-        check_state,
-    )
+    from narration_cleanup.check.environment import check_metrics, check_settings, check_state
     from narration_cleanup.check.requests import check_requests
     from narration_cleanup.check.schedule import check_schedule
     from narration_cleanup.core.zones import IndexTimes

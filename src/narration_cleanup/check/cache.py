@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from narration_cleanup.check.examine_cache import parts_of_a_job, unused_index
-from narration_cleanup.check.finding import Finding, failed, findings_of, passed, warning
+from narration_cleanup.check.finding import Finding, failed, passed, warning
+from narration_cleanup.check.remedies import findings_of
 from narration_cleanup.core.errors import CleanupError
 from narration_cleanup.core.model import DAY, NoProgress
 from narration_cleanup.core.text import printable

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from narration_cleanup.check.examine_cache import examine_cache
 from narration_cleanup.check.examine_requests import examine_requests
-from narration_cleanup.check.finding import BY_NAME
+from narration_cleanup.check.remedies import BY_NAME
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.model import NoProgress, Target
 from narration_cleanup.core.text import printable

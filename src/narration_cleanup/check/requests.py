@@ -8,7 +8,8 @@ from heapq import nlargest
 from itertools import chain, islice
 from pathlib import Path
 
-from narration_cleanup.check.finding import Finding, failed, findings_of, passed, warning
+from narration_cleanup.check.finding import Finding, failed, passed, warning
+from narration_cleanup.check.remedies import findings_of
 from narration_cleanup.core.errors import CleanupError, ConfigError, TargetError
 from narration_cleanup.core.model import GenerationRequest, NoProgress, Target
 from narration_cleanup.core.text import printable

@@ -17,7 +17,8 @@ from typer.core import TyperCommand, TyperGroup
 from narration_cleanup import __version__
 from narration_cleanup.cli.lazy import LazyCommand, LazyGroup
 from narration_cleanup.core import signals
-from narration_cleanup.core.errors import CleanupError, ExitCode, with_code
+from narration_cleanup.core.errors import CleanupError, with_code
+from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.core.text import printable_line
 from narration_cleanup.report.streams import let_go, stand_in_for_closed_streams, write_or_wait
 

@@ -14,7 +14,7 @@ from narration_cleanup import __version__
 from narration_cleanup.check import Finding, Status, run_checks, worst
 from narration_cleanup.cli import options
 from narration_cleanup.cli.options import Invocation
-from narration_cleanup.core.errors import ExitCode
+from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.report.documents import SCHEMA_VERSION, like, write
 from narration_cleanup.report.documents.setup_types import Check, CheckCounts, CheckItem

@@ -12,7 +12,8 @@ import typer
 
 from narration_cleanup.cli import options
 from narration_cleanup.cli.options import Invocation, showing_progress
-from narration_cleanup.core.errors import CleanupError, ConfigError, ExitCode
+from narration_cleanup.core.errors import CleanupError, ConfigError
+from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.core.model import RequestStatus, Severity
 from narration_cleanup.core.text import printable_line
 from narration_cleanup.core.users import current_user

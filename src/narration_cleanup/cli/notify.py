@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from narration_cleanup.core.errors import ConfigError, ExitCode
+from narration_cleanup.core.errors import ConfigError
+from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.report.alert_policy import attention
 from narration_cleanup.run.collect_stats import past_runs

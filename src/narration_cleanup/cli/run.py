@@ -16,7 +16,8 @@ from narration_cleanup.apply.result import Result
 from narration_cleanup.cli import options
 from narration_cleanup.cli.options import Invocation, showing_progress
 from narration_cleanup.core.deadline import Stopwatch
-from narration_cleanup.core.errors import CleanupError, ExitCode, internal_error
+from narration_cleanup.core.errors import CleanupError, internal_error
+from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.core.model import Progress
 from narration_cleanup.core.signals import decide, stop_on_signals
 from narration_cleanup.core.text import printable

@@ -13,7 +13,8 @@ import typer
 
 from narration_cleanup.cli import options
 from narration_cleanup.cli.options import Invocation, showing_progress
-from narration_cleanup.core.errors import ConfigError, ExitCode
+from narration_cleanup.core.errors import ConfigError
+from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.core.model import Severity
 from narration_cleanup.core.text import printable
 from narration_cleanup.report import documents

@@ -4,24 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
-from enum import IntEnum
 
+from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.core.text import printable
-
-
-class ExitCode(IntEnum):
-    """The exit code of the process; also listed in ``--help`` and the README."""
-
-    DONE = 0
-    FAILED = 1
-    USAGE = 2
-    PARTLY_DONE = 3
-    REFUSED = 4
-    BUSY = 75
-    BAD_CONFIGURATION = 78
-    INTERRUPTED = 130
-    TERMINATED = 143
-
 
 _CODE = re.compile(r" \[[a-z_]+\]$")
 

@@ -12,7 +12,8 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import NoReturn
 
-from narration_cleanup.core.errors import ExitCode, TargetError
+from narration_cleanup.core.errors import TargetError
+from narration_cleanup.core.exit_codes import ExitCode
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE = 2.0

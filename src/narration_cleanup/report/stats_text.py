@@ -14,7 +14,7 @@ from narration_cleanup.apply.result import RunOutcome
 from narration_cleanup.core.model import MB, Target
 from narration_cleanup.core.text import printable
 from narration_cleanup.plan.types import AGE_BINS
-from narration_cleanup.report import summary
+from narration_cleanup.report import state_line, summary
 from narration_cleanup.report.format import (
     Sizes,
     clock,
@@ -67,7 +67,7 @@ def show_stats(
         verbose = verbose or not console.is_terminal
         if not quiet:
             sizes = _sizes(stats)
-            good, state = summary.state(stats, sizes)
+            good, state = state_line.state(stats, sizes)
             console.print(Text(state, f"bold {OK if good else ERROR}"))
             console.print(Text(f"Narration system, {clock(stats.generated_at)}"))
             whole = min(console.width, WIDEST)
@@ -140,11 +140,11 @@ class _View:
         stats, run = self.stats, self.stats.last_run
         alive = stats.running or stats.in_progress
         fine = run is None or run.outcome == RunOutcome.SUCCESS
-        last = summary.last_run(run, stats.generated_at, self.sizes)
+        last = state_line.last_run(run, stats.generated_at, self.sizes)
         rows = [
-            ("automatic", Text(summary.automatic(stats), OK if alive else WARN)),
+            ("automatic", Text(state_line.automatic(stats), OK if alive else WARN)),
             ("last run", Text(last, "" if fine else WARN)),
-            ("next run", Text(summary.next_run(stats))),
+            ("next run", Text(state_line.next_run(stats))),
         ]
         return self._panel("Cleanup", pairs(rows))
 

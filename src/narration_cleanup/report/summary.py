@@ -12,9 +12,8 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import NamedTuple, TypeVar
 
-from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult, Result, RunOutcome
+from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult, Result
 from narration_cleanup.core.model import (
-    HOUR,
     MOST_OF_A_KIND,
     SAME_REASON,
     Problem,
@@ -24,9 +23,9 @@ from narration_cleanup.core.model import (
 )
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.plan.actions import Action, Actions, Outcome, Reason
-from narration_cleanup.report.format import Sizes, age, ago, clock, count, entries
-from narration_cleanup.report.run_record import RunRecord, number_of
-from narration_cleanup.report.stats import ALIVE_FOR, Stats
+from narration_cleanup.report.format import Sizes, count, entries
+from narration_cleanup.report.run_record import number_of
+from narration_cleanup.report.stats import Stats
 
 MOST_ALIKE = 3
 """Problems with the same reason that are each shown, for what they are about."""
@@ -269,59 +268,6 @@ def in_order(by_status: Mapping[str, int]) -> list[tuple[str, int]]:
         by_status.items(),
         key=lambda item: known.index(RequestStatus(item[0])) if item[0] in known else len(known),
     )
-
-
-def automatic(stats: Stats) -> str:
-    """Whether the automatic clean-up is alive."""
-    interval = f"every {stats.cleanup_interval_hours:g} h"
-    if stats.in_progress:
-        return f"a run is in progress ({interval})"
-    return f"alive ({interval})" if stats.running else f"no schedule found (meant to be {interval})"
-
-
-def last_run(run: RunRecord | None, now: float, sizes: Sizes) -> str:
-    """The last run in one line."""
-    if run is None:
-        return "none recorded"
-    text = f"{clock(run.started_at)}, {ago(now - run.started_at)}: {printable(run.outcome)}"
-    if run.finished_at is None:
-        return text
-    return (
-        f"{text}, {run.removed_count:,} removed, {sizes(run.freed_bytes)} freed, "
-        f"{run.cancelled_count:,} cancelled"
-    )
-
-
-def next_run(stats: Stats) -> str:
-    """When the next run is due, where that is known."""
-    if stats.next_run_at is None:
-        return "not known"
-    wait = stats.next_run_at - stats.generated_at
-    return f"{clock(stats.next_run_at)}, " + (f"in {age(wait)}" if wait >= 0 else "overdue")
-
-
-def state(stats: Stats, sizes: Sizes) -> tuple[bool, str]:
-    """The state in one line, and whether it is good: nothing is wrong, and runs are made."""
-    run, cache, requests = stats.last_run, stats.cache, stats.requests
-    serious = [each for each in stats.problems if each.severity is Severity.PROBLEM]
-    wrong = [problems_title(serious)] if serious else []
-    if not (stats.running or stats.in_progress):
-        late = stats.generated_at - ALIVE_FOR * stats.cleanup_interval_hours * HOUR
-        if run is None:
-            wrong.append("no run recorded")
-        else:  # a run by hand is no schedule, however late it is
-            wrong.append("no run lately" if run.started_at < late else "no schedule found")
-    elif run is not None and run.finished_at is not None and run.outcome != RunOutcome.SUCCESS:
-        wrong.append(f"the last run ended as {printable(run.outcome)}")
-    parts = []
-    if cache is not None:
-        totals = cache.totals
-        text = f"{entries(totals.entry_count)}, {sizes(totals.total_size_bytes)}"
-        parts.append(f"{text}, {totals.expired_count:,} expired")
-    if requests is not None:
-        parts.append(f"{count(requests.total, 'request')}, {requests.abandoned_count:,} abandoned")
-    parts = [", ".join(wrong), *parts] if wrong else parts
-    return not wrong, f"{'Attention' if wrong else 'OK'}: {'; '.join(parts)}"
 
 
 SORT = ("size", "age")

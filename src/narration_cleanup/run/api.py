@@ -21,10 +21,10 @@ from narration_cleanup.core.errors import (
     BusyError,
     CleanupError,
     ConfigError,
-    ExitCode,
     RefusedError,
     internal_error,
 )
+from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.core.model import NoProgress
 from narration_cleanup.core.signals import Stop
 from narration_cleanup.report.documents import (

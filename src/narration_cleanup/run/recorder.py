@@ -29,7 +29,8 @@ from narration_cleanup.apply.result import (
     Result,
     RunOutcome,
 )
-from narration_cleanup.core.errors import CleanupError, ConfigError, ExitCode
+from narration_cleanup.core.errors import CleanupError, ConfigError
+from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.core.files import NOTIFIED_BY
 from narration_cleanup.core.model import Problem, Problems, Severity, Target, is_most
 from narration_cleanup.core.text import printable
@@ -306,10 +307,17 @@ def notify_of(
     what it changed for the operator."""
     if alerts.ping_url is None and not alerts.urls:
         return
-    from narration_cleanup.report.notify import message_of, ping_end, send, summary_lines, wanted
+    from narration_cleanup.report.notify import (
+        message_of,
+        ping_end,
+        send,
+        summary_lines,
+        wanted,
+        without_secrets,
+    )
 
     secrets = (*alerts.urls, *((alerts.ping_url,) if alerts.ping_url is not None else ()))
-    lines = [_without(line, secrets) for line in lines]
+    lines = without_secrets(lines, secrets)
     if alerts.ping_url is not None:
         body = lines or summary_lines(record)
         _warn_all(warn, [ping_end(alerts.ping_url, record, body, alerts.ping_style)])
@@ -370,10 +378,3 @@ def _warn_all(warn: Warn, found: Sequence[str | None]) -> None:
     for text in found:
         if text is not None:
             warn(text)
-
-
-def _without(line: str, secrets: Sequence[str]) -> str:
-    """A log line without any address, should one have got into it after all."""
-    for secret in secrets:
-        line = line.replace(secret, "***")
-    return line

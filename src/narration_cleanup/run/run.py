@@ -20,7 +20,8 @@ from narration_cleanup.apply.result import (
     RequestResult,
     Result,
 )
-from narration_cleanup.core.errors import ExitCode, RefusedError, TargetError
+from narration_cleanup.core.errors import RefusedError, TargetError
+from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.core.model import Problem, Problems, Progress, Severity, Target
 from narration_cleanup.core.signals import Stop, is_overdue
 from narration_cleanup.plan import (

@@ -16,7 +16,7 @@ import pytest
 
 from narration_cleanup.apply.result import Outcomes, Result
 from narration_cleanup.core import query_limit, signals
-from narration_cleanup.core.errors import ExitCode
+from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.core.model import Problem, Target
 from narration_cleanup.plan.actions import Action, Outcome, Reason
 from narration_cleanup.report.history import FILE_NAME, ClockMark, ProcessMark, read_history

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from narration_cleanup.core.errors import ExitCode
+from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.core.model import Problem, Target
 from narration_cleanup.report.alert_policy import Attention, Change
 from narration_cleanup.report.notify import (

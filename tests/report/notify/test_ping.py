@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from narration_cleanup.core.errors import ExitCode
+from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.report.notify import ping_end, ping_start
 from narration_cleanup.report.notify.ping import last_whole, style_of
 from narration_cleanup.report.notify.send import within

@@ -8,7 +8,7 @@ from importlib import import_module
 
 import pytest
 
-from narration_cleanup.core.errors import ExitCode
+from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.report.notify import message_of, send, trial_message, unknown_urls
 from narration_cleanup.report.run_record import record_of
 from tests.receiver import Receiver, receiver

@@ -14,7 +14,7 @@ from typing import Annotated, Literal, TypedDict
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from narration_cleanup.apply.result import RunOutcome
-from narration_cleanup.core.errors import ExitCode
+from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.core.model import Severity, Target
 from narration_cleanup.plan.actions import Kind, Outcome, Reason
 

@@ -9,6 +9,7 @@ from narration_cleanup.report.notify.message import message_of as message_of
 from narration_cleanup.report.notify.message import summary_lines as summary_lines
 from narration_cleanup.report.notify.message import trial_message as trial_message
 from narration_cleanup.report.notify.message import wanted as wanted
+from narration_cleanup.report.notify.message import without_secrets as without_secrets
 from narration_cleanup.report.notify.ping import ping_end as ping_end
 from narration_cleanup.report.notify.ping import ping_start as ping_start
 from narration_cleanup.report.notify.send import send as send

@@ -111,3 +111,10 @@ def _problems(record: RunRecord) -> list[str]:
     ]
     more = record.problem_count + record.warning_count - len(shown)
     return [*shown, f"and {more} more"] if more > 0 else shown
+
+
+def without_secrets(lines: Sequence[str], secrets: Sequence[str]) -> list[str]:
+    """Log lines without any address, should one have got into them after all."""
+    for secret in secrets:
+        lines = [line.replace(secret, "***") for line in lines]
+    return list(lines)

@@ -192,3 +192,8 @@ def surely_named(names: set[str]) -> set[str]:
     if sys.getfilesystemencoding() == "utf-8":
         return names
     return set(filter(str.isascii, names))
+
+
+def stem_of(name: str) -> str:
+    """A name without its last suffix."""
+    return name.rpartition(".")[0]

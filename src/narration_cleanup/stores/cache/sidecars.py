@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 
-from narration_cleanup.stores.cache.paths import PARTIAL_SUFFIXES, SIDECAR_SUFFIXES
+from narration_cleanup.stores.cache.paths import PARTIAL_SUFFIXES, SIDECAR_SUFFIXES, stem_of
 
 LARGEST_SIDECAR = 1 << 20
 """Bytes; a file of more is not the text of one narration."""
@@ -106,11 +106,6 @@ class NameForms:
         """Whether a sidecar's name has one of the forms of its folder."""
         base = stem_of(sidecar)
         return _form(stem_of(base) if names.is_audio(base) else base) in self._forms.get(folder, ())
-
-
-def stem_of(name: str) -> str:
-    """A name without its last suffix."""
-    return name.rpartition(".")[0]
 
 
 def _form(stem: str) -> str:

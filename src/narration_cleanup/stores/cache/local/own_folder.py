@@ -17,8 +17,7 @@ from narration_cleanup.stores.cache.local.directory import (
     open_folder,
     what_it_is,
 )
-from narration_cleanup.stores.cache.paths import SIDECAR_SUFFIXES
-from narration_cleanup.stores.cache.sidecars import stem_of
+from narration_cleanup.stores.cache.paths import SIDECAR_SUFFIXES, stem_of
 
 MOST_LEVELS = 64
 """Folders deeper than this are not looked into: every level costs two descriptors."""

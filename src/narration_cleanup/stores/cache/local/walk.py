@@ -29,7 +29,8 @@ from narration_cleanup.stores.cache.local.directory import (
 )
 from narration_cleanup.stores.cache.local.own_folder import MOST_LEVELS, Folders
 from narration_cleanup.stores.cache.local.scan import group_ref, modified_at
-from narration_cleanup.stores.cache.sidecars import NameForms, Names, stem_of
+from narration_cleanup.stores.cache.paths import stem_of
+from narration_cleanup.stores.cache.sidecars import NameForms, Names
 
 _GROUP = 2048
 _KIND = 0o170000

@@ -21,6 +21,7 @@ from narration_cleanup.core.model import (
 )
 from narration_cleanup.stores.cache import CommitReport, FileTarget, Removal
 from narration_cleanup.stores.cache.local.mismatches import NO_RULE
+from narration_cleanup.stores.cache.paths import stem_of
 from narration_cleanup.stores.cache.s3.location import S3Location
 from narration_cleanup.stores.cache.s3.objects import (
     ABSENT,
@@ -32,7 +33,7 @@ from narration_cleanup.stores.cache.s3.objects import (
     ref_of,
     remove_objects,
 )
-from narration_cleanup.stores.cache.sidecars import LARGEST_SIDECAR, NameForms, Names, stem_of
+from narration_cleanup.stores.cache.sidecars import LARGEST_SIDECAR, NameForms, Names
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
