@@ -224,6 +224,7 @@ def test_what_arrived_within_the_hour_is_no_orphan_whatever_its_mtime(
     assert reasons(plan) == ({"copied.mp3": Reason.ORPHAN} if goes else {})
     why = "it arrived less than an hour ago: a later run judges it"
     assert plan.held == ([] if goes else [("copied.mp3", why)])
+    assert plan.judged_later == (0 if goes else 1)
     told = [(problem.code, problem.subject) for problem in plan.problems]
     assert told == ([("created_in_future", "copied.mp3")] if arrived < 0 else [])
     assert plan.totals.orphan_count == 1

@@ -19,7 +19,7 @@ from narration_cleanup.core.model import Problem, Target
 from narration_cleanup.plan import RequestPlan
 from narration_cleanup.plan.actions import Outcome, Reason
 from narration_cleanup.plan.types import RequestTotals, VoiceTotals
-from narration_cleanup.report.format import ago
+from narration_cleanup.report.format import ago, old
 from narration_cleanup.report.run_text import show_run
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.report.stats_text import show_stats
@@ -124,6 +124,18 @@ def test_a_dry_run_shows_what_would_go_why_and_what_stays() -> None:
     assert "problem" not in text
 
 
+@pytest.mark.parametrize(("number", "files"), [(1, "1 old file"), (2, "2 old files")])
+def test_a_dry_run_says_which_files_a_run_within_the_hour_may_remove(
+    number: int, files: str
+) -> None:
+    plan = cache_plan()
+    plan.judged_later = number
+    text = in_one_line(run_shown(result_of(plan, request_plan())))
+    whose = "its" if number == 1 else "their"
+    assert f"{files} without an entry, for an hour from {whose} arrival; 151 requests" in text
+    assert "arrival" not in in_one_line(run_shown(result_of(plan, request_plan(), dry_run=False)))
+
+
 def test_one_request_that_stays_is_one() -> None:
     plan = RequestPlan(RequestTotals(by_status={"queued": 1}))
     assert "Kept 1 request as it is " in in_one_line(run_shown(result_of(None, plan)))
@@ -185,7 +197,10 @@ def test_what_a_signal_left_out_is_said() -> None:
 
 
 def test_what_is_not_yet_past_is_in_the_future() -> None:
-    assert [ago(seconds) for seconds in (-1, 0, 840)] == ["in the future", "0 s ago", "14 min ago"]
+    """What came while the cache was looked at is new, and not in the future."""
+    spans = (-301, -2, 0, 840)
+    assert [ago(span) for span in spans] == ["in the future", "0 s ago", "0 s ago", "14 min ago"]
+    assert [old(span) for span in spans] == ["in the future", "0 s old", "0 s old", "14 min old"]
 
 
 def test_stats_show_ages_sizes_voices_and_the_abandoned() -> None:

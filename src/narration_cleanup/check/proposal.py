@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from narration_cleanup.check.examine_cache import examine_cache
 from narration_cleanup.check.examine_requests import examine_requests
-from narration_cleanup.check.remedies import BY_NAME
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.model import NoProgress, Target
 from narration_cleanup.core.text import printable
@@ -125,7 +124,10 @@ def _zone(proposal: Proposal, times: IndexTimes, now: float) -> None:
         if times.proof.zone == UTC and not is_utc(LOCAL, now):
             proposal.settings["cleanup.timezone"] = UTC
         elif times.proof.zone not in (LOCAL, UTC):
-            proved += f" now; {BY_NAME}"
+            proved += " now"
+            name = 'set cleanup.timezone to it, such as "Europe/Berlin"'
+            why = "an offset changes with daylight saving"
+            proposal.unsure.append(f"the name of the service's zone: {name}: {why}")
         proposal.sure.append(proved)
     elif is_utc(LOCAL, now):
         proposal.sure.append(f"{message}, which is local time")

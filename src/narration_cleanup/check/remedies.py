@@ -8,9 +8,6 @@ from narration_cleanup.check.finding import Finding, failed, warning
 from narration_cleanup.core.model import Problem, Problems, Severity
 
 SHOWN = 3
-BY_NAME = (
-    "set cleanup.timezone to the name of the service's zone: an offset changes with daylight saving"
-)
 
 _REMEDIES = {
     "malformed_entry": "a run keeps these entries; correct them while the service is stopped, or, "
@@ -22,7 +19,8 @@ _REMEDIES = {
     "if it is another program's index, set cache.fields and cache.index_member",
     "unreadable_time": "correct these times, or set how they are written "
     "(requests.time_format, cleanup.timezone)",
-    "zone_differs": BY_NAME,
+    "zone_differs": "set cleanup.timezone to the name of the service's zone: an offset changes "
+    "with daylight saving",
     "zone_contradicted": "set it to the name of that zone, or to auto",
     "zone_open": "set requests.timezone to the zone that the service writes; in a third one, live "
     "requests could be cancelled",

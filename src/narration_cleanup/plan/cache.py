@@ -251,6 +251,7 @@ def _plan_orphans(
         rule = rules.kept(*names)
         if rule is None and rules.in_flight(file):
             rule = "it arrived less than an hour ago: a later run judges it"
+            plan.judged_later += verdict is not None
         if rule is not None:
             if verdict is not None:
                 plan.hold(file.name, rule)

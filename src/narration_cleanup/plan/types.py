@@ -141,7 +141,8 @@ class Plan(Generic[TotalsT]):
     files that no entry will name any more. ``held``: which rule kept something that would have been
     removed (key, rule), where ``explain`` asks for it. ``staying`` are the totals of the entries
     that neither their age nor their emptiness removes. ``shares_sidecars``: something is removed
-    whose sidecars, and their sizes, may remain with other audio.
+    whose sidecars, and their sizes, may remain with other audio. ``judged_later`` counts files that
+    would be removed, had they not arrived within the last hour.
     """
 
     totals: TotalsT
@@ -155,6 +156,7 @@ class Plan(Generic[TotalsT]):
     held: list[tuple[str, str]] = field(default_factory=list)
     staying: CacheTotals | None = None
     shares_sidecars: bool = False
+    judged_later: int = 0
 
     def remove(self: Plan[CacheTotals], entry: CacheEntry, verdict: Verdict, ref: Ref) -> None:
         """Plan the removal of ``entry``."""

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from narration_cleanup.core.model import DAY, HOUR, KB, MB, MINUTE
+from narration_cleanup.core.timestamps import FUTURE_TOLERANCE
 
 Sizes = Callable[[int], str]
 """How a size in bytes is shown."""
@@ -51,13 +52,14 @@ def age(seconds: float) -> str:
 
 
 def old(seconds: float) -> str:
-    """How old something is: ``19.6 days old``; ``in the future`` where it is not yet."""
-    return "in the future" if seconds < 0 else f"{age(seconds)} old"
+    """How old something is: ``19.6 days old``; ``in the future`` where it is not yet, by more than
+    may happen while a cache is looked at."""
+    return "in the future" if seconds < -FUTURE_TOLERANCE else f"{age(seconds)} old"
 
 
 def ago(seconds: float) -> str:
-    """How long something is past: ``14 min ago``; ``in the future`` where it is not yet."""
-    return "in the future" if seconds < 0 else f"{age(seconds)} ago"
+    """How long something is past: ``14 min ago``; ``in the future`` as for ``old``."""
+    return "in the future" if seconds < -FUTURE_TOLERANCE else f"{age(seconds)} ago"
 
 
 def count(number: int, singular: str, plural: str | None = None) -> str:

@@ -160,7 +160,7 @@ class CacheSettings:
     keep: tuple[str, ...] = setting(
         parsers.names('a list of patterns, such as "intro-*"'),
         (),
-        help="Patterns (* and ?) over key, variant and voice style: what matches is never removed.",
+        help="Patterns (* and ?) over key, variant, voice style and orphan: what matches stays.",
     )
     fields: FieldSettings = field(default_factory=FieldSettings)
 
