@@ -62,7 +62,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 MOST_OF_A_KIND = 100
 """Problems of one code that are shown whole; more are one line with their number."""
-MOST_KEPT = 10_000  # each is known again in a later run; more are taken for known where all are
+MOST_KEPT = 4_000  # each is known again in a later run; more are taken for known where all are
 SAME_REASON = "for the same reason"
 _LONGEST = 1_000  # a longer subject names no file, and is kept of those alone that are shown
 _Kind = tuple[Target, str, Severity, bool]
