@@ -140,7 +140,27 @@ def _become(call: Mapping[str, object], streams: list[int]) -> None:
         become(Account(user, user))
     sys.argv = [str(call["module"]), *arguments]
     sys.modules.pop(str(call["module"]), None)
-    runpy.run_module(str(call["module"]), run_name="__main__", alter_sys=True)
+    code: object = None
+    try:
+        runpy.run_module(str(call["module"]), run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code
+    _end(code)
+
+
+def _end(code: object) -> None:
+    """End as Python ends, but that what is in memory is not freed: to touch each object would copy
+    all that is shared with the original, which takes longer than most runs."""
+    if code is not None and not isinstance(code, int):
+        sys.exit(str(code))
+    vars(threading)["_shutdown"]()
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        sys.exit(code)  # which is said, and decides the exit code
+    os._exit(code or 0)
 
 
 if __name__ == "__main__":
