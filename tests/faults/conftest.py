@@ -28,7 +28,7 @@ def tries(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
     return lambda short, long: long if full else short
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server() -> Iterator[ToolServer]:
     """The loaded tool; skipped where calls cannot be traced."""
     if not shutil.which("strace"):
