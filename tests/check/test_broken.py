@@ -139,6 +139,7 @@ def test_a_directory_without_an_index(place: Place) -> None:
     is_failed(place.one("cache.directory"), "cache_index.json", "cache.dir")
 
 
+@pytest.mark.waits
 def test_an_index_that_is_torn(place: Place) -> None:
     place.sample.cache.index.write_text('{"a": {')
     is_failed(place.one("cache.index_unreadable"), "the index", "restore it from a backup")
