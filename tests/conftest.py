@@ -4,6 +4,7 @@ import gc
 import os
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Generator, Iterator
 from contextlib import suppress
@@ -108,3 +109,15 @@ def _close_stores() -> Iterator[None]:
     """What a test leaves open would be a warning in another one."""
     yield
     close_all()
+
+
+@pytest.fixture
+def fast_path(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory, where there is such a file system: for what is decided or written, many
+    times over, not for how it lasts. No other program's writing is waited for there."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)
