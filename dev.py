@@ -32,6 +32,7 @@ CHECKS = (
     ("mypy", "--strict"),
 )
 TASKS = ("demo", "test", "check", "fix", "docs", "deb", "lock", "bench", "faults", "run")
+PARALLEL = ("-n", "auto", "--dist", "worksteal")
 FIXES = (("ruff", "check", "--fix", "."), ("ruff", "format", "."))
 
 
@@ -87,10 +88,16 @@ def run(*command: str) -> None:
 
 
 def inside(*command: str) -> int:
-    """Run one of the environment's own programs, its programs first in the path; the exit code."""
+    """Run one of the environment's own programs, its programs first in the path; the exit code.
+
+    Hundreds of processes import what is here: each module is compiled once, whatever the caller's
+    PYTHONDONTWRITEBYTECODE says.
+    """
     path = os.pathsep.join((str(PYTHON.parent), os.environ.get("PATH", os.defpath)))
+    environment = {**os.environ, "PATH": path}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     program = str(PYTHON.parent / command[0])
-    return subprocess.call((program, *command[1:]), env={**os.environ, "PATH": path})
+    return subprocess.call((program, *command[1:]), env=environment)
 
 
 def each(commands: tuple[tuple[str, ...], ...]) -> int:
@@ -114,7 +121,7 @@ def main(arguments: list[str]) -> int:
         return subprocess.call((program, *(["demo"] if task == "demo" else []), *rest))
     os.chdir(HERE)
     if task == "test":
-        return inside("pytest", *(rest or ("-n", "auto")))
+        return inside("pytest", *(rest or PARALLEL))
     if task == "docs":
         return inside("python", "-m", "tools.docs", *rest)
     if task == "deb":

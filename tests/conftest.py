@@ -1,10 +1,15 @@
 """What holds for every test: none of the caller's settings, nobody's own folders."""
 
+import gc
 import os
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Generator, Iterator
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -43,6 +48,31 @@ def pytest_xdist_auto_num_workers() -> int:
     return len(os.sched_getaffinity(0)) + 1
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that wait come first: begun last, one of them would keep all other workers idle."""
+    items.sort(key=lambda item: item.get_closest_marker("waits") is None)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays: the collector need not look through it again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Import the tests in another order in each worker, so that each compiles a part of them: in
+    the same order, all would compile all. What cannot be imported is told by the collection."""
+    here = getattr(session.config, "workerinput", None)
+    if here is None or session.config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return
+    files = sorted(Path(__file__).parent.rglob("test_*.py"))
+    first = int(here["workerid"].removeprefix("gw")) * len(files) // here["workercount"]
+    for file in files[first:] + files[:first]:
+        with suppress(Exception, pytest.skip.Exception):
+            import_module(".".join(file.relative_to(session.config.rootpath).with_suffix("").parts))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,
@@ -79,3 +109,15 @@ def _close_stores() -> Iterator[None]:
     """What a test leaves open would be a warning in another one."""
     yield
     close_all()
+
+
+@pytest.fixture
+def fast_path(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory, where there is such a file system: for what is decided or written, many
+    times over, not for how it lasts. No other program's writing is waited for there."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)

@@ -15,6 +15,7 @@ import importlib
 import json
 import os
 import runpy
+import shlex
 import signal
 import socket
 import subprocess
@@ -75,6 +76,17 @@ def run(
         return subprocess.CompletedProcess(words, code, stdout.read(), stderr.read())
 
 
+def write_program(file: Path, module: str, *first: str) -> int:
+    """Write a program for the path of a shell, which does what ``python -m MODULE FIRST… "$@"``
+    does; the descriptor that the shell has to inherit."""
+    with _starting:
+        descriptor = _original().fileno()
+    words = [sys.executable, "-IS", ROOT / "tests" / "forked_call.py", descriptor, module, *first]
+    file.write_text(f'#!/bin/sh\nexec {shlex.join(map(str, words))} "$@"\n')
+    file.chmod(0o755)
+    return descriptor
+
+
 @functools.cache
 def _original() -> socket.socket:
     """The way to the process that is copied; it ends with this one."""
@@ -128,6 +140,15 @@ def _become(call: Mapping[str, object], streams: list[int]) -> None:
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
         os.close(descriptor)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        # Made anew: those of the original know whether its own files can be sought in.
+        made = getattr(sys, name)
+        buffering = 1 if name == "stderr" or os.isatty(number) else -1
+        stream = open(  # noqa: SIM115
+            number, made.mode, buffering, made.encoding, made.errors, closefd=False
+        )
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
     environment, arguments, user = call["environment"], call["arguments"], call["user"]
     assert isinstance(environment, dict)
     assert isinstance(arguments, list)
@@ -140,7 +161,27 @@ def _become(call: Mapping[str, object], streams: list[int]) -> None:
         become(Account(user, user))
     sys.argv = [str(call["module"]), *arguments]
     sys.modules.pop(str(call["module"]), None)
-    runpy.run_module(str(call["module"]), run_name="__main__", alter_sys=True)
+    code: object = None
+    try:
+        runpy.run_module(str(call["module"]), run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code
+    _end(code)
+
+
+def _end(code: object) -> None:
+    """End as Python ends, but that what is in memory is not freed: to touch each object would copy
+    all that is shared with the original, which takes longer than most runs."""
+    if code is not None and not isinstance(code, int):
+        sys.exit(str(code))
+    vars(threading)["_shutdown"]()
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        sys.exit(code)  # which is said, and decides the exit code
+    os._exit(code or 0)
 
 
 if __name__ == "__main__":

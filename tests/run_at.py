@@ -30,6 +30,7 @@ S3_CACHE = "narration_cleanup.stores.cache.s3.indexed"
 _SHORTENED = {
     "TESTS_S3_IN_FLIGHT": (S3_CACHE, "IN_FLIGHT"),
     "TESTS_TORN": ("narration_cleanup.core.deadline", "_SETTLED_WITHIN"),
+    "TESTS_HISTORY_BUSY": ("narration_cleanup.report.history.database", "BUSY_SECONDS"),
     "TESTS_RUN_LOCK": ("narration_cleanup.core.locks", "RUN_LOCK_WAIT"),
 }
 """Seconds that tests set by a variable, where to wait longer shows nothing more."""

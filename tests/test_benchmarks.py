@@ -120,6 +120,7 @@ def test_plots_hold_every_series() -> None:
     assert "&lt;find&gt;" in drawing
 
 
+@pytest.mark.waits
 def test_command_measures_and_keeps_what_it_does_not_measure_anew(tmp_path: Path) -> None:
     written = tmp_path / "results.json"
     for name in ("index", "directory"):

@@ -113,6 +113,7 @@ def test_what_cannot_be_done_is_an_error_with_its_reason(sample: Sample, tmp_pat
             assert str(sample.cache.directory) in answer.json()["detail"]
 
 
+@pytest.mark.waits
 def test_a_second_run_at_once_is_told_of_the_first(sample: Sample, tmp_path: Path) -> None:
     with (
         closing(sqlite3.connect(sample.database)) as service,

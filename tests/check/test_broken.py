@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,6 +33,7 @@ from tests.samples import SAMPLE_NOW, EntrySpec, Sample, make_cache, make_sample
 
 HOUR = 3_600.0
 NOBODY = 65534
+_import_all = cache(import_all)
 
 
 @dataclass
@@ -138,6 +140,7 @@ def test_a_directory_without_an_index(place: Place) -> None:
     is_failed(place.one("cache.directory"), "cache_index.json", "cache.dir")
 
 
+@pytest.mark.waits
 def test_an_index_that_is_torn(place: Place) -> None:
     place.sample.cache.index.write_text('{"a": {')
     is_failed(place.one("cache.index_unreadable"), "the index", "restore it from a backup")
@@ -536,7 +539,7 @@ def as_nobody(place: Place) -> Iterator[Callable[[], None]]:
         pytest.skip("only root can act as another user")
 
     def act() -> None:
-        import_all()  # the modules may lie where that user cannot read
+        _import_all()  # the modules may lie where that user cannot read
         os.seteuid(NOBODY)
 
     yield act

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,7 @@ def test_the_help_shows_every_variable_whole(command: str, columns: str, tmp_pat
         assert "╭─ Rules " in done.stdout
 
 
+@cache
 def options_of(command: str) -> set[str]:
     group = get_command(app)
     assert isinstance(group, TyperGroup)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -28,24 +26,13 @@ def tries(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
     return lambda short, long: long if full else short
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server() -> Iterator[ToolServer]:
     """The loaded tool; skipped where calls cannot be traced."""
     if not shutil.which("strace"):
         pytest.skip("needs strace")
     with ToolServer() as loaded:
         yield loaded
-
-
-@pytest.fixture
-def fast_path(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory, where there is such a file system, for thousands of runs."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=memory) as folder:
-        yield Path(folder)
 
 
 @pytest.fixture

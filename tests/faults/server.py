@@ -12,6 +12,7 @@ answered with its wait status.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -139,6 +140,7 @@ def _serve() -> None:
         _warm_up(main, Path(folder))
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    gc.freeze()  # what a copy shares with this process is not touched by its collector
     print("ready", file=answers)
     child = 0
     for line in sys.stdin:

@@ -201,8 +201,8 @@ def _check_many(server: ToolServer, folder: Path, indexes: int) -> int:
     return entries
 
 
-def test_some_generated_indexes(server: ToolServer, tmp_path: Path) -> None:
-    assert _check_many(server, tmp_path, 12) > 250
+def test_some_generated_indexes(server: ToolServer, fast_path: Path) -> None:
+    assert _check_many(server, fast_path, 12) > 250
 
 
 @pytest.mark.faults

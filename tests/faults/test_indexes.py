@@ -71,6 +71,7 @@ _SHORT = ("empty", "torn in the middle", "nested 100,000 deep")
 """The rest takes two seconds each as well: as long as an index is given to be written whole."""
 
 
+@pytest.mark.waits
 @pytest.mark.parametrize(
     "name",
     [
@@ -97,6 +98,7 @@ def test_nothing_is_removed_and_requests_are_cancelled_all_the_same(
     assert all(after[key][4] == "cancelled" for key in changed)
 
 
+@pytest.mark.waits
 def test_without_the_other_half_the_run_has_failed(server: ToolServer, tmp_path: Path) -> None:
     sample = _now_sample(tmp_path / "root")
     sample.cache.index.write_bytes(b"")

@@ -77,6 +77,7 @@ def test_a_state_folder_that_cannot_be_written_is_a_warning(
     assert "state" in run.said
 
 
+@pytest.mark.waits
 def test_metrics_and_a_ping_that_cannot_be_are_warnings(server: ToolServer, tmp_path: Path) -> None:
     truth = make_truth(tmp_path / "root", wal=False)
     page = tmp_path / "nowhere" / "narration.prom"

@@ -34,9 +34,9 @@ shell reports as 143 as well."""
 
 
 @pytest.mark.parametrize("name", ["TERM", "INT"])
-def test_at_a_system_call_now_and_then(server: ToolServer, tmp_path: Path, name: str) -> None:
-    faults = sampled(signals(calls_of_a_run(server, tmp_path, wal=False), name), 8)
-    tally = try_all(server, tmp_path, faults, wal=False)
+def test_at_a_system_call_now_and_then(server: ToolServer, fast_path: Path, name: str) -> None:
+    faults = sampled(signals(calls_of_a_run(server, fast_path, wal=False), name), 8)
+    tally = try_all(server, fast_path, faults, wal=False)
     assert tally.failures == []
     assert set(tally.codes) <= {0, CODES[name], UNCAUGHT}
     assert tally.codes[CODES[name]] > 0

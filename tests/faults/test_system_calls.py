@@ -34,24 +34,24 @@ def _errors_of(calls: list[Call], folder: Path, error: str) -> list[Fault]:
     return [fault for fault in errors(calls, folder / "dry") if fault.what == f"error={error}"]
 
 
-def test_killed_now_and_then(server: ToolServer, tmp_path: Path, wal: bool) -> None:
-    faults = sampled(signals(calls_of_a_run(server, tmp_path, wal=wal), "KILL"), 12)
-    tally = try_all(server, tmp_path, faults, wal=wal)
+def test_killed_now_and_then(server: ToolServer, fast_path: Path, wal: bool) -> None:
+    faults = sampled(signals(calls_of_a_run(server, fast_path, wal=wal), "KILL"), 12)
+    tally = try_all(server, fast_path, faults, wal=wal)
     assert tally.failures == []
     assert tally.tries >= len(faults) - 2
 
 
 def test_killed_in_a_commit(
-    server: ToolServer, tmp_path: Path, wal: bool, tries: Callable[[int, int], int]
+    server: ToolServer, fast_path: Path, wal: bool, tries: Callable[[int, int], int]
 ) -> None:
     """Nobody opens the database between that run and the next, which must finish by itself."""
     calls = [
         call
-        for call in calls_of_a_run(server, tmp_path, wal=wal)
+        for call in calls_of_a_run(server, fast_path, wal=wal)
         if call.name in _COMMITTING and "requests.db" in call.arguments
     ]
     faults = sampled(signals(calls, "KILL"), tries(12, ALL))
-    tally = try_all(server, tmp_path, faults, wal=wal)
+    tally = try_all(server, fast_path, faults, wal=wal)
     assert tally.failures == []
     assert tally.tries == len(faults) > 5
 
@@ -70,10 +70,10 @@ def test_a_proof_does_not_repair_what_it_looks_at(tmp_path: Path) -> None:
     assert tree_digest(truth.database.parent) == before
 
 
-def test_an_error_now_and_then(server: ToolServer, tmp_path: Path) -> None:
-    calls = calls_of_a_run(server, tmp_path, wal=False)
-    faults = sampled(list(errors(calls, tmp_path / "dry")), 24)
-    tally = try_all(server, tmp_path, faults, wal=False)
+def test_an_error_now_and_then(server: ToolServer, fast_path: Path) -> None:
+    calls = calls_of_a_run(server, fast_path, wal=False)
+    faults = sampled(list(errors(calls, fast_path / "dry")), 24)
+    tally = try_all(server, fast_path, faults, wal=False)
     assert tally.failures == []
     assert tally.tries >= len(faults) - 4
 
@@ -106,13 +106,13 @@ def _after_staging(calls: list[Call]) -> Fault:
     return signals(purged[:1], "KILL")[0]
 
 
-def test_killed_again_while_it_recovers(server: ToolServer, tmp_path: Path) -> None:
-    after = _after_staging(calls_of_a_run(server, tmp_path / "first", wal=False))
-    calls = calls_of_a_run(server, tmp_path, wal=False, after=after)
+def test_killed_again_while_it_recovers(server: ToolServer, fast_path: Path) -> None:
+    after = _after_staging(calls_of_a_run(server, fast_path / "first", wal=False))
+    calls = calls_of_a_run(server, fast_path, wal=False, after=after)
     recovering = [call for call in calls if call.name in ("linkat", "unlinkat", "getdents64")]
     assert any(call.name == "linkat" for call in recovering)
     faults = sampled(signals(recovering, "KILL"), 8)
-    tally = try_all(server, tmp_path, faults, wal=False, after=after)
+    tally = try_all(server, fast_path, faults, wal=False, after=after)
     assert tally.failures == []
     assert tally.tries == len(faults)
 

@@ -44,6 +44,7 @@ def _at_once(root: Path, count: int) -> tuple[list[int], list[str]]:
     return codes, [*wrong, *truth.losses(), *truth.unfinished()]
 
 
+@pytest.mark.waits
 def test_one_that_finds_another_at_work_has_written_nothing(tmp_path: Path) -> None:
     truth = make_truth(tmp_path / "root", wal=True)
     state = tmp_path / "state"

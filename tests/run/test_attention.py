@@ -120,6 +120,7 @@ def ended(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     monkeypatch.setenv("MONITOR_INVOCATION_ID", "this")
 
 
+@pytest.mark.waits
 def test_the_third_run_in_a_row_that_finds_the_lock_held_fails_and_names_who_holds_it(
     cache: Path, hears: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

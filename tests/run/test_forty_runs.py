@@ -57,23 +57,23 @@ def hears() -> Iterator[Receiver]:
 
 @pytest.mark.parametrize("runs", [FORTY, THIRTY_DAYS], ids=["forty", "thirty-days"])
 def test_exactly_the_messages_and_pings_that_are_news(
-    tmp_path: Path,
+    fast_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     hears: Receiver,
     runs: list[tuple[str, int, str]],
 ) -> None:
     assert len(runs) == (40 if runs is FORTY else 120)
-    cache = tmp_path / "cache"
+    cache = fast_path / "cache"
     cache.mkdir()
-    (tmp_path / "elsewhere").write_bytes(b"audio")
+    (fast_path / "elsewhere").write_bytes(b"audio")
     monkeypatch.setenv("NARRATION_CACHE_DIR", str(cache))
-    monkeypatch.setenv("NARRATION_CLEANUP_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("NARRATION_CLEANUP_STATE_DIR", str(fast_path / "state"))
     monkeypatch.setenv("NARRATION_ALERTS_URLS", hears.url("m", "json"))
     monkeypatch.setenv("NARRATION_ALERTS_PING_URL", hears.url("p"))
     monkeypatch.setattr(deadline, "_SETTLED_WITHIN", 0.02)  # a torn index is waited for
     expected, titles = [], []
     for number, (kind, code, message) in enumerate(runs):
-        prepare(cache, NAMES.get(kind, [f"new-{number}"]), tmp_path / "elsewhere")
+        prepare(cache, NAMES.get(kind, [f"new-{number}"]), fast_path / "elsewhere")
         if kind == "torn":
             (cache / "cache_index.json").write_text("")
         monkeypatch.setattr(time, "time", (BEGIN + number * EVERY).timestamp)
@@ -85,7 +85,7 @@ def test_exactly_the_messages_and_pings_that_are_news(
         sent = [json.loads(body)["title"] for path, body in hears.got if path == "/m"]
         assert hears.paths == expected, (number, kind, sent)
         assert [title.partition(": ")[2] for title in sent] == titles
-    assert (tmp_path / "elsewhere").read_bytes() == b"audio"
+    assert (fast_path / "elsewhere").read_bytes() == b"audio"
 
 
 def prepare(cache: Path, names: str | list[str], elsewhere: Path) -> None:

@@ -433,7 +433,7 @@ def test_no_counters_are_printed_where_the_history_cannot_be_written(tool: Tool)
     assert before["runs_total{outcome=success}"] == 2
     with closing(sqlite3.connect(tool.state / "history.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        assert tool("run").returncode == 0
+        assert tool("run", environ={"TESTS_HISTORY_BUSY": "0.2"}).returncode == 0
     found = samples(tool.metrics.read_text())
     counters = {name for name in before if "_total" in name}
     assert before.keys() - counters == found.keys()
@@ -474,6 +474,7 @@ def test_a_run_that_ends_before_the_clocks_are_compared_vouches_for_neither(tool
     assert tool("run", at=late).returncode == 0
 
 
+@pytest.mark.waits
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_run_that_is_stopped_before_its_work_is_recorded_as_interrupted(
     tool: Tool, sample: Sample, hears: Receiver, number: signal.Signals
@@ -505,6 +506,7 @@ def test_a_run_that_is_stopped_before_its_work_is_recorded_as_interrupted(
     assert after == before
 
 
+@pytest.mark.waits
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_that_is_stopped_when_it_is_recorded_ends_with_the_code_of_what_is_recorded(
     tool: Tool, hears: Receiver, number: signal.Signals
@@ -530,6 +532,7 @@ def test_a_run_that_is_stopped_when_it_is_recorded_ends_with_the_code_of_what_is
     assert process.returncode == 0
 
 
+@pytest.mark.waits
 def test_a_run_under_nohup_goes_on_when_its_terminal_goes(
     tool: Tool, sample: Sample, hears: Receiver
 ) -> None:

@@ -178,6 +178,7 @@ def test_each_removed_file_is_looked_for_again_once(
     assert looked_for == [*(entry.name for entry in sample.entries[:2]), partial.name]
 
 
+@pytest.mark.waits
 def test_work_that_cannot_be_looked_at_again_is_no_success(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -182,7 +182,7 @@ def test_names_and_texts_of_the_index_reach_no_terminal_as_they_are(
         ("config", "validate"),
         ("check",),
         ("check", "--json"),
-        ("run",),
+        pytest.param(("run",), marks=pytest.mark.waits),
         ("dry-run", "--json"),
         ("stats",),
         ("systemd", "install", "--print", "--run-as", "root"),

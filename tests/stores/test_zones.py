@@ -90,24 +90,24 @@ def codes(plans: Plans) -> set[str]:
 @pytest.mark.parametrize("here", ZONES)
 @pytest.mark.parametrize("service", ZONES)
 def test_entries_expire_to_the_second_wherever_the_service_is(
-    tmp_path: Path, here: str, service: str
+    fast_path: Path, here: str, service: str
 ) -> None:
     ages = [60.0, HOUR, DAY, 3 * DAY, 6 * DAY, 7 * DAY - 1, 7 * DAY + 1, 8 * DAY]
     with local(here):
-        make_index(tmp_path / "cache", service, ages)
-        plans = plans_of(settings_of(tmp_path))
+        make_index(fast_path / "cache", service, ages)
+        plans = plans_of(settings_of(fast_path))
         gone = {f"{age:.0f}" for age in ages if age > 7 * DAY}
         assert expired(plans) == gone
         differs = naive(NOW, here) != naive(NOW, service)
         assert codes(plans) == ({"zone_differs"} if differs else set())
 
 
-def test_restored_files_prove_nothing_and_nothing_is_removed_too_early(tmp_path: Path) -> None:
+def test_restored_files_prove_nothing_and_nothing_is_removed_too_early(fast_path: Path) -> None:
     with local("Asia/Tokyo"):
-        make_index(tmp_path / "cache", "UTC", [DAY, 7 * DAY - 60, 8 * DAY])
-        for file in (tmp_path / "cache").glob("*.mp3"):
+        make_index(fast_path / "cache", "UTC", [DAY, 7 * DAY - 60, 8 * DAY])
+        for file in (fast_path / "cache").glob("*.mp3"):
             os.utime(file, (NOW, NOW))
-        plans = plans_of(settings_of(tmp_path))
+        plans = plans_of(settings_of(fast_path))
         assert expired(plans) == {str(8 * 86_400)}
         assert not codes(plans)
 
@@ -115,18 +115,18 @@ def test_restored_files_prove_nothing_and_nothing_is_removed_too_early(tmp_path:
 @pytest.mark.parametrize("here", ZONES)
 @pytest.mark.parametrize("service", ["local", "UTC"])
 def test_in_an_open_zone_the_least_recently_used_are_evicted(
-    tmp_path: Path, here: str, service: str
+    fast_path: Path, here: str, service: str
 ) -> None:
     with local(here):
         ages = [HOUR * hours + 600 for hours in range(12)]
-        make_index(tmp_path / "cache", here if service == "local" else "UTC", ages)
-        for file in (tmp_path / "cache").glob("*.mp3"):
+        make_index(fast_path / "cache", here if service == "local" else "UTC", ages)
+        for file in (fast_path / "cache").glob("*.mp3"):
             os.utime(file, (NOW - DAY, NOW - DAY))
         variables = {
             "NARRATION_CACHE_ENFORCE_MAX_SIZE": "true",
             "NARRATION_CACHE_MAX_SIZE_MB": str(40 / (1 << 20)),
         }
-        evicted = expired(plans_of(settings_of(tmp_path, **variables)))
+        evicted = expired(plans_of(settings_of(fast_path, **variables)))
         assert evicted == {f"{age:.0f}" for age in ages[-len(evicted) :]}
         assert len(evicted) >= 4
 
@@ -137,7 +137,7 @@ def test_in_an_open_zone_the_least_recently_used_are_evicted(
 @pytest.mark.parametrize("fraction", ["seconds", "microseconds"])
 @pytest.mark.parametrize("proved", [True, False])
 def test_no_live_request_is_cancelled_and_an_old_one_is_to_the_second_or_the_offset(
-    tmp_path: Path, here: str, service: str, separator: str, fraction: str, proved: bool
+    fast_path: Path, here: str, service: str, separator: str, fraction: str, proved: bool
 ) -> None:
     with local(here):
         zone = here if service == "local" else "UTC"
@@ -146,56 +146,56 @@ def test_no_live_request_is_cancelled_and_an_old_one_is_to_the_second_or_the_off
             (name, naive(NOW - age, zone).isoformat(separator, fraction))
             for name, age in ages.items()
         ]
-        make_table(tmp_path / "r.db", rows, last_write=NOW - 119 if proved else NOW)
-        found = abandoned(plans_of(settings_of(tmp_path)))
+        make_table(fast_path / "r.db", rows, last_write=NOW - 119 if proved else NOW)
+        found = abandoned(plans_of(settings_of(fast_path)))
         assert "live" not in found
         assert "old" in found
         assert "over" in found or not proved
         variables = {"NARRATION_REQUESTS_TIMEZONE": service}
-        assert abandoned(plans_of(settings_of(tmp_path, **variables))) == {"over", "old"}
+        assert abandoned(plans_of(settings_of(fast_path, **variables))) == {"over", "old"}
 
 
 @pytest.mark.parametrize("here", ZONES)
 @pytest.mark.parametrize("service", ["local", "UTC"])
 def test_the_index_proves_the_zone_of_the_same_services_table(
-    tmp_path: Path, here: str, service: str
+    fast_path: Path, here: str, service: str
 ) -> None:
     with local(here):
         zone = here if service == "local" else "UTC"
-        make_index(tmp_path / "cache", zone, [60.0, HOUR, DAY])
+        make_index(fast_path / "cache", zone, [60.0, HOUR, DAY])
         rows = [("live", written(NOW - 120, zone)), ("over", written(NOW - HOUR - 2, zone))]
-        make_table(tmp_path / "r.db", rows, last_write=NOW)
-        assert abandoned(plans_of(settings_of(tmp_path))) == {"over"}
+        make_table(fast_path / "r.db", rows, last_write=NOW)
+        assert abandoned(plans_of(settings_of(fast_path))) == {"over"}
 
 
 def test_entries_that_name_the_cache_by_another_path_prove_the_zone_of_the_table(
-    tmp_path: Path,
+    fast_path: Path,
 ) -> None:
     with local("Europe/Berlin"):
-        make_index(tmp_path / "cache", "America/New_York", [60.0 + HOUR * n for n in range(30)])
-        index = tmp_path / "cache" / "cache_index.json"
-        index.write_text(index.read_text().replace(str(tmp_path), "/app"))
+        make_index(fast_path / "cache", "America/New_York", [60.0 + HOUR * n for n in range(30)])
+        index = fast_path / "cache" / "cache_index.json"
+        index.write_text(index.read_text().replace(str(fast_path), "/app"))
         rows = [
             (name, written(NOW - age, "America/New_York"))
             for name, age in (("live", 120), ("over", 2 * HOUR))
         ]
-        make_table(tmp_path / "r.db", rows, last_write=NOW)
-        plans = plans_of(settings_of(tmp_path))
+        make_table(fast_path / "r.db", rows, last_write=NOW)
+        plans = plans_of(settings_of(fast_path))
         assert (expired(plans), abandoned(plans)) == (set(), {"over"})
         assert codes(plans) == {"dir_in_index", "zone_differs"}
 
 
-def test_a_table_in_utc_beside_an_index_in_local_time(tmp_path: Path) -> None:
+def test_a_table_in_utc_beside_an_index_in_local_time(fast_path: Path) -> None:
     """The same written form; the last write allows the later reading, so the index proves none."""
     with local("Asia/Tokyo"):
-        make_index(tmp_path / "cache", "Asia/Tokyo", [60.0, HOUR, DAY])
-        make_table(tmp_path / "r.db", [("live", written(NOW - 120, "UTC"))], last_write=NOW)
-        assert abandoned(plans_of(settings_of(tmp_path))) == set()
+        make_index(fast_path / "cache", "Asia/Tokyo", [60.0, HOUR, DAY])
+        make_table(fast_path / "r.db", [("live", written(NOW - 120, "UTC"))], last_write=NOW)
+        assert abandoned(plans_of(settings_of(fast_path))) == set()
         variables = {
             "NARRATION_CLEANUP_TIMEZONE": "Asia/Tokyo",
             "NARRATION_REQUESTS_TIMEZONE": "UTC",
         }
-        plans = plans_of(settings_of(tmp_path, **variables))
+        plans = plans_of(settings_of(fast_path, **variables))
         assert (expired(plans), abandoned(plans), codes(plans)) == (set(), set(), set())
 
 
@@ -203,11 +203,11 @@ def found_by_check(settings: Settings) -> dict[str, Finding]:
     return {finding.check: finding for finding in run_checks(settings, (), NOW)}
 
 
-def test_check_names_the_zone_that_times_were_read_in(tmp_path: Path) -> None:
+def test_check_names_the_zone_that_times_were_read_in(fast_path: Path) -> None:
     with local("Europe/Berlin"):
-        make_index(tmp_path / "cache", "UTC", [60.0, HOUR, DAY])
-        make_table(tmp_path / "r.db", [("live", "2026-11-23 11:00:00")], last_write=NOW)
-        found = found_by_check(settings_of(tmp_path))
+        make_index(fast_path / "cache", "UTC", [60.0, HOUR, DAY])
+        make_table(fast_path / "r.db", [("live", "2026-11-23 11:00:00")], last_write=NOW)
+        found = found_by_check(settings_of(fast_path))
         differs = found["cache.zone_differs"]
         assert differs.status is Status.WARNING
         assert 'set cleanup.timezone to "UTC"' in differs.message
@@ -217,14 +217,14 @@ def test_check_names_the_zone_that_times_were_read_in(tmp_path: Path) -> None:
         assert found["requests.zone_open"].status is Status.WARNING
 
 
-def test_a_proof_that_contradicts_the_setting_fails_check(tmp_path: Path) -> None:
+def test_a_proof_that_contradicts_the_setting_fails_check(fast_path: Path) -> None:
     with local("Europe/Berlin"):
-        make_index(tmp_path / "cache", "UTC", [60.0, HOUR, DAY])
-        make_table(tmp_path / "r.db", [("live", written(NOW, "UTC"))], last_write=NOW)
-        found = found_by_check(settings_of(tmp_path, NARRATION_CLEANUP_TIMEZONE="local"))
+        make_index(fast_path / "cache", "UTC", [60.0, HOUR, DAY])
+        make_table(fast_path / "r.db", [("live", written(NOW, "UTC"))], last_write=NOW)
+        found = found_by_check(settings_of(fast_path, NARRATION_CLEANUP_TIMEZONE="local"))
         assert found["cache.zone_contradicted"].status is Status.FAILED
         assert found["requests.zone_contradicted"].status is Status.FAILED
-        found = found_by_check(settings_of(tmp_path, NARRATION_CLEANUP_TIMEZONE="UTC"))
+        found = found_by_check(settings_of(fast_path, NARRATION_CLEANUP_TIMEZONE="UTC"))
         assert not [name for name in found if "zone" in name]
 
 
@@ -233,30 +233,30 @@ def test_a_proof_that_contradicts_the_setting_fails_check(tmp_path: Path) -> Non
 @pytest.mark.parametrize("service", ZONES)
 @pytest.mark.parametrize("is_quiet", [False, True])
 def test_a_wrong_setting_costs_nothing_that_lives(
-    tmp_path: Path, here: str, setting: str, service: str, is_quiet: bool
+    fast_path: Path, here: str, setting: str, service: str, is_quiet: bool
 ) -> None:
     """Also where the table proves nothing, since something else was written last."""
     with local(here):
-        make_index(tmp_path / "cache", service, [60.0, HOUR, DAY, 6.9 * DAY, 8 * DAY])
+        make_index(fast_path / "cache", service, [60.0, HOUR, DAY, 6.9 * DAY, 8 * DAY])
         rows = [("live", written(NOW - 60, service)), ("old", written(NOW - 20 * HOUR, service))]
-        make_table(tmp_path / "r.db", rows, last_write=NOW - (0 if is_quiet else 60))
-        plans = plans_of(settings_of(tmp_path, NARRATION_CLEANUP_TIMEZONE=setting))
+        make_table(fast_path / "r.db", rows, last_write=NOW - (0 if is_quiet else 60))
+        plans = plans_of(settings_of(fast_path, NARRATION_CLEANUP_TIMEZONE=setting))
         assert expired(plans) == {f"{8 * DAY:.0f}"}
         assert abandoned(plans) == {"old"}
 
 
 @pytest.mark.parametrize("here", ["UTC", "Europe/London"])
 def test_a_wrong_setting_costs_nothing_in_the_hours_after_clocks_change(
-    tmp_path: Path, here: str
+    fast_path: Path, here: str
 ) -> None:
     """By the setting the time is as in the proved zone by now, but was older an hour ago."""
     now = datetime(2026, 10, 25, 1, 10, tzinfo=UTC).timestamp()
     with local(here):
-        make_index(tmp_path / "cache", "UTC", [HOUR * n + 400 for n in range(30)], now=now)
+        make_index(fast_path / "cache", "UTC", [HOUR * n + 400 for n in range(30)], now=now)
         ages = {"new": 60.0, "live": 3000.0, "old": 2 * HOUR}
         rows = [(name, written(now - age, "UTC")) for name, age in ages.items()]
-        make_table(tmp_path / "r.db", rows, last_write=now - 60)
-        settings = settings_of(tmp_path, NARRATION_CLEANUP_TIMEZONE="Europe/London")
+        make_table(fast_path / "r.db", rows, last_write=now - 60)
+        settings = settings_of(fast_path, NARRATION_CLEANUP_TIMEZONE="Europe/London")
         plans = plans_of(settings, now)
         assert abandoned(plans) == {"old"}
         assert codes(plans) == {"zone_contradicted"}
@@ -287,15 +287,15 @@ def test_a_tz_that_names_no_zone_is_reported(value: str, is_reported: bool) -> N
 )
 @pytest.mark.parametrize("month", [3, 10])
 def test_no_entry_expires_before_the_services_own_rule_when_clocks_change(
-    tmp_path: Path, zone: str, setting: str, month: int
+    fast_path: Path, zone: str, setting: str, month: int
 ) -> None:
     """The service subtracts naive times: after the end of daylight saving an entry is an hour
     younger by its clock than it is, after its beginning an hour older."""
     now = datetime(2026, month, 30 if month == 3 else 28, 12, tzinfo=UTC).timestamp()
     ages = [7 * DAY + minutes * 60.0 for minutes in range(-90, 100, 30)]
     with local(zone):
-        make_index(tmp_path / "cache", "Europe/Berlin", ages, now=now)
-        settings = settings_of(tmp_path, NARRATION_CLEANUP_TIMEZONE=setting)
+        make_index(fast_path / "cache", "Europe/Berlin", ages, now=now)
+        settings = settings_of(fast_path, NARRATION_CLEANUP_TIMEZONE=setting)
         by_clock = {
             f"{age:.0f}"
             for age in ages

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from narration_cleanup.demo.sandbox import make_sandbox
+from tests import forked
 
 ROOT = Path(__file__).resolve().parents[2]
 MOMENT = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -36,16 +37,18 @@ def sandbox() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="narration-docs-"))
     try:
         made = make_sandbox(folder / "demo", MOMENT.timestamp())
-        programs = folder / "bin"
-        programs.mkdir()
-        program = programs / "narration-cleanup"
-        program.write_text(
-            f'#!/bin/sh\nexec "{sys.executable}" -m tests.run_at {MOMENT.isoformat()} "$@"\n'
-        )
-        program.chmod(0o755)
+        (folder / "bin").mkdir()
+        write_program(made.directory)
         yield made.directory
     finally:
         shutil.rmtree(folder)
+
+
+def write_program(place: Path) -> tuple[Path, int]:
+    """Write the program beside the sandbox, with its clock standing still; where it is, and the
+    descriptor that a process which runs it has to inherit."""
+    file = place.parent / "bin" / "narration-cleanup"
+    return file, forked.write_program(file, "tests.run_at", MOMENT.isoformat())
 
 
 def outcome(command: str, place: Path) -> str:
@@ -68,6 +71,7 @@ def outcome(command: str, place: Path) -> str:
         stdin=subprocess.DEVNULL,
         text=True,
         timeout=60,
+        pass_fds=[write_program(place)[1]],
     )
     return _evened_out(done.stdout, place)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import io
 import os
 import subprocess
-import sys
 from pathlib import Path
 
-from tools.docs.console import MOMENT, ROOT, sandbox
+from tools.docs.console import ROOT, sandbox, write_program
 
 COMMANDS = {"dry-run.svg": ("dry-run",), "stats.svg": ("stats",)}
 COLUMNS = 84
@@ -44,13 +43,15 @@ def _on_terminal(arguments: tuple[str, ...], place: Path) -> str:
         "TERM": "xterm-256color",
         "TZ": "UTC",
     }
+    program, descriptor = write_program(place)
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.run_at", MOMENT.isoformat(), *arguments],
+        [program, *arguments],
         cwd=place,
         env=environment,
         stdout=terminal,
         stderr=subprocess.DEVNULL,
         stdin=subprocess.DEVNULL,
+        pass_fds=[descriptor],
     )
     os.close(terminal)
     written = b""

@@ -58,6 +58,7 @@ def test_what_cannot_be_sent_is_said_by_its_number(
     assert SECRET not in "".join(said) + "".join(capfd.readouterr())
 
 
+@pytest.mark.waits
 def test_one_that_hangs_does_not_keep_the_others(
     hook: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

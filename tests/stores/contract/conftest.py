@@ -46,10 +46,10 @@ def s3_environment(s3_server: s3.Server, monkeypatch: pytest.MonkeyPatch) -> s3.
 @pytest.fixture(
     params=["sqlite-wal", "sqlite-rollback", pytest.param("postgres", marks=pytest.mark.postgres)]
 )
-def table(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Table]:
+def table(request: pytest.FixtureRequest, fast_path: Path) -> Iterator[Table]:
     """An empty database of each kind."""
     if request.param != "postgres":
-        yield SqliteTable(tmp_path / "requests.db", wal=request.param == "sqlite-wal")
+        yield SqliteTable(fast_path / "requests.db", wal=request.param == "sqlite-wal")
         return
     running: postgres_server.Server = request.getfixturevalue("server")
     made = PostgresTable(running.url_of(running.new_database()))

@@ -41,11 +41,11 @@ def service(
 
 @pytest.fixture
 def databases(
-    service: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    service: tuple[str, Path], fast_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Path]:
     """A copy of them for one test, which is in the zone of the service."""
     zone, folder = service
-    copied = shutil.copytree(folder, tmp_path / "databases")
+    copied = shutil.copytree(folder, fast_path / "databases")
     with monkeypatch.context() as patch:
         patch.setenv("TZ", zone)
         time.tzset()
