@@ -62,3 +62,9 @@ def test_a_link_that_leads_nowhere_is_noticed(tmp_path: Path) -> None:
         "page.md#nothing",
         "#no-heading",
     ]
+
+
+def test_the_man_page_leads_to_the_troubleshooting_page() -> None:
+    page = (ROOT / "man" / "narration-cleanup.1").read_text().replace("\\-", "-")
+    assert "docs/troubleshooting.md" in page
+    assert (ROOT / "docs" / "troubleshooting.md").is_file()

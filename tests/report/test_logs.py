@@ -132,7 +132,7 @@ def test_quiet_still_says_what_is_wrong() -> None:
     result.problems.add(Problem(Target.CACHE, "odd", "an odd thing", severity=Severity.WARNING))
     lines = told(result, quiet=True)
     assert [line.split(" - ")[0] for line in lines] == ["ERROR", "WARNING", "WARNING"]
-    assert lines[0] == "ERROR - 1 removal failed: the problems say why"
+    assert lines[0] == "ERROR - 1 removal failed; see the errors below"
     (named,) = (line for line in told(result, verbose=True) if "Failed: " in line)
     assert named.endswith("limit 7 (Permission denied)")
     assert lines[1:] == [

@@ -68,6 +68,10 @@ _FILES = (
     ),
 )
 
+_TROUBLESHOOTING = (
+    "docs/troubleshooting.md of the package's documents (share/doc/narration-cleanup) lists every "
+    "message by its code."
+)
 _EXAMPLES = (
     ("See what it does, on a sandbox of its own:", f"{NAME} demo"),
     ("What would go, and why?", f"{NAME} dry-run --cache-dir /var/lib/narration/cache/narration"),
@@ -104,6 +108,8 @@ def command_page() -> str:
         lines += [*(paragraphs(words) if words else []), *example([command])]
     lines += [
         *heading("See also"),
+        *paragraphs(_TROUBLESHOOTING),
+        ".PP",
         f"{bold('narration-cleanup.toml')}(5), {bold('systemd.timer')}(5), {bold('crontab')}(5)",
     ]
     return page(NAME, 1, "User Commands", lines)

@@ -113,7 +113,7 @@ class Log:
                 self._action(action, outcome, note, text, file=action.file)
         elif failed := cache.outcomes.count(Outcome.FAILED):
             # The problems have each reason, and of very many how many more.
-            message = f"{count(failed, 'removal')} failed: the problems say why"
+            message = f"{count(failed, 'removal')} failed; see the errors below"
             self._say("failed", message, Level.ERROR, count=failed)
         for reason in CACHE_REASONS:
             removed = cache.removed_by_reason.get(reason, 0)
