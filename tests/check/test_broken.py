@@ -21,6 +21,7 @@ from narration_cleanup.core.errors import CleanupError, ConfigError
 from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.core.files import not_found
 from narration_cleanup.core.model import ACTIVE
+from narration_cleanup.core.users import current_group
 from narration_cleanup.report.history.store import open_history
 from narration_cleanup.report.run_record import record_of
 from narration_cleanup.run.access import lock_out_of_reach
@@ -306,7 +307,9 @@ def test_a_configuration_that_may_not_be_read_is_the_one_fault(
         (finding,) = place.findings()
         os.seteuid(0)
     is_failed(finding, f"{file.name}: Permission denied", "run this as the runs' user")
-    assert "chgrp it to the group of the runs' user, and chmod 0640" in finding.remedy
+    assert (
+        f"sudo chgrp {current_group()} {file.name} && sudo chmod 0640 {file.name}" in finding.remedy
+    )
     assert "chgrp" not in finding.message
 
 
@@ -576,6 +579,21 @@ def test_a_state_folder_that_may_not_be_looked_for(
     place.environ["NARRATION_CLEANUP_STATE_DIR"] = str(place.root / "private" / "a" / "state")
     as_nobody()
     is_failed(place.one("state.directory"), "may not write in", "set cleanup.state_dir")
+
+
+@pytest.mark.parametrize("home", ["/nonexistent", "/dev/null", "/"])
+def test_a_user_without_a_home_keeps_no_history_until_the_units_are_installed(
+    place: Place, as_nobody: Callable[[], None], home: str
+) -> None:
+    place.environ |= {"NARRATION_CLEANUP_STATE_DIR": "auto", "HOME": home}
+    as_nobody()
+    found = place.one("state.directory")
+    is_warning(found, "runs work, but no history is kept", "systemd install makes /var/lib/")
+    assert "set cleanup.state_dir" in found.remedy
+    assert ".local" not in found.message + found.remedy
+    assert all(
+        each.check != "runs.last" for each in place.findings()
+    )  # a run would not be recorded
 
 
 def test_an_index_that_may_not_be_read(place: Place, as_nobody: Callable[[], None]) -> None:

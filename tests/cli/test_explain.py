@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -12,7 +13,11 @@ from typing import Any
 
 import pytest
 
+from narration_cleanup.core.model import Target
 from narration_cleanup.core.users import current_user
+from narration_cleanup.plan.actions import Reason
+from narration_cleanup.plan.explain import Explanation
+from narration_cleanup.report.explain_text import Explained, show_explained
 from narration_cleanup.report.history.store import open_history
 from narration_cleanup.settings import sources
 from tests.golden.program import MOMENT, Ended, run_program
@@ -431,6 +436,26 @@ def test_the_history_of_runs_by_hand_is_named_where_the_units_have_another(
         given = ["-c", str(service.config), "explain", name]
         answer = run_program(given, service.root, environ)
         assert (answer.code, answer.err, "run 1" in lines(answer)) == (0, "", True)
+
+
+def test_a_request_that_no_recorded_run_cancelled(service: Service) -> None:
+    cancelled = next(name for name, status, _ in _rows(service) if status == "cancelled")
+    (note,) = item(service, cancelled)["notes"]
+    assert note.startswith("no recorded run cancelled it: the history in ")
+    service.config.write_text(re.sub(r"(?m)^state_dir = .*\n", "", service.config.read_text()))
+    service.environ["HOME"] = os.devnull
+    (note,) = item(service, cancelled)["notes"]
+    assert note.startswith("no recorded run cancelled it: no history is kept: there is no /var/")
+
+
+@pytest.mark.parametrize(("hours", "is_named"), [(1, True), (48, False)])
+def test_the_next_run_is_named_where_the_item_is_due_by_then(hours: int, is_named: bool) -> None:
+    one = Explanation(
+        target=Target.CACHE, id="k", file="a.mp3", reason=Reason.EXPIRED, due_at=hours * 3_600.0
+    )
+    shown = io.StringIO()
+    show_explained(Explained("k", 0.0, [one], next_run_at=6 * 3_600.0), shown)
+    assert ("; a run is due at" in shown.getvalue()) is is_named
 
 
 def test_a_name_that_nothing_has(service: Service) -> None:

@@ -94,6 +94,16 @@ def test_no_history_yet_is_said_and_none_is_made(state: Path) -> None:
     assert not state.exists()
 
 
+def test_where_no_history_can_be_kept_it_says_why(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NARRATION_CLEANUP_STATE_DIR")
+    monkeypatch.setenv("HOME", os.devnull)
+    done = call("history")
+    assert (done.exit_code, done.stdout) == (0, "No run is recorded.\n")
+    assert "no history is kept: there is no /var/lib/narration-cleanup of this user" in done.stderr
+
+
 def test_one_run_whole(state: Path) -> None:
     ran(state, 2)
     assert "removed            3, 2.9 KB freed\n" in call("history", "show", "2").stdout
@@ -303,7 +313,7 @@ def test_a_trial_by_who_may_not_read_the_credentials_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("narration_cleanup.systemd.discover.CREDENTIALS", tmp_path)
-    monkeypatch.setattr("os.access", lambda *_: False)
+    monkeypatch.setattr("os.access", lambda *_, **__: False)
     done = call("notify", "--test")
     assert isinstance(done.exception, ConfigError)
     assert f"may not read {tmp_path}" in str(done.exception)

@@ -377,17 +377,19 @@ def test_relative_paths_start_at_the_current_directory_and_a_tilde_at_home(
     assert settings.cleanup.state_dir == Path("/home/nobody-here/state")
 
 
-def test_the_state_folder_comes_from_systemd_or_the_platform() -> None:
+def test_the_state_folder_comes_from_systemd_or_the_platform(tmp_path: Path) -> None:
+    home = str(tmp_path)
+
     def found(**variables: str) -> tuple[str, str]:
         settings = load_settings(flags={}, config_file=NOTHING, environ=variables)
         return str(settings.cleanup.state_dir), str(settings.origin("cleanup.state_dir"))
 
-    assert found(STATE_DIRECTORY="/a:/b", HOME="/h") == ("/a", "default (variable STATE_DIRECTORY)")
-    assert found(HOME="/h") == ("/h/.local/state/narration-cleanup", "default")
-    assert found(HOME="/h", XDG_STATE_HOME="/s") == ("/s/narration-cleanup", "default")
-    assert found(HOME="/h", NARRATION_CLEANUP_STATE_DIR="auto")[0] == (
-        "/h/.local/state/narration-cleanup"
-    )
+    assert found(STATE_DIRECTORY="/a:/b", HOME=home) == ("/a", "default (variable STATE_DIRECTORY)")
+    own = f"{home}/.local/state/narration-cleanup"
+    assert found(HOME=home) == (own, "default")
+    assert found(HOME="/h", XDG_STATE_HOME=home) == (f"{home}/narration-cleanup", "default")
+    assert found(HOME=home, NARRATION_CLEANUP_STATE_DIR="auto")[0] == own
+    assert found(HOME="/dev/null")[1] == "default (no folder is known)"
 
 
 def test_the_state_folder_of_the_units_is_found_by_their_user_and_root_alone(
@@ -404,12 +406,12 @@ def test_the_state_folder_of_the_units_is_found_by_their_user_and_root_alone(
         if named is not None:
             named.touch()
         settings = load_settings(
-            flags={}, config_file=named or NOTHING, environ={"HOME": "/h", **variables}
+            flags={}, config_file=named or NOTHING, environ={"HOME": str(tmp_path), **variables}
         )
         origin = settings.origin("cleanup.state_dir")
         return str(settings.cleanup.state_dir), origin.source
 
-    own = "/h/.local/state/narration-cleanup"
+    own = f"{tmp_path}/.local/state/narration-cleanup"
     assert found() == found("config.toml") == (str(units), "default")
     assert found("voices.toml") == (str(units / "voices"), "default")
     assert found("other.toml") == (own, "default")

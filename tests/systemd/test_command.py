@@ -186,6 +186,14 @@ def test_without_systemd_nothing_is_written(place: Path, monkeypatch: pytest.Mon
     )
 
 
+def test_uninstall_says_what_is_kept(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "is_running", lambda: True)
+    monkeypatch.setattr(command, "remove", lambda *_: [place / "units" / "a.timer"])
+    removed, kept = run("uninstall").splitlines()
+    assert removed == f"Removed {place}/units/a.timer"
+    assert kept == "Kept the configuration and the state folder with the history (config show)"
+
+
 def test_a_missing_cache_is_said_before_anything_is_written(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,7 +250,7 @@ def test_a_configuration_that_the_runs_could_not_read_is_said(place: Path) -> No
         pytest.skip("this is nobody")
     (place / "config.toml").chmod(0o600)
     installation = Installation(program=("nc",), user="nobody", config=place / "config.toml")
-    with pytest.raises(ConfigError, match=r"cannot be read by nobody.* chmod 0640"):
+    with pytest.raises(ConfigError, match=r"cannot be read by nobody.* sudo chmod 0640 /"):
         check_user(installation)
     check_user(replace(installation, config=Path("/etc/passwd")))
 

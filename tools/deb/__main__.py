@@ -11,7 +11,7 @@ from tools.docs.console import ROOT
 
 def main(arguments: list[str]) -> None:
     """Build, and say where it is."""
-    print("Building the package: about 3 minutes ...", file=sys.stderr, flush=True)
+    print("Building the package: half a minute to 3 minutes ...", file=sys.stderr, flush=True)
     print(build_deb(Path(arguments[0]) if arguments else ROOT / "dist"))
 
 

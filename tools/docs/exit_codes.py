@@ -61,7 +61,8 @@ _PAGE = """\
 
 `check` uses 1 where something failed, and with `--strict` 3 where there are warnings. Under systemd
 the shipped units count 75 and 143 as success: another run does the work, or the machine is going
-down.
+down. The journal adds systemd's own names for these numbers, which mean nothing here:
+`1/FAILURE`, `2/INVALIDARGUMENT`, `3/NOTIMPLEMENTED`, `4/NOPERMISSION`, `75/TEMPFAIL`, `78/CONFIG`.
 
 In a script, 0 and 75 need no action:
 

@@ -22,17 +22,23 @@ from narration_cleanup.report.history.database import ENDINGS
 from narration_cleanup.report.metrics import is_page
 from narration_cleanup.settings import SETTINGS, Settings
 from narration_cleanup.settings.show import safe, toml
-from narration_cleanup.settings.sources import NO_HISTORY, NO_STATE_DIR, UNREADABLE, make_readable
+from narration_cleanup.settings.sources import (
+    HISTORY_REMEDY,
+    NO_HISTORY,
+    NO_STATE_DIR,
+    UNREADABLE,
+    make_readable,
+)
 from narration_cleanup.systemd.discover import CREDENTIALS
 
 
 def check_settings(settings: Settings, faults: Sequence[str]) -> Iterator[Finding]:
     """Faults and warnings of the settings, and, where all are valid, where each came from."""
     for fault in faults:
-        message, unreadable, _ = fault.partition(UNREADABLE)
+        message, unreadable, how = fault.partition(UNREADABLE)
         remedy = "correct it, then: narration-cleanup config validate"
         if unreadable:
-            remedy = unreadable.removeprefix("; ")
+            remedy = unreadable.removeprefix("; ") + how
         yield failed("settings", message, remedy)
     for text in settings.warnings:
         yield warning("settings", text, "correct the name, or remove it")
@@ -82,10 +88,13 @@ def check_state(settings: Settings) -> Iterator[Finding]:
     folder = settings.cleanup.state_dir
     origin = settings.origin("cleanup.state_dir")
     nearest = nearest_folder(folder)
-    if folder == NO_STATE_DIR or not nearest.is_dir():
+    if folder == NO_STATE_DIR:
+        message = f"runs work, but {NO_HISTORY}"
+        yield warning("state.directory", message, HISTORY_REMEDY)
+    elif not nearest.is_dir():
         message = f"{nearest} is not a directory, so {folder} cannot be used (from {origin})"
         remedy = "set cleanup.state_dir (NARRATION_CLEANUP_STATE_DIR) to a folder"
-        yield failed("state.directory", NO_HISTORY if folder == NO_STATE_DIR else message, remedy)
+        yield failed("state.directory", message, remedy)
     elif not can_write_in(nearest) or not can_read_in(nearest):
         yield failed(
             "state.directory",

@@ -14,7 +14,7 @@ from narration_cleanup.report.history import SCHEDULED_BY
 from narration_cleanup.report.run_record import RUNNING, Counters, RunRecord
 from narration_cleanup.run.collect_stats import RecentRuns, read_recent_runs
 from narration_cleanup.settings import Settings, history_elsewhere
-from narration_cleanup.settings.sources import make_readable
+from narration_cleanup.settings.sources import NO_STATE_DIR, make_readable
 from narration_cleanup.systemd import compare, status
 from narration_cleanup.systemd.discover import CREDENTIALS, find_facts, for_units_alone
 from narration_cleanup.systemd.status import Schedule
@@ -49,7 +49,7 @@ def check_schedule(settings: Settings, now: float) -> Iterator[Finding]:
         yield failed("runs.history", text, remedy)
     if elsewhere := history_elsewhere(settings):
         yield warning("runs.history", elsewhere, "run check as that user")
-    elif past.counters is not None:
+    elif past.counters is not None and settings.cleanup.state_dir != NO_STATE_DIR:
         yield from _runs(past, past.counters, settings.cleanup.interval_hours * 3_600, now)
 
 

@@ -23,6 +23,7 @@ from narration_cleanup.report.documents import configuration_problems, write_his
 from narration_cleanup.report.history import read_history
 from narration_cleanup.report.run_record import ENDINGS, RUNNING, RunItem, RunRecord
 from narration_cleanup.settings import Settings, history_elsewhere, load_partial
+from narration_cleanup.settings.sources import HISTORY_REMEDY, NO_HISTORY, NO_STATE_DIR
 
 if TYPE_CHECKING:
     from narration_cleanup.report.history.store import History
@@ -207,4 +208,6 @@ def _settings(config_file: Path | None) -> Settings:
         settings = act_as(settings)  # whose history it is
     if elsewhere := history_elsewhere(settings):
         typer.echo(f"WARNING - {elsewhere} [history_elsewhere]", err=True)
+    elif settings.cleanup.state_dir == NO_STATE_DIR:
+        typer.echo(f"WARNING - {NO_HISTORY}; {HISTORY_REMEDY} [history_unusable]", err=True)
     return settings

@@ -204,6 +204,8 @@ def uninstall_command(user: UserOption = False, instance: InstanceOption = None)
     removed = remove(installation, unit_folder(for_user=user))
     for path in removed:
         typer.echo(f"Removed {printable(path)}")
+    if removed:
+        typer.echo("Kept the configuration and the state folder with the history (config show)")
     if not removed:
         typer.echo(
             f"Nothing to remove: {timer_name(installation)} was not installed by this command"

@@ -56,6 +56,16 @@ def current_user() -> str:
     return user_name(os.geteuid())
 
 
+def current_group() -> str:
+    """The group that this process acts as: its name, or its number where it has none."""
+    import grp
+
+    try:
+        return grp.getgrgid(os.getegid()).gr_name
+    except KeyError:
+        return str(os.getegid())
+
+
 def described(status: os.stat_result) -> str:
     """Owner and mode: ``owner narration, mode 0750``."""
     return f"owner {user_name(status.st_uid)}, mode {stat.S_IMODE(status.st_mode):04o}"

@@ -115,7 +115,7 @@ def _due(item: Explanation, explained: Explained) -> str:
     if item.kind is None and due <= explained.generated_at:
         return f"{begun}, by its age ({item.reason})"
     text = f"{begun}: the next run {verb} it ({item.reason})"
-    if explained.next_run_at is not None:
+    if explained.next_run_at is not None and due <= explained.next_run_at:
         text += f"; a run is due at {clock(explained.next_run_at)}"
     return text
 

@@ -13,6 +13,7 @@ from narration_cleanup.core.model import (
     CacheSurvey,
     Problem,
     Progress,
+    RequestStatus,
     RequestSurvey,
     Severity,
     Target,
@@ -29,8 +30,10 @@ from narration_cleanup.run.run import dry_run
 from narration_cleanup.run.stores import cache_policy, request_policy
 from narration_cleanup.run.survey import CacheLookup, RequestLookup
 from narration_cleanup.settings import RequestSettings, Settings
+from narration_cleanup.settings.sources import NO_HISTORY, NO_STATE_DIR
 
 NO_SUCH_ITEM = "no_such_item"
+_UNREADABLE = "history_unreadable"
 _OF_OTHERS = "keep_matches_nothing"
 
 
@@ -83,6 +86,15 @@ def explain(settings: Settings, name: str, now: float, progress: Progress) -> Ex
     history, kept_items = _history(settings, names, problems)
     if misconfigured is not None and not history:
         raise misconfigured
+    kept = _kept(settings, kept_items)
+    if not history and all(each.code != _UNREADABLE for each in problems):
+        note = f"no recorded run cancelled it: {kept}"
+        items = [
+            msgspec.structs.replace(each, notes=(*each.notes, note))
+            if each.status == RequestStatus.CANCELLED
+            else each
+            for each in items
+        ]
     unsurveyed = [
         target
         for target, configured, looked_at in (
@@ -92,7 +104,6 @@ def explain(settings: Settings, name: str, now: float, progress: Progress) -> Ex
         if configured is not None and looked_at is None
     ]
     if not (items or history or unsurveyed):
-        kept = _kept(settings, kept_items)
         why = f"nothing has the key, file or id '{printable(name)}', and {kept}"
         problems.append(Problem(Target.PROGRAM, NO_SUCH_ITEM, why))
     return Explained(name, now, items, history, problems, next_run_at, unsurveyed)
@@ -116,6 +127,8 @@ def _kept(settings: Settings, items: int) -> str:
     """What the history says of a name that nothing had as far as it is known."""
     if not settings.history.keep_items:
         return "history.keep_items is 0, so no run's items are kept"
+    if settings.cleanup.state_dir == NO_STATE_DIR:
+        return NO_HISTORY
     history = f"the history in {printable(settings.cleanup.state_dir)}"
     if not items:
         return f"{history} has no items of earlier runs"
@@ -130,7 +143,7 @@ def _history(
 
     def warn(text: str) -> None:
         severity = Severity.WARNING
-        problems.append(Problem(Target.PROGRAM, "history_unreadable", text, severity=severity))
+        problems.append(Problem(Target.PROGRAM, _UNREADABLE, text, severity=severity))
 
     history = read_history(settings.cleanup.state_dir, warn=warn, places=places_of(settings))
     if history is None:

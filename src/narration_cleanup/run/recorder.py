@@ -48,7 +48,7 @@ from narration_cleanup.run.collect_stats import places_of
 from narration_cleanup.run.guards import absent, clock_jump, jumped, refuse_clock, unproved_absence
 from narration_cleanup.run.run_as import check_source
 from narration_cleanup.settings import AlertsSettings, Settings, load_partial
-from narration_cleanup.settings.sources import NO_HISTORY, NO_STATE_DIR
+from narration_cleanup.settings.sources import HISTORY_REMEDY, NO_HISTORY, NO_STATE_DIR
 
 if TYPE_CHECKING:
     from narration_cleanup.report.alert_policy import Attention
@@ -176,7 +176,7 @@ def start(settings: Settings, result: Result, environ: Mapping[str, str]) -> Run
     warn = _warning(result, "history_unusable")
     state_dir = settings.cleanup.state_dir
     if state_dir == NO_STATE_DIR:
-        warn(f"{NO_HISTORY}; set cleanup.state_dir (NARRATION_CLEANUP_STATE_DIR)")
+        warn(f"{NO_HISTORY}; {HISTORY_REMEDY}")
     else:
         recording.history = open_history(
             state_dir, warn=warn, at=result.started_at, places=places_of(settings)

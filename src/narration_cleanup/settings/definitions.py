@@ -293,7 +293,8 @@ class CleanupSettings:
     state_dir: Path = computed(
         parsers.PATH,
         state_dir,
-        help='Where the history is kept; "auto" is $STATE_DIRECTORY or the user\'s state folder.',
+        help="The history's folder. auto: $STATE_DIRECTORY, /var/lib/narration-cleanup of units, "
+        "or the user's.",
     )
     user: str | None = none_or(
         Parser("the name or number of a user", text_of),

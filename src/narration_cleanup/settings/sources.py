@@ -15,6 +15,7 @@ from pathlib import Path
 from narration_cleanup.core.errors import ConfigError
 from narration_cleanup.core.files import first_bytes
 from narration_cleanup.core.text import printable
+from narration_cleanup.core.users import can_write_in, current_group, nearest_folder
 
 APP = "narration-cleanup"
 FILE_VARIABLE = "NARRATION_CLEANUP_CONFIG"
@@ -25,17 +26,28 @@ SYSTEM_STATE = STATE_ROOT / APP
 """What ``StateDirectory=`` of the system's units makes."""
 NO_STATE_DIR = Path(os.devnull, "state")
 """Where none is known. It cannot be: nothing is found in it, and nothing can be written to it."""
-NO_HISTORY = "no history is kept: there is neither $STATE_DIRECTORY nor a home directory"
+NO_HISTORY = (
+    f"no history is kept: there is no {SYSTEM_STATE} of this user, no $STATE_DIRECTORY and no home "
+    "directory that it may write in"
+)
+HISTORY_REMEDY = (
+    f"narration-cleanup systemd install makes {SYSTEM_STATE}; for runs without it, set "
+    "cleanup.state_dir (NARRATION_CLEANUP_STATE_DIR)"
+)
 _MOST_BYTES = 1 << 20
 """Of a configuration file or a credential."""
 
 
-def make_readable(group: str = "the group of the runs' user") -> str:
-    """What gives the configuration, which may hold secrets, to the runs' user and no other."""
-    return f"chgrp it to {group}, and chmod 0640 it"
+def make_readable(group: str | None = None, file: Path | None = None) -> str:
+    """What gives the configuration, which may hold secrets, to the runs' user and no other: the
+    command, where its file and the user's group are known."""
+    if group is None or file is None:
+        return "chgrp it to the group of the runs' user, and chmod 0640 it"
+    path = shlex.quote(str(file))
+    return printable(f"sudo chgrp {group} {path} && sudo chmod 0640 {path}")
 
 
-UNREADABLE = f"; run this as the runs' user; if this is that user, {make_readable()}"
+UNREADABLE = "; run this as the runs' user; if this is that user: "
 
 
 def home(environ: Mapping[str, str]) -> str | None:
@@ -54,7 +66,7 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
 
 def state_dir(environ: Mapping[str, str]) -> tuple[Path, str]:
     """The default state folder, and where that was found; `NO_STATE_DIR` where neither systemd nor
-    a home directory gives one."""
+    a home directory gives one that is there or can be made."""
     given = environ.get("STATE_DIRECTORY", "").split(":")[0]  # systemd gives several so
     if given:
         return Path(given).absolute(), "variable STATE_DIRECTORY"
@@ -62,7 +74,7 @@ def state_dir(environ: Mapping[str, str]) -> tuple[Path, str]:
     if units is not None:
         return units, "the units' folder"
     folder = own_state_dir(environ)
-    if folder is None:
+    if folder is None or not (os.path.lexists(folder) or can_write_in(nearest_folder(folder))):
         return NO_STATE_DIR, "no folder is known"
     return folder, "default"
 
@@ -168,7 +180,9 @@ def read_toml(file: Path) -> dict[str, object]:
         # With a last line end, so that a fault in the last line is reported by its number.
         return tomllib.loads(read_file(file).decode("utf-8-sig") + "\n")
     except OSError as error:
-        how = UNREADABLE if isinstance(error, PermissionError) else ""
+        how = ""
+        if isinstance(error, PermissionError):
+            how = UNREADABLE + make_readable(current_group(), file)
         raise ConfigError(f"file {printable(file)}: {error.strerror}{how}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"file {printable(file)}: not UTF-8 text (byte {error.start})") from error

@@ -38,7 +38,7 @@ def check_user(installation: Installation) -> None:
     groups = os.getgrouplist(account.pw_name, account.pw_gid)
     config = installation.config
     if config is not None and account.pw_uid and not is_readable_by(config, account.pw_uid, groups):
-        how = make_readable(grp.getgrgid(account.pw_gid).gr_name)
+        how = make_readable(grp.getgrgid(account.pw_gid).gr_name, config)
         raise ConfigError(
             f"{printable(config)} cannot be read by {account.pw_name}, the runs' user: {how}"
         )
