@@ -177,11 +177,11 @@ def kept_entries(cache: CacheResult, *, dry_run: bool) -> int:
 
 
 def removed_items(by_reason: Mapping[Reason, int], total: int, without_file: int) -> str:
-    """``33 of 60 entries (1 without audio) and 2 files without an entry``."""
+    """``33 (1 without audio) of 60 entries and 2 files without an entry``."""
     going = entries_among(by_reason)
     files = sum(by_reason.values()) - going
     more = f" and {count(files, 'file')} without an entry" if files else ""
-    return f"{going:,} of {entries(total)}{without_audio(without_file)}{more}"
+    return f"{going:,}{without_audio(without_file)} of {entries(total)}{more}"
 
 
 def cache_headline(cache: CacheResult, sizes: Sizes, *, dry_run: bool) -> str:
