@@ -189,6 +189,14 @@ def test_index_and_files_that_disagree(place: Place) -> None:
         file.write(b"more")
     (cache.directory / f"{'f' * 64}.mp3").write_bytes(b"no entry")
     is_warning(place.one("cache.dangling"), "1 entry has no audio file", "remove_dangling")
+    assert place.one("cache.dangling").message == "1 entry has no audio file: kept"
+    for entry in cache.older_than(timedelta(days=7))[:2]:
+        (cache.directory / entry.name).unlink()
+    both = "3 entries have no audio file: 1 kept; 2 expired, which the next run drops"
+    is_warning(place.one("cache.dangling"), both, "remove_dangling")
+    place.environ["NARRATION_CACHE_REMOVE_DANGLING"] = "true"
+    all_go = "2 expired, which the next run drops; 1 which the next run drops (cache.remove_"
+    is_warning(place.one("cache.dangling"), f"3 entries have no audio file: {all_go}", "in memory")
     is_warning(place.one("cache.orphans"), "1 audio file has no entry", "remove_orphans")
     is_warning(place.one("cache.empty_audio"), "1 audio file is empty", "remove_empty_audio")
     sizes = place.one("cache.sizes")

@@ -183,7 +183,7 @@ def test_an_entry_without_a_file_goes_at_its_expiry_or_at_once_if_asked(
     kind = Kind.REMOVE_ENTRY if reason is Reason.EXPIRED else Kind.DROP_ENTRY
     assert all(action.kind is kind for action in plan.actions)
     assert plan.totals.dangling_count == 1
-    assert plan.missing_file == (reason is Reason.EXPIRED)
+    assert plan.totals.missing_count == (reason is Reason.EXPIRED)
     assert list(plan.problems) == []
 
 

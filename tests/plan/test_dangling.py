@@ -32,7 +32,9 @@ def test_of_entries_without_a_file_each_is_counted_once_by_what_becomes_of_it() 
     lost = [young, *old, pinned, pinned_and_old]
     plan = plan_of([live, there, *lost], lost)
     assert plan.by_reason == {Reason.EXPIRED: 3, Reason.DANGLING: 1}
-    assert plan.missing_file == 2
+    assert (plan.totals.missing_count, plan.totals.missing_size_bytes) == (2, 200)
+    assert plan.without_file == 3, "with the one that is dropped"
+    assert [action.lacks_file for action in plan.actions] == [False, True, True, True]
     assert plan.totals.dangling_count == 5
     assert plan.planned_bytes == 1000
     assert (plan.totals.expired_count, plan.totals.expired_size_bytes) == (3, 1200)
@@ -106,7 +108,7 @@ def test_a_file_that_is_gone_is_not_counted_as_shared() -> None:
         "limit 7",
     ]
     assert plan.planned_bytes == 8
-    assert plan.missing_file == 3
+    assert plan.totals.missing_count == 3
 
 
 def test_no_room_is_made_by_an_entry_that_is_dropped() -> None:

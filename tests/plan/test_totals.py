@@ -68,13 +68,14 @@ def test_requests_are_counted_by_status() -> None:
 def test_nothing_is_planned_at_first() -> None:
     for plan in (CachePlan(CacheTotals(TTL)), RequestPlan(RequestTotals())):
         assert len(plan.actions) == len(list(plan.problems)) == 0
-        assert (plan.planned_bytes, plan.stored_bytes, plan.missing_file) == (0, 0, 0)
+        assert (plan.planned_bytes, plan.stored_bytes) == (0, 0)
         assert not plan.explain
         assert not plan.shares_sidecars
         assert plan.by_reason == {}
     empty = CacheTotals(TTL)
     assert (empty.entry_count, empty.total_size_bytes, empty.age_bins) == (0, 0, [0] * 11)
     assert (empty.expired_count, empty.expired_size_bytes) == (0, 0)
+    assert (empty.missing_count, empty.missing_size_bytes) == (0, 0)
     assert (empty.dangling_count, empty.orphan_count, empty.orphan_size_bytes) == (0, 0, 0)
     assert VoiceTotals() == VoiceTotals(0, 0)
 

@@ -121,6 +121,19 @@ def test_every_reason_has_its_line() -> None:
         assert text in lines
 
 
+def test_entries_without_audio_have_a_line_of_their_own() -> None:
+    result = result_of(cache_plan(60, 33), None, dry_run=False)
+    line = (
+        "INFO - 31 of the removed entries had no audio file: the service had written them back "
+        "from its memory, or their audio was lost"
+    )
+    assert line not in told(result)
+    assert result.cache is not None
+    result.cache.without_file = 31
+    lines = told(result)
+    assert lines[lines.index(line) - 1].startswith("INFO - Removed 33 expired cache entries")
+
+
 def test_quiet_says_nothing_while_all_goes_well() -> None:
     assert told(result_of(cache_plan(), request_plan(), dry_run=False), quiet=True) == []
 

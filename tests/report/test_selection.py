@@ -76,7 +76,7 @@ def test_the_figures_are_those_of_the_whole_plan() -> None:
 def test_a_reader_is_told_that_the_rest_is_planned_too(terminal: bool) -> None:
     text = shown(Selection(sort="size", limit=12), terminal=terminal)
     assert "Showing 12 of 46 planned actions; a run does them all" in text
-    assert "Would remove 36 of 60 entries and 2 files" in text
+    assert "Would remove 36 (1 without audio) of 60 entries and 2 files" in text
     assert len(re.findall(r"^ *(remove|drop|cancel|delete) ", text, re.MULTILINE)) in (12, 0)
     assert "-v shows all" not in text
     assert "Showing" not in shown(Selection(), terminal=terminal)

@@ -22,7 +22,7 @@ from narration_cleanup.cli.app import app
 from narration_cleanup.core import model, query_limit, signals
 from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.exit_codes import ExitCode
-from narration_cleanup.core.model import DAY, MOST_KEPT, NoProgress, RequestSurvey, Target
+from narration_cleanup.core.model import DAY, MOST_KEPT, NoProgress, RequestSurvey, Severity, Target
 from narration_cleanup.core.signals import Stop
 from narration_cleanup.plan import CachePolicy, RequestPolicy
 from narration_cleanup.run import run as job
@@ -176,6 +176,29 @@ def test_each_removed_file_is_looked_for_again_once(
         assert job.left_in_cache(store, cache) is not None
     looked_for = [name for name in looked_for if name != sample.index.name]
     assert looked_for == [*(entry.name for entry in sample.entries[:2]), partial.name]
+
+
+def test_what_the_service_writes_back_during_a_run_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [EntrySpec(age=timedelta(days=days)) for days in (9, 8, 1)]
+    sample = make_cache(tmp_path / "cache", entries=entries)
+    apply, in_memory = apply_cache, sample.index.read_bytes()
+
+    def saved(*done: object) -> CacheResult:
+        result = apply(*done)  # type: ignore[arg-type]
+        sample.index.write_bytes(in_memory)
+        return result
+
+    monkeypatch.setattr("narration_cleanup.apply.apply.apply_cache", saved)
+    with closing(open_sample(sample)) as store:
+        result = clean(store)
+    (problem,) = result.all_problems()
+    assert (problem.code, problem.severity) == ("written_back", Severity.WARNING)
+    assert problem.message.startswith("the service wrote 2 removed entries back")
+    assert problem.message.endswith("with every save until the service reads it or restarts")
+    assert result.cache is not None
+    assert (result.cache.removed_count, result.cache.without_file) == (2, 0)
 
 
 @pytest.mark.waits

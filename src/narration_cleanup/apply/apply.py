@@ -20,7 +20,7 @@ from narration_cleanup.core.model import Problem, Progress, Ref, Target
 from narration_cleanup.core.signals import STOPPED, Stop
 from narration_cleanup.core.text import printable
 from narration_cleanup.plan import CachePlan, RequestPlan
-from narration_cleanup.plan.actions import Action, Kind, Outcome, Reason
+from narration_cleanup.plan.actions import FILE_GONE, Action, Kind, Outcome, Reason
 from narration_cleanup.stores.cache import (
     CacheStore,
     CommitReport,
@@ -207,7 +207,7 @@ def _commit(store: CacheStore, result: CacheResult) -> None:
         return
     for position, action in dropping.actions():
         if report.error is not None:
-            note = "its file is gone, its entry follows in a later run"
+            note = f"{FILE_GONE}, its entry follows in a later run"
             removed = result.outcomes.get(position) is Outcome.DONE
             removed = removed and result.outcomes.note(position) is None  # else it was gone before
             result.outcomes.set(position, Outcome.DONE if removed else Outcome.FAILED, note)
@@ -222,10 +222,12 @@ def _count(result: CacheResult) -> None:
     removed = result.removed_by_reason
     if result.outcomes.count(Outcome.DONE) == len(result.plan.actions):
         removed.update(result.plan.by_reason)
+        result.without_file = result.plan.without_file
         return
     for action, outcome, _ in result.outcomes:
         if outcome is Outcome.DONE:
             removed[action.reason] = removed.get(action.reason, 0) + 1
+            result.without_file += action.lacks_file
 
 
 def _change(

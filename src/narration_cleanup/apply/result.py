@@ -81,6 +81,7 @@ class TargetResult(Generic[TotalsT]):
 
     Of the cache: ``freed_bytes`` counts the bytes that the disk got back (0 for a file with other
     hard links); ``removed_by_reason`` and ``freed_by_reason`` count actions that are done.
+    ``without_file`` counts those that took an entry out of the index whose file was gone before.
     ``entries_left`` of removed files are in the index still, because it could not be replaced.
     Of the requests: ``overwritten`` were completed by the service after we had cancelled them.
     ``known_failures`` name the actions that fail as in an earlier run, which reported why.
@@ -93,6 +94,7 @@ class TargetResult(Generic[TotalsT]):
     freed_bytes: int = 0
     removed_by_reason: dict[Reason, int] = field(default_factory=dict)
     freed_by_reason: dict[Reason, int] = field(default_factory=dict)
+    without_file: int = 0
     entries_left: int = 0
     known_failures: set[str] = field(default_factory=set)
     cancelled_by_status: dict[str, int] = field(default_factory=dict)

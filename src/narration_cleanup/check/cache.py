@@ -25,6 +25,7 @@ from narration_cleanup.core.users import (
 )
 from narration_cleanup.core.zones import LOCAL, IndexTimes, is_utc, zone_text
 from narration_cleanup.plan import CachePlan
+from narration_cleanup.plan.actions import Reason
 from narration_cleanup.report.format import count, entries
 from narration_cleanup.run.access import fixed, lock_out_of_reach, own_folder_out_of_reach
 from narration_cleanup.run.stores import (
@@ -272,10 +273,24 @@ def _agreement(plan: CachePlan, store: CacheStore, local: Path | None) -> Iterat
     """Where index and files disagree. A run puts most of it right by itself."""
     totals = plan.totals
     if totals.dangling_count:
-        message = f"{count(totals.dangling_count, 'entry has', 'entries have')} no audio file: kept"
+        dropped = plan.by_reason.get(Reason.DANGLING, 0)
+        kept = totals.dangling_count - plan.without_file
+        some = (
+            (kept, "kept"),
+            (totals.missing_count, "expired, which the next run drops"),
+            (dropped, "which the next run drops (cache.remove_dangling)"),
+        )
+        becomes = "; ".join(f"{number:,} {what}" for number, what in some if number)
+        if not plan.without_file:
+            becomes = "kept"
+        missing = count(totals.dangling_count, "entry has", "entries have")
+        message = f"{missing} no audio file: {becomes}"
         remedy = (
             "nothing: the service makes such audio anew when it is asked for it, and the entries "
             "expire; cache.remove_dangling drops them at once"
+            if kept
+            else "nothing: a service that holds its index in memory writes removed entries back at "
+            "every save, until it reads them or restarts"
         )
         yield warning("cache.dangling", message, remedy)
     if totals.orphan_count and store.has_index:

@@ -65,7 +65,9 @@ def propose(directory: str | None, database: str | None, now: float) -> Proposal
     problems = [*plans.problems]
     if plans.cache is not None:
         problems += plans.cache.problems
-        removed = removed_items(plans.cache.by_reason, plans.cache.totals.entry_count)
+        removed = removed_items(
+            plans.cache.by_reason, plans.cache.totals.entry_count, plans.cache.without_file
+        )
         proposal.sure.append(
             f"a run now would remove {removed} (older than {settings.cache.ttl_days:g} days)"
         )

@@ -73,6 +73,10 @@ _KINDS = {
     Reason.ABANDONED: Kind.CANCEL_REQUEST,
     Reason.FINISHED: Kind.DELETE_REQUEST,
 }
+FILE_GONE = "its file is gone"
+"""Ends the detail of an entry that has no file when it is planned."""
+FILE_WAS_GONE = "its file was already gone"
+"""The note on a removal that found no file."""
 CACHE_REASONS = tuple(reason for reason in Reason if reason.kind.is_of_cache)
 
 
@@ -116,6 +120,11 @@ class Action(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def kind(self) -> Kind:
         """What is done."""
         return _KINDS[self.reason]
+
+    @property
+    def lacks_file(self) -> bool:
+        """Whether this takes an entry out of the index whose file is gone already."""
+        return self.kind.is_of_entry and self.detail.endswith(FILE_GONE)
 
 
 class Actions:

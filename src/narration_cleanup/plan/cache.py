@@ -22,7 +22,7 @@ from narration_cleanup.core.model import (
     Unmatched,
     is_most,
 )
-from narration_cleanup.plan.actions import Action, Kind, Reason
+from narration_cleanup.plan.actions import FILE_GONE, Action, Kind, Reason
 from narration_cleanup.plan.rules import DAYS, CachePolicy, Rules, age_past
 from narration_cleanup.plan.types import CachePlan, CacheTotals, removal_of
 
@@ -172,7 +172,8 @@ def _plan_dangling(
         if rules.verdict(entry) is None or rule is not None:
             kept.append((entry, ref, rule))
         else:  # planned already, and counted as leaving
-            plan.missing_file += 1
+            totals.missing_count += 1
+            totals.missing_size_bytes += entry.size_bytes
             missing.add(entry.file)
     drops = rules.policy.remove_dangling
     live = totals.entry_count - len(plan.actions)
@@ -182,7 +183,7 @@ def _plan_dangling(
     elif drops:
         for entry, ref, rule in kept:
             if rule is None:
-                action = removal_of(entry, (Reason.DANGLING, "its file is gone"), ref)
+                action = removal_of(entry, (Reason.DANGLING, FILE_GONE), ref)
                 plan.add(msgspec.structs.replace(action, size_bytes=0))
             elif rules.verdict(entry) is None:
                 plan.hold(entry.key, rule)
@@ -196,7 +197,7 @@ def _count_each_file_once(plan: CachePlan, missing: set[str], shared: frozenset[
         if action.kind is not Kind.REMOVE_ENTRY:
             continue
         if action.file in missing:
-            plan.frees_nothing(position, action, "its file is gone")
+            plan.frees_nothing(position, action, FILE_GONE)
         elif action.file in counted:
             plan.frees_nothing(position, action, "its file is removed with another entry")
         elif action.file in shared:
@@ -360,7 +361,7 @@ def plan_after(plan: CachePlan) -> CachePlan | None:
     ]
     totals = replace(
         plan.staying,
-        dangling_count=plan.totals.dangling_count - plan.missing_file,
+        dangling_count=plan.totals.dangling_count - plan.totals.missing_count,
         orphan_count=plan.totals.orphan_count - len(orphans),
         orphan_size_bytes=plan.totals.orphan_size_bytes - sum(orphans),
     )

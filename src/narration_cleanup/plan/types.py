@@ -29,7 +29,9 @@ class CacheTotals:
     """The cache as surveyed. Instants in Unix seconds, sizes in bytes as the cache states them,
     but for ``total_size_bytes``, which is that of the files.
 
-    ``age_bins[i]`` counts entries by age in tenths of the TTL; the last bin is past the TTL.
+    ``missing_count`` and ``missing_size_bytes`` are of the entries that are both expired and
+    dangling. ``age_bins[i]`` counts entries by age in tenths of the TTL; the last bin is past the
+    TTL.
     """
 
     ttl: float
@@ -38,6 +40,8 @@ class CacheTotals:
     expired_count: int = 0
     expired_size_bytes: int = 0
     dangling_count: int = 0
+    missing_count: int = 0
+    missing_size_bytes: int = 0
     orphan_count: int = 0
     orphan_size_bytes: int = 0
     oldest_created_at: float | None = None
@@ -136,7 +140,7 @@ class Plan(Generic[TotalsT]):
     """What to do in one target, how it is as surveyed, and what was in the way.
 
     ``by_reason`` counts the actions. The rest is of the cache alone: ``planned_bytes`` is what is
-    expected to be freed; ``missing_file`` counts removals whose file is missing already.
+    expected to be freed.
     ``stored_bytes`` is the size of what the cache's limit is about: the files of entries, and
     files that no entry will name any more. ``held``: which rule kept something that would have been
     removed (key, rule), where ``explain`` asks for it. ``staying`` are the totals of the entries
@@ -152,11 +156,15 @@ class Plan(Generic[TotalsT]):
     explain: bool = False
     planned_bytes: int = 0
     stored_bytes: int = 0
-    missing_file: int = 0
     held: list[tuple[str, str]] = field(default_factory=list)
     staying: CacheTotals | None = None
     shares_sidecars: bool = False
     judged_later: int = 0
+
+    @property
+    def without_file(self: Plan[CacheTotals]) -> int:
+        """How many of the actions take an entry out of the index whose file is gone already."""
+        return self.totals.missing_count + self.by_reason.get(Reason.DANGLING, 0)
 
     def remove(self: Plan[CacheTotals], entry: CacheEntry, verdict: Verdict, ref: Ref) -> None:
         """Plan the removal of ``entry``."""

@@ -72,6 +72,11 @@ def entries(number: int) -> str:
     return count(number, "entry", "entries")
 
 
+def without_audio(number: int) -> str:
+    """`` (28 without audio)``, to follow a number of entries; nothing where none is."""
+    return f" ({number:,} without audio)" if number else ""
+
+
 def percent(part: float, whole: float) -> str:
     """A share with one decimal; ``-`` of nothing."""
     return f"{100 * part / whole:.1f} %" if whole else "-"

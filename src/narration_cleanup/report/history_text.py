@@ -13,7 +13,15 @@ from rich.text import Text
 
 from narration_cleanup.apply.result import RunOutcome
 from narration_cleanup.core.text import printable, printable_line
-from narration_cleanup.report.format import Sizes, age, clock, columns, count, sizes_up_to
+from narration_cleanup.report.format import (
+    Sizes,
+    age,
+    clock,
+    columns,
+    count,
+    sizes_up_to,
+    without_audio,
+)
 from narration_cleanup.report.run_record import KILLED, RUNNING, RunItem, RunRecord
 from narration_cleanup.report.streams import write_labelled
 from narration_cleanup.report.summary import problem_line
@@ -88,7 +96,8 @@ def _facts(record: RunRecord) -> Iterator[tuple[str, str]]:
     if record.finished_at is None:
         return
     yield "planned", count(record.planned_count, "action")
-    yield "removed", f"{record.removed_count:,}, {sizes(record.freed_bytes)} freed"
+    removed = f"{record.removed_count:,}{without_audio(record.without_file)}"
+    yield "removed", f"{removed}, {sizes(record.freed_bytes)} freed"
     for reason, number in record.removed_by_reason.items():
         freed = sizes(record.freed_by_reason.get(reason, 0))
         yield f"  {printable(reason)}", f"{number:,}, {freed} freed"

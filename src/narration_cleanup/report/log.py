@@ -19,6 +19,7 @@ from narration_cleanup.core.model import MB, Problem, Severity
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.plan.actions import CACHE_REASONS, Action, Kind, Outcome, Reason
 from narration_cleanup.report.format import count, entries, iso
+from narration_cleanup.report.run_record import beside
 from narration_cleanup.report.streams import allow_any_character, write_or_wait
 from narration_cleanup.report.summary import done_for, gathered, problem_line
 
@@ -110,6 +111,7 @@ class Log:
             for action, outcome, note in cache.outcomes:
                 text = f"{action.reason.value}, {printable(action.detail)}"
                 text = f"{printable(action.file)}: {text}"
+                note = beside(action.detail, note)
                 self._action(action, outcome, note, text, file=action.file)
         elif failed := cache.outcomes.count(Outcome.FAILED):
             # The problems have each reason, and of very many how many more.
@@ -127,6 +129,13 @@ class Log:
                 reason=reason.value,
                 count=removed,
                 freed_bytes=freed,
+            )
+        if cache.without_file:
+            self._routine(
+                "without_file",
+                f"{cache.without_file:,} of the removed entries had no audio file: the service had "
+                "written them back from its memory, or their audio was lost",
+                count=cache.without_file,
             )
         self._skipped(cache.outcomes, "cache")
 

@@ -13,7 +13,14 @@ import msgspec
 from narration_cleanup.apply.result import CacheResult, RequestResult, Result, RunOutcome
 from narration_cleanup.core.model import ACTIVE, Problem, RequestStatus, Severity, Target
 from narration_cleanup.core.text import printable, printable_line, storable
-from narration_cleanup.plan.actions import CACHE_REASONS, Action, Kind, Outcome
+from narration_cleanup.plan.actions import (
+    CACHE_REASONS,
+    FILE_GONE,
+    FILE_WAS_GONE,
+    Action,
+    Kind,
+    Outcome,
+)
 
 PROBLEMS_KEPT = 20
 """Problems that a record keeps whole, worst first; more are only counted."""
@@ -64,7 +71,8 @@ ANYWHERE = Places()
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One run. Instants in Unix seconds, sizes in bytes; counts are of what was really done.
 
-    ``outcome`` is one of ``ENDINGS``, or ``running``. ``cache_state``, ``requests_by_status`` and
+    ``outcome`` is one of ``ENDINGS``, or ``running``. ``without_file`` counts, of what was removed,
+    the entries whose file was gone before. ``cache_state``, ``requests_by_status`` and
     ``abandoned_left`` (requests that are abandoned still) are ``None`` where that target is not
     configured or could not be looked at. ``undone`` names the
     targets that were not done at all; ``busy_count`` counts the runs in a row, this one included,
@@ -84,6 +92,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     planned_count: int = 0
     removed_count: int = 0
     freed_bytes: int = 0
+    without_file: int = 0
     removed_by_reason: dict[str, int] = {}
     freed_by_reason: dict[str, int] = {}
     cancelled_count: int = 0
@@ -141,8 +150,9 @@ class RunItem(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def why(self) -> str:
         """The reason and what came in the way, safe to show."""
-        note = "" if self.note is None else f"; {printable_line(self.note)}"
-        return f"{printable(self.reason)}, {printable_line(self.detail)}{note}"
+        note = beside(self.detail, self.note)
+        more = "" if note is None else f"; {printable_line(note)}"
+        return f"{printable(self.reason)}, {printable_line(self.detail)}{more}"
 
 
 class Counters(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,6 +161,13 @@ class Counters(msgspec.Struct, frozen=True, kw_only=True):
     runs: dict[str, int] = {}
     removed_bytes: int = 0
     last_success_at: float | None = None
+
+
+def beside(detail: str, note: str | None) -> str | None:
+    """``note`` as it is shown next to ``detail``: that a file is gone is said once."""
+    if note is None or not detail.endswith(FILE_GONE):
+        return note
+    return note.removeprefix(FILE_WAS_GONE).removeprefix(f"{FILE_GONE}, ") or None
 
 
 def number_of(problems: Sequence[Problem]) -> int:
@@ -260,6 +277,7 @@ def _with_cache(record: RunRecord, target: CacheResult, limit_bytes: int | None)
         record,
         removed_count=target.removed_count,
         freed_bytes=target.freed_bytes,
+        without_file=target.without_file,
         removed_by_reason={k.value: n for k, n in target.removed_by_reason.items()},
         freed_by_reason={k.value: n for k, n in target.freed_by_reason.items()},
         cache_state=CacheState(entry_count, size_bytes, limit_bytes),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from narration_cleanup.apply.result import RunOutcome
 from narration_cleanup.core.model import HOUR, Severity
 from narration_cleanup.core.text import printable
-from narration_cleanup.report.format import Sizes, age, ago, clock, count, entries
+from narration_cleanup.report.format import Sizes, age, ago, clock, count, entries, without_audio
 from narration_cleanup.report.run_record import RunRecord
 from narration_cleanup.report.stats import ALIVE_FOR, Stats
 from narration_cleanup.report.summary import problems_title
@@ -27,8 +27,8 @@ def last_run(run: RunRecord | None, now: float, sizes: Sizes) -> str:
     if run.finished_at is None:
         return text
     return (
-        f"{text}, {run.removed_count:,} removed, {sizes(run.freed_bytes)} freed, "
-        f"{run.cancelled_count:,} cancelled"
+        f"{text}, {run.removed_count:,} removed{without_audio(run.without_file)}, "
+        f"{sizes(run.freed_bytes)} freed, {run.cancelled_count:,} cancelled"
     )
 
 
@@ -57,7 +57,9 @@ def state(stats: Stats, sizes: Sizes) -> tuple[bool, str]:
     if cache is not None:
         totals = cache.totals
         text = f"{entries(totals.entry_count)}, {sizes(totals.total_size_bytes)}"
-        parts.append(f"{text}, {totals.expired_count:,} expired")
+        parts.append(
+            f"{text}, {totals.expired_count:,} expired{without_audio(totals.missing_count)}"
+        )
     if requests is not None:
         parts.append(f"{count(requests.total, 'request')}, {requests.abandoned_count:,} abandoned")
     parts = [", ".join(wrong), *parts] if wrong else parts

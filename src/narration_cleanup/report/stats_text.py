@@ -23,6 +23,7 @@ from narration_cleanup.report.format import (
     percent,
     shortened,
     sizes_up_to,
+    without_audio,
 )
 from narration_cleanup.report.stats import CacheStats, Stats
 from narration_cleanup.report.terminal import (
@@ -163,12 +164,14 @@ class _View:
             if self.console.is_terminal:
                 parts = [(min(held, limit), style)]
                 rows.append(("", bar(self.console, max(8, self.width - 16), parts, limit)))
-        for label, number, size_bytes in (
-            ("expired", totals.expired_count, totals.expired_size_bytes),
-            ("dangling", totals.dangling_count, None),
-            ("orphans", totals.orphan_count, totals.orphan_size_bytes),
+        # Of an entry without a file no byte is on the disk, whatever the index states.
+        expired_bytes = totals.expired_size_bytes - totals.missing_size_bytes
+        expired = f"{without_audio(totals.missing_count)}, {sizes(expired_bytes)}"
+        for label, number, size in (
+            ("expired", totals.expired_count, expired),
+            ("dangling", totals.dangling_count, ""),
+            ("orphans", totals.orphan_count, f", {sizes(totals.orphan_size_bytes)}"),
         ):
-            size = "" if size_bytes is None else f", {sizes(size_bytes)}"
             text = Text(f"{number:,}", WARN if number else "")
             rows.append((label, text.append(size, "default")))
         for label, instant in (

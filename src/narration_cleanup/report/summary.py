@@ -23,8 +23,8 @@ from narration_cleanup.core.model import (
 )
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.plan.actions import Action, Actions, Outcome, Reason
-from narration_cleanup.report.format import Sizes, count, entries
-from narration_cleanup.report.run_record import number_of
+from narration_cleanup.report.format import Sizes, count, entries, without_audio
+from narration_cleanup.report.run_record import beside, number_of
 from narration_cleanup.report.stats import Stats
 
 MOST_ALIKE = 3
@@ -89,6 +89,7 @@ def grouped(outcomes: Outcomes) -> list[Group]:
         group.detail_width = max(group.detail_width, len(_detail(action)))
         group.by_outcome[outcome] = group.by_outcome.get(outcome, 0) + 1
         if outcome in (Outcome.FAILED, Outcome.SKIPPED):
+            note = beside(action.detail, note)
             why = "" if note is None else f" ({printable_line(note)})"
             group.unusual.append(row_of(action, f"{outcome.value}{why}"))
         else:
@@ -175,18 +176,19 @@ def kept_entries(cache: CacheResult, *, dry_run: bool) -> int:
     return cache.plan.totals.entry_count - entries_among(removed)
 
 
-def removed_items(by_reason: Mapping[Reason, int], total: int) -> str:
-    """``33 of 60 entries and 2 files without an entry``."""
+def removed_items(by_reason: Mapping[Reason, int], total: int, without_file: int) -> str:
+    """``33 (1 without audio) of 60 entries and 2 files without an entry``."""
     going = entries_among(by_reason)
     files = sum(by_reason.values()) - going
     more = f" and {count(files, 'file')} without an entry" if files else ""
-    return f"{going:,} of {entries(total)}{more}"
+    return f"{going:,}{without_audio(without_file)} of {entries(total)}{more}"
 
 
 def cache_headline(cache: CacheResult, sizes: Sizes, *, dry_run: bool) -> str:
     """``Would remove 33 of 60 entries and 2 files, 1.02 MB`` or ``Removed …, freed …``."""
     by_reason = cache.plan.by_reason if dry_run else cache.removed_by_reason
-    what = removed_items(by_reason, cache.plan.totals.entry_count)
+    lacking = cache.plan.without_file if dry_run else cache.without_file
+    what = removed_items(by_reason, cache.plan.totals.entry_count, lacking)
     if dry_run:
         return f"Would remove {what}, {sizes(cache.plan.planned_bytes)}"
     return f"Removed {what}, freed {sizes(cache.freed_bytes)}"

@@ -32,7 +32,7 @@ from narration_cleanup.plan import (
     plan_after,
     requests_after,
 )
-from narration_cleanup.plan.actions import Kind, Outcome, Reason
+from narration_cleanup.plan.actions import Kind, Outcome
 from narration_cleanup.report.stats import Stats
 from narration_cleanup.run import recorder
 from narration_cleanup.run.access import missing_rights
@@ -312,11 +312,11 @@ def verify_cache(
             "this folder, and may this user write to it?"
         )
         cache.problems.add(Problem(Target.CACHE, "still_there", message))
-    written_back = after.missing_file + after.by_reason.get(Reason.DANGLING, 0)
+    written_back = after.without_file
     if written_back > cache.entries_left and not cache.outcomes.count(Outcome.FAILED):
         message = (
-            f"the service wrote {written_back} removed entries back from its memory: it drops "
-            "each when it meets it, or the next run does"
+            f"the service wrote {written_back} removed entries back from its memory, without their "
+            "audio: each returns with every save until the service reads it or restarts"
         )
         cache.problems.add(
             Problem(Target.CACHE, "written_back", message, severity=Severity.WARNING)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import msgspec
 import pytest
 
 from narration_cleanup.core.exit_codes import ExitCode
@@ -66,6 +67,8 @@ def test_a_message_says_what_happened_and_where_to_look() -> None:
     assert "Abandoned requests cancelled: 2" in lines
     assert "problem: cache: created_at cannot be read (some-key) [created_at_unreadable]" in lines
     assert "and 2 more" in lines
+    lacking = message_of(msgspec.structs.replace(record, without_file=2), "box").body.splitlines()
+    assert "Removed from the cache: 3 (2 without audio), freed 0.00 MB" in lacking
 
 
 def test_names_in_a_message_are_escaped() -> None:

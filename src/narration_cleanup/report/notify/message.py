@@ -9,7 +9,7 @@ from typing import Literal
 from narration_cleanup.apply.result import RunOutcome
 from narration_cleanup.core.text import printable
 from narration_cleanup.report.alert_policy import FAILURES, Attention, Change
-from narration_cleanup.report.format import clock
+from narration_cleanup.report.format import clock, without_audio
 from narration_cleanup.report.run_record import RunRecord
 from narration_cleanup.report.summary import problem_line
 
@@ -95,8 +95,9 @@ def _counts(record: RunRecord) -> list[str]:
     """What was done; nothing where nothing was, as in a run that could not start."""
     done = []
     if record.removed_count or record.cache_state is not None:
+        removed = f"{record.removed_count}{without_audio(record.without_file)}"
         freed = record.freed_bytes / 2**20
-        done.append(f"Removed from the cache: {record.removed_count}, freed {freed:.2f} MB")
+        done.append(f"Removed from the cache: {removed}, freed {freed:.2f} MB")
     if record.cancelled_count or record.requests_by_status is not None:
         done.append(f"Abandoned requests cancelled: {record.cancelled_count}")
     if record.failed_count:

@@ -20,7 +20,7 @@ from narration_cleanup.core.errors import TargetError
 from narration_cleanup.core.model import Ref
 from narration_cleanup.core.text import printable
 from narration_cleanup.core.users import is_read_only, user_name
-from narration_cleanup.plan.actions import Outcome
+from narration_cleanup.plan.actions import FILE_WAS_GONE, Outcome
 from narration_cleanup.stores.cache import FileTarget, Removal
 from narration_cleanup.stores.cache.local.directory import (
     NO_SUCH_FILE,
@@ -132,7 +132,7 @@ class Staging:
                 staged.append((self._own.take(name, folders), ref_of(self._directory, status)))
         except OSError as error:
             if not files and error.errno in NO_SUCH_FILE:
-                return Removal(Outcome.DONE, note="its file was already gone")
+                return Removal(Outcome.DONE, note=FILE_WAS_GONE)
             _put_back(staged, folders, self._own)
             if error.errno == errno.ENOENT:
                 return Removal(Outcome.SKIPPED, note=_CHANGED)
