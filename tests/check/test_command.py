@@ -77,6 +77,7 @@ def test_what_is_shown_can_do_no_harm() -> None:
         "         -> c\\u202e",
         "            d\\x07",
         "1 check: 0 passed, 0 warnings, 1 failed",
+        "More on each: docs/troubleshooting.md",
     ]
 
 

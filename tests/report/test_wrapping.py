@@ -38,6 +38,7 @@ def test_a_check_is_wrapped_with_its_text_below_its_text() -> None:
         "              /a/rather/long/path/that/stays/whole",
         "              (file config.toml)",
         "1 check: 0 passed, 0 warnings, 1 failed",
+        "More on each: docs/troubleshooting.md",
     ]
 
 
@@ -62,6 +63,7 @@ def test_a_pipe_gets_whole_lines() -> None:
         "->",
         "",
         "1 check: 0 p",
+        "More on each",
     ]
     assert columns(stream) is None
 

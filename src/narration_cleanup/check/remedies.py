@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from narration_cleanup.check.finding import Finding, failed, warning
+from narration_cleanup.core.errors import TROUBLESHOOTING
 from narration_cleanup.core.model import Problem, Problems, Severity
 
 SHOWN = 3
@@ -69,7 +70,7 @@ _REMEDIES = {
     "locale": "set LC_ALL=C.UTF-8, or the locale of the service",
     "mixed_times": "set requests.time_format",
 }
-_ANY = "look up this code in the troubleshooting page (docs/troubleshooting.md)"
+_ANY = f"look up this code in the troubleshooting page ({TROUBLESHOOTING})"
 
 
 def findings_of(problems: Problems, area: str) -> Iterator[Finding]:

@@ -24,7 +24,8 @@ LATE_AFTER = 2.0
 FIRST_OF_UNITS = 200
 """Exit codes from here on are systemd's own: it could not start the program."""
 _UNIT_CODES = {203: "/EXEC", 216: "/GROUP", 217: "/USER", 226: "/NAMESPACE", 243: "/CREDENTIALS"}
-_INSTALL = "narration-cleanup systemd install, or a line for cron: systemd install --print cron"
+_CRON = "a line for cron: narration-cleanup systemd install --print cron"
+_INSTALL = f"narration-cleanup systemd install, or {_CRON}"
 
 
 def check_schedule(settings: Settings, now: float) -> Iterator[Finding]:
@@ -35,7 +36,7 @@ def check_schedule(settings: Settings, now: float) -> Iterator[Finding]:
         if schedule is not None:
             why = f"{schedule.timer} is not enabled"
         elif not status.is_running():
-            why = "there is no systemd"
+            why, remedy = "there is no systemd", _CRON
     except CleanupError as error:
         why, remedy = f"systemd could not be asked ({error})", "run check as root"
     if schedule is not None and schedule.interval_hours is not None:

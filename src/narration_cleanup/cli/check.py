@@ -14,6 +14,7 @@ from narration_cleanup import __version__
 from narration_cleanup.check import Finding, Status, run_checks, worst
 from narration_cleanup.cli import options
 from narration_cleanup.cli.options import Invocation
+from narration_cleanup.core.errors import TROUBLESHOOTING
 from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.report.documents import SCHEMA_VERSION, like, write
@@ -106,3 +107,5 @@ def show_check(
                 f"{count(len(findings), 'check')}: {counts[Status.PASSED]} passed, "
                 f"{count(counts[Status.WARNING], 'warning')}, {counts[Status.FAILED]} failed\n"
             )
+            if counts[Status.PASSED] < len(findings):
+                stream.write(f"More on each: {TROUBLESHOOTING}\n")

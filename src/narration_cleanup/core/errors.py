@@ -8,6 +8,8 @@ import sys
 from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.core.text import printable
 
+TROUBLESHOOTING = "docs/troubleshooting.md"
+"""Where each code is explained, in the repository and below ``share/doc/narration-cleanup``."""
 _CODE = re.compile(r" \[[a-z_]+\]$")
 
 

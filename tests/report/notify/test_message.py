@@ -121,7 +121,8 @@ def test_a_message_about_a_unit_names_it_and_carries_its_last_lines() -> None:
     assert message.title == "x.service on box: killed"
     assert "systemd says: oom-kill (killed, KILL)" in message.body
     assert message.body.endswith(
-        "Last lines of the log:\nINFO - one\nERROR - two\n\nMore: journalctl -u x.service"
+        "Last lines of the log:\nINFO - one\nERROR - two\n\nMore: journalctl -u x.service\n"
+        "What to do, by the code in brackets: docs/troubleshooting.md"
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from narration_cleanup.apply.result import RunOutcome
+from narration_cleanup.core.errors import TROUBLESHOOTING
 from narration_cleanup.core.text import printable
 from narration_cleanup.report.alert_policy import FAILURES, Attention, Change
 from narration_cleanup.report.format import clock, without_audio
@@ -69,6 +70,8 @@ def message_of(
         body += ["", "Last lines of the log:", *lines]
     more = f"narration-cleanup history show {record.id}" if record.id else "run it by hand"
     body += ["", f"More: {more if unit is None else f'journalctl -u {unit}'}"]
+    if record.problems or not record.success:
+        body.append(f"What to do, by the code in brackets: {TROUBLESHOOTING}")
     level: Level = "failure" if record.outcome in FAILURES else "warning"
     return Message(
         f"{what} on {printable(host)}: {ended}",
