@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-
+import msgspec
 import pytest
 
 from narration_cleanup.apply.result import CacheResult, RequestResult, Result, RunOutcome
@@ -16,7 +15,7 @@ def failing_requests() -> RequestResult:
     half = make_request_result(2)
     for position in range(2):
         half.outcomes.set(position, Outcome.FAILED)
-    return dataclasses.replace(half, cancelled_by_status={})
+    return msgspec.structs.replace(half, cancelled_by_status={})
 
 
 def purged_and_still_listed() -> CacheResult:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from narration_cleanup.core.model import NO_MTIME, Problem, Severity, StoredFile, Target, Unmatched
 from narration_cleanup.core.timestamps import FUTURE_TOLERANCE

@@ -8,9 +8,9 @@ import pty
 import re
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from rich.cells import cell_len
 
 from narration_cleanup.apply.result import Result

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic
+
+import msgspec
 
 from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.core.model import Problem, Problems, Severity
@@ -73,8 +74,7 @@ class Outcomes:
             yield action, _OUTCOMES[self._codes[position]], self._notes.get(position)
 
 
-@dataclass(slots=True)
-class TargetResult(Generic[TotalsT]):
+class TargetResult(msgspec.Struct, Generic[TotalsT]):
     """One target: the plan, what became of each action, and what came of it.
 
     ``after`` is the plan of how it is afterwards: what should have gone and is still there.
@@ -89,16 +89,16 @@ class TargetResult(Generic[TotalsT]):
 
     plan: Plan[TotalsT]
     outcomes: Outcomes
-    problems: Problems = field(default_factory=Problems)
+    problems: Problems = msgspec.field(default_factory=Problems)
     after: Plan[TotalsT] | None = None
     freed_bytes: int = 0
-    removed_by_reason: dict[Reason, int] = field(default_factory=dict)
-    freed_by_reason: dict[Reason, int] = field(default_factory=dict)
+    removed_by_reason: dict[Reason, int] = msgspec.field(default_factory=dict)
+    freed_by_reason: dict[Reason, int] = msgspec.field(default_factory=dict)
     without_file: int = 0
     entries_left: int = 0
-    known_failures: set[str] = field(default_factory=set)
-    cancelled_by_status: dict[str, int] = field(default_factory=dict)
-    deleted_by_status: dict[str, int] = field(default_factory=dict)
+    known_failures: set[str] = msgspec.field(default_factory=set)
+    cancelled_by_status: dict[str, int] = msgspec.field(default_factory=dict)
+    deleted_by_status: dict[str, int] = msgspec.field(default_factory=dict)
     overwritten: int = 0
     freed_pages: int = 0
 
@@ -138,8 +138,7 @@ CacheResult = TargetResult[CacheTotals]
 RequestResult = TargetResult[RequestTotals]
 
 
-@dataclass(slots=True)
-class Result:
+class Result(msgspec.Struct):
     """One run or dry run, from which terminal, log, JSON, metrics, history and alerts are made.
 
     A target that is not configured is ``None``, and so is one that could not be surveyed: then
@@ -153,7 +152,7 @@ class Result:
     finished_at: float | None = None
     cache: CacheResult | None = None
     requests: RequestResult | None = None
-    problems: Problems = field(default_factory=Problems)
+    problems: Problems = msgspec.field(default_factory=Problems)
     stopped: ExitCode | None = None
     stop_message: str | None = None
 

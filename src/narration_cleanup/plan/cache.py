@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from operator import itemgetter
 
 import msgspec
@@ -359,7 +358,7 @@ def plan_after(plan: CachePlan) -> CachePlan | None:
         for action in (plan.actions if Reason.ORPHAN in plan.by_reason else ())
         if action.reason is Reason.ORPHAN
     ]
-    totals = replace(
+    totals = msgspec.structs.replace(
         plan.staying,
         dangling_count=plan.totals.dangling_count - plan.totals.missing_count,
         orphan_count=plan.totals.orphan_count - len(orphans),

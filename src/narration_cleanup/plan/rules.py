@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 from unicodedata import normalize
+
+import msgspec
 
 from narration_cleanup.core.model import DAY, HOUR, MINUTE, CacheEntry, StoredFile
 from narration_cleanup.core.timestamps import FUTURE_TOLERANCE
@@ -19,12 +20,11 @@ IN_FLIGHT = HOUR
 """What arrived within this time is no orphan: its entry may be yet to come, as in a restore."""
 
 
-@dataclass(frozen=True, slots=True)
-class CachePolicy:
+class CachePolicy(msgspec.Struct, frozen=True):
     """What the operator allows of the cache. Ages in seconds, sizes in bytes; ``None`` is off."""
 
     ttl: float = 7 * DAY
-    ttl_by_voice_style: Mapping[str, float] = field(default_factory=dict)
+    ttl_by_voice_style: Mapping[str, float] = msgspec.field(default_factory=dict)
     keep: tuple[str, ...] = ()
     evict_above: int | None = None
     evict_to: int = 0
@@ -36,8 +36,7 @@ class CachePolicy:
     remove_empty: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class RequestPolicy:
+class RequestPolicy(msgspec.Struct, frozen=True):
     """What the operator allows of the requests. Ages in seconds; ``None`` is off.
 
     ``from_start``: ``generating_timeout`` counts from the start of the generation.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import msgspec
@@ -16,16 +15,14 @@ AGE_BINS = 10
 """The TTL is divided into this many bins; one more holds what is older than the TTL."""
 
 
-@dataclass(slots=True)
-class VoiceTotals:
+class VoiceTotals(msgspec.Struct):
     """Entries and bytes of one voice style."""
 
     entry_count: int = 0
     size_bytes: int = 0
 
 
-@dataclass(slots=True)
-class CacheTotals:
+class CacheTotals(msgspec.Struct):
     """The cache as surveyed. Instants in Unix seconds, sizes in bytes as the cache states them,
     but for ``total_size_bytes``, which is that of the files.
 
@@ -46,8 +43,8 @@ class CacheTotals:
     orphan_size_bytes: int = 0
     oldest_created_at: float | None = None
     newest_created_at: float | None = None
-    by_voice_style: dict[str, VoiceTotals] = field(default_factory=dict)
-    age_bins: list[int] = field(default_factory=lambda: [0] * (AGE_BINS + 1))
+    by_voice_style: dict[str, VoiceTotals] = msgspec.field(default_factory=dict)
+    age_bins: list[int] = msgspec.field(default_factory=lambda: [0] * (AGE_BINS + 1))
 
     def count_entries(self, entries: Sequence[CacheEntry], now: float) -> None:
         """Add some entries to every figure but the expired ones.
@@ -103,12 +100,11 @@ class CacheTotals:
             self.age_bins[AGE_BINS] += past
 
 
-@dataclass(slots=True)
-class RequestTotals:
+class RequestTotals(msgspec.Struct):
     """The request table as surveyed; by status in the service's words."""
 
-    by_status: dict[str, int] = field(default_factory=dict)
-    abandoned_by_status: dict[str, int] = field(default_factory=dict)
+    by_status: dict[str, int] = msgspec.field(default_factory=dict)
+    abandoned_by_status: dict[str, int] = msgspec.field(default_factory=dict)
 
     def count_abandoned(self, status: str) -> None:
         """Add one request that has waited, or been generated, past its time."""
@@ -135,8 +131,7 @@ Verdict = tuple[Reason, str]
 """Why something is removed: the reason, and the figures behind it for a reader."""
 
 
-@dataclass(slots=True)
-class Plan(Generic[TotalsT]):
+class Plan(msgspec.Struct, Generic[TotalsT]):
     """What to do in one target, how it is as surveyed, and what was in the way.
 
     ``by_reason`` counts the actions. The rest is of the cache alone: ``planned_bytes`` is what is
@@ -150,13 +145,13 @@ class Plan(Generic[TotalsT]):
     """
 
     totals: TotalsT
-    problems: Problems = field(default_factory=Problems)
-    actions: Actions = field(default_factory=Actions)
-    by_reason: dict[Reason, int] = field(default_factory=dict)
+    problems: Problems = msgspec.field(default_factory=Problems)
+    actions: Actions = msgspec.field(default_factory=Actions)
+    by_reason: dict[Reason, int] = msgspec.field(default_factory=dict)
     explain: bool = False
     planned_bytes: int = 0
     stored_bytes: int = 0
-    held: list[tuple[str, str]] = field(default_factory=list)
+    held: list[tuple[str, str]] = msgspec.field(default_factory=list)
     staying: CacheTotals | None = None
     shares_sidecars: bool = False
     judged_later: int = 0

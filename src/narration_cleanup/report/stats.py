@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from narration_cleanup.core.model import Problem
 from narration_cleanup.plan.types import CacheTotals, RequestTotals
@@ -12,8 +12,7 @@ ALIVE_FOR = 1.5
 """Intervals after the start of a run for which the automatic clean-up counts as alive."""
 
 
-@dataclass(frozen=True, slots=True)
-class CacheStats:
+class CacheStats(msgspec.Struct, frozen=True):
     """The cache's figures, with the limits they are measured against.
 
     ``max_size_mb`` is in MiB, as the service counts its own limit; ``None`` where there is none.
@@ -24,8 +23,7 @@ class CacheStats:
     max_size_mb: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Stats:
+class Stats(msgspec.Struct, frozen=True):
     """The health of cache and queue as of ``generated_at``; instants in Unix seconds.
 
     A target that is not configured is ``None``, and so is one that could not be surveyed: then a
@@ -44,4 +42,4 @@ class Stats:
     in_progress: bool = False
     last_run: RunRecord | None = None
     next_run_at: float | None = None
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[Problem] = msgspec.field(default_factory=list)

@@ -8,9 +8,11 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import NamedTuple, TypeVar
+
+from msgspec.structs import replace
 
 from narration_cleanup.apply.result import CacheResult, Outcomes, RequestResult, Result
 from narration_cleanup.core.model import (

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
 
 from narration_cleanup.core.errors import CleanupError
 from narration_cleanup.core.model import Problem, Problems, Progress, Severity, Target
@@ -67,15 +69,14 @@ def stats_now(
     return collect_stats(settings, *found, now, in_progress=working), plans
 
 
-@dataclass(frozen=True, slots=True)
-class RecentRuns:
+class RecentRuns(msgspec.Struct, frozen=True):
     """``latest`` is the run that began last, at work, ended or killed; ``last`` is the one that
     last said how it ended; neither is one that found the lock held. ``counters`` is ``None`` where
     there is a history that cannot be read; ``starts`` are those of the newest runs."""
 
     latest: RunRecord | None = None
     last: RunRecord | None = None
-    counters: Counters | None = field(default_factory=Counters)
+    counters: Counters | None = msgspec.field(default_factory=Counters)
     starts: Sequence[Start] = ()
 
 

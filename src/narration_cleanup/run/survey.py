@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -200,8 +199,7 @@ RowGlass = Callable[[RequestSurvey, float], RequestSurvey]
 """Also gets the instant that ages are of: by the database's clock, where it has one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plans:
+class Plans(msgspec.Struct, frozen=True):
     """What would be done; ``None`` for a target that is not configured or cannot be surveyed."""
 
     cache: CachePlan | None

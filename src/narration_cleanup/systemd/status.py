@@ -10,9 +10,10 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+
+import msgspec
 
 from narration_cleanup.core.errors import CleanupError
 from narration_cleanup.core.files import first_bytes
@@ -61,8 +62,7 @@ _PROPERTIES = (
 _INTERVAL = re.compile(r"\bNARRATION_CLEANUP_INTERVAL_HOURS=(\d+(?:\.\d+)?)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
+class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     """One timer and its service, as systemd knows them.
 
     `last_result` is systemd's word (`success`, `exit-code`, `timeout`, ...), and None where the
@@ -115,7 +115,7 @@ def read_schedule(instance: str | None = None, *, for_user: bool = False) -> Sch
     if _moment(found[timer].get("NextElapseUSecRealtime")) is None:
         listed = systemctl("list-timers", "--all", "--output=json", timer, for_user=for_user)
     schedule = schedule_of(timer, service, found, next_in_list(listed, timer))
-    return replace(schedule, instance=instance, for_user=for_user)
+    return msgspec.structs.replace(schedule, instance=instance, for_user=for_user)
 
 
 def find_schedule(config_file: Path | None) -> Schedule | None:

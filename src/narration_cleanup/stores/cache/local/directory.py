@@ -9,9 +9,10 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from sys import byteorder
+
+import msgspec
 
 from narration_cleanup.core.errors import ConfigError, TargetError
 from narration_cleanup.core.files import not_found, way_to
@@ -20,8 +21,7 @@ from narration_cleanup.core.text import printable
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
-@dataclass(frozen=True, slots=True)
-class Mounts:
+class Mounts(msgspec.Struct, frozen=True):
     """``below``: mount points under the directory, relative; ``options`` and the type of its own
     mount."""
 
