@@ -269,7 +269,24 @@ def test_wrong_settings_do_not_keep_it_from_telling(
 ) -> None:
     monkeypatch.setenv("NARRATION_CACHE_TTL_DAYS", "soon")
     ended(monkeypatch, "exit-code", "78")
-    assert call("notify", "--unit", UNIT).stdout == f"{UNIT}: refused\n"
+    done = call("notify", "--unit", UNIT)
+    assert (done.exit_code, done.stdout) == (0, f"{UNIT}: refused\n")
+    assert done.stderr.startswith("WARNING - variable NARRATION_CACHE_TTL_DAYS is ")
+    assert done.stderr.endswith(" [bad_configuration]\n")
+    assert len(hears.got) == 2
+
+
+@pytest.mark.usefixtures("journal")
+def test_a_fault_in_the_settings_for_alerts_is_loud_although_something_was_sent(
+    hears: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NARRATION_ALERTS_ON", "soon")
+    ended(monkeypatch, "exit-code", "78")
+    done = call("notify", "--unit", UNIT)
+    assert done.exit_code == 1
+    assert (
+        "the settings for alerts cannot be read whole: variable NARRATION_ALERTS_ON" in done.stderr
+    )
     assert len(hears.got) == 2
 
 

@@ -132,7 +132,7 @@ def test_a_dry_run_says_which_files_a_run_within_the_hour_may_remove(
     plan.judged_later = number
     text = in_one_line(run_shown(result_of(plan, request_plan())))
     whose = "its" if number == 1 else "their"
-    assert f"{files} without an entry, for an hour from {whose} arrival; 151 requests" in text
+    assert f"{files} without an entry, for an hour from {whose} arrival (-v); 151 requests" in text
     assert "arrival" not in in_one_line(run_shown(result_of(plan, request_plan(), dry_run=False)))
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from narration_cleanup.core.errors import ConfigError
+from narration_cleanup.core.errors import ConfigError, with_code
 from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.report.alert_policy import attention
@@ -71,10 +71,17 @@ def _notify_of_unit(context: typer.Context, unit: str, *, start: bool) -> list[s
     # A user that systemd made up has no home, which is no fault of the settings.
     environ = {"STATE_DIRECTORY": str(SYSTEM_STATE), **os.environ}
     settings, faults, _ = load_partial(flags={}, config_file=file, environ=environ)
-    said = [f"the settings for alerts cannot be read whole: {each}" for each in faults]
     check_source(settings)
     alerts = settings.alerts
-    if alerts.ping_url is None and not alerts.urls:
+    has_target = alerts.ping_url is not None or bool(alerts.urls)
+    said = []
+    for fault in faults:
+        if has_target and "alert" not in fault.lower():  # the run reports it, and this sends that
+            line = with_code(printable_line(fault), ExitCode.BAD_CONFIGURATION)
+            print(f"WARNING - {line}", file=sys.stderr)
+        else:
+            said.append(f"the settings for alerts cannot be read whole: {fault}")
+    if not has_target:
         typer.echo("No alert target is configured: neither alerts.ping_url nor alerts.urls is set.")
         return said
     from narration_cleanup.report.notify import ping_start, records_with, unit_end

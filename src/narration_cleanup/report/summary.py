@@ -220,7 +220,9 @@ def kept_texts(result: Result, stats: Stats | None, sizes: Sizes) -> list[str]:
         texts.append(text)
         if result.dry_run and (later := result.cache.plan.judged_later):
             which = f"{count(later, 'old file')} without an entry"
-            texts.append(f"{which}, for an hour from {'its' if later == 1 else 'their'} arrival")
+            texts.append(
+                f"{which}, for an hour from {'its' if later == 1 else 'their'} arrival (-v)"
+            )
     if result.requests is not None:
         changed = result.requests.cancelled_count + result.requests.deleted_count
         if result.dry_run:
