@@ -230,6 +230,13 @@ def test_what_arrived_within_the_hour_is_no_orphan_whatever_its_mtime(
     assert plan.totals.orphan_count == 1
 
 
+def test_files_are_judged_later_only_where_they_would_go_but_for_their_arrival() -> None:
+    moved = [stored(f"{name}.mp3", age=30 * DAY, arrived=60) for name in ("one", "other")]
+    fresh = stored("fresh.mp3", age=60, arrived=60)
+    plan = plan_cache(Survey(found=Unmatched(files=[*moved, fresh])), LEFTOVERS, NOW)
+    assert (plan.judged_later, plan.without_file, list(plan.actions)) == (2, 0, [])
+
+
 @pytest.mark.parametrize(
     ("pattern", "kept", "gone"),
     [
