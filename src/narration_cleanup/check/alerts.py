@@ -14,7 +14,7 @@ from narration_cleanup.systemd.discover import CREDENTIALS
 def check_alerts(settings: Settings) -> Iterator[Finding]:
     """Whether the addresses can be sent to; none of them is sent to, and none is shown."""
     alerts = settings.alerts
-    if alerts.ping_url is None and not alerts.urls:
+    if not alerts.has_target:
         if not can_read_in(CREDENTIALS) and CREDENTIALS.exists():
             message = f"the unit's addresses may be in {CREDENTIALS}, which only root reads"
             yield passed("alerts", f"{message}: run check as root to look at them")

@@ -73,15 +73,14 @@ def _notify_of_unit(context: typer.Context, unit: str, *, start: bool) -> list[s
     settings, faults, _ = load_partial(flags={}, config_file=file, environ=environ)
     check_source(settings)
     alerts = settings.alerts
-    has_target = alerts.ping_url is not None or bool(alerts.urls)
     said = []
     for fault in faults:
-        if has_target and "alert" not in fault.lower():  # the run reports it, and this sends that
+        if alerts.has_target and "alert" not in fault.lower():  # the run reports it, and this sends that
             line = with_code(printable_line(fault), ExitCode.BAD_CONFIGURATION)
             print(f"WARNING - {line}", file=sys.stderr)
         else:
             said.append(f"the settings for alerts cannot be read whole: {fault}")
-    if not has_target:
+    if not alerts.has_target:
         typer.echo("No alert target is configured: neither alerts.ping_url nor alerts.urls is set.")
         return said
     from narration_cleanup.report.notify import ping_start, records_with, unit_end
@@ -104,7 +103,7 @@ def _trial(context: typer.Context) -> list[str]:
     environ = with_credentials(os.environ, context.obj)
     settings = act_as(load_settings(flags={}, config_file=context.obj, environ=environ))
     alerts = settings.alerts
-    if alerts.ping_url is None and not alerts.urls:
+    if not alerts.has_target:
         credentials = credentials_folder(instance_of(context.obj))
         if os.path.isdir(credentials) and not os.access(credentials, os.R_OK | os.X_OK):
             raise ConfigError(

@@ -206,7 +206,7 @@ def uninstall_command(user: UserOption = False, instance: InstanceOption = None)
         typer.echo(f"Removed {printable(path)}")
     if removed:
         typer.echo("Kept the configuration and the state folder with the history (config show)")
-    if not removed:
+    else:
         typer.echo(
             f"Nothing to remove: {timer_name(installation)} was not installed by this command"
         )

@@ -305,7 +305,7 @@ def notify_of(
 ) -> None:
     """Ping and message about a run that ended, here or in the unit called ``unit``; ``found`` is
     what it changed for the operator."""
-    if alerts.ping_url is None and not alerts.urls:
+    if not alerts.has_target:
         return
     from narration_cleanup.report.notify import (
         message_of,

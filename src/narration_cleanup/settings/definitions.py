@@ -361,3 +361,8 @@ class AlertsSettings:
         "auto",
         help="How ping_url takes a state; template: the address has {state} and {message}.",
     )
+
+    @property
+    def has_target(self) -> bool:
+        """Whether anything is sent to."""
+        return bool(self.urls) or self.ping_url is not None
