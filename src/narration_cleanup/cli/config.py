@@ -15,8 +15,7 @@ import typer
 
 from narration_cleanup.cli.lazy import LazyCommand
 from narration_cleanup.cli.options import this_program
-from narration_cleanup.core.errors import CleanupError, ConfigError, with_code
-from narration_cleanup.core.exit_codes import ExitCode
+from narration_cleanup.core.errors import CleanupError, ConfigError, settings_warning
 from narration_cleanup.core.files import check_way, make_folder, replace_file
 from narration_cleanup.core.model import Problem
 from narration_cleanup.core.text import printable, printable_line
@@ -221,7 +220,7 @@ def _settings(context: typer.Context) -> Settings:
 
 def _warn(settings: Settings) -> None:
     for warning in settings.warnings:
-        typer.echo(f"WARNING - {with_code(warning, ExitCode.BAD_CONFIGURATION)}", err=True)
+        typer.echo(settings_warning(warning), err=True)
 
 
 def _write(path: Path, text: str, *, overwrite: bool) -> None:

@@ -16,10 +16,9 @@ import typer
 
 from narration_cleanup.cli import complete
 from narration_cleanup.cli.lazy import LazyCommand, LazyGroup
-from narration_cleanup.core.errors import CleanupError, ConfigError, with_code
-from narration_cleanup.core.exit_codes import ExitCode
+from narration_cleanup.core.errors import CleanupError, ConfigError, settings_warning
 from narration_cleanup.core.model import Problem, Target
-from narration_cleanup.core.text import printable, printable_line
+from narration_cleanup.core.text import printable
 from narration_cleanup.report.documents import configuration_problems, write_history
 from narration_cleanup.report.history import read_history
 from narration_cleanup.report.run_record import ENDINGS, RUNNING, RunItem, RunRecord
@@ -202,8 +201,7 @@ def _settings(config_file: Path | None) -> Settings:
     if said and not state_known:
         raise ConfigError(*said)
     for text in (*said, *settings.warnings):
-        line = with_code(printable_line(text), ExitCode.BAD_CONFIGURATION)
-        typer.echo(f"WARNING - {line}", err=True)
+        typer.echo(settings_warning(text), err=True)
     if settings.cleanup.user is not None and not said:
         from narration_cleanup.run.run_as import act_as
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from narration_cleanup.core.errors import ConfigError, with_code
+from narration_cleanup.core.errors import ConfigError, settings_warning
 from narration_cleanup.core.exit_codes import ExitCode
 from narration_cleanup.core.text import printable, printable_line
 from narration_cleanup.report.alert_policy import attention
@@ -75,9 +75,9 @@ def _notify_of_unit(context: typer.Context, unit: str, *, start: bool) -> list[s
     alerts = settings.alerts
     said = []
     for fault in faults:
-        if alerts.has_target and "alert" not in fault.lower():  # the run reports it, and this sends that
-            line = with_code(printable_line(fault), ExitCode.BAD_CONFIGURATION)
-            print(f"WARNING - {line}", file=sys.stderr)
+        # Of any other fault the run's own report is sent.
+        if alerts.has_target and "alert" not in fault.lower():
+            print(settings_warning(fault), file=sys.stderr)
         else:
             said.append(f"the settings for alerts cannot be read whole: {fault}")
     if not alerts.has_target:

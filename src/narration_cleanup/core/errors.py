@@ -6,7 +6,7 @@ import re
 import sys
 
 from narration_cleanup.core.exit_codes import ExitCode
-from narration_cleanup.core.text import printable
+from narration_cleanup.core.text import printable, printable_line
 
 TROUBLESHOOTING = "docs/troubleshooting.md"
 """Where each code is explained, in the repository and below ``share/doc/narration-cleanup``."""
@@ -18,6 +18,11 @@ def with_code(line: str, exit_code: ExitCode) -> str:
     like, to search the troubleshooting page for. A line that has its own code keeps that."""
     signalled = exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED)
     return line if signalled or _CODE.search(line) else f"{line} [{exit_code.name.lower()}]"
+
+
+def settings_warning(text: str) -> str:
+    """The line about a fault of the settings that does not stop a command."""
+    return f"WARNING - {with_code(printable_line(text), ExitCode.BAD_CONFIGURATION)}"
 
 
 class CleanupError(Exception):
