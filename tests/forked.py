@@ -31,6 +31,7 @@ from typer.testing import CliRunner
 from narration_cleanup.core.users import Account
 from narration_cleanup.report.notify import unknown_urls
 from narration_cleanup.run.run_as import become, import_all
+from tests.forked_call import ask
 
 ROOT = Path(__file__).resolve().parent.parent
 _LARGEST = 200_000
@@ -50,27 +51,23 @@ def run(
     ``together``: both as ``stdout``, as they come; ``user``: whom root becomes first, as the
     interpreter may lie where only root can start it."""
     words = list(map(str, arguments))
-    call = {
-        "module": module,
-        "arguments": words,
-        "cwd": str(cwd),
-        "environment": dict(os.environ if env is None else env),
-        "user": user,
-    }
-    told, tell = os.pipe()
     with (
-        open(told, encoding="ascii") as answer,
         open(os.devnull, encoding="utf-8") as stdin,
         tempfile.TemporaryFile("w+", encoding="utf-8") as stdout,
         tempfile.TemporaryFile("w+", encoding="utf-8") as stderr,
     ):
         streams = stdin, stdout, stdout if together else stderr
-        descriptors = [*(stream.fileno() for stream in streams), tell]
         with _starting:
             original = _original()
-        socket.send_fds(original, [json.dumps(call).encode()], descriptors)
-        os.close(tell)
-        code = os.waitstatus_to_exitcode(int(answer.read()))
+        code = ask(
+            original,
+            [stream.fileno() for stream in streams],
+            module=module,
+            arguments=words,
+            cwd=str(cwd),
+            environment=dict(os.environ if env is None else env),
+            user=user,
+        )
         for stream in (stdout, stderr):
             stream.seek(0)
         return subprocess.CompletedProcess(words, code, stdout.read(), stderr.read())

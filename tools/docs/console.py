@@ -38,7 +38,6 @@ def sandbox() -> Iterator[Path]:
     try:
         made = make_sandbox(folder / "demo", MOMENT.timestamp())
         (folder / "bin").mkdir()
-        write_program(made.directory)
         yield made.directory
     finally:
         shutil.rmtree(folder)
