@@ -18,6 +18,7 @@ DATABASE = Path("requests.db")
 ROW_BYTES = 330
 HOUR = 3_600.0
 ABANDONED_SHARE = 100
+_OWN = "SELECT count(*) FROM requests WHERE variant_id LIKE 'variant-%'"
 JournalMode = Literal["wal", "delete"]
 
 Row = tuple[str, str, str, int, str, int, str, str | None, str | None, str | None, str | None]
@@ -25,10 +26,11 @@ Row = tuple[str, str, str, int, str, int, str, str | None, str | None, str | Non
 
 @dataclass(frozen=True)
 class Table:
-    """What was made: how many rows, and how many of them abandoned."""
+    """What was made: how many rows, how many of them abandoned, and how many cancelled before."""
 
     rows: int
     abandoned: int
+    cancelled: int
 
 
 def make_table(root: Path, rows: int, now: float, mode: JournalMode) -> Table:
@@ -41,7 +43,8 @@ def make_table(root: Path, rows: int, now: float, mode: JournalMode) -> Table:
                 "INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 generated_rows(rows, now),
             )
-    return Table(rows, rows // ABANDONED_SHARE)
+        (cancelled,) = database.execute(f"{_OWN} AND status = 'cancelled'").fetchone()
+    return Table(rows, rows // ABANDONED_SHARE, cancelled)
 
 
 def generated_rows(rows: int, now: float) -> Iterator[Row]:
@@ -74,15 +77,19 @@ def generated_rows(rows: int, now: float) -> Iterator[Row]:
 
 
 def check_cancelled(root: Path, table: Table) -> None:
-    """Fail unless no row is left abandoned; rows that a writer added meanwhile are young."""
+    """Fail unless exactly the abandoned rows were cancelled, and no row is gone; those that a
+    writer added meanwhile are left aside."""
     with closing(sqlite3.connect(root / DATABASE)) as database:
-        cutoff = "SELECT count(*) FROM requests WHERE status IN ('queued', 'generating')"
-        (left,) = database.execute(f"{cutoff} AND variant_id LIKE 'variant-%'").fetchone()
-        (cancelled,) = database.execute(
-            "SELECT count(*) FROM requests WHERE status = 'cancelled' AND progress = 0"
-        ).fetchone()
-    if left or cancelled < table.abandoned:
-        raise BenchmarkError(f"{left} abandoned rows are left of {table.abandoned}")
+        counts = (
+            database.execute(f"{_OWN} AND {which}").fetchone()[0]
+            for which in ("TRUE", "status IN ('queued', 'generating')", "status = 'cancelled'")
+        )
+        rows, left, cancelled = counts
+    if (rows, left, cancelled) != (table.rows, 0, table.cancelled + table.abandoned):
+        raise BenchmarkError(
+            f"{left} of {table.abandoned} abandoned rows are left, {cancelled - table.cancelled} "
+            f"more are cancelled, and of {table.rows} rows there are {rows}"
+        )
 
 
 def warm(root: Path) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import os
 import random
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -161,10 +162,14 @@ def member(key: str, created: float, accessed: float, variant: str, voice: str) 
 def check_cleaned(root: Path, tree: Tree, form: str | None = None) -> None:
     """Fail unless exactly the expired files are gone, and, of an index in a form, the index is the
     one that should stay."""
+    oldest = time.time() - TTL_DAYS * DAY
     with os.scandir(root / CACHE) as found:
-        left = sum(entry.name.endswith(".mp3") for entry in found)
-    if left != tree.files - tree.expired:
-        raise BenchmarkError(f"{left} files are left of {tree.files}, {tree.expired} expired")
+        left = [entry.stat().st_mtime > oldest for entry in found if entry.name.endswith(".mp3")]
+    if len(left) != tree.files - tree.expired or not all(left):
+        old = left.count(False)
+        raise BenchmarkError(
+            f"{len(left)} files are left of {tree.files}, {old} of {tree.expired} expired ones"
+        )
     if form is not None and digest_of(root / INDEX) != tree.kept[form]:
         raise BenchmarkError("the index is not the one that should be left")
 

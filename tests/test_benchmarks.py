@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
 
 from benchmarks import tables, trees
 from benchmarks.filesystem import Ground, fresh, template
-from benchmarks.measure import BenchmarkError, Command, Sample, alternate, timed
+from benchmarks.measure import BenchmarkError, Command, Sample, Spread, Summary, alternate, timed
 from benchmarks.plot import svg
 from benchmarks.programs import build_floor, floor
-from benchmarks.report import BEGIN, END, Aim, read_report, replaced
+from benchmarks.report import (
+    BEGIN,
+    END,
+    MB,
+    Aim,
+    Report,
+    Section,
+    aims_of,
+    read_report,
+    replaced,
+)
 
 SIZE = 200
 
@@ -61,6 +73,18 @@ def test_floor_does_the_work_that_it_is_timed_for(tmp_path: Path) -> None:
     assert sample.written > 0
 
 
+@pytest.mark.parametrize("remove", ["oldest", "youngest"])
+def test_a_directory_is_clean_where_the_expired_files_are_gone_and_no_other(
+    tmp_path: Path, remove: str
+) -> None:
+    tree = trees.make_tree(tmp_path, SIZE, time.time(), {})
+    files = sorted((tmp_path / trees.CACHE).iterdir(), key=lambda file: file.stat().st_mtime)
+    for file in files[: tree.expired] if remove == "oldest" else files[-tree.expired :]:
+        file.unlink()
+    with nullcontext() if remove == "oldest" else pytest.raises(BenchmarkError, match="20 of 20"):
+        trees.check_cleaned(tmp_path, tree)
+
+
 def test_copies_leave_the_template_as_it_was(tmp_path: Path) -> None:
     ground = Ground(tmp_path, loop=False, note="")
     with template(ground, "tree", size=0, files=SIZE) as (source, root):
@@ -75,6 +99,25 @@ def test_table_has_its_abandoned_rows_until_they_are_cancelled(tmp_path: Path) -
     table = tables.make_table(tmp_path, SIZE, time.time(), "wal")
     assert table.abandoned == 2
     with pytest.raises(BenchmarkError):
+        tables.check_cancelled(tmp_path, table)
+
+
+@pytest.mark.parametrize(
+    ("statement", "wrong"),
+    [
+        ("UPDATE requests SET status = 'cancelled' WHERE {abandoned}", None),
+        ("UPDATE requests SET status = 'cancelled'", r"1\d\d more are cancelled"),
+        ("DELETE FROM requests WHERE {abandoned}", "there are 198"),
+        ("UPDATE requests SET status = 'failed' WHERE {abandoned}", "0 more are cancelled"),
+    ],
+)
+def test_exactly_the_abandoned_rows_are_to_be_cancelled(
+    tmp_path: Path, statement: str, wrong: str | None
+) -> None:
+    table = tables.make_table(tmp_path, SIZE, time.time(), "delete")
+    with closing(sqlite3.connect(tmp_path / tables.DATABASE)) as database, database:
+        database.execute(statement.format(abandoned="status IN ('queued', 'generating')"))
+    with nullcontext() if wrong is None else pytest.raises(BenchmarkError, match=wrong):
         tables.check_cancelled(tmp_path, table)
 
 
@@ -104,6 +147,18 @@ def test_aims_know_when_they_are_reached() -> None:
     assert not Aim("", "", 1.1, "", 1.0).reached
     assert Aim("", "", 101, "", 100, at_least=True).reached
     assert Aim("", "", None, "", 1.0).reached is None
+
+
+def test_a_command_that_removes_nothing_is_allowed_no_memory_for_it() -> None:
+    """Both took 80 MB at a million: a run that removes 100,000 may, a look may not."""
+    one = Spread(1.0, 1.0, 1.0)
+    summary = Summary(one, one, None, 0.0, 80 * MB, 1)
+    found = {}
+    for name in ("run", "dry-run", "stats"):
+        section = Section("index", "", 1_000_000, {name: summary}, None, [])
+        aim = aims_of(Report("", "", "", "", [section]))[-1]
+        found[name] = (round(aim.limit), aim.reached)
+    assert found == {"run": (97, True), "dry-run": (67, False), "stats": (67, False)}
 
 
 def test_a_measurement_is_written_between_the_marks_of_a_document(tmp_path: Path) -> None:
