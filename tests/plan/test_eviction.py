@@ -450,3 +450,36 @@ def test_the_least_recently_used_is_found_wherever_it_is() -> None:
     ]
     policy = CachePolicy(evict_above=8 * MB, evict_to=8 * MB)
     assert evicted(plan_cache(Survey(entries), policy, NOW)) == ["d"]
+
+
+def test_a_use_at_the_first_moment_of_all_is_the_least_recent() -> None:
+    """A file whose times were lost reads as 1970."""
+    entries = [entry("b", unused=NOW - 1), entry("a", unused=NOW)]
+    policy = CachePolicy(evict_above=MB, evict_to=MB)
+    assert evicted(plan_cache(Survey(entries), policy, NOW)) == ["a"]
+
+
+def test_nothing_is_said_to_be_kept_by_its_links_that_need_not_go() -> None:
+    entries = [entry("old", unused=9 * DAY), entry("linked", unused=DAY)]
+    survey = Survey(entries, free=0, linked={"linked.mp3"})
+    plan = plan_cache(survey, CachePolicy(min_free=MB), NOW, explain=True)
+    assert evicted(plan) == ["old"]
+    assert plan.held == []
+
+
+def test_what_is_pinned_and_expired_is_said_to_be_kept_once() -> None:
+    entries = [entry("pin", age=9 * DAY, unused=9 * DAY), entry("k", unused=DAY)]
+    policy = CachePolicy(min_free=MB, keep=("pin",))
+    plan = plan_cache(Survey(entries, free=0), policy, NOW, explain=True)
+    assert evicted(plan) == ["k"]
+    assert plan.held == [("pin", "kept by pin")]
+
+
+def test_one_entry_that_keeps_it_above_is_one_and_the_limit_is_rounded() -> None:
+    limit = 2 * MB + 13  # 2.0000124 MB
+    policy = CachePolicy(evict_above=limit, evict_to=limit, keep=("pin",))
+    (problem,) = plan_cache(Survey([entry("pin", size=3 * MB)]), policy, NOW).problems
+    assert problem.message == (
+        "cache over 2 MB, and 1.00 MB more should go than may; "
+        "protected: 1 entry of 3.00 MB (dry-run -v says by what)"
+    )

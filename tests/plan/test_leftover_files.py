@@ -184,6 +184,24 @@ def test_a_partial_of_exactly_its_limit_goes_for_room_alone() -> None:
     assert [action.id for action in planned(survey, one).actions] == ["z.part"]
 
 
+@pytest.mark.parametrize("age", [2 * HOUR, DAY])
+def test_a_partial_that_arrived_within_the_hour_is_no_room_and_makes_none(age: float) -> None:
+    """It may be written to yet, whatever its mtime; of exactly its limit it is not too old."""
+    partials = [stored("moving.part", age=age, size=2 * MB, arrived=60)]
+    entries = [entry(f"k{number}", unused=number * DAY) for number in range(3)]
+    survey = Survey(entries, Unmatched(partials=partials))
+    plan = planned(survey, CachePolicy(partial_ttl=DAY, evict_above=2 * MB, evict_to=2 * MB))
+    assert plan.stored_bytes == 3 * MB
+    assert [action.id for action in plan.actions] == ["k2"]
+
+
+def test_a_file_that_goes_for_room_has_its_age_in_tenths_of_days() -> None:
+    found = Unmatched([stored("a.mp3", age=1.26 * DAY, size=MB)])
+    policy = CachePolicy(orphan_ttl=7 * DAY, evict_above=MB, evict_to=MB)
+    (action,) = planned(Survey([entry("k")], found), policy).actions
+    assert action.detail == "no entry names it, 1.3 days old, cache over 1 MB"
+
+
 def test_files_that_may_not_go_are_not_taken_for_room() -> None:
     """Audio that no entry names may be another program's, or that of an entry yet to come."""
     files = [stored("a.mp3", age=9 * DAY, size=MB), stored("b.mp3", age=DAY, size=MB, arrived=60)]

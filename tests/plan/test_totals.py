@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from msgspec.structs import asdict
 
 from narration_cleanup.plan import CachePlan, CachePolicy, RequestPlan, RequestPolicy
 from narration_cleanup.plan.actions import CACHE_REASONS, Action, Actions, Kind, Reason
@@ -76,6 +77,7 @@ def test_nothing_is_planned_at_first() -> None:
     assert (empty.entry_count, empty.total_size_bytes, empty.age_bins) == (0, 0, [0] * 11)
     assert (empty.expired_count, empty.expired_size_bytes) == (0, 0)
     assert (empty.missing_count, empty.missing_size_bytes) == (0, 0)
+    assert (empty.oldest_created_at, empty.newest_created_at) == (None, None)
     assert (empty.dangling_count, empty.orphan_count, empty.orphan_size_bytes) == (0, 0, 0)
     assert VoiceTotals() == VoiceTotals(0, 0)
 
@@ -133,6 +135,24 @@ def test_an_action_is_what_it_was_once_it_is_kept(
     actions[0] = request
     assert (actions[0], actions[1]) == (request, request)
     assert (request.size_bytes, request.age_seconds, request.ref) == (0, 0.0, (0, 0, 0))
+
+
+def test_an_action_says_no_more_than_it_was_told() -> None:
+    nothing_more: dict[str, object] = {
+        "file": "",
+        "size_bytes": 0,
+        "ref": (0, 0, 0),
+        "sidecars": (),
+        "voice_style": "",
+        "variant_id": "",
+        "created_at": None,
+        "status": "",
+        "age_seconds": 0.0,
+        "guard": (),
+        "place": None,
+    }
+    told = {"reason": Reason.EXPIRED, "id": "k", "detail": "8 days old"}
+    assert asdict(Action(Reason.EXPIRED, "k", "8 days old")) == told | nothing_more
 
 
 def test_planned_removals_take_little_memory() -> None:
