@@ -269,6 +269,8 @@ def test_a_pattern_that_matches_nothing_is_named_where_a_plan_is_explained() -> 
         "the pattern 'intro-*' of cache.keep matches nothing that was looked at"
     )
     assert list(plan_cache(survey, policy, NOW).problems) == []
+    for name in ("a", "variant-*", "ghostly*"):
+        assert list(planned(survey, CachePolicy(keep=(name,))).problems) == []
 
 
 def test_a_shared_file_goes_only_with_the_last_entry_that_needs_it() -> None:

@@ -70,6 +70,19 @@ def test_nothing_goes_at_the_limit_and_down_to_the_mark_above_it() -> None:
     assert evicted(plan_cache(Survey(more), policy, NOW)) == [f"k{n}" for n in range(49, 43, -1)]
 
 
+def test_what_expires_is_not_evicted_besides() -> None:
+    """Though it is the least recently used: it is no room that could be made once more."""
+    old = entry("old", age=8 * DAY, unused=9 * DAY)
+    entries = [old, *(entry(f"k{n}", age=DAY, unused=n * DAY) for n in range(3))]
+    plan = plan_cache(Survey(entries), CachePolicy(evict_above=2 * MB, evict_to=MB), NOW)
+    assert gone(plan) == [
+        ("old.mp3", Reason.EXPIRED),
+        ("k2.mp3", Reason.EVICTED),
+        ("k1.mp3", Reason.EVICTED),
+    ]
+    assert plan.planned_bytes == 3 * MB
+
+
 def test_what_expires_makes_room_first() -> None:
     policy = CachePolicy(evict_above=10 * MB, evict_to=9 * MB)
     old = [entry(f"old{n}", age=8 * DAY, unused=0) for n in range(5)]
@@ -184,6 +197,10 @@ def test_only_what_useless_files_do_not_free_is_evicted() -> None:
     # For space on the disk too, but for what has other hard links.
     space = CachePolicy(min_free=3 * MB, orphan_ttl=7 * DAY)
     plan = plan_cache(Survey(live, found, free=0), space, NOW)
+    assert gone(plan) == [("orphan.mp3", Reason.ORPHAN), ("live9.mp3", Reason.EVICTED)]
+    # What went for space, files and entries, counts towards the size.
+    both = CachePolicy(evict_above=10 * MB, evict_to=9 * MB, min_free=3 * MB, orphan_ttl=7 * DAY)
+    plan = plan_cache(Survey(live, found, free=0), both, NOW)
     assert gone(plan) == [("orphan.mp3", Reason.ORPHAN), ("live9.mp3", Reason.EVICTED)]
     linked = Survey(live, found, free=2 * MB, linked=("orphan.mp3",))
     assert gone(plan_cache(linked, space, NOW)) == [("live9.mp3", Reason.EVICTED)]
@@ -476,10 +493,10 @@ def test_what_is_pinned_and_expired_is_said_to_be_kept_once() -> None:
 
 
 def test_one_entry_that_keeps_it_above_is_one_and_the_limit_is_rounded() -> None:
-    limit = 2 * MB + 13  # 2.0000124 MB
+    limit = int(2.12344 * MB)
     policy = CachePolicy(evict_above=limit, evict_to=limit, keep=("pin",))
     (problem,) = plan_cache(Survey([entry("pin", size=3 * MB)]), policy, NOW).problems
     assert problem.message == (
-        "cache over 2 MB, and 1.00 MB more should go than may; "
+        "cache over 2.1234 MB, and 0.88 MB more should go than may; "
         "protected: 1 entry of 3.00 MB (dry-run -v says by what)"
     )

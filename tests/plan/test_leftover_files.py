@@ -103,6 +103,7 @@ def test_each_file_is_judged_whatever_came_before_it() -> None:
     assert [action.ref for action in plan.actions] == [(1, size, 1) for size in (512, 1024, 8, 64)]
     assert plan.by_reason == {Reason.ORPHAN: 3, Reason.PARTIAL: 1}
     assert plan.planned_bytes == 8 + 64 + 512 + 1024
+    assert plan.stored_bytes == 4 + 8 + 16 + 32 + 64 + 512 + 1024
     assert plan.totals.orphan_count == 8
     assert plan.totals.orphan_size_bytes == 15 + 128 + 256 + 512 + 1024
     assert plan.held == [

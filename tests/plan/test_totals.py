@@ -9,7 +9,15 @@ import pytest
 from msgspec.structs import asdict
 
 from narration_cleanup.plan import CachePlan, CachePolicy, RequestPlan, RequestPolicy
-from narration_cleanup.plan.actions import CACHE_REASONS, Action, Actions, Kind, Reason
+from narration_cleanup.plan.actions import (
+    CACHE_REASONS,
+    FILE_WAS_GONE,
+    Action,
+    Actions,
+    Kind,
+    Outcome,
+    Reason,
+)
 from narration_cleanup.plan.types import CacheTotals, RequestTotals, VoiceTotals
 from tests.plan.surveys import DAY, NOW, entry
 
@@ -25,6 +33,8 @@ def test_entries_are_counted_by_age_in_tenths_of_the_ttl() -> None:
     assert (totals.entry_count, totals.total_size_bytes) == (10, 20)
     assert totals.newest_created_at == NOW + DAY
     assert totals.oldest_created_at == NOW - 900 * DAY
+    totals.count_entries([entry("older", age=2 * TTL), entry("new", age=0.0)], NOW)
+    assert totals.age_bins == [4, 1, 0, 0, 1, 0, 0, 0, 0, 2, 3]
 
 
 def test_the_voices_are_counted_where_there_are_any() -> None:
@@ -135,6 +145,20 @@ def test_an_action_is_what_it_was_once_it_is_kept(
     actions[0] = request
     assert (actions[0], actions[1]) == (request, request)
     assert (request.size_bytes, request.age_seconds, request.ref) == (0, 0.0, (0, 0, 0))
+
+
+def test_the_words_for_what_is_done_are_fixed() -> None:
+    """They are in the history, the metrics and the JSON, where others look for them."""
+    assert {kind.name: tuple(kind.value) for kind in Kind} == {
+        "REMOVE_ENTRY": ("remove", "Removed", "entry", "entries"),
+        "REMOVE_FILE": ("remove", "Removed", "file", "files"),
+        "DROP_ENTRY": ("drop", "Dropped", "entry", "entries"),
+        "CANCEL_REQUEST": ("cancel", "Cancelled", "request", "requests"),
+        "DELETE_REQUEST": ("delete", "Deleted", "request", "requests"),
+    }
+    assert " ".join(Reason) == ("expired evicted empty orphan partial dangling abandoned finished")
+    assert " ".join(Outcome) == "planned done skipped failed"
+    assert FILE_WAS_GONE == "its file was already gone"
 
 
 def test_an_action_says_no_more_than_it_was_told() -> None:
