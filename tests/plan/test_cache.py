@@ -51,7 +51,12 @@ def test_expired_is_strictly_older_than_the_ttl(age: float | None, *, goes: bool
 
 def test_a_creation_in_the_future_is_told() -> None:
     plan = planned(Survey([entry("k", age=-DAY)]))
-    assert [(p.code, p.subject) for p in plan.problems] == [("created_in_future", "k")]
+    (problem,) = plan.problems
+    assert (problem.code, problem.subject) == ("created_in_future", "k")
+    assert problem.message == (
+        "created_at lies in the future, so it does not expire: is the clock or cleanup.timezone "
+        "wrong?"
+    )
 
 
 @pytest.mark.parametrize(
@@ -244,7 +249,8 @@ def test_files_are_judged_later_only_where_they_would_go_but_for_their_arrival()
         ("intro[1]", "intro[1]", "intro1"),
         ("[!a]*", "[!a]b", "b"),
         ("a**?", "ab", "a"),
-        ("*", "a\nb", None),
+        ("a*b", "a\nb", None),
+        ("a?b", "a\nb", None),
         ("a.c", "a.c", "abc"),
         ("A*", "Ab", "ab"),
     ],
@@ -422,10 +428,17 @@ def test_an_empty_file_goes_whatever_ttl_its_voice_has() -> None:
     assert plan.held == []
 
 
+def test_an_empty_file_goes_though_its_entry_has_no_time() -> None:
+    survey = Survey([entry("k", age=None), entry("l")], empty_files={"k.mp3": NOW - 2 * HOUR})
+    plan = planned(survey)
+    assert reasons(plan) == {"k": Reason.EMPTY}
+    assert list(plan.problems) == []
+
+
 def test_an_empty_file_without_an_entry_goes_unless_empty_ones_stay() -> None:
-    survey = Survey(found=Unmatched([stored("k.mp3", age=3 * HOUR, size=0)]))
+    survey = Survey(found=Unmatched([stored("k.mp3", age=3.26 * HOUR, size=0)]))
     (action,) = planned(survey).actions
-    assert action.detail == "no entry names it, no audio in it for 3.0 h"
+    assert action.detail == "no entry names it, no audio in it for 3.3 h"
     assert reasons(planned(survey, CachePolicy(orphan_ttl=WEEK, remove_empty=False))) == {}
     young = planned(Survey(found=Unmatched([stored("k.mp3", age=HOUR, size=0)])))
     assert (reasons(young), young.held) == ({}, []), "nothing keeps what would not go"
@@ -468,6 +481,28 @@ def test_sizes_with_sidecars_are_those_of_what_goes() -> None:
     alone = planned(Survey([kept], more_bytes=50, unjudged=2))
     assert (alone.totals.entry_count, alone.totals.total_size_bytes) == (3, 59)
     assert not alone.shares_sidecars
+
+
+def test_what_stays_has_the_size_of_its_files_whatever_the_index_states() -> None:
+    entries = [entry("old", age=8 * DAY, size=5), entry("young", age=DAY, size=5)]
+    plan = planned(Survey(entries, sizes={"old.mp3": 20, "young.mp3": 7}))
+    assert plan.staying is not None
+    assert (plan.totals.total_size_bytes, plan.staying.total_size_bytes) == (27, 7)
+
+
+def test_no_file_is_asked_for_its_size_where_the_sums_agree() -> None:
+    """In a bucket that lists all objects once more."""
+
+    class Asked(Survey):
+        def stored_bytes(self) -> int:
+            return 10
+
+        def size_of(self, file: str, stated: int) -> int:
+            raise AssertionError(file)
+
+    plan = planned(Asked([entry("old", age=8 * DAY, size=6), entry("young", age=DAY, size=4)]))
+    assert plan.staying is not None
+    assert (plan.totals.total_size_bytes, plan.staying.total_size_bytes) == (10, 4)
 
 
 def test_the_entries_that_stay_are_counted_once_each() -> None:

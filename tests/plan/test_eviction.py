@@ -89,6 +89,7 @@ def test_what_expires_makes_room_first() -> None:
     young = [entry(f"young{n}", age=DAY, unused=DAY) for n in range(10)]
     plan = plan_cache(Survey(old + young), policy, NOW)
     assert plan.by_reason == {Reason.EXPIRED: 5}
+    assert plan_cache(Survey(old + young, free=0), policy, NOW).by_reason == plan.by_reason
 
 
 def test_dangling_entries_and_shared_files_are_no_way_to_make_room() -> None:
@@ -476,8 +477,9 @@ def test_a_use_at_the_first_moment_of_all_is_the_least_recent() -> None:
     assert evicted(plan_cache(Survey(entries), policy, NOW)) == ["a"]
 
 
-def test_nothing_is_said_to_be_kept_by_its_links_that_need_not_go() -> None:
-    entries = [entry("old", unused=9 * DAY), entry("linked", unused=DAY)]
+@pytest.mark.parametrize("unused", [DAY, 9 * DAY])
+def test_nothing_is_said_to_be_kept_by_its_links_that_need_not_go(unused: float) -> None:
+    entries = [entry("old", unused=9 * DAY), entry("linked", unused=unused)]
     survey = Survey(entries, free=0, linked={"linked.mp3"})
     plan = plan_cache(survey, CachePolicy(min_free=MB), NOW, explain=True)
     assert evicted(plan) == ["old"]

@@ -19,7 +19,10 @@ def planned(survey: Survey, policy: CachePolicy = POLICY) -> CachePlan:
 
 
 def told(plan: CachePlan) -> list[tuple[str, str | None, str]]:
-    return [(each.code, each.subject, each.message.split()[1]) for each in plan.problems]
+    return [
+        (each.code, each.subject, each.message.partition(" lies in the future, ")[0])
+        for each in plan.problems
+    ]
 
 
 LATE = -FUTURE_TOLERANCE - 1
@@ -29,11 +32,11 @@ LATE = -FUTURE_TOLERANCE - 1
     ("file", "as_audio", "as_other"),
     [
         (stored("f", age=-FUTURE_TOLERANCE), None, None),
-        (stored("f", age=LATE), "mtime", "mtime"),
-        (stored("f", age=LATE, by_ctime=True), "ctime", "ctime"),
-        (stored("f", age=DAY, arrived=LATE), "ctime", None),
+        (stored("f", age=LATE), "its mtime", "its mtime"),
+        (stored("f", age=LATE, by_ctime=True), "its ctime", "its ctime"),
+        (stored("f", age=DAY, arrived=LATE), "its ctime", None),
         (stored("f", age=DAY, arrived=-FUTURE_TOLERANCE), None, None),
-        (stored("f", age=LATE, arrived=DAY), "mtime", "mtime"),
+        (stored("f", age=LATE, arrived=DAY), "its mtime", "its mtime"),
         (stored("f", age=DAY), None, None),
     ],
 )
