@@ -130,7 +130,9 @@ def test_empty_audio_goes_once_an_hour_old(
 ) -> None:
     entries = [entry("whole", age=age if reason is not Reason.EXPIRED else 0), entry("k", age=age)]
     survey = Survey(entries, empty_files={"k.mp3": NOW - empty_for})
-    assert reasons(planned(survey)) == ({"k": reason} if reason else {})
+    plan = planned(survey)
+    assert reasons(plan) == ({"k": reason} if reason else {})
+    assert plan.totals.expired_count == (reason is Reason.EXPIRED)
     off = CachePolicy(remove_empty=False)
     assert reasons(planned(survey, off)) == ({"k": reason} if reason is Reason.EXPIRED else {})
 

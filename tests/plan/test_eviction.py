@@ -308,13 +308,13 @@ def test_a_pinned_entry_without_a_file_takes_up_no_room() -> None:
 
 def test_an_eviction_says_when_it_was_last_used_and_what_for() -> None:
     entries = [
-        entry("a", unused=9 * DAY, size=2 * MB, sidecars=("a.json",)),
+        entry("a", unused=9.26 * DAY, size=2 * MB, sidecars=("a.json",)),
         entry("b", unused=HOUR, size=2 * MB, voice="eerie", variant="v9"),
     ]
     policy = CachePolicy(evict_above=3 * MB, evict_to=2 * MB)
     plan = plan_cache(Survey(entries, whole_sizes={"a": 2 * MB + 5}), policy, NOW)
     (action,) = plan.actions
-    assert action.detail == "last used 9.0 days ago, cache over 3 MB, with its sidecar"
+    assert action.detail == "last used 9.3 days ago, cache over 3 MB, with its sidecar"
     assert (action.id, action.file, action.size_bytes) == ("a", "a.mp3", 2 * MB + 5)
     assert plan.planned_bytes == 2 * MB + 5
     assert plan.by_reason == {Reason.EVICTED: 1}
