@@ -112,6 +112,11 @@ def test_requests_are_cancelled_or_gone() -> None:
     stopped = requests_after(plan, {"queued": 1}, {})
     assert stopped is not None
     assert stopped.totals.abandoned_by_status == {"queued": 1, "generating": 1}
+    again = requests_after(
+        RequestPlan(RequestTotals({"queued": 2, "cancelled": 4})), {"queued": 1}, {}
+    )
+    assert again is not None
+    assert again.totals.by_status == {"queued": 1, "cancelled": 5}
     nothing = requests_after(RequestPlan(RequestTotals(dict(BY_STATUS))), {}, {})
     assert nothing is not None
     assert nothing.totals.by_status == BY_STATUS

@@ -11,6 +11,7 @@ from narration_cleanup.plan.actions import (
     Kind,
     Reason,
 )
+from narration_cleanup.plan.rules import Rules
 from tests.plan.surveys import DAY, HOUR, NOW, Survey, entry, stored
 
 WEEK = 7 * DAY
@@ -50,7 +51,12 @@ def test_expired_is_strictly_older_than_the_ttl(age: float | None, *, goes: bool
 
 def test_a_creation_in_the_future_is_told() -> None:
     plan = planned(Survey([entry("k", age=-DAY)]))
-    assert [(p.code, p.subject) for p in plan.problems] == [("created_in_future", "k")]
+    (problem,) = plan.problems
+    assert (problem.code, problem.subject) == ("created_in_future", "k")
+    assert problem.message == (
+        "created_at lies in the future, so it does not expire: is the clock or cleanup.timezone "
+        "wrong?"
+    )
 
 
 @pytest.mark.parametrize(
@@ -124,7 +130,9 @@ def test_empty_audio_goes_once_an_hour_old(
 ) -> None:
     entries = [entry("whole", age=age if reason is not Reason.EXPIRED else 0), entry("k", age=age)]
     survey = Survey(entries, empty_files={"k.mp3": NOW - empty_for})
-    assert reasons(planned(survey)) == ({"k": reason} if reason else {})
+    plan = planned(survey)
+    assert reasons(plan) == ({"k": reason} if reason else {})
+    assert plan.totals.expired_count == (reason is Reason.EXPIRED)
     off = CachePolicy(remove_empty=False)
     assert reasons(planned(survey, off)) == ({"k": reason} if reason is Reason.EXPIRED else {})
 
@@ -243,7 +251,8 @@ def test_files_are_judged_later_only_where_they_would_go_but_for_their_arrival()
         ("intro[1]", "intro[1]", "intro1"),
         ("[!a]*", "[!a]b", "b"),
         ("a**?", "ab", "a"),
-        ("*", "a\nb", None),
+        ("a*b", "a\nb", None),
+        ("a?b", "a\nb", None),
         ("a.c", "a.c", "abc"),
         ("A*", "Ab", "ab"),
     ],
@@ -264,8 +273,12 @@ def test_a_pattern_that_matches_nothing_is_named_where_a_plan_is_explained() -> 
     policy = CachePolicy(keep=("a", "c", "intro-*"))
     (problem,) = planned(survey, policy).problems
     assert (problem.code, problem.severity) == ("keep_matches_nothing", Severity.WARNING)
-    assert "'intro-*'" in problem.message
+    assert problem.message == (
+        "the pattern 'intro-*' of cache.keep matches nothing that was looked at"
+    )
     assert list(plan_cache(survey, policy, NOW).problems) == []
+    for name in ("a", "variant-*", "ghostly*"):
+        assert list(planned(survey, CachePolicy(keep=(name,))).problems) == []
 
 
 def test_a_shared_file_goes_only_with_the_last_entry_that_needs_it() -> None:
@@ -410,17 +423,24 @@ def test_an_empty_file_goes_whatever_ttl_its_voice_has() -> None:
         entry("blank", age=None, voice="eerie"),
         entry("at-the-ttl", age=WEEK, voice="eerie"),
     ]
-    plan = planned(Survey(entries, empty_files={"k.mp3": NOW - 2 * HOUR}), policy)
+    plan = planned(Survey(entries, empty_files={"k.mp3": NOW - 2.26 * HOUR}), policy)
     assert [(action.id, action.detail) for action in plan.actions] == [
-        ("k", "no audio in it for 2.0 h")
+        ("k", "no audio in it for 2.3 h")
     ]
     assert plan.held == []
 
 
+def test_an_empty_file_goes_though_its_entry_has_no_time() -> None:
+    survey = Survey([entry("k", age=None), entry("l")], empty_files={"k.mp3": NOW - 2 * HOUR})
+    plan = planned(survey)
+    assert reasons(plan) == {"k": Reason.EMPTY}
+    assert list(plan.problems) == []
+
+
 def test_an_empty_file_without_an_entry_goes_unless_empty_ones_stay() -> None:
-    survey = Survey(found=Unmatched([stored("k.mp3", age=3 * HOUR, size=0)]))
+    survey = Survey(found=Unmatched([stored("k.mp3", age=3.26 * HOUR, size=0)]))
     (action,) = planned(survey).actions
-    assert action.detail == "no entry names it, no audio in it for 3.0 h"
+    assert action.detail == "no entry names it, no audio in it for 3.3 h"
     assert reasons(planned(survey, CachePolicy(orphan_ttl=WEEK, remove_empty=False))) == {}
     young = planned(Survey(found=Unmatched([stored("k.mp3", age=HOUR, size=0)])))
     assert (reasons(young), young.held) == ({}, []), "nothing keeps what would not go"
@@ -429,8 +449,20 @@ def test_an_empty_file_without_an_entry_goes_unless_empty_ones_stay() -> None:
 @pytest.mark.parametrize(("ahead", "told"), [(300, False), (301, True)])
 def test_a_creation_a_little_in_the_future_is_no_problem(ahead: float, *, told: bool) -> None:
     """It was written while the run is at work."""
-    codes = [problem.code for problem in planned(Survey([entry("k", age=-ahead)])).problems]
-    assert codes == (["created_in_future"] if told else [])
+    for empty_files in ({}, {"k.mp3": NOW}):
+        plan = planned(Survey([entry("k", age=-ahead)], empty_files=empty_files))
+        codes = [problem.code for problem in plan.problems]
+        assert codes == (["created_in_future"] if told else [])
+
+
+def test_only_entries_that_may_go_or_lie_in_the_future_are_looked_at() -> None:
+    """Of exactly the shortest TTL, or of the latest time that is none of the future, is neither."""
+    rules = Rules(CachePolicy(ttl=WEEK, ttl_by_voice_style={"eerie": DAY}), NOW)
+    ages = [DAY, DAY + 1, -300, -301, None, 0, 8 * DAY]
+    entries = [entry(f"k{number}", age=age) for number, age in enumerate(ages)]
+    assert rules.in_question(entries) == [1, 3, 6]
+    rules.empty_files = {"k4.mp3": NOW, "k5.mp3": NOW}
+    assert rules.in_question(entries) == [1, 3, 4, 5, 6]
 
 
 def test_sizes_with_sidecars_are_those_of_what_goes() -> None:
@@ -451,6 +483,28 @@ def test_sizes_with_sidecars_are_those_of_what_goes() -> None:
     alone = planned(Survey([kept], more_bytes=50, unjudged=2))
     assert (alone.totals.entry_count, alone.totals.total_size_bytes) == (3, 59)
     assert not alone.shares_sidecars
+
+
+def test_what_stays_has_the_size_of_its_files_whatever_the_index_states() -> None:
+    entries = [entry("old", age=8 * DAY, size=5), entry("young", age=DAY, size=5)]
+    plan = planned(Survey(entries, sizes={"old.mp3": 20, "young.mp3": 7}))
+    assert plan.staying is not None
+    assert (plan.totals.total_size_bytes, plan.staying.total_size_bytes) == (27, 7)
+
+
+def test_no_file_is_asked_for_its_size_where_the_sums_agree() -> None:
+    """In a bucket that lists all objects once more."""
+
+    class Asked(Survey):
+        def stored_bytes(self) -> int:
+            return 10
+
+        def size_of(self, file: str, stated: int) -> int:
+            raise AssertionError(file)
+
+    plan = planned(Asked([entry("old", age=8 * DAY, size=6), entry("young", age=DAY, size=4)]))
+    assert plan.staying is not None
+    assert (plan.totals.total_size_bytes, plan.staying.total_size_bytes) == (10, 4)
 
 
 def test_the_entries_that_stay_are_counted_once_each() -> None:

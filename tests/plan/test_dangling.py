@@ -6,7 +6,7 @@ import pytest
 
 from narration_cleanup.core.model import CacheEntry, Unmatched
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
-from narration_cleanup.plan.actions import Kind, Reason
+from narration_cleanup.plan.actions import FILE_GONE, Action, Kind, Reason
 from tests.plan.surveys import DAY, MB, NOW, Survey, entry
 
 DROPPING = CachePolicy(remove_dangling=True, keep=("pin*",))
@@ -118,3 +118,11 @@ def test_no_room_is_made_by_an_entry_that_is_dropped() -> None:
     plan = plan_of([lost, *live], [lost], policy)
     assert plan.by_reason == {Reason.DANGLING: 1, Reason.EVICTED: 1}
     assert plan.planned_bytes == MB
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_only_what_takes_an_entry_away_lacks_its_file(reason: Reason) -> None:
+    """Whatever the figures behind another action end with."""
+    gone, there = Action(reason, "k", f"old, {FILE_GONE}"), Action(reason, "k", "old")
+    assert gone.lacks_file is reason.kind.is_of_entry
+    assert not there.lacks_file

@@ -70,12 +70,26 @@ def test_nothing_goes_at_the_limit_and_down_to_the_mark_above_it() -> None:
     assert evicted(plan_cache(Survey(more), policy, NOW)) == [f"k{n}" for n in range(49, 43, -1)]
 
 
+def test_what_expires_is_not_evicted_besides() -> None:
+    """Though it is the least recently used: it is no room that could be made once more."""
+    old = entry("old", age=8 * DAY, unused=9 * DAY)
+    entries = [old, *(entry(f"k{n}", age=DAY, unused=n * DAY) for n in range(3))]
+    plan = plan_cache(Survey(entries), CachePolicy(evict_above=2 * MB, evict_to=MB), NOW)
+    assert gone(plan) == [
+        ("old.mp3", Reason.EXPIRED),
+        ("k2.mp3", Reason.EVICTED),
+        ("k1.mp3", Reason.EVICTED),
+    ]
+    assert plan.planned_bytes == 3 * MB
+
+
 def test_what_expires_makes_room_first() -> None:
     policy = CachePolicy(evict_above=10 * MB, evict_to=9 * MB)
     old = [entry(f"old{n}", age=8 * DAY, unused=0) for n in range(5)]
     young = [entry(f"young{n}", age=DAY, unused=DAY) for n in range(10)]
     plan = plan_cache(Survey(old + young), policy, NOW)
     assert plan.by_reason == {Reason.EXPIRED: 5}
+    assert plan_cache(Survey(old + young, free=0), policy, NOW).by_reason == plan.by_reason
 
 
 def test_dangling_entries_and_shared_files_are_no_way_to_make_room() -> None:
@@ -185,6 +199,10 @@ def test_only_what_useless_files_do_not_free_is_evicted() -> None:
     space = CachePolicy(min_free=3 * MB, orphan_ttl=7 * DAY)
     plan = plan_cache(Survey(live, found, free=0), space, NOW)
     assert gone(plan) == [("orphan.mp3", Reason.ORPHAN), ("live9.mp3", Reason.EVICTED)]
+    # What went for space, files and entries, counts towards the size.
+    both = CachePolicy(evict_above=10 * MB, evict_to=9 * MB, min_free=3 * MB, orphan_ttl=7 * DAY)
+    plan = plan_cache(Survey(live, found, free=0), both, NOW)
+    assert gone(plan) == [("orphan.mp3", Reason.ORPHAN), ("live9.mp3", Reason.EVICTED)]
     linked = Survey(live, found, free=2 * MB, linked=("orphan.mp3",))
     assert gone(plan_cache(linked, space, NOW)) == [("live9.mp3", Reason.EVICTED)]
 
@@ -290,13 +308,13 @@ def test_a_pinned_entry_without_a_file_takes_up_no_room() -> None:
 
 def test_an_eviction_says_when_it_was_last_used_and_what_for() -> None:
     entries = [
-        entry("a", unused=9 * DAY, size=2 * MB, sidecars=("a.json",)),
+        entry("a", unused=9.26 * DAY, size=2 * MB, sidecars=("a.json",)),
         entry("b", unused=HOUR, size=2 * MB, voice="eerie", variant="v9"),
     ]
     policy = CachePolicy(evict_above=3 * MB, evict_to=2 * MB)
     plan = plan_cache(Survey(entries, whole_sizes={"a": 2 * MB + 5}), policy, NOW)
     (action,) = plan.actions
-    assert action.detail == "last used 9.0 days ago, cache over 3 MB, with its sidecar"
+    assert action.detail == "last used 9.3 days ago, cache over 3 MB, with its sidecar"
     assert (action.id, action.file, action.size_bytes) == ("a", "a.mp3", 2 * MB + 5)
     assert plan.planned_bytes == 2 * MB + 5
     assert plan.by_reason == {Reason.EVICTED: 1}
@@ -450,3 +468,37 @@ def test_the_least_recently_used_is_found_wherever_it_is() -> None:
     ]
     policy = CachePolicy(evict_above=8 * MB, evict_to=8 * MB)
     assert evicted(plan_cache(Survey(entries), policy, NOW)) == ["d"]
+
+
+def test_a_use_at_the_first_moment_of_all_is_the_least_recent() -> None:
+    """A file whose times were lost reads as 1970."""
+    entries = [entry("b", unused=NOW - 1), entry("a", unused=NOW)]
+    policy = CachePolicy(evict_above=MB, evict_to=MB)
+    assert evicted(plan_cache(Survey(entries), policy, NOW)) == ["a"]
+
+
+@pytest.mark.parametrize("unused", [DAY, 9 * DAY])
+def test_nothing_is_said_to_be_kept_by_its_links_that_need_not_go(unused: float) -> None:
+    entries = [entry("old", unused=9 * DAY), entry("linked", unused=unused)]
+    survey = Survey(entries, free=0, linked={"linked.mp3"})
+    plan = plan_cache(survey, CachePolicy(min_free=MB), NOW, explain=True)
+    assert evicted(plan) == ["old"]
+    assert plan.held == []
+
+
+def test_what_is_pinned_and_expired_is_said_to_be_kept_once() -> None:
+    entries = [entry("pin", age=9 * DAY, unused=9 * DAY), entry("k", unused=DAY)]
+    policy = CachePolicy(min_free=MB, keep=("pin",))
+    plan = plan_cache(Survey(entries, free=0), policy, NOW, explain=True)
+    assert evicted(plan) == ["k"]
+    assert plan.held == [("pin", "kept by pin")]
+
+
+def test_one_entry_that_keeps_it_above_is_one_and_the_limit_is_rounded() -> None:
+    limit = int(2.12344 * MB)
+    policy = CachePolicy(evict_above=limit, evict_to=limit, keep=("pin",))
+    (problem,) = plan_cache(Survey([entry("pin", size=3 * MB)]), policy, NOW).problems
+    assert problem.message == (
+        "cache over 2.1234 MB, and 0.88 MB more should go than may; "
+        "protected: 1 entry of 3.00 MB (dry-run -v says by what)"
+    )

@@ -19,7 +19,10 @@ def planned(survey: Survey, policy: CachePolicy = POLICY) -> CachePlan:
 
 
 def told(plan: CachePlan) -> list[tuple[str, str | None, str]]:
-    return [(each.code, each.subject, each.message.split()[1]) for each in plan.problems]
+    return [
+        (each.code, each.subject, each.message.partition(" lies in the future, ")[0])
+        for each in plan.problems
+    ]
 
 
 LATE = -FUTURE_TOLERANCE - 1
@@ -29,11 +32,11 @@ LATE = -FUTURE_TOLERANCE - 1
     ("file", "as_audio", "as_other"),
     [
         (stored("f", age=-FUTURE_TOLERANCE), None, None),
-        (stored("f", age=LATE), "mtime", "mtime"),
-        (stored("f", age=LATE, by_ctime=True), "ctime", "ctime"),
-        (stored("f", age=DAY, arrived=LATE), "ctime", None),
+        (stored("f", age=LATE), "its mtime", "its mtime"),
+        (stored("f", age=LATE, by_ctime=True), "its ctime", "its ctime"),
+        (stored("f", age=DAY, arrived=LATE), "its ctime", None),
         (stored("f", age=DAY, arrived=-FUTURE_TOLERANCE), None, None),
-        (stored("f", age=LATE, arrived=DAY), "mtime", "mtime"),
+        (stored("f", age=LATE, arrived=DAY), "its mtime", "its mtime"),
         (stored("f", age=DAY), None, None),
     ],
 )
@@ -103,6 +106,7 @@ def test_each_file_is_judged_whatever_came_before_it() -> None:
     assert [action.ref for action in plan.actions] == [(1, size, 1) for size in (512, 1024, 8, 64)]
     assert plan.by_reason == {Reason.ORPHAN: 3, Reason.PARTIAL: 1}
     assert plan.planned_bytes == 8 + 64 + 512 + 1024
+    assert plan.stored_bytes == 4 + 8 + 16 + 32 + 64 + 512 + 1024
     assert plan.totals.orphan_count == 8
     assert plan.totals.orphan_size_bytes == 15 + 128 + 256 + 512 + 1024
     assert plan.held == [
@@ -182,6 +186,24 @@ def test_a_partial_of_exactly_its_limit_goes_for_room_alone() -> None:
     ]
     one = CachePolicy(partial_ttl=DAY, evict_above=2 * MB, evict_to=2 * MB)
     assert [action.id for action in planned(survey, one).actions] == ["z.part"]
+
+
+@pytest.mark.parametrize("age", [2 * HOUR, DAY])
+def test_a_partial_that_arrived_within_the_hour_is_no_room_and_makes_none(age: float) -> None:
+    """It may be written to yet, whatever its mtime; of exactly its limit it is not too old."""
+    partials = [stored("moving.part", age=age, size=2 * MB, arrived=60)]
+    entries = [entry(f"k{number}", unused=number * DAY) for number in range(3)]
+    survey = Survey(entries, Unmatched(partials=partials))
+    plan = planned(survey, CachePolicy(partial_ttl=DAY, evict_above=2 * MB, evict_to=2 * MB))
+    assert plan.stored_bytes == 3 * MB
+    assert [action.id for action in plan.actions] == ["k2"]
+
+
+def test_a_file_that_goes_for_room_has_its_age_in_tenths_of_days() -> None:
+    found = Unmatched([stored("a.mp3", age=1.26 * DAY, size=MB)])
+    policy = CachePolicy(orphan_ttl=7 * DAY, evict_above=MB, evict_to=MB)
+    (action,) = planned(Survey([entry("k")], found), policy).actions
+    assert action.detail == "no entry names it, 1.3 days old, cache over 1 MB"
 
 
 def test_files_that_may_not_go_are_not_taken_for_room() -> None:

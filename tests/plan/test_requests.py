@@ -261,6 +261,15 @@ def test_finished_rows_go_once_older_than_their_limit() -> None:
     assert plan.totals.abandoned_count == 0
 
 
+def test_a_finished_row_without_an_end_goes_by_when_it_was_begun() -> None:
+    row = msgspec.structs.replace(
+        ended(3 * DAY, RequestStatus.FAILED, 1), guard=("failed", NOW - 5 * DAY, None, None)
+    )
+    policy = replace(POLICY, delete_finished_after=DAY)
+    (action,) = plan_requests(Survey(finished=[row]), policy, NOW).actions
+    assert action.detail == "failed, begun 3.0 days ago, limit 1"
+
+
 @pytest.mark.parametrize(
     ("created", "started", "beat", "expected"),
     [

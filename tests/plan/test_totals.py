@@ -6,9 +6,18 @@ import subprocess
 import sys
 
 import pytest
+from msgspec.structs import asdict
 
 from narration_cleanup.plan import CachePlan, CachePolicy, RequestPlan, RequestPolicy
-from narration_cleanup.plan.actions import CACHE_REASONS, Action, Actions, Kind, Reason
+from narration_cleanup.plan.actions import (
+    CACHE_REASONS,
+    FILE_WAS_GONE,
+    Action,
+    Actions,
+    Kind,
+    Outcome,
+    Reason,
+)
 from narration_cleanup.plan.types import CacheTotals, RequestTotals, VoiceTotals
 from tests.plan.surveys import DAY, NOW, entry
 
@@ -24,6 +33,8 @@ def test_entries_are_counted_by_age_in_tenths_of_the_ttl() -> None:
     assert (totals.entry_count, totals.total_size_bytes) == (10, 20)
     assert totals.newest_created_at == NOW + DAY
     assert totals.oldest_created_at == NOW - 900 * DAY
+    totals.count_entries([entry("older", age=2 * TTL), entry("new", age=0.0)], NOW)
+    assert totals.age_bins == [4, 1, 0, 0, 1, 0, 0, 0, 0, 2, 3]
 
 
 def test_the_voices_are_counted_where_there_are_any() -> None:
@@ -76,6 +87,7 @@ def test_nothing_is_planned_at_first() -> None:
     assert (empty.entry_count, empty.total_size_bytes, empty.age_bins) == (0, 0, [0] * 11)
     assert (empty.expired_count, empty.expired_size_bytes) == (0, 0)
     assert (empty.missing_count, empty.missing_size_bytes) == (0, 0)
+    assert (empty.oldest_created_at, empty.newest_created_at) == (None, None)
     assert (empty.dangling_count, empty.orphan_count, empty.orphan_size_bytes) == (0, 0, 0)
     assert VoiceTotals() == VoiceTotals(0, 0)
 
@@ -133,6 +145,38 @@ def test_an_action_is_what_it_was_once_it_is_kept(
     actions[0] = request
     assert (actions[0], actions[1]) == (request, request)
     assert (request.size_bytes, request.age_seconds, request.ref) == (0, 0.0, (0, 0, 0))
+
+
+def test_the_words_for_what_is_done_are_fixed() -> None:
+    """They are in the history, the metrics and the JSON, where others look for them."""
+    assert {kind.name: tuple(kind.value) for kind in Kind} == {
+        "REMOVE_ENTRY": ("remove", "Removed", "entry", "entries"),
+        "REMOVE_FILE": ("remove", "Removed", "file", "files"),
+        "DROP_ENTRY": ("drop", "Dropped", "entry", "entries"),
+        "CANCEL_REQUEST": ("cancel", "Cancelled", "request", "requests"),
+        "DELETE_REQUEST": ("delete", "Deleted", "request", "requests"),
+    }
+    assert " ".join(Reason) == ("expired evicted empty orphan partial dangling abandoned finished")
+    assert " ".join(Outcome) == "planned done skipped failed"
+    assert FILE_WAS_GONE == "its file was already gone"
+
+
+def test_an_action_says_no_more_than_it_was_told() -> None:
+    nothing_more: dict[str, object] = {
+        "file": "",
+        "size_bytes": 0,
+        "ref": (0, 0, 0),
+        "sidecars": (),
+        "voice_style": "",
+        "variant_id": "",
+        "created_at": None,
+        "status": "",
+        "age_seconds": 0.0,
+        "guard": (),
+        "place": None,
+    }
+    told = {"reason": Reason.EXPIRED, "id": "k", "detail": "8 days old"}
+    assert asdict(Action(Reason.EXPIRED, "k", "8 days old")) == told | nothing_more
 
 
 def test_planned_removals_take_little_memory() -> None:

@@ -29,6 +29,7 @@ IN_SECONDS = {"s": 1, "min": 60, "h": HOUR, "day": DAY, "days": DAY}
         (HOUR + 59.7, HOUR, HOURS, "1 h and 59 s"),
         (1.22 * HOUR, 1.21 * HOUR, HOURS, "1.21 h and 36 s"),
         (300 + 2, 300, MINUTES, "5 min and 2 s"),
+        (60 + 2, 60, MINUTES, "1 min and 2 s"),
     ],
 )
 def test_an_age_in_words(age: float, limit: float, unit: Unit, text: str) -> None:
