@@ -50,13 +50,16 @@ def test_on_an_empty_cache_a_look_imports_few_of_our_own_modules(
     assert len(own) <= 70
 
 
-def test_options_that_nobody_gives_are_not_converted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("command", ["stats", "run"])
+def test_neither_defaults_nor_texts_are_converted(command: str, tmp_path: Path) -> None:
     sample = make_sample(tmp_path)
-    monkeypatch.setenv("NARRATION_CACHE_DIR", str(sample.cache.directory))
-    for command in ("stats", "run"):
-        assert "pydantic" not in imported_by(command, "--json")
+    places = ["--cache-dir", str(sample.cache.directory), f"--requests-db={sample.database}"]
+    assert "pydantic" not in imported_by(command, "--json", "--ttl-days", "8", *places)
+
+
+def test_what_is_no_text_is_converted_and_checked(tmp_path: Path) -> None:
+    places = ["--cache-dir", str(tmp_path)]
+    assert "pydantic" in imported_by("run", "--log-format", "json", *places)
 
 
 def test_an_unknown_command_is_told_which_was_meant() -> None:

@@ -272,11 +272,13 @@ def left_in_cache(store: CacheStore, cache: CacheResult) -> CachePlan | None:
     if cache.entries_left or cache.removed_count != len(cache.plan.actions):
         return None
     left = plan_after(cache.plan)
-    removed = (
-        action.file
-        for action in cache.plan.actions
-        if not (store.has_index and action.kind is Kind.REMOVE_ENTRY)
-    )
+    reasons = {
+        reason
+        for reason in cache.plan.by_reason
+        if not (store.has_index and reason.kind is Kind.REMOVE_ENTRY)
+    }
+    actions = cache.plan.actions if reasons else ()
+    removed = (action.file for action in actions if action.reason in reasons)
     try:
         return left if left is not None and store.unchanged_since(removed) else None
     except (TargetError, OSError):  # the second survey reports what is wrong

@@ -63,11 +63,6 @@ class _Left(NamedTuple):
     entries: Iterable[tuple[Ref, str]]
     there_again: frozenset[Mark]
 
-    def spans(self) -> list[ByteRange]:
-        """Where they lie in the surveyed index, in its order."""
-        refs = (ref for ref, _ in self.entries)
-        return sorted((start, end) for start, end, mark in refs if mark not in self.there_again)
-
     def marks(self) -> frozenset[Mark]:
         """Their digests."""
         return frozenset(mark for (_, _, mark), _ in self.entries).difference(self.there_again)
@@ -108,9 +103,9 @@ class IndexCommit:
                 if not had:
                     raise held_for(self._name, TRY_FOR)
                 self._own.descriptor()  # opened here, since here what is left is taken away
-                there_again = self._there_again(entries)
-                left = _Left(entries, there_again)
-                if spans := left.spans():
+                spans, there_again = self._gone(entries)
+                if spans:
+                    left = _Left(entries, there_again)
                     self._try_until_done(left, spans, surveyed, members_end)
                 return CommitReport(there_again)
         except TargetError as error:
@@ -123,10 +118,17 @@ class IndexCommit:
         finally:
             self._own.discard_index()
 
-    def _there_again(self, entries: Iterable[tuple[Ref, str]]) -> frozenset[Mark]:
-        """The digests of the entries whose file is there (again)."""
-        status = self._directory.status
-        return frozenset(digest for (_, _, digest), file in entries if status(file) is not None)
+    def _gone(self, entries: Iterable[tuple[Ref, str]]) -> tuple[list[ByteRange], frozenset[Mark]]:
+        """Where the entries without a file lie in the surveyed index, in its order; and the digests
+        of those whose file is there (again)."""
+        spans: list[ByteRange] = []
+        there_again = set()
+        for (start, end, digest), file in entries:
+            if self._directory.status(file) is None:
+                spans.append((start, end))
+            else:
+                there_again.add(digest)
+        return sorted(spans), frozenset(there_again)
 
     def _try_until_done(
         self, left: _Left, spans: Sequence[ByteRange], surveyed: Version, members_end: int
