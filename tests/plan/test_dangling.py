@@ -6,7 +6,7 @@ import pytest
 
 from narration_cleanup.core.model import CacheEntry, Unmatched
 from narration_cleanup.plan import CachePlan, CachePolicy, plan_cache
-from narration_cleanup.plan.actions import FILE_GONE, Action, Kind, Reason
+from narration_cleanup.plan.actions import Kind, Reason
 from tests.plan.surveys import DAY, MB, NOW, Survey, entry
 
 DROPPING = CachePolicy(remove_dangling=True, keep=("pin*",))
@@ -107,6 +107,7 @@ def test_a_file_that_is_gone_is_not_counted_as_shared() -> None:
         *["its file is removed with another entry"] * 2,
         "limit 7",
     ]
+    assert [action.lacks_file for action in plan.actions] == [*[True] * 3, *[False] * 4]
     assert plan.planned_bytes == 8
     assert plan.totals.missing_count == 3
 
@@ -118,11 +119,3 @@ def test_no_room_is_made_by_an_entry_that_is_dropped() -> None:
     plan = plan_of([lost, *live], [lost], policy)
     assert plan.by_reason == {Reason.DANGLING: 1, Reason.EVICTED: 1}
     assert plan.planned_bytes == MB
-
-
-@pytest.mark.parametrize("reason", Reason)
-def test_only_what_takes_an_entry_away_lacks_its_file(reason: Reason) -> None:
-    """Whatever the figures behind another action end with."""
-    gone, there = Action(reason, "k", f"old, {FILE_GONE}"), Action(reason, "k", "old")
-    assert gone.lacks_file is reason.kind.is_of_entry
-    assert not there.lacks_file

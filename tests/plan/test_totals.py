@@ -174,6 +174,7 @@ def test_an_action_says_no_more_than_it_was_told() -> None:
         "age_seconds": 0.0,
         "guard": (),
         "place": None,
+        "lacks_file": False,
     }
     told = {"reason": Reason.EXPIRED, "id": "k", "detail": "8 days old"}
     assert asdict(Action(Reason.EXPIRED, "k", "8 days old")) == told | nothing_more

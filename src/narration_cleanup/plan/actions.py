@@ -96,7 +96,8 @@ class Action(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ``created_at`` (an instant) is what the planner read; of a file, the time its age is from.
 
     Of the cache alone: ``size_bytes`` is what the removal can free, as the survey stated it, and 0
-    where the file is gone or is removed with another entry; ``ref`` is the store's handle. Of a
+    where the file is gone or is removed with another entry; ``ref`` is the store's handle;
+    ``lacks_file``: this takes an entry out of the index whose file is gone already. Of a
     request alone: it is changed while it is still what ``guard`` says (see the model), and
     ``age_seconds`` is the age that its limit is for.
     """
@@ -115,16 +116,12 @@ class Action(msgspec.Struct, frozen=True, array_like=True, gc=False):
     age_seconds: float = 0.0
     guard: tuple[Scalar, ...] = ()
     place: int | None = None
+    lacks_file: bool = False
 
     @property
     def kind(self) -> Kind:
         """What is done."""
         return _KINDS[self.reason]
-
-    @property
-    def lacks_file(self) -> bool:
-        """Whether this takes an entry out of the index whose file is gone already."""
-        return self.kind.is_of_entry and self.detail.endswith(FILE_GONE)
 
 
 class Actions:

@@ -183,7 +183,7 @@ def _plan_dangling(
         for entry, ref, rule in kept:
             if rule is None:
                 action = removal_of(entry, (Reason.DANGLING, FILE_GONE), ref)
-                plan.add(msgspec.structs.replace(action, size_bytes=0))
+                plan.add(msgspec.structs.replace(action, size_bytes=0, lacks_file=True))
             elif rules.verdict(entry) is None:
                 plan.hold(entry.key, rule)
     return frozenset(entry.key for entry, _ in dangling), missing
@@ -196,7 +196,7 @@ def _count_each_file_once(plan: CachePlan, missing: set[str], shared: frozenset[
         if action.kind is not Kind.REMOVE_ENTRY:
             continue
         if action.file in missing:
-            plan.frees_nothing(position, action, FILE_GONE)
+            plan.frees_nothing(position, action, FILE_GONE, lacks_file=True)
         elif action.file in counted:
             plan.frees_nothing(position, action, "its file is removed with another entry")
         elif action.file in shared:

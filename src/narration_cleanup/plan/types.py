@@ -184,11 +184,14 @@ class Plan(msgspec.Struct, Generic[TotalsT]):
         self.planned_bytes += size_bytes
         self.by_reason[reason] = self.by_reason.get(reason, 0) + 1
 
-    def frees_nothing(self, position: int, action: Action, why: str) -> None:
+    def frees_nothing(
+        self, position: int, action: Action, why: str, *, lacks_file: bool = False
+    ) -> None:
         """Expect no bytes of a removal that is planned at ``position``."""
         self.planned_bytes -= action.size_bytes
-        detail = f"{action.detail}, {why}"
-        self.actions[position] = msgspec.structs.replace(action, size_bytes=0, detail=detail)
+        self.actions[position] = msgspec.structs.replace(
+            action, size_bytes=0, detail=f"{action.detail}, {why}", lacks_file=lacks_file
+        )
 
 
 CachePlan = Plan[CacheTotals]
