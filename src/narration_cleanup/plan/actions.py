@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from enum import Enum, StrEnum
 from typing import NamedTuple
@@ -113,7 +114,7 @@ class Action(msgspec.Struct, frozen=True, array_like=True, gc=False):
     variant_id: str = ""
     created_at: float | None = None
     status: str = ""
-    age_seconds: float = 0.0
+    age_seconds: float = 0
     guard: tuple[Scalar, ...] = ()
     place: int | None = None
     lacks_file: bool = False
@@ -125,7 +126,7 @@ class Action(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Actions:
-    """Actions in the order they are to be done, held small: about 300 bytes for each.
+    """Actions in the order they are to be done, held small: about 250 bytes for each.
 
     Each is kept as its MessagePack bytes and made anew when iterated, so that planning to remove
     a hundred thousand entries does not cost a hundred megabytes. One with a file name that is
@@ -133,18 +134,24 @@ class Actions:
     """
 
     def __init__(self) -> None:
-        self._packed: list[bytes | Action] = []
+        self._all = bytearray()
+        self._ends = array("Q")  # of each in ``_all``
+        self._others: dict[int, bytes | Action] = {}  # by position: changed since, or never packed
         self._pack_into = msgspec.msgpack.Encoder().encode_into
         self._buffer = bytearray()
         self._unpack = msgspec.msgpack.Decoder(Action).decode
 
     def append(self, action: Action) -> None:
         """Add one at the end."""
-        self._packed.append(self.packed(action))
+        self.append_packed(self.packed(action))
 
     def append_packed(self, packed: bytes | Action) -> None:
         """Add one at the end that is in its small form already."""
-        self._packed.append(packed)
+        if isinstance(packed, bytes):
+            self._all += packed
+        else:
+            self._others[len(self)] = packed
+        self._ends.append(len(self._all))
 
     def packed(self, action: Action) -> bytes | Action:
         """The small form of one."""
@@ -155,16 +162,15 @@ class Actions:
             return action
 
     def __len__(self) -> int:
-        return len(self._packed)
+        return len(self._ends)
 
     def __iter__(self) -> Iterator[Action]:
-        return map(self._action, self._packed)
+        return map(self.__getitem__, range(len(self)))
 
     def __getitem__(self, position: int) -> Action:
-        return self._action(self._packed[position])
+        start = self._ends[position - 1] if position else 0
+        packed = self._others.get(position) or self._all[start : self._ends[position]]
+        return packed if isinstance(packed, Action) else self._unpack(packed)
 
     def __setitem__(self, position: int, action: Action) -> None:
-        self._packed[position] = self.packed(action)
-
-    def _action(self, packed: bytes | Action) -> Action:
-        return self._unpack(packed) if isinstance(packed, bytes) else packed
+        self._others[position] = self.packed(action)

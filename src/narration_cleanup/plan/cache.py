@@ -84,11 +84,22 @@ def _count_what_files_have(plan: CachePlan, survey: CacheSurvey, unmatched: Unma
     stored -= unmatched.unjudged_bytes + sum(file.size_bytes for file in unmatched.files)
     if stored == plan.totals.total_size_bytes:
         return
-    going = {action.file: action.size_bytes for action in plan.actions}
     plan.totals.total_size_bytes = stored
-    plan.staying.total_size_bytes = plan.totals.total_size_bytes - sum(
-        survey.size_of(file, stated) for file, stated in going.items()
+    plan.staying.total_size_bytes = stored - sum(
+        survey.size_of(action.file, action.size_bytes)
+        for action in _once_for_each_file(plan.actions, unmatched.shared)
     )
+
+
+def _once_for_each_file(actions: Iterable[Action], shared: frozenset[str]) -> Iterator[Action]:
+    """The actions without those of a file that another before them has."""
+    met: set[str] = set()
+    for action in actions:
+        if action.file in met:
+            continue
+        if action.file in shared:
+            met.add(action.file)
+        yield action
 
 
 def _plan_entries(survey: CacheSurvey, rules: Rules, *, explain: bool) -> CachePlan:

@@ -21,8 +21,8 @@ NOT_REGULAR = "it is not a regular file: no rule is about it"
 CELLS = 1 << 13
 """Few enough for a processor's cache: with 65,536 counting a name takes twice as long."""
 _MASK = CELLS - 1
-_FILTER_BYTES = 1 << 22
-"""Of one bit for each key: of a million keys one in seventy meets a bit that another one set."""
+_KEY_CELLS = 1 << 8
+"""The hashes of one cell are held as a set, one cell at a time: 4,000 of a million."""
 NAMES_AT_A_TIME = 50_000
 """Names of each side held at once in the second look."""
 
@@ -46,26 +46,19 @@ class DoubleKeys:
     """Finds the keys that occur more than once in an index, by eight bytes of each."""
 
     def __init__(self) -> None:
-        self._hashes = array("q")
-        self._filter = bytearray()
-        self._maybe: set[int] = set()
+        self._cells = [array("q") for _ in range(_KEY_CELLS)]
 
     def add(self, keys: Sequence[str]) -> None:
         """Note the keys of one batch."""
-        self._filter = self._filter or bytearray(_FILTER_BYTES)
-        digests = list(map(hash, keys))
-        self._hashes.extend(digests)
-        bits, maybe, mask = self._filter, self._maybe, _FILTER_BYTES - 1
-        for digest in digests:
-            at, bit = digest >> 3 & mask, 1 << (digest & 7)
-            if bits[at] & bit:
-                maybe.add(digest)
-            bits[at] |= bit
+        cells, mask = self._cells, _KEY_CELLS - 1
+        for digest in map(hash, keys):
+            cells[digest & mask].append(digest)
 
     def found(self) -> frozenset[int]:
         """The hashes of the keys that occur more than once."""
-        counts = Counter(filter(self._maybe.__contains__, self._hashes)) if self._maybe else {}
-        return frozenset(digest for digest, count in counts.items() if count > 1)
+        doubtful = (cell for cell in self._cells if len(set(cell)) < len(cell))
+        counts = (each for cell in doubtful for each in Counter(cell).items())
+        return frozenset(digest for digest, count in counts if count > 1)
 
 
 class ScannedNames(NamedTuple):
