@@ -164,7 +164,16 @@ def _warm_up(main: Callable[[], None], folder: Path) -> None:
     sample = make_sample(folder)
     cache, database = str(sample.cache.directory), str(sample.database)
     os.environ["NARRATION_CLEANUP_STATE_DIR"] = str(folder / "state")
-    sys.argv = ["narration-cleanup", "run", "--json", "--cache-dir", cache]
+    (configuration := folder / "config.toml").touch()
+    sys.argv = [
+        "narration-cleanup",
+        "-c",
+        str(configuration),
+        "run",
+        "--json",
+        "--cache-dir",
+        cache,
+    ]
     sys.argv += ["--requests-db", database]
     saved = os.dup(1), os.dup(2)
     code: object = None
