@@ -310,12 +310,15 @@ def test_growth_is_between_sizes_that_were_measured_together(
 ) -> None:
     for suite, name in (("forms", "in one line"), ("forms", "1 % with NaN"), ("index", "run")):
         found = aims(
+            section(suite, 1_000, {name: (0.5, 50)}, measured_at),
             section(suite, 20_000, {name: (0.9, 50)}),
             section(suite, 100_000, {name: (1.0, 50)}),
             section(suite, 1_000_000, {name: (seconds, 50)}, measured_at),
         )
         rows = [aim.reached for aim in found if aim.aim.startswith("ten times")]
         assert rows == ([] if reached is None else [reached])
+        small = [aim.measured for aim in found if aim.aim.endswith("`run` on 1,000")]
+        assert small == ([2.0] if suite == "index" and measured_at == DATE else [])
 
 
 def test_what_is_kept_of_an_earlier_report_keeps_its_date(tmp_path: Path) -> None:
@@ -325,11 +328,13 @@ def test_what_is_kept_of_an_earlier_report_keeps_its_date(tmp_path: Path) -> Non
     before = [section("index", size, run, earlier) for size in (1_000, 10_000, 100_000)]
     file.write_bytes(as_json(Report("", "", "", [*before, section("startup", 60, {}, earlier)])))
 
-    report = report_of("ext4", [section("index", 10_000, run, later)], file)
+    anew = [section("index", size, run, later) for size in (10_000, 20_000)]
+    report = report_of("ext4", anew, file)
 
     assert [(one.name, one.size, one.measured_at) for one in report.sections] == [
         ("index", 1_000, earlier),
         ("index", 10_000, later),
+        ("index", 20_000, later),
         ("index", 100_000, earlier),
         ("startup", 60, earlier),
     ]
@@ -337,7 +342,7 @@ def test_what_is_kept_of_an_earlier_report_keeps_its_date(tmp_path: Path) -> Non
     assert text.startswith("Measured 2026-11-20 to 2026-11-27, the last on Linux ")
     tables = text.split("### ")[1:]
     dates = [table.rsplit("measured ", 1)[1].strip() for table in tables]
-    assert dates == ["2026-11-20.", "2026-11-27.", "2026-11-20.", "2026-11-20."]
+    assert dates == [f"2026-11-{day}." for day in (20, 27, 27, 20, 20)]
     assert as_markdown(report_of("", [before[0]], None)).startswith("Measured 2026-11-20, ")
 
 
