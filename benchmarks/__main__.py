@@ -7,7 +7,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import narration_cleanup
@@ -38,8 +37,7 @@ def main(arguments: Sequence[str]) -> int:
         ground, sections, failed = measured(asked, work)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    made_at = datetime.now(UTC).isoformat(timespec="seconds")
-    report = report_of(made_at, ground, sections, asked.json)
+    report = report_of(ground, sections, asked.json)
     tables = as_markdown(report)
     print(tables)
     if asked.json:

@@ -39,13 +39,13 @@ class Tool:
 
         return command
 
-    def on_index(self, *arguments: str) -> Start:
+    def on_index(self, *arguments: str, **settings: str) -> Start:
         """A command on the cache under the root, which has an index; everything is on."""
-        return self.start(*arguments, of="--cache-dir", at=CACHE)
+        return self.start(*arguments, of="--cache-dir", at=CACHE, **settings)
 
     def on_folder(self, *arguments: str) -> Start:
         """The same where there is no index."""
-        return self.start(*arguments, of="--cache-dir", at=CACHE, cache_index="none")
+        return self.on_index(*arguments, cache_index="none")
 
     def on_requests(self, *arguments: str) -> Start:
         """A command on the request table under the root."""
@@ -122,7 +122,7 @@ def pip_cache_info() -> Command:
 
 def nothing(seconds: float) -> Command:
     """Nothing, for some time: what a writer waits without anything beside it."""
-    return Command(("sleep", f"{seconds:.1f}"))
+    return Command(("sleep", f"{seconds:.3f}"))
 
 
 def one_update(root: Path, cutoff: str, ended: str) -> Command:

@@ -8,22 +8,25 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from benchmarks import programs, tables, trees
 from benchmarks.filesystem import Ground, Template, discard, flush, fresh, template
-from benchmarks.measure import BenchmarkError, Command, Sample, alternate, timed
+from benchmarks.measure import BenchmarkError, Command, Sample, Summary, alternate, timed
 from benchmarks.programs import Start, Tool
 from benchmarks.report import FIND, FLOOR, NOTHING, ONE_UPDATE, PIP, REWRITING, RUN, Section
 from benchmarks.tables import JournalMode
-from benchmarks.trees import FORMS, MILLION_FORMS, PLAIN, Tree
+from benchmarks.trees import FORMS, PLAIN, Tree
 
 SIZES = (60, 1_000, 10_000, 20_000, 100_000, 1_000_000)
 REWRITE_SIZE = 5_000
+SERVICE_LIMIT = 20_000
+"""What the service's own limit of 500 MB holds: from there on the less common is measured."""
 PEERS_AT = 100_000
-"""Where `systemd-tmpfiles` is measured too, and every form of index; a million takes its time."""
+"""Where `systemd-tmpfiles` is measured too; a million takes its time."""
+CLEAN = f"{RUN}, clean cache"
 HOUR = 3_600.0
 DONE = (0, 3)
 """Exit codes of a run that did its work; 3 where it reports entries that it does not understand."""
@@ -46,15 +49,17 @@ class Bench:
 
     def section(self, name: str, title: str, size: int, against: str | None) -> Section:
         """A section without results."""
-        return Section(name, title, size, {}, against, sorted(os.sched_getaffinity(0)))
+        processors = sorted(os.sched_getaffinity(0))
+        measured_at = datetime.fromtimestamp(self.now, UTC).isoformat(timespec="seconds")
+        return Section(name, title, size, {}, against, processors, measured_at)
 
     def runs_at(self, size: int) -> int:
         """How often each contender runs: a million takes its time."""
         return min(self.runs, 3 if size > 100_000 else 5 if size > 20_000 else self.runs)
 
-    def sizes(self) -> list[int]:
-        """The sizes up to the one that is asked for."""
-        return [*(size for size in SIZES if size < self.size), self.size]
+    def sizes(self, least: int = 0) -> list[int]:
+        """The sizes from the ``least`` up to the one that is asked for, and that one always."""
+        return [*(size for size in SIZES if least <= size < self.size), self.size]
 
 
 def on_index(bench: Bench) -> list[Section]:
@@ -72,7 +77,8 @@ def on_trees(bench: Bench, kind: str, title: str, against: str) -> list[Section]
     trials = {}
     with ExitStack() as stack:
         for size in bench.sizes():
-            source, tree = stack.enter_context(tree_template(bench, size, index=kind == "index"))
+            made = tree_template(bench, size, None if kind == "index" else {})
+            source, tree = stack.enter_context(made)
             for name, (command, check) in cleaners(bench, kind, tree).items():
                 run = partial(on_fresh, bench, source, name, command, check)
                 trials[size, name] = bench.runs_at(size), run
@@ -85,10 +91,18 @@ def on_trees(bench: Bench, kind: str, title: str, against: str) -> list[Section]
         }
         looking = bench.section(f"{kind}-looking", f"{title}: commands that only look", size, None)
         looking.results.update(alternate(looks))
-    sections = [bench.section(kind, title, size, against) for size in bench.sizes()]
-    for (size, name), summary in results.items():
-        next(one for one in sections if one.size == size).results[name] = summary
-    return [*sections, looking]
+    return [*by_size(bench, kind, title, against, results), looking]
+
+
+def by_size(
+    bench: Bench, name: str, title: str, against: str, results: Mapping[tuple[int, str], Summary]
+) -> list[Section]:
+    """A section for each size, with its results."""
+    sizes = dict.fromkeys(size for size, _ in results)
+    sections = {size: bench.section(name, title, size, against) for size in sizes}
+    for (size, contender), summary in results.items():
+        sections[size].results[contender] = summary
+    return list(sections.values())
 
 
 def cleaners(bench: Bench, kind: str, tree: Tree) -> Contenders:
@@ -121,17 +135,13 @@ def lookers(bench: Bench, kind: str, root: Path) -> dict[str, Command]:
 
 
 def in_forms(bench: Bench) -> list[Section]:
-    """The forms of an index at the two largest sizes, against the indented one."""
+    """The forms of an index, against the indented one."""
     title = "Forms of an index, 10 % expired"
-    sections = [bench.section("forms", title, size, PLAIN) for size in bench.sizes()[-2:]]
     trials = {}
     with ExitStack() as stack:
-        for section in sections:
-            names = FORMS if section.size <= PEERS_AT else MILLION_FORMS
-            forms = {name: bench.ground.folder / f"{section.size} {name}" for name in names}
-            source, tree = stack.enter_context(
-                tree_template(bench, section.size, index=True, forms=forms)
-            )
+        for size in bench.sizes(SERVICE_LIMIT):
+            forms = {name: bench.ground.folder / f"{size} {name}" for name in FORMS}
+            source, tree = stack.enter_context(tree_template(bench, size, forms))
             for name, path in forms.items():
                 stack.callback(path.unlink)
                 run = partial(
@@ -143,18 +153,34 @@ def in_forms(bench: Bench) -> list[Section]:
                     partial(trees.check_cleaned, tree=tree, form=name),
                     index=path,
                 )
-                trials[section.size, name] = min(bench.runs, 3), run
-        results = alternate(trials)
-    for (size, name), summary in results.items():
-        next(one for one in sections if one.size == size).results[name] = summary
-    return sections
+                trials[size, name] = bench.runs_at(size), run
+        return by_size(bench, "forms", title, PLAIN, alternate(trials))
+
+
+def mismatched(bench: Bench) -> list[Section]:
+    """Caches whose index and files do not match, against ones where they do."""
+    title = "Cache with an index, 10 % expired, 1 % of entries and of files without the other"
+    trials = {}
+    with ExitStack() as stack:
+        for size in bench.sizes(SERVICE_LIMIT):
+            for words in (RUN, CLEAN):
+                made = tree_template(bench, size, mismatched=words == RUN)
+                source, tree = stack.enter_context(made)
+                check = partial(trees.check_cleaned, tree=tree, form=PLAIN)
+                for tool in bench.tools:
+                    name = tool.name.replace(RUN, words, 1)
+                    # An earlier version may drop entries without a file where nothing is set.
+                    start = tool.on_index("run", cache_remove_dangling="false")
+                    run = partial(on_fresh, bench, source, name, start, check)
+                    trials[size, name] = bench.runs_at(size), run
+        return by_size(bench, "mismatched", title, CLEAN, alternate(trials))
 
 
 def against_rewriting(bench: Bench) -> list[Section]:
     """A small cache, against the way of the live service's own clean-up."""
     size = min(bench.size, REWRITE_SIZE)
     section = bench.section("rewrite", "Against the service's own way", size, REWRITING)
-    with tree_template(bench, size, index=True) as (source, tree):
+    with tree_template(bench, size) as (source, tree):
         check = partial(trees.check_cleaned, tree=tree, form=PLAIN)
         found: Contenders = {REWRITING: (programs.rewriting, check)}
         for tool in bench.tools:
@@ -170,10 +196,7 @@ def against_rewriting(bench: Bench) -> list[Section]:
 def starting(bench: Bench) -> list[Section]:
     """Commands on a small cache, as people type them, against a command of the same kind."""
     section = bench.section("startup", "Start-up", SIZES[0], PIP)
-    with (
-        tree_template(bench, SIZES[0], index=True) as (source, _),
-        fresh(source) as root,
-    ):
+    with tree_template(bench, SIZES[0]) as (source, _), fresh(source) as root:
         commands = {
             PIP: programs.pip_cache_info(),
             "python -c pass": Command((sys.executable, "-c", "pass")),
@@ -194,20 +217,22 @@ def starting(bench: Bench) -> list[Section]:
 def beside_writer(bench: Bench) -> list[Section]:
     """Request tables in both journal modes beside a process that writes all the while."""
     return [
-        requests(bench, "wal", "Requests beside a writer, 1 % abandoned, WAL"),
-        requests(bench, "delete", "Requests beside a writer, 1 % abandoned, rollback journal"),
+        requests(bench, mode, size)
+        for mode in tables.JOURNAL_MODES
+        for size in bench.sizes(SERVICE_LIMIT)
     ]
 
 
-def requests(bench: Bench, mode: JournalMode, title: str) -> Section:
+def requests(bench: Bench, mode: JournalMode, size: int) -> Section:
     """This tool, nothing at all for as long, and one statement, beside a writer."""
-    bench.say(f"making a table of {bench.size:,} requests ({mode})")
+    title = f"Requests beside a writer, 1 % abandoned, {tables.JOURNAL_MODES[mode]}"
+    bench.say(f"making a table of {size:,} requests ({mode})")
     cutoff = datetime.fromtimestamp(bench.now - HOUR).isoformat()
     ended = datetime.fromtimestamp(bench.now).isoformat()
-    room = bench.size * tables.ROW_BYTES * 2
-    section = bench.section(f"requests-{mode}", title, bench.size, ONE_UPDATE)
+    room = size * tables.ROW_BYTES * 2
+    section = bench.section(f"requests-{mode}", title, size, ONE_UPDATE)
     with template(bench.ground, f"requests-{mode}", size=room, files=50) as (source, root):
-        table = tables.make_table(root, bench.size, bench.now, mode)
+        table = tables.make_table(root, size, bench.now, mode)
         programs.begin_history(root, bench.now, bench.tools)
     check = partial(tables.check_cancelled, table=table)
     latest = {tool.name: 0.0 for tool in bench.tools}
@@ -227,7 +252,7 @@ def requests(bench: Bench, mode: JournalMode, title: str) -> Section:
     try:
         trials = {
             name: (
-                min(bench.runs, 7),
+                min(bench.runs, 7 if size > PEERS_AT else bench.runs),
                 partial(said, bench, name, partial(run_one, name, *one)),
             )
             for name, one in found.items()
@@ -261,14 +286,15 @@ def writing(root: Path) -> Iterator[dict[str, float]]:
 
 @contextmanager
 def tree_template(
-    bench: Bench, files: int, *, index: bool, forms: Mapping[str, Path] | None = None
+    bench: Bench, files: int, forms: Mapping[str, Path] | None = None, *, mismatched: bool = False
 ) -> Iterator[tuple[Template, Tree]]:
-    """A tree of ``files`` files to make fresh copies of; gone afterwards."""
-    bench.say(f"making a tree of {files:,} files {'with an' if index else 'without an'} index")
+    """A tree as `trees.make_tree` makes it, to make fresh copies of; gone afterwards."""
+    kind = "directory" if forms == {} else "mismatched" if mismatched else "index"
+    bench.say(f"making a tree of {files:,} files ({kind})")
     room = files * (2 * trees.ENTRY_BYTES + 20)
-    name = f"tree-{files}"
+    name = f"{kind}-{files}"
     with template(bench.ground, name, size=room, files=files + 100) as (source, root):
-        tree = trees.make_tree(root, files, bench.now, forms if index else {})
+        tree = trees.make_tree(root, files, bench.now, forms, mismatched=mismatched)
         programs.begin_history(root, bench.now, bench.tools)
     try:
         yield source, tree
@@ -309,6 +335,7 @@ SUITES: dict[str, Callable[[Bench], list[Section]]] = {
     "rewrite": against_rewriting,
     "index": on_index,
     "directory": on_folder,
+    "mismatched": mismatched,
     "forms": in_forms,
     "requests": beside_writer,
 }

@@ -20,6 +20,7 @@ HOUR = 3_600.0
 ABANDONED_SHARE = 100
 _OWN = "SELECT count(*) FROM requests WHERE variant_id LIKE 'variant-%'"
 JournalMode = Literal["wal", "delete"]
+JOURNAL_MODES: dict[JournalMode, str] = {"wal": "WAL", "delete": "rollback journal"}
 
 Row = tuple[str, str, str, int, str, int, str, str | None, str | None, str | None, str | None]
 

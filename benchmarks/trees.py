@@ -23,6 +23,8 @@ ENTRY_BYTES = 560
 DAY = 86_400.0
 EXPIRED_SHARE = 10
 ODD_SHARE = 100
+WITHOUT_FILE, WITHOUT_ENTRY = 33, 66
+"""Of each hundred of a mismatched tree: the entry without a file, and the file without an entry."""
 VOICES = (
     "ghostly_whisper",
     "demonic_growl",
@@ -64,8 +66,6 @@ FORMS = {
     ),
 }
 """The forms of an index. A text in one has neither a line break nor two spaces."""
-MILLION_FORMS = (PLAIN, "in one line", "1 % with NaN")
-"""Those that are measured at a million too: the commonest, and the dearest."""
 
 
 @dataclass(frozen=True)
@@ -78,18 +78,26 @@ class Tree:
     kept: Mapping[str, str]
 
 
-def make_tree(root: Path, files: int, now: float, forms: Mapping[str, Path] | None = None) -> Tree:
+def make_tree(
+    root: Path,
+    files: int,
+    now: float,
+    forms: Mapping[str, Path] | None = None,
+    *,
+    mismatched: bool = False,
+) -> Tree:
     """Make a cache of ``files`` small files under ``root``, a tenth of them expired at ``now``.
 
     Expired is 9 to 30 days old and kept is at most 5, so that every peer's reading of "7 days"
     agrees. The index goes to the path of each of ``forms``, or to its place in the service's own
-    form. Beside the cache lies the list of ranges and names that the floor works from.
+    form. Beside the cache lies the list of ranges and names that the floor works from. In a
+    ``mismatched`` one, of a hundred one that is to be kept has no file, and one has no entry.
     """
     folder = root / CACHE
     folder.mkdir(parents=True)
     forms = {PLAIN: root / INDEX} if forms is None else forms
     kept = {name: hashlib.sha256() for name in forms}
-    offset = 2
+    offset, made = 2, 0
     with ExitStack() as opened:
         directory = os.open(folder, os.O_RDONLY)
         opened.callback(os.close, directory)
@@ -98,7 +106,12 @@ def make_tree(root: Path, files: int, now: float, forms: Mapping[str, Path] | No
         }
         drops = opened.enter_context(open(root / DROPS, "w"))
         for number, (key, created, is_old, text) in enumerate(members(files, now)):
-            make_audio(directory, f"{key}.mp3", created)
+            lacks = 0 if is_old or not mismatched else number % ODD_SHARE
+            if lacks != WITHOUT_FILE:
+                make_audio(directory, f"{key}.mp3", created)
+                made += 1
+            if lacks == WITHOUT_ENTRY and number < files - 1:
+                continue
             for name, file in written.items():
                 form = FORMS[name]
                 odd = not is_old and number % ODD_SHARE == 0
@@ -115,7 +128,7 @@ def make_tree(root: Path, files: int, now: float, forms: Mapping[str, Path] | No
                 if name == PLAIN:
                     offset += len(piece)
     digests = {name: digest.hexdigest() for name, digest in kept.items()}
-    return Tree(files, files // EXPIRED_SHARE, digests)
+    return Tree(made, files // EXPIRED_SHARE, digests)
 
 
 def members(files: int, now: float) -> Iterator[tuple[str, float, bool, str]]:
