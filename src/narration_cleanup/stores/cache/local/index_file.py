@@ -31,8 +31,9 @@ times of one or two seconds are common."""
 
 TRY_FOR = 10.0
 """Seconds for which a replacement is tried again when the service was faster."""
-HELD_WHOLE = 1 << 23
-"""An index of up to 8 MiB is read at once; a larger one in passes that compare digests."""
+HELD_WHOLE = 1 << 24
+"""An index of up to 16 MiB (what the service's own limit of 500 MB holds, in any form) is read at
+once; a larger one in passes that compare digests."""
 _BLOCK = 1 << 18
 
 
@@ -113,7 +114,7 @@ class IndexFile:
         if self.size <= HELD_WHOLE:
             whole = b""
             while block := os.pread(self.fd, HELD_WHOLE + 1, len(whole)):
-                whole += block
+                whole = whole + block if whole else block
             self.digest = hashlib.sha256(whole).digest()
             if not self.bytes_unchanged():
                 raise IndexChangedError(
