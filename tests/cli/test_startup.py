@@ -53,8 +53,10 @@ def test_on_an_empty_cache_a_look_imports_few_of_our_own_modules(
 @pytest.mark.parametrize("command", ["stats", "run"])
 def test_neither_defaults_nor_texts_are_converted(command: str, tmp_path: Path) -> None:
     sample = make_sample(tmp_path)
+    (configuration := tmp_path / "config.toml").touch()
     places = ["--cache-dir", str(sample.cache.directory), f"--requests-db={sample.database}"]
-    assert "pydantic" not in imported_by(command, "--json", "--ttl-days", "8", *places)
+    options = ["--json", "--ttl-days", "8", *places]
+    assert "pydantic" not in imported_by("-c", str(configuration), command, *options)
 
 
 def test_what_is_no_text_is_converted_and_checked(tmp_path: Path) -> None:
