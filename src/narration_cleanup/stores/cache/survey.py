@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from heapq import nlargest
 from itertools import repeat
 from typing import Protocol
@@ -25,11 +26,12 @@ from narration_cleanup.core.zones import NEARLY_ALL, NEWEST, IndexTimes, Sample
 from narration_cleanup.stores.cache import index
 from narration_cleanup.stores.cache.index import Members, OtherFormError, UnreadableIndexError
 from narration_cleanup.stores.cache.local.mismatches import (
-    DoubleKeys,
     Files,
+    HashCells,
     Mismatches,
     NameSums,
     ScannedNames,
+    Wanted,
     rounds,
 )
 from narration_cleanup.stores.cache.members import (
@@ -178,7 +180,7 @@ class IndexSurvey:
         self._passes += 1
         problems = self.problems if first_pass else Problems()
         total, once = 0, len(self._double)
-        keys = DoubleKeys()
+        keys = HashCells()
         # Uses are compared with each other: in an open zone all are read in one way.
         read_use = reader(self._times.zone) if last_used else None
         try:
@@ -198,7 +200,7 @@ class IndexSurvey:
             raise IndexChangedError(str(error), self._index.size) from None
         self._index.check_unchanged()
         if first_pass:
-            self._double = keys.found()
+            self._double = keys.repeated()
             self._refuse_other_format(total)
             self.problems.extend(self._outside_problems(total))
 
@@ -228,8 +230,9 @@ class IndexSurvey:
         shared: set[str] = set()
         needed: set[str] = set()
         unlisted: set[str] = set()
-        for wanted in rounds(self._claimed, self.seen.audio):
-            differences = Mismatches(self._names(wanted, needed), self._files.names(wanted))
+        claimed_names = partial(self._names, needed=needed)
+        for wanted in rounds(self._claimed, self.seen.audio, claimed_names, self._files.names):
+            differences = Mismatches(claimed_names(wanted), self._files.names(wanted))
             shared |= differences.shared
             files.extend(self._files.stored(surely_named(differences.without_entry)))
             missing = self._files.missing(differences.without_file)
@@ -249,14 +252,12 @@ class IndexSurvey:
         both, fresh = frozenset(needed & shared), frozenset(self.seen.fresh)
         return Unmatched(files, dangling, frozenset(shared), partials, both, fresh, unjudged)
 
-    def _names(self, wanted: Callable[[str], bool], needed: set[str]) -> Iterator[str]:
+    def _names(self, wanted: Wanted, needed: set[str]) -> Iterator[str]:
         """The claimed names that ``wanted`` picks; fills ``needed`` on the way."""
         for batch in self.batches():
             end_survey_if_overdue()
             needed.update(batch.needed)
-            for name in batch.names:
-                if wanted(name):
-                    yield name
+            yield from filter(wanted, batch.names)
 
     def _dangling(self, missing: set[str]) -> Iterator[tuple[CacheEntry, Ref]]:
         if not missing:

@@ -2,7 +2,8 @@
 
 Every name that an entry has adds its hash to one of 8,192 cells, and every file found to one of
 as many others. What both sides agree on leaves equal cells, so only the names that fall into the
-unequal ones have to be looked at again, a bounded number of them at a time. Hashes are 64 bits:
+unequal ones have to be looked at again. Where these are many, their hashes are compared first, so
+that the number of looks depends on the disagreements and not on the names. Hashes are 64 bits:
 a disagreement hidden by chance has odds of 2**-64, and the next run hashes differently.
 """
 
@@ -21,7 +22,7 @@ NOT_REGULAR = "it is not a regular file: no rule is about it"
 CELLS = 1 << 13
 """Few enough for a processor's cache: with 65,536 counting a name takes twice as long."""
 _MASK = CELLS - 1
-_KEY_CELLS = 1 << 8
+_HASH_CELLS = 1 << 8
 """The hashes of one cell are held as a set, one cell at a time: 4,000 of a million."""
 NAMES_AT_A_TIME = 50_000
 """Names of each side held at once in the second look."""
@@ -42,23 +43,33 @@ class NameSums:
         self.names += len(names)
 
 
-class DoubleKeys:
-    """Finds the keys that occur more than once in an index, by eight bytes of each."""
+class HashCells:
+    """The hashes of some names, eight bytes each, to be compared one cell at a time."""
 
-    def __init__(self) -> None:
-        self._cells = [array("q") for _ in range(_KEY_CELLS)]
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._cells = [array("q") for _ in range(_HASH_CELLS)]
+        self.add(names)
 
-    def add(self, keys: Sequence[str]) -> None:
-        """Note the keys of one batch."""
-        cells, mask = self._cells, _KEY_CELLS - 1
-        for digest in map(hash, keys):
+    def add(self, names: Iterable[str]) -> None:
+        """Note names."""
+        cells, mask = self._cells, _HASH_CELLS - 1
+        for digest in map(hash, names):
             cells[digest & mask].append(digest)
 
-    def found(self) -> frozenset[int]:
-        """The hashes of the keys that occur more than once."""
-        doubtful = (cell for cell in self._cells if len(set(cell)) < len(cell))
-        counts = (each for cell in doubtful for each in Counter(cell).items())
-        return frozenset(digest for digest, count in counts if count > 1)
+    def repeated(self) -> frozenset[int]:
+        """The hashes that occur more than once."""
+        return frozenset().union(*map(_repeated, self._cells))
+
+    def unequal(self, other: HashCells) -> Iterator[set[int]]:
+        """The hashes that are in one of both alone, or more than once in this one; by cell."""
+        for one, two in zip(self._cells, other._cells, strict=True):
+            yield set(one).symmetric_difference(two) | _repeated(one)
+
+
+def _repeated(digests: Sequence[int]) -> set[int]:
+    if len(set(digests)) == len(digests):
+        return set()
+    return {digest for digest, count in Counter(digests).items() if count > 1}
 
 
 class ScannedNames(NamedTuple):
@@ -98,20 +109,42 @@ def file_times(stored: StoredFile, *, atime: float | None = None) -> tuple[ReadT
     return times if atime is None else (*times, ReadTime("atime", "file", instant=atime))
 
 
-def rounds(entries: NameSums, files: NameSums) -> Iterator[Callable[[str], bool]]:
+Wanted = Callable[[str], bool]
+Names = Callable[[Wanted], Iterable[str]]
+"""The names of one side that a test picks, looked at anew."""
+
+
+def rounds(
+    entries: NameSums, files: NameSums, entry_names: Names, file_names: Names
+) -> Iterator[Wanted]:
     """Tests for the names to look at again, each test picking about ``NAMES_AT_A_TIME``.
 
     None where both sides agree.
     """
     pairs = enumerate(zip(entries.sums, files.sums, strict=True))
-    unequal = [cell for cell, (one, other) in pairs if one != other]
-    if not unequal:
+    cells = frozenset(cell for cell, (one, other) in pairs if one != other)
+    if not cells:
         return
-    in_each = max(1, entries.names // CELLS)
-    step = max(1, NAMES_AT_A_TIME // in_each)
-    for first in range(0, len(unequal), step):
-        chosen = frozenset(unequal[first : first + step])
-        yield lambda name, chosen=chosen: hash(name) & _MASK in chosen  # type: ignore[misc]
+
+    def is_in_cells(name: str) -> bool:
+        return hash(name) & _MASK in cells
+
+    if len(cells) * max(entries.names, files.names) <= CELLS * NAMES_AT_A_TIME:
+        yield is_in_cells
+        return
+    named, found = HashCells(entry_names(is_in_cells)), HashCells(file_names(is_in_cells))
+    chosen: set[int] = set()
+    for digests in named.unequal(found):
+        chosen |= digests
+        if len(chosen) >= NAMES_AT_A_TIME:
+            yield _has_hash_in(chosen)
+            chosen = set()
+    if chosen:
+        yield _has_hash_in(chosen)
+
+
+def _has_hash_in(digests: set[int]) -> Wanted:
+    return lambda name: hash(name) in digests
 
 
 class Mismatches:
