@@ -59,6 +59,24 @@ def test_neither_defaults_nor_texts_are_converted(command: str, tmp_path: Path) 
     assert "pydantic" not in imported_by("-c", str(configuration), command, *options)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["config", "show"],
+        ["config", "validate"],
+        ["systemd", "status"],
+        ["history", "show", "last"],
+        ["explain", "narration.mp3"],
+        ["schema", "run"],
+        ["check"],
+        ["--help"],
+    ],
+    ids=" ".join,
+)
+def test_no_other_command_converts_what_needs_no_check(words: list[str]) -> None:
+    assert "pydantic" not in imported_by(*words)
+
+
 def test_what_is_no_text_is_converted_and_checked(tmp_path: Path) -> None:
     places = ["--cache-dir", str(tmp_path)]
     assert "pydantic" in imported_by("run", "--log-format", "json", *places)

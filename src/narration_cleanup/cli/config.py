@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from narration_cleanup.cli.lazy import LazyCommand
+from narration_cleanup.cli.lazy import LazyCommand, LazyGroup
 from narration_cleanup.cli.options import this_program
 from narration_cleanup.core.errors import CleanupError, ConfigError, settings_warning
 from narration_cleanup.core.files import check_way, make_folder, replace_file
@@ -46,6 +46,7 @@ config_app = typer.Typer(
     name="config",
     help="Show, check or write the configuration.",
     no_args_is_help=True,
+    cls=LazyGroup,
 )
 
 

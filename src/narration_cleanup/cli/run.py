@@ -113,7 +113,7 @@ def dry_run_command(
         if given not in (None, *known):
             what = f"{printable(given)} is none of {', '.join(known)}"
             raise typer.BadParameter(what, param_hint=option)
-    selection = Selection(voice_style, reason, sort, limit)
+    selection = Selection(voice_style, reason, sort, limit and min(limit, sys.maxsize))
     result = Result(time.time(), dry_run=True)
 
     def work(settings: Settings, _: Log, progress: Progress, __: RunRecorder | None) -> Stats:

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from narration_cleanup.cli import complete
-from narration_cleanup.cli.lazy import LazyCommand
+from narration_cleanup.cli.lazy import LazyCommand, LazyGroup
 from narration_cleanup.cli.options import this_program
 from narration_cleanup.core.errors import CleanupError, ConfigError
 from narration_cleanup.core.text import printable, printable_line
@@ -50,6 +50,7 @@ systemd_app = typer.Typer(
     name="systemd",
     help="Schedule runs with systemd (or cron).",
     no_args_is_help=True,
+    cls=LazyGroup,
 )
 
 
