@@ -214,7 +214,7 @@ def memory_aims(report: Report) -> Iterator[Aim]:
         if those := [one for one in found if one[1] is looks]:
             part, _, what, peak = worst = max(those)
             limit = peak / part / MB
-            aim = f"at most 64 MB and 300 bytes an item removed ({limit:.0f} MB)"
+            aim = f"at most 64 MiB and 300 bytes an item removed ({limit:.0f} MB)"
             what = f"peak memory of commands that {words}, the worst: {what}"
             yield Aim(what, aim, peak / MB, "MB", limit, headline=worst == max(found))
 
