@@ -26,6 +26,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pydantic import TypeAdapter
+
 from tests.samples import make_sample
 
 
@@ -136,6 +138,7 @@ def _serve() -> None:
     main = importlib.import_module(sys.argv[1]).main
     for name in ("tomllib", "grp"):  # another user may be kept out of where Python lies
         importlib.import_module(name)
+    TypeAdapter(Path)  # as Typer converts a path that has to be checked
     with tempfile.TemporaryDirectory() as folder:
         _warm_up(main, Path(folder))
     answers = os.fdopen(os.dup(1), "w", buffering=1)
@@ -164,16 +167,7 @@ def _warm_up(main: Callable[[], None], folder: Path) -> None:
     sample = make_sample(folder)
     cache, database = str(sample.cache.directory), str(sample.database)
     os.environ["NARRATION_CLEANUP_STATE_DIR"] = str(folder / "state")
-    (configuration := folder / "config.toml").touch()
-    sys.argv = [
-        "narration-cleanup",
-        "-c",
-        str(configuration),
-        "run",
-        "--json",
-        "--cache-dir",
-        cache,
-    ]
+    sys.argv = ["narration-cleanup", "run", "--json", "--cache-dir", cache]
     sys.argv += ["--requests-db", database]
     saved = os.dup(1), os.dup(2)
     code: object = None
