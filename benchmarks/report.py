@@ -4,6 +4,7 @@ import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -21,6 +22,10 @@ LINEAR = ("in one line", "1 % with NaN")
 """The forms whose growth is an aim: the commonest, and the dearest."""
 ONE_UPDATE, NOTHING = "one UPDATE", "nothing"
 REWRITING = "index rewritten for each removal"
+JournalMode = Literal["wal", "delete"]
+JOURNAL_MODES: dict[JournalMode, str] = {"wal": "WAL", "delete": "rollback journal"}
+KINDS = {"index": "index", "directory": "no index"}
+"""The clean-ups of caches, by the name of their sections."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +126,7 @@ def clean_up_aims(report: Report) -> Iterator[Aim]:
     """Of `run` on a cache, alone against what does the least, and growing."""
     for name, peer, slower, dearer in (("directory", FIND, 1.8, 2.0), ("index", FLOOR, 3.0, 4.0)):
         if largest := report.section(name):
-            kind = "index" if name == "index" else "no index"
-            what = f"`run`, {kind}, {largest.size:,} files, 10 % expired"
+            what = f"`run`, {KINDS[name]}, {largest.size:,} files, 10 % expired"
             for measure, words, limit in (
                 ("seconds", "the time", slower),
                 ("cpu", "the processor seconds", dearer),
@@ -130,15 +134,13 @@ def clean_up_aims(report: Report) -> Iterator[Aim]:
                 ratio = largest.ratio(RUN, peer, measure)
                 aim = f"at most {limit} × {words} of {peer}"
                 yield Aim(what, aim, ratio, "×", limit, headline=measure == "cpu")
-    for name in ("index", "directory"):
+    for name, kind in KINDS.items():
         for large, small, limit in ((100_000, 1_000, 5.0), (20_000, 60, 2.0)):
             one, other = report.section(name, large), report.section(name, small)
             if one and other and one.measured_at == other.measured_at:
-                kind = "index" if name == "index" else "no index"
                 ratio = over(one.median(RUN), other.median(RUN))
                 aim = f"at most {limit:g} × the time of `run` on {small:,}"
                 yield Aim(f"`run`, {kind}, {large:,}", aim, ratio, "×", limit)
-        kind = "index" if name == "index" else "no index"
         yield from growth_aims(report, name, RUN, f"`run`, {kind}")
 
 
@@ -180,13 +182,13 @@ def other_aims(report: Report) -> Iterator[Aim]:
                 yield Aim(f"`run`, index {name}, {up_to}, worst at {at:,}", aim, worst, "×", limit)
         if name in LINEAR:
             yield from growth_aims(report, "forms", name, f"`run`, index {name}")
-    for name, words, most in (("wal", "WAL", 3.0), ("delete", "rollback journal", 4.0)):
-        if one := report.section(f"requests-{name}"):
+    for (mode, words), most in zip(JOURNAL_MODES.items(), (3.0, 4.0), strict=True):
+        if one := report.section(f"requests-{mode}"):
             what = f"`run`, {one.size:,} requests, 1 % abandoned, beside a writer ({words})"
             beside, alone = one.median(RUN, "wait"), one.median(NOTHING, "wait")
             longer = None if beside is None or alone is None else (beside - alone) * 1000
             aim = "worst wait at most 10 ms longer than beside nothing"
-            yield Aim(what, aim, longer, "ms", 10.0, headline=name == "wal")
+            yield Aim(what, aim, longer, "ms", 10.0, headline=mode == "wal")
             ratio = one.ratio(RUN, ONE_UPDATE)
             yield Aim(what, f"at most {most:g} × one UPDATE", ratio, "×", most)
     if startup := report.section("startup"):

@@ -16,8 +16,18 @@ from benchmarks import programs, tables, trees
 from benchmarks.filesystem import Ground, Template, discard, flush, fresh, template
 from benchmarks.measure import BenchmarkError, Command, Sample, Summary, alternate, timed
 from benchmarks.programs import Start, Tool
-from benchmarks.report import FIND, FLOOR, NOTHING, ONE_UPDATE, PIP, REWRITING, RUN, Section
-from benchmarks.tables import JournalMode
+from benchmarks.report import (
+    FIND,
+    FLOOR,
+    JOURNAL_MODES,
+    NOTHING,
+    ONE_UPDATE,
+    PIP,
+    REWRITING,
+    RUN,
+    JournalMode,
+    Section,
+)
 from benchmarks.trees import FORMS, PLAIN, Tree
 
 SIZES = (60, 1_000, 10_000, 20_000, 100_000, 1_000_000)
@@ -217,15 +227,13 @@ def starting(bench: Bench) -> list[Section]:
 def beside_writer(bench: Bench) -> list[Section]:
     """Request tables in both journal modes beside a process that writes all the while."""
     return [
-        requests(bench, mode, size)
-        for mode in tables.JOURNAL_MODES
-        for size in bench.sizes(SERVICE_LIMIT)
+        requests(bench, mode, size) for mode in JOURNAL_MODES for size in bench.sizes(SERVICE_LIMIT)
     ]
 
 
 def requests(bench: Bench, mode: JournalMode, size: int) -> Section:
     """This tool, nothing at all for as long, and one statement, beside a writer."""
-    title = f"Requests beside a writer, 1 % abandoned, {tables.JOURNAL_MODES[mode]}"
+    title = f"Requests beside a writer, 1 % abandoned, {JOURNAL_MODES[mode]}"
     bench.say(f"making a table of {size:,} requests ({mode})")
     cutoff = datetime.fromtimestamp(bench.now - HOUR).isoformat()
     ended = datetime.fromtimestamp(bench.now).isoformat()
@@ -252,7 +260,7 @@ def requests(bench: Bench, mode: JournalMode, size: int) -> Section:
     try:
         trials = {
             name: (
-                min(bench.runs, 7 if size > PEERS_AT else bench.runs),
+                min(bench.runs, 7) if size > PEERS_AT else bench.runs,
                 partial(said, bench, name, partial(run_one, name, *one)),
             )
             for name, one in found.items()

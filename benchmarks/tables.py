@@ -8,9 +8,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
 from benchmarks.measure import BenchmarkError
+from benchmarks.report import JournalMode
 from benchmarks.trees import VOICES
 from tests.samples import REQUESTS_SCHEMA
 
@@ -19,8 +19,6 @@ ROW_BYTES = 330
 HOUR = 3_600.0
 ABANDONED_SHARE = 100
 _OWN = "SELECT count(*) FROM requests WHERE variant_id LIKE 'variant-%'"
-JournalMode = Literal["wal", "delete"]
-JOURNAL_MODES: dict[JournalMode, str] = {"wal": "WAL", "delete": "rollback journal"}
 
 Row = tuple[str, str, str, int, str, int, str, str | None, str | None, str | None, str | None]
 

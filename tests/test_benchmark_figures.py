@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from benchmarks import suites, tables, trees
-from benchmarks.filesystem import Ground
 from benchmarks.measure import BenchmarkError, Command, Sample, Spread, Summary, summarise, timed
 from benchmarks.programs import Start, Tool
 from benchmarks.report import (
@@ -29,6 +28,7 @@ from benchmarks.report import (
     aims_of,
     section_table,
 )
+from tests.test_benchmarks import DATE, bench
 
 Figures = tuple[float, float, float, float]
 """Of one contender: time (s), processor seconds, the worst wait (ms), the peak (MB)."""
@@ -41,7 +41,7 @@ def section(name: str, size: int, results: Mapping[str, Figures]) -> Section:
             Spread(one, one / 2, one * 2) for one in (seconds, cpu, wait / 1000)
         )
         found[contender] = Summary(time, processor, worst, 0.0, int(peak * 1e6), 1)
-    return Section(name, name, size, found, None, [0], "2026-11-27T16:00:19+00:00")
+    return Section(name, name, size, found, None, [0], DATE)
 
 
 SECTIONS = [
@@ -211,11 +211,6 @@ class Ending(Tool):
             return Command((sys.executable, "-c", code, str(root / tables.DATABASE)))
 
         return command
-
-
-def bench(folder: Path, tool: Tool) -> suites.Bench:
-    ground = Ground(folder, loop=False, note="")
-    return suites.Bench([tool], None, ground, 300, 1, time.time(), lambda line: None)
 
 
 def test_requests_that_were_changed_in_part_are_no_measurement(tmp_path: Path) -> None:
