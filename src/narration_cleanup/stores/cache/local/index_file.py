@@ -114,7 +114,7 @@ class IndexFile:
         if self.size <= HELD_WHOLE:
             whole = b""
             while block := os.pread(self.fd, HELD_WHOLE + 1, len(whole)):
-                whole = whole + block if whole else block
+                whole += block
             self.digest = hashlib.sha256(whole).digest()
             if not self.bytes_unchanged():
                 raise IndexChangedError(

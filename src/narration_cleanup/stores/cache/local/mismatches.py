@@ -28,6 +28,12 @@ NAMES_AT_A_TIME = 50_000
 """Names of each side held at once in the second look."""
 
 
+Wanted = Callable[[str], bool]
+"""Whether a name is one to look at."""
+Listing = Callable[[Wanted], Iterable[str]]
+"""The names of one side that a test picks, looked at anew."""
+
+
 class NameSums:
     """The sums of the hashes of some names, by cell."""
 
@@ -90,7 +96,7 @@ class Files(Protocol):
     """The files next to the index. ``names``: the audio that ``wanted`` picks, as it is now."""
 
     def look(self) -> ScannedNames: ...
-    def names(self, wanted: Callable[[str], bool]) -> Iterator[str]: ...
+    def names(self, wanted: Wanted) -> Iterator[str]: ...
     def stored(self, names: Iterable[str]) -> Iterator[StoredFile]: ...
     def missing(self, names: set[str]) -> set[str]: ...
     def free_bytes(self) -> int | None: ...
@@ -109,13 +115,8 @@ def file_times(stored: StoredFile, *, atime: float | None = None) -> tuple[ReadT
     return times if atime is None else (*times, ReadTime("atime", "file", instant=atime))
 
 
-Wanted = Callable[[str], bool]
-Names = Callable[[Wanted], Iterable[str]]
-"""The names of one side that a test picks, looked at anew."""
-
-
 def rounds(
-    entries: NameSums, files: NameSums, entry_names: Names, file_names: Names
+    entries: NameSums, files: NameSums, entry_names: Listing, file_names: Listing
 ) -> Iterator[Wanted]:
     """Tests for the names to look at again, each test picking about ``NAMES_AT_A_TIME``.
 
